@@ -1,0 +1,37 @@
+"""Switch for slow tests, and the folder of reference material that not every clone has."""
+
+import os
+import pathlib
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import pytest
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+
+
+def shared_folder() -> pathlib.Path | None:
+    """Folder of real images and recorded numbers: TFOD_CSF_SHARED_DIR, or `shared` beside the clone; None if absent."""
+    folder = pathlib.Path(os.environ.get("TFOD_CSF_SHARED_DIR", REPOSITORY.parent / "shared"))
+    return folder if folder.is_dir() else None
+
+
+def pytest_addoption(parser):
+    parser.addoption("--runslow", action="store_true", default=False, help="run the slow tests too")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--runslow"):
+        return
+    skip = pytest.mark.skip(reason="slow; run with --runslow")
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> pathlib.Path:
+    folder = shared_folder()
+    if folder is None:
+        pytest.skip("the folder of real images and recorded numbers is absent (TFOD_CSF_SHARED_DIR)")
+    return folder

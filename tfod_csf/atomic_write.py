@@ -1,0 +1,45 @@
+"""Files appear whole or not at all: written beside their final place, then renamed."""
+
+import contextlib
+import json
+import os
+import pathlib
+import uuid
+from collections.abc import Iterator
+from typing import IO, Any
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike, mode: str = "w", **open_arguments: Any) -> Iterator[IO]:
+    """Opens a file that takes the place of `path` when the block ends, and vanishes when the block raises.
+
+    Args:
+      path: final path; missing parent folders are made.
+      mode: "w" (text, UTF-8 unless `encoding` is given) or "wb".
+      **open_arguments: passed to `open`, for example `newline=""`.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if "b" not in mode:
+        open_arguments.setdefault("encoding", "utf-8")
+    beside = path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        with open(beside, mode, **open_arguments) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes UTF-8 text with "\\n" line ends."""
+    with replacing(path, newline="\n") as file:
+        file.write(text)
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Writes indented UTF-8 JSON that keeps the order of keys; NaN is refused because JSON has none."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

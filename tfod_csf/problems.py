@@ -1,0 +1,114 @@
+"""The one policy for imperfect inputs: nothing is skipped or mended in silence.
+
+An unusable item is skipped, a mendable one is mended; both leave a row here, a line in the log, a count in the
+closing summary and a line in `problems.csv`. `strict` makes the first row an error. When more than
+`max_skipped_fraction` of the items were skipped the run is refused, because a half-read folder gives a wrong
+differential.
+"""
+
+import collections
+import dataclasses
+import logging
+import os
+
+from tfod_csf import csv_tables
+from tfod_csf.errors import UserError
+
+SKIPPED = "skipped"
+MENDED = "mended"
+NOTED = "noted"
+COLUMNS = ("file", "item", "action", "reason", "remedy")
+
+_log = logging.getLogger("tfod_csf")
+
+
+class StrictProblemError(UserError):
+    """The first problem of a run with `strict`."""
+
+
+class TooManySkippedError(UserError):
+    """More items were skipped than the user allows."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One row of problems.csv.
+
+    Attributes:
+      file: the file as the user knows it (path as found).
+      item: what in the file, for example "object 3 (lymphocyte)"; "" when the whole file is meant.
+      action: "skipped", "mended" or "noted" (used as it is, but worth knowing).
+      reason: what is wrong, with the value.
+      remedy: what the user can do about it.
+    """
+
+    file: str
+    item: str
+    action: str
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}, {self.item}" if self.item else self.file
+        return f"{where}: {self.action}: {self.reason}. {self.remedy}".rstrip()
+
+
+class ProblemLog:
+    """Collects problems in the order they were found.
+
+    Args:
+      strict: raise `StrictProblemError` at the first skipped or mended item ("noted" rows do not stop a run).
+    """
+
+    def __init__(self, strict: bool = False):
+        self.strict = strict
+        self.problems: list[Problem] = []
+
+    def skipped(self, file: str | os.PathLike, reason: str, remedy: str, item: str = "") -> None:
+        """Records something left out."""
+        self.add(Problem(str(file), item, SKIPPED, reason, remedy))
+
+    def mended(self, file: str | os.PathLike, reason: str, remedy: str = "", item: str = "") -> None:
+        """Records something used in changed form."""
+        self.add(Problem(str(file), item, MENDED, reason, remedy))
+
+    def noted(self, file: str | os.PathLike, reason: str, remedy: str = "", item: str = "") -> None:
+        """Records something used unchanged that a person should know of."""
+        self.add(Problem(str(file), item, NOTED, reason, remedy))
+
+    def add(self, problem: Problem) -> None:
+        """Records a problem, for example one found by a worker process."""
+        self.problems.append(problem)
+        if self.strict and problem.action != NOTED:
+            raise StrictProblemError(f"{problem} (--strict: the first problem ends the run)")
+        _log.warning("%s", problem)
+
+    def count(self, action: str) -> int:
+        """Number of rows with this action."""
+        return sum(problem.action == action for problem in self.problems)
+
+    def check_skipped_files(self, num_skipped: int, num_files: int, max_skipped_fraction: float, flag: str) -> None:
+        """Refuses a run that lost too many files.
+
+        Raises:
+          TooManySkippedError: num_skipped / num_files > max_skipped_fraction; names `flag`, which allows more.
+        """
+        if num_files and num_skipped > max_skipped_fraction * num_files:
+            raise TooManySkippedError(
+                f"{num_skipped} of {num_files} files were skipped ({100 * num_skipped / num_files:.0f} %), more than "
+                f"the {100 * max_skipped_fraction:g} % that {flag} allows; see the reasons in problems.csv, mend the "
+                f"files or raise {flag}."
+            )
+
+    def summary(self) -> str:
+        """One line, for example "3 problems: 2 skipped, 1 mended" or "no problems"."""
+        if not self.problems:
+            return "no problems"
+        counts = collections.Counter(problem.action for problem in self.problems)
+        parts = [f"{counts[action]} {action}" for action in (SKIPPED, MENDED, NOTED) if counts[action]]
+        plural = "s" if len(self.problems) > 1 else ""
+        return f"{len(self.problems)} problem{plural}: {', '.join(parts)}"
+
+    def write_csv(self, path: str | os.PathLike) -> None:
+        """Writes problems.csv (also when there are none: an empty table is an answer)."""
+        csv_tables.write_rows(path, COLUMNS, (dataclasses.asdict(problem) for problem in self.problems))
