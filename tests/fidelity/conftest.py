@@ -1,0 +1,45 @@
+"""Finds the recorded numbers: every test here runs on all fixtures of its kind.
+
+The folder is TFOD_REFERENCE_DIR, else `reference` of the shared folder, else the few fixtures kept in this folder. A
+test says which files it checks and gets their paths one by one as `recorded`:
+
+    @pytest.mark.recorded("resize*.npz")
+    def test_sizes(recorded): ...
+"""
+
+import os
+import pathlib
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def reference_folder() -> pathlib.Path:
+    """The folder that holds the recorded numbers; it need not exist."""
+    if "TFOD_REFERENCE_DIR" in os.environ:
+        return pathlib.Path(os.environ["TFOD_REFERENCE_DIR"])
+    shared = pathlib.Path(os.environ.get("TFOD_CSF_SHARED_DIR", HERE.parents[2] / "shared")) / "reference"
+    return shared if shared.is_dir() else HERE / "fixtures"
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "recorded(pattern): run once per recorded file of that name pattern")
+
+
+def pytest_generate_tests(metafunc):
+    marker = metafunc.definition.get_closest_marker("recorded")
+    if marker is None:
+        return
+    (pattern,) = marker.args
+    paths = sorted(path for path in reference_folder().glob(pattern))
+    absent = pytest.param(None, marks=pytest.mark.skip(reason=f"no {pattern} in {reference_folder()}"), id="absent")
+    metafunc.parametrize("recorded", [pytest.param(path, id=path.name) for path in paths] or [absent])
+
+
+@pytest.fixture(scope="session")
+def reference_dir() -> pathlib.Path:
+    folder = reference_folder()
+    if not folder.is_dir():
+        pytest.skip(f"the folder of recorded numbers {folder} is absent (TFOD_REFERENCE_DIR)")
+    return folder
