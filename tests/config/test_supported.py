@@ -1,0 +1,172 @@
+"""Every set field is honoured, noticed or refused: the table is complete, and each kind of row does what it says."""
+
+import pytest
+from google.protobuf import text_format
+
+from tfod_csf.config import supported_fields
+from tfod_csf.config.protos import pipeline_pb2
+from tfod_csf.config.supported import UnsupportedConfigError, check_supported, notices
+
+MODEL = """
+model {
+  faster_rcnn {
+    num_classes: 4
+    image_resizer { fixed_shape_resizer { height: 64 width: 64 } }
+    feature_extractor { type: "faster_rcnn_resnet50_keras" }
+    first_stage_anchor_generator { grid_anchor_generator { scales: [0.25, 0.5] aspect_ratios: 1.0 } }
+    initial_crop_size: 14
+    maxpool_kernel_size: 2
+    maxpool_stride: 2
+    second_stage_box_predictor { mask_rcnn_box_predictor { fc_hyperparams { op: FC } } }
+  }
+}
+"""
+
+
+def _config(text="", model=MODEL):
+    config = pipeline_pb2.TrainEvalPipelineConfig()
+    text_format.Merge(model, config)
+    text_format.Merge(text, config)
+    return config
+
+
+def _rcnn(text):
+    return _config(f"model {{ faster_rcnn {{ {text} }} }}")
+
+
+def _error(config):
+    with pytest.raises(UnsupportedConfigError) as error:
+        check_supported(config)
+    return str(error.value)
+
+
+def _reachable(descriptor, seen):
+    name = descriptor.full_name.removeprefix("tfod_csf.protos.")
+    if name not in seen:
+        seen[name] = {field.name for field in descriptor.fields}
+        for field in descriptor.fields:
+            rule = supported_fields.FIELDS[name][field.name]
+            if field.message_type and rule.kind in ("honoured", "only"):
+                _reachable(field.message_type, seen)
+    return seen
+
+
+def test_the_table_has_one_row_for_every_reachable_field_and_no_other():
+    reachable = _reachable(pipeline_pb2.TrainEvalPipelineConfig.DESCRIPTOR, {})
+    assert {name: set(rules) for name, rules in supported_fields.FIELDS.items()} == reachable
+
+
+def test_every_refusal_says_why_and_what_to_use():
+    for message, rules in supported_fields.FIELDS.items():
+        for name, rule in rules.items():
+            place = f"{message}.{name}"
+            assert rule.kind in ("honoured", "same_numbers", "only", "refused", "no_effect"), place
+            assert rule.note or rule.kind in ("honoured", "only"), place
+            assert rule.use or rule.kind not in ("only", "refused"), place
+            assert rule.values or rule.kind != "only", place
+
+
+def test_a_plain_config_passes_without_notices():
+    check_supported(_config())
+    assert notices(_config()) == []
+
+
+def test_refused_field_names_path_value_reason_and_remedy():
+    assert _error(_rcnn("number_of_stages: 3")) == (
+        "model.faster_rcnn.number_of_stages: 3 is not supported (a third stage predicts masks); use 2."
+    )
+
+
+def test_every_refused_field_is_named_at_once_and_with_its_index():
+    message = _error(
+        _config(
+            "train_config { bias_grad_multiplier: 2.0 data_augmentation_options { random_horizontal_flip { } } "
+            "data_augmentation_options { random_black_patches { } } }"
+        )
+    )
+    assert message.startswith(
+        "train_config.data_augmentation_options[1].random_black_patches: { ... } is not supported"
+    )
+    assert "; also train_config.bias_grad_multiplier: 2 is not supported" in message
+
+
+@pytest.mark.parametrize(
+    ("extractor_type", "nearest"),
+    [
+        ("faster_rcnn_resnet101", "use faster_rcnn_resnet101_keras."),
+        ("faster_rcnn_inception_v2", "use faster_rcnn_resnet50_keras."),
+        ("faster_rcnn_inception_resnet_v2_keras", "use faster_rcnn_resnet152_keras."),
+        ("faster_rcnn_resnet50_fpn_keras", "use faster_rcnn_resnet50_keras."),
+        ("resnet50", "use one of faster_rcnn_resnet50_keras, "),
+    ],
+)
+def test_other_feature_extractors_are_refused_with_the_nearest_type(extractor_type, nearest):
+    config = _config()
+    config.model.faster_rcnn.feature_extractor.type = extractor_type
+    message = _error(config)
+    assert f'feature_extractor.type: "{extractor_type}" is not supported' in message
+    assert nearest in message
+
+
+def test_a_field_written_with_its_default_is_accepted():
+    config = _config(
+        "train_config { bias_grad_multiplier: 0.0 use_bfloat16: false } "
+        "model { faster_rcnn { inplace_batchnorm_update: false number_of_stages: 2 "
+        "second_stage_box_predictor { mask_rcnn_box_predictor { predict_instance_masks: false mask_height: 15 } } } }"
+    )
+    check_supported(config)
+    assert notices(config) == []
+
+
+def test_fields_without_effect_are_noticed():
+    config = _config("train_config { sync_replicas: true startup_delay_steps: 0 } eval_config { max_evals: 1 }")
+    check_supported(config)
+    assert notices(config) == [
+        "train_config.sync_replicas: true has no effect (replicas are always synchronous; "
+        "their number is the strategy's).",
+        "train_config.startup_delay_steps: 0 has no effect (only TFOD's TensorFlow 1 programs read it).",
+        "eval_config.max_evals: 1 has no effect (only TFOD's TensorFlow 1 programs read it).",
+    ]
+    assert notices(config, parts=("model",)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("model { faster_rcnn { num_classes: 0 } }", "num_classes: 0 must be at least 1"),
+        ("model { faster_rcnn { initial_crop_size: 0 } }", "initial_crop_size: 0 must be at least 1"),
+        (
+            "model { faster_rcnn { second_stage_box_predictor { mask_rcnn_box_predictor { fc_hyperparams "
+            "{ op: CONV } } } } }",
+            "fc_hyperparams.op must be FC",
+        ),
+        (
+            "train_config { } model { faster_rcnn { first_stage_max_proposals: 32 } }",
+            "second_stage_batch_size: 64 must not exceed first_stage_max_proposals: 32",
+        ),
+        ('train_config { fine_tune_checkpoint: "x/ckpt-0" }', "fine_tune_checkpoint_version must be V2"),
+        (
+            'train_config { fine_tune_checkpoint: "x" fine_tune_checkpoint_version: V2 '
+            'fine_tune_checkpoint_type: "fine_tune" }',
+            '"fine_tune" is not one of detection, full, classification',
+        ),
+        ('eval_config { metrics_set: "oid_V2_detection_metrics" }', "use pascal_voc_detection_metrics"),
+        ("train_input_reader { input_type: TF_SEQUENCE_EXAMPLE }", "input_type: TF_SEQUENCE_EXAMPLE is not supported"),
+    ],
+)
+def test_contradictions_and_wrong_values(text, words):
+    assert words in _error(_config(text))
+
+
+def test_missing_parts_are_named():
+    assert "model.faster_rcnn is missing" in _error(_config(model=""))
+    message = _error(_config(model="model { faster_rcnn { num_classes: 1 } }"))
+    for part in ("feature_extractor.type", "image_resizer", "grid_anchor_generator", "mask_rcnn_box_predictor"):
+        assert part in message
+
+
+def test_only_the_named_parts_are_looked_at():
+    config = _config("train_config { bias_grad_multiplier: 2.0 }")
+    check_supported(config, parts=("model",))
+    with pytest.raises(UnsupportedConfigError, match=r"^here\.config: train_config"):
+        check_supported(config, source="here.config")

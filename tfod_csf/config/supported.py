@@ -1,0 +1,159 @@
+"""Refuses a config that asks for what is not there: every set field is honoured, named in a notice, or an error.
+
+The rules are the rows of `supported_fields.py`; here a config is walked along them, and the few conditions that hold
+between fields are checked.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from tfod_csf.config import supported_fields
+from tfod_csf.config.pipeline_config import ConfigError
+from tfod_csf.config.protos import hyperparams_pb2, pipeline_pb2, train_pb2
+
+PARTS = ("model", "train_config", "train_input_reader", "eval_config", "eval_input_reader", "graph_rewriter")
+_MESSAGE_PREFIX = "tfod_csf.protos."
+
+
+class UnsupportedConfigError(ConfigError):
+    """A config that sets a field this package does not act on, or that contradicts itself."""
+
+
+def check_supported(
+    pipeline_config: pipeline_pb2.TrainEvalPipelineConfig, parts: tuple[str, ...] = PARTS, source: str = ""
+) -> None:
+    """Raises when a set field is not supported.
+
+    Args:
+      pipeline_config: the parsed config.
+      parts: top-level fields to look at; the exporter has no use for the optimizer, for example.
+      source: the config's path, to be named in the message.
+
+    Raises:
+      UnsupportedConfigError: dotted path, value, reason and what to use, of every such field.
+    """
+    complaints = list(_unsupported(pipeline_config, parts)) or list(_contradictions(pipeline_config, parts))
+    if complaints:
+        raise UnsupportedConfigError((f"{source}: " if source else "") + "; also ".join(complaints) + ".")
+
+
+def notices(pipeline_config: pipeline_pb2.TrainEvalPipelineConfig, parts: tuple[str, ...] = PARTS) -> list[str]:
+    """One sentence for each set field that is accepted although nothing depends on it, here or in TFOD."""
+    return [
+        f"{path}: {value_text(field, value)} has no effect ({rule.note})."
+        for path, field, value, rule in _set_fields(pipeline_config, parts)
+        if rule.kind == "no_effect"
+    ]
+
+
+def value_text(field: FieldDescriptor, value: Any) -> str:
+    """The value of a field as a config file writes it; `{ ... }` for a message."""
+    if field.message_type:
+        return "{ ... }"
+    if field.enum_type:
+        return field.enum_type.values_by_number[value].name
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.7g}"
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def rules_of(message_name: str) -> dict[str, supported_fields.Rule]:
+    """Rows of one message type, by field name; `message_name` is the name inside the proto package."""
+    return supported_fields.FIELDS[message_name]
+
+
+def _set_fields(
+    message: Message, parts: tuple[str, ...] = (), prefix: str = ""
+) -> Iterator[tuple[str, FieldDescriptor, Any, supported_fields.Rule]]:
+    """(dotted path, field, value, rule) of every set value that differs from its default, depth first."""
+    rules = rules_of(message.DESCRIPTOR.full_name.removeprefix(_MESSAGE_PREFIX))
+    for field, values in message.ListFields():
+        if parts and field.name not in parts:
+            continue
+        for index, value in enumerate(values if field.is_repeated else [values]):
+            path = f"{prefix}{field.name}" + (f"[{index}]" if field.is_repeated and field.message_type else "")
+            rule = rules[field.name]
+            is_default = not field.is_repeated and not field.message_type and value == field.default_value
+            if not is_default:
+                yield path, field, value, rule
+            if field.message_type and rule.kind in ("honoured", "only"):
+                yield from _set_fields(value, prefix=f"{path}.")
+
+
+def _unsupported(config: pipeline_pb2.TrainEvalPipelineConfig, parts: tuple[str, ...]) -> Iterator[str]:
+    # The extractor's type decides what else makes sense, so a wrong type is the only complaint.
+    found = list(_set_fields(config, parts))
+    found.sort(key=lambda entry: not entry[0].endswith("feature_extractor.type"))
+    for path, field, value, rule in found:
+        text = value_text(field, value)
+        is_refused = rule.kind == "refused"
+        plain = field.enum_type.values_by_number[value].name if field.enum_type else value
+        if is_refused or (rule.kind == "only" and plain not in rule.values):
+            reason = f" ({rule.note})" if rule.note else ""
+            alternative = rule.alternative(value)
+            yield f"{path}: {text} is not supported{reason}" + (f"; {alternative}" if alternative else "")
+            if path.endswith("feature_extractor.type"):
+                return
+
+
+def _contradictions(config: pipeline_pb2.TrainEvalPipelineConfig, parts: tuple[str, ...]) -> Iterator[str]:
+    """What single fields do not show: missing parts, and values that do not go together."""
+    if "model" in parts:
+        yield from _model_contradictions(config)
+    if "train_config" in parts and config.HasField("train_config"):
+        yield from _training_contradictions(config)
+
+
+def _training_contradictions(config: pipeline_pb2.TrainEvalPipelineConfig) -> Iterator[str]:
+    train, model = config.train_config, config.model.faster_rcnn
+    if model.number_of_stages == 2 and model.second_stage_batch_size > model.first_stage_max_proposals:
+        yield (
+            f"model.faster_rcnn.second_stage_batch_size: {model.second_stage_batch_size} must not exceed "
+            f"first_stage_max_proposals: {model.first_stage_max_proposals}, from which it is drawn in training"
+        )
+    if train.fine_tune_checkpoint:
+        if train.fine_tune_checkpoint_version != train_pb2.V2:
+            yield "train_config.fine_tune_checkpoint_version must be V2 when fine_tune_checkpoint is set"
+        allowed = ("", "classification", "detection", "full")
+        if train.fine_tune_checkpoint_type not in allowed:
+            yield (
+                f'train_config.fine_tune_checkpoint_type: "{train.fine_tune_checkpoint_type}" is not one of '
+                "detection, full, classification"
+            )
+
+
+def _model_contradictions(config: pipeline_pb2.TrainEvalPipelineConfig) -> Iterator[str]:
+    if not config.model.HasField("faster_rcnn"):
+        yield "model.faster_rcnn is missing; a config describes one Faster R-CNN"
+        return
+    model, prefix = config.model.faster_rcnn, "model.faster_rcnn."
+    if model.num_classes < 1:
+        yield f"{prefix}num_classes: {model.num_classes} must be at least 1 (the label map's classes, no background)"
+    if not model.feature_extractor.type:
+        yield f"{prefix}feature_extractor.type is missing; for example faster_rcnn_resnet50_keras"
+    if not model.image_resizer.WhichOneof("image_resizer_oneof"):
+        yield f"{prefix}image_resizer is missing; use keep_aspect_ratio_resizer or fixed_shape_resizer"
+    anchors = model.first_stage_anchor_generator.grid_anchor_generator
+    if not anchors.scales or not anchors.aspect_ratios:
+        yield f"{prefix}first_stage_anchor_generator.grid_anchor_generator needs scales and aspect_ratios"
+    if model.first_stage_box_predictor_conv_hyperparams.op != hyperparams_pb2.Hyperparams.CONV:
+        yield f"{prefix}first_stage_box_predictor_conv_hyperparams.op must be CONV"
+    if model.number_of_stages == 2:
+        yield from _second_stage_contradictions(model, prefix)
+
+
+def _second_stage_contradictions(model: Message, prefix: str) -> Iterator[str]:
+    for name in ("initial_crop_size", "maxpool_kernel_size", "maxpool_stride"):
+        if getattr(model, name) < 1:
+            yield f"{prefix}{name}: {getattr(model, name)} must be at least 1"
+    if not model.second_stage_box_predictor.HasField("mask_rcnn_box_predictor"):
+        yield f"{prefix}second_stage_box_predictor.mask_rcnn_box_predictor is missing"
+        return
+    hyperparams = model.second_stage_box_predictor.mask_rcnn_box_predictor.fc_hyperparams
+    if hyperparams.HasField("op") and hyperparams.op != hyperparams_pb2.Hyperparams.FC:
+        yield f"{prefix}second_stage_box_predictor.mask_rcnn_box_predictor.fc_hyperparams.op must be FC"

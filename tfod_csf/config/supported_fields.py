@@ -1,0 +1,372 @@
+"""The table of supported config fields: one row for every field that can be reached on the Faster R-CNN path.
+
+Four kinds of rows:
+  honoured    the field acts as in TFOD (`same_numbers`: every value gives the numbers TFOD gives with it, so there is
+              nothing to act on);
+  only        some values are honoured, any other is refused;
+  refused     setting it (to anything but its default) stops the run;
+  no_effect   accepted because it changes nothing in TFOD on TensorFlow 2 either; the run prints a notice.
+A field that is written with its default value is always accepted. `supported.py` walks a config along this table,
+docs/CONFIG.md is printed from it. Message types that only hang below refused fields have no rows.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tfod_csf.config import extractor_types
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What happens to a field that is set.
+
+    Attributes:
+      kind: "honoured", "same_numbers", "only", "refused" or "no_effect".
+      note: why it is refused or has no effect; for honoured fields a remark for docs/CONFIG.md or nothing.
+      values: of kind "only": the values that are honoured, enum members by name.
+      use: the nearest supported alternative, or a function from the refused value to that sentence.
+    """
+
+    kind: str
+    note: str = ""
+    values: tuple[Any, ...] = field(default=())
+    use: str | Callable[[Any], str] = ""
+
+    def alternative(self, value: Any) -> str:
+        """What to use in place of the refused `value`; empty when there is nothing to advise."""
+        return self.use(value) if callable(self.use) else self.use
+
+
+def _honoured(names: str) -> dict[str, Rule]:
+    return {name: Rule("honoured") for name in names.split()}
+
+
+def _same(names: str, note: str) -> dict[str, Rule]:
+    return {name: Rule("same_numbers", note) for name in names.split()}
+
+
+def _refused(names: str, note: str, use: str = "leave it out") -> dict[str, Rule]:
+    return {name: Rule("refused", note, use=use) for name in names.split()}
+
+
+def _no_effect(names: str, note: str) -> dict[str, Rule]:
+    return {name: Rule("no_effect", note) for name in names.split()}
+
+
+_NO_MASKS = "this package has no mask or keypoint head"
+_TF1_ONLY = "only TFOD's TensorFlow 1 programs read it"
+_QUEUE = "belongs to TensorFlow 1's input queues"
+_NO_CONTEXT = "context features (Context R-CNN) are not supported"
+
+MODEL: dict[str, dict[str, Rule]] = {
+    "TrainEvalPipelineConfig": {
+        **_honoured("model train_config train_input_reader eval_config eval_input_reader"),
+        **_refused("graph_rewriter", "training for quantization is not supported"),
+    },
+    "DetectionModel": _honoured("faster_rcnn"),
+    "FasterRcnn": {
+        **_honoured(
+            "num_classes image_resizer feature_extractor first_stage_anchor_generator first_stage_atrous_rate "
+            "first_stage_box_predictor_conv_hyperparams first_stage_box_predictor_kernel_size "
+            "first_stage_box_predictor_depth first_stage_minibatch_size first_stage_positive_balance_fraction "
+            "first_stage_nms_score_threshold first_stage_nms_iou_threshold first_stage_max_proposals "
+            "first_stage_localization_loss_weight first_stage_objectness_loss_weight initial_crop_size "
+            "maxpool_kernel_size maxpool_stride second_stage_box_predictor second_stage_batch_size "
+            "second_stage_balance_fraction second_stage_post_processing second_stage_localization_loss_weight "
+            "second_stage_classification_loss_weight hard_example_miner second_stage_classification_loss "
+            "use_matmul_crop_and_resize clip_anchors_to_image use_static_balanced_label_sampler use_static_shapes"
+        ),
+        "number_of_stages": Rule("only", "a third stage predicts masks", (1, 2), "use 2"),
+        **_same("use_matmul_gather_in_matcher", "another way to the same numbers, for TPUs"),
+        **_same("use_partitioned_nms_in_first_stage", "another way to the same proposals, for TPUs"),
+        **_same("use_static_shapes_for_eval", "static shapes outside training change the way, not the numbers"),
+        **_no_effect("second_stage_mask_prediction_loss_weight resize_masks", _NO_MASKS),
+        **_refused("inplace_batchnorm_update", "TFOD on TensorFlow 2 refuses it as well"),
+        **_refused("use_combined_nms_in_first_stage", "combined NMS gives other proposals"),
+        **_refused(
+            "return_raw_detections_during_predict output_final_box_features output_final_box_rpn_features",
+            "these extra outputs are not supported",
+        ),
+        **_refused("context_config", _NO_CONTEXT),
+    },
+    "FasterRcnnFeatureExtractor": {
+        "type": Rule("only", "", extractor_types.SUPPORTED, extractor_types.nearest),
+        "first_stage_features_stride": Rule("only", "the Keras ResNets have stride 16 only", (16,), "use 16"),
+        **_honoured("batch_norm_trainable"),
+        **_refused(
+            "conv_hyperparams override_base_feature_extractor_hyperparams pad_to_multiple fpn",
+            "only feature pyramid extractors take it",
+        ),
+    },
+    "ImageResizer": {
+        **_honoured("keep_aspect_ratio_resizer fixed_shape_resizer"),
+        **_refused(
+            "identity_resizer conditional_shape_resizer pad_to_multiple_resizer",
+            "this resizer is not supported",
+            "use keep_aspect_ratio_resizer or fixed_shape_resizer",
+        ),
+    },
+    "KeepAspectRatioResizer": {
+        **_honoured("min_dimension max_dimension resize_method pad_to_max_dimension per_channel_pad_value"),
+        **_refused("convert_to_grayscale", "the feature extractors take three channels"),
+    },
+    "FixedShapeResizer": {
+        **_honoured("height width resize_method"),
+        **_refused("convert_to_grayscale", "the feature extractors take three channels"),
+    },
+    "AnchorGenerator": {
+        **_honoured("grid_anchor_generator"),
+        **_refused(
+            "ssd_anchor_generator multiscale_anchor_generator flexible_grid_anchor_generator",
+            "these anchors belong to SSD or to feature pyramids",
+            "use grid_anchor_generator",
+        ),
+    },
+    "GridAnchorGenerator": _honoured(
+        "height width height_stride width_stride height_offset width_offset scales aspect_ratios"
+    ),
+    "Hyperparams": {
+        **_honoured("regularizer initializer"),
+        **_same(
+            "op", "the kind of layer is fixed by the place; CONV at a dense layer or FC at a convolution is refused"
+        ),
+        **_no_effect("activation", "TFOD uses relu6 after the RPN's convolution and nothing after the output layers"),
+        **_no_effect("regularize_depthwise force_use_bias", "these layers are not depthwise and have a bias"),
+        **_refused("batch_norm group_norm sync_batch_norm", "the heads have no normalisation layer"),
+    },
+    "Regularizer": _honoured("l1_regularizer l2_regularizer"),
+    "L1Regularizer": _honoured("weight"),
+    "L2Regularizer": _honoured("weight"),
+    "Initializer": {
+        **_honoured("truncated_normal_initializer variance_scaling_initializer random_normal_initializer"),
+        **_refused(
+            "keras_initializer_by_name",
+            "initializers by Keras name are not supported",
+            "use truncated_normal_initializer, variance_scaling_initializer or random_normal_initializer",
+        ),
+    },
+    "TruncatedNormalInitializer": _honoured("mean stddev"),
+    "RandomNormalInitializer": _honoured("mean stddev"),
+    "VarianceScalingInitializer": _honoured("factor uniform mode"),
+    "BoxPredictor": {
+        **_honoured("mask_rcnn_box_predictor"),
+        **_refused(
+            "convolutional_box_predictor rfcn_box_predictor weight_shared_convolutional_box_predictor",
+            "this box predictor belongs to SSD or R-FCN",
+            "use mask_rcnn_box_predictor, which without masks is the Faster R-CNN head",
+        ),
+    },
+    "MaskRCNNBoxPredictor": {
+        **_honoured("fc_hyperparams use_dropout dropout_keep_probability share_box_across_classes"),
+        "box_code_size": Rule("only", "a box is coded by 4 numbers", (4,), "use 4"),
+        **_refused("predict_instance_masks predict_keypoints", _NO_MASKS),
+        **_no_effect(
+            "conv_hyperparams mask_prediction_conv_depth mask_height mask_width mask_prediction_num_conv_layers "
+            "masks_are_class_agnostic convolve_then_upsample_masks",
+            "it shapes the mask head, which a model without predict_instance_masks has not",
+        ),
+    },
+    "PostProcessing": {
+        **_honoured("batch_non_max_suppression score_converter logit_scale"),
+        **_refused("calibration_config", "calibrated scores inside the model are not supported"),
+    },
+    "BatchNonMaxSuppression": {
+        **_honoured("score_threshold iou_threshold max_detections_per_class max_total_detections"),
+        **_honoured("use_class_agnostic_nms max_classes_per_detection"),
+        **_same("use_static_shapes use_partitioned_nms", "another way to the same detections, for TPUs"),
+        **_same("use_hard_nms use_cpu_nms", "with soft_nms_sigma 0 the detections are the same"),
+        **_refused("soft_nms_sigma", "soft NMS is not supported"),
+        **_refused("use_combined_nms", "combined NMS gives other detections"),
+        "change_coordinate_frame": Rule("only", "detections are relative to the image", (True,), "use true"),
+    },
+    "HardExampleMiner": _honoured(
+        "num_hard_examples iou_threshold loss_type max_negatives_per_positive min_negatives_per_image"
+    ),
+    "ClassificationLoss": {
+        **_honoured("weighted_sigmoid weighted_softmax weighted_sigmoid_focal weighted_logits_softmax"),
+        **_refused(
+            "bootstrapped_sigmoid penalty_reduced_logistic_focal_loss weighted_dice_classification_loss",
+            "TFOD's Faster R-CNN has no such loss and falls back to softmax in silence",
+            "use weighted_softmax, weighted_sigmoid or weighted_sigmoid_focal",
+        ),
+    },
+    "WeightedSigmoidClassificationLoss": _no_effect("anchorwise_output", "Faster R-CNN's losses are always anchorwise"),
+    "WeightedSoftmaxClassificationLoss": {
+        **_honoured("logit_scale"),
+        **_no_effect("anchorwise_output", "Faster R-CNN's losses are always anchorwise"),
+    },
+    "WeightedSoftmaxClassificationAgainstLogitsLoss": {
+        **_honoured("logit_scale"),
+        **_no_effect("anchorwise_output", "Faster R-CNN's losses are always anchorwise"),
+    },
+    "SigmoidFocalClassificationLoss": {
+        **_honoured("gamma alpha"),
+        **_no_effect("anchorwise_output", "Faster R-CNN's losses are always anchorwise"),
+    },
+}
+
+TRAINING: dict[str, dict[str, Rule]] = {
+    "TrainConfig": {
+        **_honoured(
+            "batch_size data_augmentation_options optimizer gradient_clipping_by_norm fine_tune_checkpoint "
+            "from_detection_checkpoint num_steps add_regularization_loss max_number_of_boxes fine_tune_checkpoint_type "
+            "fine_tune_checkpoint_version"
+        ),
+        **_same("unpad_groundtruth_tensors", "padding boxes have weight 0 and change nothing"),
+        **_no_effect(
+            "sync_replicas replicas_to_aggregate", "replicas are always synchronous; their number is the strategy's"
+        ),
+        **_no_effect("startup_delay_steps keep_checkpoint_every_n_hours summarize_gradients", _TF1_ONLY),
+        **_no_effect("batch_queue_capacity num_batch_queue_threads prefetch_queue_capacity", _QUEUE),
+        **_no_effect("retain_original_images", "nothing in training looks at the original images"),
+        **_no_effect("use_bfloat16", "TFOD acts on it on TPUs only"),
+        **_no_effect("run_fine_tune_checkpoint_dummy_computation", "the variables exist before the checkpoint is read"),
+        **_refused("freeze_variables update_trainable_variables", "TFOD on TensorFlow 2 ignores it in silence"),
+        **_refused("bias_grad_multiplier", "TFOD on TensorFlow 2 ignores it in silence"),
+        **_refused("merge_multiple_label_boxes", "a box has one class here"),
+        **_refused(
+            "load_all_detection_checkpoint_vars",
+            "TFOD on TensorFlow 2 refuses it as well",
+            'use fine_tune_checkpoint_type: "full"',
+        ),
+        **_refused("use_multiclass_scores", "soft class targets are not supported"),
+    },
+    "Optimizer": _honoured(
+        "rms_prop_optimizer momentum_optimizer adam_optimizer use_moving_average moving_average_decay"
+    ),
+    "RMSPropOptimizer": _honoured("learning_rate momentum_optimizer_value decay epsilon"),
+    "MomentumOptimizer": _honoured("learning_rate momentum_optimizer_value"),
+    "AdamOptimizer": _honoured("learning_rate epsilon"),
+    "LearningRate": _honoured(
+        "constant_learning_rate exponential_decay_learning_rate manual_step_learning_rate cosine_decay_learning_rate"
+    ),
+    "ConstantLearningRate": _honoured("learning_rate"),
+    "ExponentialDecayLearningRate": _honoured(
+        "initial_learning_rate decay_steps decay_factor staircase burnin_learning_rate burnin_steps min_learning_rate"
+    ),
+    "ManualStepLearningRate": _honoured("initial_learning_rate schedule warmup"),
+    "ManualStepLearningRate.LearningRateSchedule": _honoured("step learning_rate"),
+    "CosineDecayLearningRate": _honoured(
+        "learning_rate_base total_steps warmup_learning_rate warmup_steps hold_base_rate_steps"
+    ),
+    "PreprocessingStep": {
+        **_honoured(
+            "random_horizontal_flip random_vertical_flip random_rotation90 random_adjust_brightness "
+            "random_adjust_contrast random_adjust_saturation random_adjust_hue random_distort_color random_crop_image "
+            "random_pad_image random_image_scale random_rgb_to_gray random_pixel_value_scale random_jitter_boxes "
+            "random_square_crop_by_scale"
+        ),
+        **_refused(
+            "normalize_image subtract_channel_mean resize_image scale_boxes_to_pixel_coordinates rgb_to_gray",
+            "it would undo what model.faster_rcnn does with the image",
+            "leave it out; the model resizes and subtracts the mean itself",
+        ),
+        **_refused(
+            "random_crop_pad_image random_crop_to_aspect_ratio ssd_random_crop ssd_random_crop_pad "
+            "ssd_random_crop_fixed_aspect_ratio ssd_random_crop_pad_fixed_aspect_ratio "
+            "random_scale_crop_and_pad_to_square random_downscale_to_target_pixels random_resize_method",
+            "this augmentation is not supported",
+            "use random_crop_image, random_square_crop_by_scale or random_image_scale",
+        ),
+        **_refused(
+            "random_absolute_pad_image random_self_concat_image",
+            "this augmentation is not supported",
+            "use random_pad_image",
+        ),
+        **_refused(
+            "random_black_patches autoaugment_image random_jpeg_quality random_patch_gaussian adjust_gamma",
+            "this augmentation is not supported",
+            "use random_distort_color or the random_adjust_ steps",
+        ),
+        **_refused(
+            "drop_label_probabilistically remap_labels",
+            "labels are not changed while training",
+            "use create_csf_tf_record --class_map",
+        ),
+        **_refused("convert_class_logits_to_softmax", "soft class targets are not supported"),
+    },
+    **{
+        name: {
+            **_honoured("probability"),
+            **_refused(keypoints, _NO_MASKS),
+        }
+        for name, keypoints in (
+            ("RandomHorizontalFlip", "keypoint_flip_permutation"),
+            ("RandomVerticalFlip", "keypoint_flip_permutation"),
+            ("RandomRotation90", "keypoint_rot_permutation"),
+        )
+    },
+    "RandomAdjustBrightness": _honoured("max_delta"),
+    "RandomAdjustContrast": _honoured("min_delta max_delta"),
+    "RandomAdjustSaturation": _honoured("min_delta max_delta"),
+    "RandomAdjustHue": _honoured("max_delta"),
+    "RandomDistortColor": _honoured("color_ordering"),
+    "RandomCropImage": _honoured(
+        "min_object_covered min_aspect_ratio max_aspect_ratio min_area max_area overlap_thresh random_coef clip_boxes"
+    ),
+    "RandomPadImage": _honoured("min_image_height min_image_width max_image_height max_image_width pad_color"),
+    "RandomImageScale": _honoured("min_scale_ratio max_scale_ratio"),
+    "RandomRGBtoGray": _honoured("probability"),
+    "RandomPixelValueScale": _honoured("minval maxval"),
+    "RandomJitterBoxes": _honoured("ratio jitter_mode"),
+    "RandomSquareCropByScale": _honoured("max_border scale_min scale_max num_scales"),
+}
+
+INPUT_AND_EVALUATION: dict[str, dict[str, Rule]] = {
+    "InputReader": {
+        **_honoured(
+            "label_map_path shuffle num_epochs num_readers tf_record_input_reader shuffle_buffer_size "
+            "filenames_shuffle_buffer_size read_block_length use_display_name num_parallel_batches "
+            "num_prefetch_batches max_number_of_boxes sample_1_of_n_examples name include_source_id "
+            "sample_from_datasets_weights drop_remainder"
+        ),
+        "input_type": Rule(
+            "only", "records hold one tf.train.Example per image", ("TF_EXAMPLE", "INPUT_DEFAULT"), "use TF_EXAMPLE"
+        ),
+        **_refused("external_input_reader", "TFOD has no reader behind it", "use tf_record_input_reader"),
+        **_no_effect("queue_capacity min_after_dequeue prefetch_size", _QUEUE),
+        **_no_effect("num_parallel_map_calls", "num_parallel_batches decides"),
+        **_refused("load_instance_masks num_keypoints load_dense_pose load_keypoint_depth_features", _NO_MASKS),
+        **_refused("use_keypoint_label_map keypoint_type_weight", _NO_MASKS),
+        **_no_effect("mask_type", _NO_MASKS),
+        **_refused("num_additional_channels", "the feature extractors take three channels"),
+        **_refused("load_multiclass_scores", "soft class targets are not supported"),
+        **_refused("load_context_features load_context_image_ids", _NO_CONTEXT),
+        **_refused("frame_index load_track_id", "sequences of frames are not supported"),
+        **_refused("expand_labels_hierarchy", "hierarchies of classes are not supported"),
+    },
+    "TFRecordInputReader": _honoured("input_path"),
+    "EvalConfig": {
+        **_honoured(
+            "num_visualizations use_moving_averages min_score_threshold max_num_boxes_to_visualize "
+            "retain_original_images batch_size"
+        ),
+        "metrics_set": Rule(
+            "only",
+            "",
+            ("pascal_voc_detection_metrics", "weighted_pascal_voc_detection_metrics", "coco_detection_metrics"),
+            "use pascal_voc_detection_metrics, weighted_pascal_voc_detection_metrics or coco_detection_metrics",
+        ),
+        **_no_effect(
+            "num_examples eval_interval_secs max_evals save_graph visualization_export_dir eval_master export_path "
+            "ignore_groundtruth skip_scores skip_labels visualize_groundtruth_boxes "
+            "groundtruth_box_visualization_color keep_image_id_for_visualization_export",
+            _TF1_ONLY,
+        ),
+        **_no_effect("recall_lower_bound recall_upper_bound", "no supported metric is limited to a range of recall"),
+        **_no_effect("image_classes_field_map_empty_to_ones", "only Open Images metrics read image-level classes"),
+        **_refused("eval_instance_masks parameterized_metric keypoint_edge", _NO_MASKS),
+        **_refused(
+            "include_metrics_per_category all_metrics_per_category super_categories "
+            "skip_predictions_for_unlabeled_class",
+            "COCO metrics per category need a changed pycocotools",
+            "use pascal_voc_detection_metrics, which reports every class",
+        ),
+        **_refused("retain_original_image_additional_channels", "images have three channels"),
+        **_refused("force_no_resize", "images are resized as in training"),
+        **_refused("use_dummy_loss_in_eval", "evaluation reports the real losses"),
+    },
+}
+
+FIELDS: dict[str, dict[str, Rule]] = {**MODEL, **TRAINING, **INPUT_AND_EVALUATION}
