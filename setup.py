@@ -27,7 +27,10 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["tfod_csf", "tfod_csf.*"]),
-    package_data={"tfod_csf": ["config/protos/*.proto"], "tfod_csf.cytology": ["*.csv", "templates/*"]},
+    package_data={
+        "tfod_csf": ["config/protos/*.proto", "schemas/*.csv"],
+        "tfod_csf.cytology": ["*.csv", "templates/*"],
+    },
     install_requires=[
         "tensorflow==2.20.*",
         "numpy>=2.0,<3",

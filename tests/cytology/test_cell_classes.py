@@ -1,0 +1,50 @@
+import doctest
+import subprocess
+import sys
+
+import pytest
+
+from tfod_csf.cytology import cases, cell_classes, intervals
+
+
+@pytest.mark.parametrize("module", [cell_classes, cases, intervals])
+def test_examples_in_the_docstrings(module):
+    assert doctest.testmod(module).failed == 0
+
+
+@pytest.mark.parametrize(
+    ("predicted", "score", "count_unknown", "expected"),
+    [
+        ("lymphocyte", 0.8, "apart", "lymphocyte"),
+        ("lymphocyte", 0.7999, "apart", "unknown"),
+        ("lymphocyte", 0.5, "as_predicted", "lymphocyte"),
+        ("unknown", 0.99, "apart", "unknown"),
+        ("unknown", 0.99, "as_predicted", "unknown"),
+        (" NEUTROPHIL", 0.9, "apart", "neutrophil"),
+        ("eosinophil", 0.9, "apart", "eosinophil"),
+    ],
+)
+def test_class_a_cell_is_counted_under(predicted, score, count_unknown, expected):
+    assert cell_classes.counted_as(predicted, score, 0.8, count_unknown) == expected
+
+
+def test_groups_and_colours():
+    assert [cell_classes.group_of(name) for name in ("monocyte", "erythrocyte", "unknown", "eosinophil")] == [
+        "white_cells",
+        "apart",
+        "apart",
+        "apart",
+    ]
+    names = (*cell_classes.STUDY_CLASSES, cell_classes.UNKNOWN)
+    assert len({cell_classes.colour_of(name) for name in names}) == 5
+    assert cell_classes.colour_of("eosinophil") not in {cell_classes.colour_of(name) for name in names}
+
+
+def test_this_half_loads_no_tensorflow():
+    code = (
+        "import sys, pkgutil, importlib, tfod_csf.cytology as room\n"
+        "for module in pkgutil.iter_modules(room.__path__):\n"
+        "    importlib.import_module(f'tfod_csf.cytology.{module.name}')\n"
+        "assert not [name for name in sys.modules if name.split('.')[0] in ('tensorflow', 'tf_keras', 'keras')]\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

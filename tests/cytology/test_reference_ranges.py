@@ -1,0 +1,46 @@
+import pytest
+
+from tfod_csf.cytology import reference_ranges
+from tfod_csf.cytology.reference_ranges import ReferenceRange, ReferenceRangeError, load_reference_ranges
+
+
+def test_adult_ranges_that_come_with_the_package():
+    ranges = load_reference_ranges()
+    ends = {name: (found.low, found.high) for name, found in ranges.items()}
+    assert ends == {
+        "lymphocyte": (63, 99),
+        "monocyte": (3, 37),
+        "neutrophil": (0, 2),
+        "white_cells_per_ul": (0, 5),
+    }
+    assert all("LHSC" in found.source for found in ranges.values())
+
+
+def test_both_ends_belong_to_the_range():
+    normal = ReferenceRange(63, 99)
+    assert [normal.mark(value) for value in (62.9, 63, 99, 99.1)] == ["low", "", "", "high"]
+    assert normal.is_certain(40, 62.9)
+    assert not normal.is_certain(40, 63)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("adult,lymphocyte,99,63,%,x", "line 2: lymphocyte ranges from '99' to '63'"),
+        ("adult,lymphocyte,63,990,%,x", "<= 100"),
+        ("adult,lymphocyte,63,,%,x", "ranges from '63' to ''"),
+        ("adult,basophil,0,1,%,x", "'basophil' is not known"),
+        ("adult,monocyte,0,1,%,x\nadult,Monocyte,0,1,%,x", "line 3: quantity 'monocyte' is repeated"),
+        ("child,monocyte,0,1,%,x", "no reference ranges for population 'adult'; the table has child"),
+    ],
+)
+def test_wrong_tables_are_refused_with_their_line(tmp_path, row, message):
+    path = tmp_path / "ranges.csv"
+    path.write_text(f"population,quantity,low,high,unit,source\n{row}\n", encoding="utf-8")
+    with pytest.raises(ReferenceRangeError, match=message):
+        load_reference_ranges(path)
+
+
+def test_other_populations_of_the_table():
+    assert load_reference_ranges(population="neonate")["monocyte"].low == 50
+    assert list(load_reference_ranges(population="age_1_to_5")) == [reference_ranges.WHITE_CELLS_PER_UL]
