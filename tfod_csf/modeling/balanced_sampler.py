@@ -1,0 +1,85 @@
+"""Draws the minibatch of anchors (or proposals) that a stage is trained on, with a wanted share of positives.
+
+Symbols: B images, N examples (anchors or proposals), S the minibatch size of one image.
+An example has an `indicator` (True: may be drawn) and a `label` (True: positive, False: negative).
+
+Two variants, as in TFOD. With P the positives among the indicated and P_max = int(positive_fraction * S):
+  dynamic  min(P, P_max) positives and the rest of S negatives, or all of them if there are fewer: at most S examples.
+  static   the indicator is filled up to S examples, with the first ones that are not indicated; then min(P, P_max)
+           positives and the rest of S negatives. Where negatives run short, one random example more is drawn if there
+           are any that are not indicated, and positives beyond P_max if even those would not suffice.
+
+Written here and not taken from official.vision, whose sampler draws from TensorFlow's global generator (not repeatable
+where images are mapped in parallel) and, in the static variant, multiplies by N x N matrices (1.5 GB for 19,200
+anchors). tests/modeling/test_balanced_sampler.py compares the static variant with official.vision's, bit by bit.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+
+def subsample(
+    indicator: tf.Tensor,
+    batch_size: int,
+    labels: tf.Tensor,
+    *,
+    positive_fraction: float,
+    is_static: bool = False,
+    seed: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """Which examples are drawn: bool [B, N].
+
+    indicator, labels: bool [B, N]. batch_size: S, per image. seed: int32 [2]; the same seed gives the same draw;
+    None draws a seed from TensorFlow's global generator (repeatable after tf.random.set_seed).
+    """
+    order = _random_order(tf.shape(indicator), draw_seed() if seed is None else seed)
+    # The product is taken in float32, as TFOD does, so that e.g. 0.3 * 10 rounds the same way.
+    max_positives = int(np.float32(positive_fraction) * np.float32(batch_size))
+    if is_static:
+        return _static_subsample(indicator, batch_size, labels, max_positives, order)
+    positives = _first_in_order(indicator & labels, max_positives, order)
+    num_positives = _count(positives)
+    return positives | _first_in_order(indicator & ~labels, batch_size - num_positives, order)
+
+
+def draw_seed() -> tf.Tensor:
+    """A seed int32 [2] from TensorFlow's global generator: one draw per call, so its order is that of the program."""
+    return tf.random.uniform([2], maxval=np.iinfo(np.int32).max, dtype=tf.int32)
+
+
+def _static_subsample(indicator, batch_size, labels, max_positives, order):
+    num_missing = batch_size - _count(indicator)
+    indicator |= _running_count(~indicator) <= num_missing
+    positives, negatives = indicator & labels, indicator & ~labels
+
+    num_positives = tf.minimum(_count(positives), max_positives)
+    num_negatives = batch_size - num_positives
+    sampled = _first_in_order(positives, num_positives, order) | _first_in_order(negatives, num_negatives, order)
+
+    num_short = num_negatives - _count(negatives)
+    num_not_indicated = _count(~indicator)
+    last_in_order = tf.one_hot(order[:, -1], tf.shape(order)[1], on_value=True, off_value=False)
+    sampled |= last_in_order & (tf.minimum(num_short, num_not_indicated) > 0)
+    return sampled | _first_in_order(positives, num_short - num_not_indicated, tf.reverse(order, axis=[1]))
+
+
+def _random_order(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """One random permutation of 0..N-1 per image: int32 [B, N]; random integers rather than floats keep ties rare."""
+    priority = tf.random.stateless_uniform(shape, seed=seed, minval=None, maxval=None, dtype=tf.int32)
+    return tf.argsort(priority, axis=1)
+
+
+def _first_in_order(candidates: tf.Tensor, count: tf.Tensor | int, order: tf.Tensor) -> tf.Tensor:
+    """The first `count` (int or int32 [B, 1]) of the candidates (bool [B, N]) in the order given: bool [B, N]."""
+    ordered = tf.gather(candidates, order, batch_dims=1)
+    chosen = ordered & (_running_count(ordered) <= count)
+    place_in_order = tf.argsort(order, axis=1)
+    return tf.gather(chosen, place_in_order, batch_dims=1)
+
+
+def _count(flags: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(tf.cast(flags, tf.int32), axis=1, keepdims=True)
+
+
+def _running_count(flags: tf.Tensor) -> tf.Tensor:
+    return tf.cumsum(tf.cast(flags, tf.int32), axis=1)
