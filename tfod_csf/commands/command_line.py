@@ -9,6 +9,7 @@ import ast
 import difflib
 import importlib
 import pathlib
+import re
 import sys
 from collections.abc import Callable
 
@@ -54,14 +55,31 @@ def _flag_help(name: str, flag_values: flags.FlagValues, doc: str) -> str:
     return "\n".join(lines)
 
 
+def _is_no_flag(argument: str, flag_values: flags.FlagValues) -> bool:
+    """Whether an argument looks like a flag (`--name`, `--name=value`) and is neither the command's nor absl's."""
+    given = argument.removeprefix("--").split("=")[0]
+    known = {*flag_values, *flags.FLAGS}
+    return argument.startswith("--") and given != "" and not {given, given.removeprefix("no")} & known
+
+
 def _parse(name: str, flag_values: flags.FlagValues, arguments: list[str]) -> None:
     """Parses the command's flags and absl's own; anything else is an error with the nearest flag's name."""
+    for flag_name in flag_values:
+        # One process may run a command twice (notebook, tests); the second run starts from the defaults again.
+        flag_values[flag_name].unparse()
     try:
         rest = flag_values([name, *arguments], known_only=True)
         rest = flags.FLAGS(rest, known_only=True)
     except flags.Error as error:
-        raise UserError(f"{name}: {error}; see tfod_csf {name} --help.") from error
-    unknown = [argument for argument in rest[1:] if argument != "--"]
+        # A required flag that seems to be missing is often one that was mistyped; then that is what to say.
+        unknown = [argument for argument in arguments if _is_no_flag(argument, flag_values)]
+        if not unknown:
+            message = re.sub(
+                r"flag (--\w+)=None: Flag --\w+ must have a value other than None", r"\1 is required", str(error)
+            )
+            raise UserError(f"{name}: {' '.join(message.split()).rstrip('.')}; see tfod_csf {name} --help.") from error
+    else:
+        unknown = [argument for argument in rest[1:] if argument != "--"]
     if not unknown:
         return
     if not unknown[0].startswith("-"):
