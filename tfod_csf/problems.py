@@ -10,6 +10,7 @@ import collections
 import dataclasses
 import logging
 import os
+from collections.abc import Iterable
 
 from tfod_csf import csv_tables
 from tfod_csf.errors import UserError
@@ -58,10 +59,12 @@ class ProblemLog:
 
     Args:
       strict: raise `StrictProblemError` at the first skipped or mended item ("noted" rows do not stop a run).
+      quiet: no log lines; for a worker process, whose rows the main process adds to its own log.
     """
 
-    def __init__(self, strict: bool = False):
+    def __init__(self, strict: bool = False, quiet: bool = False):
         self.strict = strict
+        self.quiet = quiet
         self.problems: list[Problem] = []
 
     def skipped(self, file: str | os.PathLike, reason: str, remedy: str, item: str = "") -> None:
@@ -81,7 +84,17 @@ class ProblemLog:
         self.problems.append(problem)
         if self.strict and problem.action != NOTED:
             raise StrictProblemError(f"{problem} (--strict: the first problem ends the run)")
-        _log.warning("%s", problem)
+        if not self.quiet:
+            _log.warning("%s", problem)
+
+    def extend(self, problems: Iterable[Problem]) -> None:
+        """Records several problems, in their order."""
+        for problem in problems:
+            self.add(problem)
+
+    def skipped_files(self) -> set[str]:
+        """Files left out as a whole (a skipped object of a file that is used does not count)."""
+        return {problem.file for problem in self.problems if problem.action == SKIPPED and not problem.item}
 
     def count(self, action: str) -> int:
         """Number of rows with this action."""

@@ -1,0 +1,242 @@
+"""Image files to RGB pixels: decided by content, checked before decoding, changed only aloud.
+
+Every image leaves here as uint8 [H, W, 3] RGB. What had to be done to it (turned as EXIF says, 16 bits scaled, alpha
+flattened, ...) is a row in `problems`; what cannot be used is None and a row with the remedy.
+"""
+
+import dataclasses
+import hashlib
+import io
+import os
+import pathlib
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from tfod_csf.problems import ProblemLog
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp")
+# Pictures that microscope programs and phones write and that are not read here; they are reported, not overlooked.
+OTHER_IMAGE_SUFFIXES = (".gif", ".webp", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".jxr", ".svs", ".ndpi", ".mrxs")
+OTHER_IMAGE_SUFFIXES += (".scn", ".vsi", ".czi", ".zvi", ".lif", ".nd2", ".oib", ".oif", ".dcm", ".psd", ".raw", ".dng")
+MAX_PIXELS = 80_000_000  # a 100x field has up to about 25 million; more is a slide scan or a decompression bomb
+JPEG_QUALITY = 95  # for images that were no plain JPEG; with full colour resolution (4:4:4)
+# Pillow's format -> the suffixes that promise it. A JPEG with several pictures inside (phones) calls itself MPO.
+_JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
+_SUFFIXES_OF = {"JPEG": _JPEG_SUFFIXES, "MPO": _JPEG_SUFFIXES, "PNG": (".png",), "TIFF": (".tif", ".tiff")}
+_SUFFIXES_OF |= {"BMP": (".bmp",), "WEBP": (".webp",)}
+_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
+_EXIF_ORIENTATION = 0x0112
+_TIFF_BITS_PER_SAMPLE = 258
+_EXPORT = "Export it from the microscope program as 8-bit RGB JPEG or PNG."
+
+
+class _UnusableError(Exception):
+    """Why an image cannot be used, and the remedy."""
+
+
+@dataclasses.dataclass
+class LoadedImage:
+    """A decoded image.
+
+    Attributes:
+      path: the file.
+      pixels: uint8 [height, width, 3], RGB.
+      sha256: hex digest of the file.
+      is_plain_jpeg: the file is a three-channel JPEG whose stored pixels are `pixels`.
+      file_bytes: the file; kept only when `is_plain_jpeg`.
+    """
+
+    path: pathlib.Path
+    pixels: np.ndarray
+    sha256: str
+    is_plain_jpeg: bool
+    file_bytes: bytes | None
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return self.pixels.shape[1]
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return self.pixels.shape[0]
+
+    def jpeg_bytes(self) -> bytes:
+        """The file itself when it is a plain JPEG, else `pixels` encoded with JPEG_QUALITY and no subsampling."""
+        return self.file_bytes if self.is_plain_jpeg else encode_jpeg(self.pixels)
+
+
+def encode_jpeg(pixels: np.ndarray) -> bytes:
+    """uint8 [H, W, 3] RGB as JPEG; the same pixels give the same bytes."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    return buffer.getvalue()
+
+
+def _open_checked(path: pathlib.Path) -> tuple[Image.Image, bytes]:
+    """The undecoded image and the bytes of its file; the header is checked before the body is read.
+
+    Raises:
+      _UnusableError: empty, no image, or too many pixels.
+    """
+    if path.stat().st_size == 0:
+        raise _UnusableError("the file has 0 bytes", "Copy it again from the microscope.")
+    again = "Copy the file again from the microscope, or export it again."
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is stricter
+            with Image.open(path, formats=_FORMATS) as header:
+                width, height = header.size
+            if width * height <= MAX_PIXELS:
+                data = path.read_bytes()
+                return Image.open(io.BytesIO(data), formats=_FORMATS), data
+        too_large = f"{width} x {height} pixels, more than {MAX_PIXELS:,}"
+    except Image.DecompressionBombError as error:
+        too_large = str(error)
+    except Image.UnidentifiedImageError:
+        start = path.open("rb").read(16)
+        raise _UnusableError(f"the content is no image that can be read (it begins with {start!r})", again) from None
+    except (OSError, SyntaxError, ValueError, TypeError, KeyError) as error:
+        raise _UnusableError(f"the image header cannot be read ({error})", again) from None
+    raise _UnusableError(f"{too_large}; was not decoded", "Cut the slide scan into fields, or export single fields.")
+
+
+def _decode(image: Image.Image) -> None:
+    """Decodes in place.
+
+    Raises:
+      _UnusableError: the data are cut off or damaged.
+    """
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError) as error:
+        raise _UnusableError(
+            f"the image data are damaged or cut off ({error})", "Copy the file again from the microscope."
+        ) from None
+
+
+def _is_turned(image: Image.Image, annotated_size: tuple[int, int] | None) -> tuple[bool, str]:
+    """Whether to turn the pixels as EXIF says, and the sentence about it ("" when there is nothing to say).
+
+    LabelImg and picture viewers show the turned image, so that is the rule; but when the annotation's size agrees only
+    with the stored pixels, its boxes were drawn on those.
+    """
+    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    if orientation not in range(2, 9):
+        return False, ""
+    stored = image.size
+    turned = stored[::-1] if orientation >= 5 else stored
+    if annotated_size == stored != turned:
+        return False, f"EXIF orientation {orientation} not applied: the annotation has the size of the stored pixels"
+    return True, f"turned as EXIF orientation {orientation} says"
+
+
+def _bits_per_channel(image: Image.Image, data: bytes) -> int:
+    """Bits of a colour channel in the file; Pillow's mode "RGB" hides that a file has 16."""
+    if image.format == "PNG":
+        return data[24]  # IHDR: 8 bytes signature, 4 length, 4 name, 4 width, 4 height, then the bit depth
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(_TIFF_BITS_PER_SAMPLE, (8,)))
+    return 8
+
+
+def _scaled_grey(values: np.ndarray) -> tuple[np.ndarray, int]:
+    """Integers [H, W] as uint8, and the bit depth taken: the smallest of 8, 10, 12, 14, 16 that holds the brightest."""
+    brightest = int(values.max(initial=0))
+    bits = next(bits for bits in (8, 10, 12, 14, 16) if brightest < 2**bits)
+    return np.round(values * (255 / (2**bits - 1))).astype(np.uint8), bits
+
+
+def _grey_pixels(image: Image.Image) -> tuple[np.ndarray, str]:
+    """uint8 [H, W, 3] of a grey image of 1, 8 or 16 bits, and what was done."""
+    lost = "grey, made three equal channels: the colour of the stain is lost"
+    if image.mode in ("1", "L"):
+        grey = np.asarray(image.convert("L"))
+    else:
+        values = np.asarray(image)
+        if values.dtype.kind == "f" or values.min(initial=0) < 0 or values.max(initial=0) >= 2**16:
+            raise _UnusableError(f"pixels of mode {image.mode} ({values.dtype}) have no known range", _EXPORT)
+        grey, bits = _scaled_grey(values.astype(np.uint32))
+        lost = f"16-bit samples read as {bits} bits (brightest {values.max()}) and scaled to 8; {lost}"
+    return np.repeat(grey[..., None], 3, axis=2), lost
+
+
+def _flattened(image: Image.Image) -> tuple[Image.Image, str]:
+    """RGB of an image with transparency, on white as a viewer shows it."""
+    with_alpha = image.convert("RGBA")
+    if with_alpha.getextrema()[3][0] == 255:
+        return with_alpha.convert("RGB"), "the alpha channel (opaque everywhere) was dropped"
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, with_alpha).convert("RGB"), "transparent parts were put on white"
+
+
+def _rgb_pixels(image: Image.Image, data: bytes) -> tuple[np.ndarray, str]:
+    """uint8 [H, W, 3] of a decoded image, and what was done to get there ("" for nothing)."""
+    if image.mode in ("1", "L", "I", "F") or image.mode.startswith("I;16"):
+        return _grey_pixels(image)
+    done = ""
+    bits = _bits_per_channel(image, data)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image, done = _flattened(image)
+    elif image.mode == "CMYK":
+        image, done = image.convert("RGB"), "CMYK converted to RGB without a colour profile"
+    elif image.mode == "P":
+        image = image.convert("RGB")  # a colour table is only another way to write RGB
+    elif image.mode != "RGB":
+        image, done = image.convert("RGB"), f"mode {image.mode} converted to RGB"
+    pixels = np.array(image, dtype=np.uint8)
+    if bits > 8:
+        brightest = int(pixels.max(initial=0))
+        if brightest < 64:  # Pillow keeps the high byte; 12 bits in 16 leave nothing of the picture there
+            raise _UnusableError(f"{bits} bits a channel of which the upper 2 or more are unused", _EXPORT)
+        done = f"{bits} bits a channel scaled to 8"
+    return pixels, done
+
+
+def _load(path: pathlib.Path, annotated_size: tuple[int, int] | None, problems: ProblemLog) -> LoadedImage:
+    image, data = _open_checked(path)
+    with image:
+        mendings = []
+        if path.suffix.lower() not in _SUFFIXES_OF[image.format]:
+            mendings.append(f"the content is {image.format}, not what the name says, and was read as that")
+        num_frames = getattr(image, "n_frames", 1) if image.format in ("TIFF", "WEBP", "PNG", "MPO") else 1
+        if num_frames > 1:
+            mendings.append(f"{num_frames} pictures in the file, of which the first was read")
+        turned, about_orientation = _is_turned(image, annotated_size)
+        _decode(image)
+        is_plain_jpeg = image.format == "JPEG" and image.mode == "RGB" and not turned
+        if about_orientation:
+            mendings.append(about_orientation)
+        if turned:
+            image = ImageOps.exif_transpose(image)
+        pixels, done = _rgb_pixels(image, data)
+    if done:
+        mendings.append(done)
+    for mending in mendings:
+        problems.mended(path, mending, "Compare one labelled picture with the microscope's own view.")
+    sha256 = hashlib.sha256(data).hexdigest()
+    return LoadedImage(path, pixels, sha256, is_plain_jpeg, data if is_plain_jpeg else None)
+
+
+def open_image(
+    path: str | os.PathLike, problems: ProblemLog, annotated_size: tuple[int, int] | None = None
+) -> LoadedImage | None:
+    """Decodes an image file.
+
+    Args:
+      annotated_size: (width, height) of the annotation, if there is one; decides whether an EXIF orientation applies.
+
+    Returns:
+      The image, or None when it cannot be used; every reason and every change is in `problems`.
+    """
+    path = pathlib.Path(path)
+    try:
+        return _load(path, annotated_size, problems)
+    except _UnusableError as error:
+        problems.skipped(path, *error.args)
+    except OSError as error:
+        problems.skipped(path, f"the file cannot be read ({error.strerror or error})", "Check the disk and its rights.")
+    return None
