@@ -7,9 +7,11 @@ test says which files it checks and gets their paths one by one as `recorded`:
     def test_sizes(recorded): ...
 """
 
+import importlib.util
 import os
 import pathlib
 
+import numpy as np
 import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -43,3 +45,36 @@ def reference_dir() -> pathlib.Path:
     if not folder.is_dir():
         pytest.skip(f"the folder of recorded numbers {folder} is absent (TFOD_REFERENCE_DIR)")
     return folder
+
+
+def _weight_rule(folder: pathlib.Path):
+    spec = importlib.util.spec_from_file_location("recorded_weights", folder / "weights.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def weight_rule():
+    """From the folder of fixtures to their module weights.py, which makes every weight from its checkpoint key."""
+    return _weight_rule
+
+
+@pytest.fixture(scope="session")
+def build_recorded_model():
+    """From the path of a fixture and is_training to (network of the config beside it, with its weights; its arrays)."""
+    from tfod_csf.config import pipeline_config
+    from tfod_csf.modeling import model_builder
+    from tfod_csf.training import checkpoints
+
+    def build(path: pathlib.Path, is_training: bool):
+        arrays = dict(np.load(path))
+        config = pipeline_config.load_pipeline_config(path.with_suffix(".config"))
+        model = model_builder.build(config.model, is_training=is_training)
+        model.build_variables()
+        make_weight, salt = _weight_rule(path.parent).make_weight, int(arrays.get("meta/salt", 0))
+        for key, variable in checkpoints.variables_by_key(model=checkpoints.checkpoint_view(model)).items():
+            variable.assign(make_weight(key, variable.shape, salt))
+        return model, arrays
+
+    return build

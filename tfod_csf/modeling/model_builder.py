@@ -1,0 +1,227 @@
+"""Makes the network a config describes. The only module of this package that reads protos."""
+
+import functools
+
+import tf_keras
+
+from tfod_csf.config.protos import faster_rcnn_pb2, hyperparams_pb2, model_pb2, post_processing_pb2
+from tfod_csf.data import image_resizer
+from tfod_csf.errors import UserError
+from tfod_csf.modeling import feature_extractor, losses, post_processing, roi_crop, rpn
+from tfod_csf.modeling.anchor_generator import GridAnchorGenerator
+from tfod_csf.modeling.box_head import BoxHead
+from tfod_csf.modeling.faster_rcnn import FasterRCNN, FirstStageSettings, SecondStageSettings
+from tfod_csf.modeling.layer_hyperparams import LayerHyperparams
+
+
+class ModelBuilderError(UserError):
+    """A config that no network can be made of."""
+
+
+def build(model_config: model_pb2.DetectionModel, is_training: bool, compute_dtype: str = "float32") -> FasterRCNN:
+    """The network of `model`.
+
+    Args:
+      model_config: checked by config.supported.
+      is_training: whether batch norm may learn; the training argument of predict decides at each call.
+      compute_dtype: "bfloat16" computes backbone and heads in bfloat16, with float32 variables and float32 outputs.
+
+    Returns:
+      FasterRCNN; its variables are made by the first predict, or by build_variables.
+    """
+    if model_config.WhichOneof("model") != "faster_rcnn":
+        raise ModelBuilderError(
+            f"model.{model_config.WhichOneof('model')} is not supported; this package builds model.faster_rcnn."
+        )
+    if compute_dtype not in ("float32", "bfloat16"):
+        raise ModelBuilderError(f'compute_dtype: "{compute_dtype}" is not supported; use float32 or bfloat16.')
+    config = model_config.faster_rcnn
+    if config.number_of_stages not in (1, 2):
+        raise ModelBuilderError(
+            f"model.faster_rcnn.number_of_stages: {config.number_of_stages} is not supported; use 1 or 2."
+        )
+    with feature_extractor.layers_computing_in(compute_dtype):
+        return _build_faster_rcnn(config, is_training)
+
+
+def _build_faster_rcnn(config: faster_rcnn_pb2.FasterRcnn, is_training: bool) -> FasterRCNN:
+    extractor = feature_extractor.build(
+        type=config.feature_extractor.type,
+        first_stage_features_stride=config.feature_extractor.first_stage_features_stride,
+        batch_norm_trainable=config.feature_extractor.batch_norm_trainable and is_training,
+    )
+    anchor_generator = _build_anchor_generator(config)
+    rpn_head = rpn.RegionProposalHead(
+        num_anchors_per_location=anchor_generator.num_anchors_per_location,
+        hyperparams=build_hyperparams(config.first_stage_box_predictor_conv_hyperparams),
+        first_stage_box_predictor_depth=config.first_stage_box_predictor_depth,
+        first_stage_box_predictor_kernel_size=config.first_stage_box_predictor_kernel_size,
+        first_stage_atrous_rate=config.first_stage_atrous_rate,
+    )
+    return FasterRCNN(
+        num_classes=config.num_classes,
+        number_of_stages=config.number_of_stages,
+        image_resizer=image_resizer.from_config(config.image_resizer),
+        feature_extractor=extractor,
+        anchor_generator=anchor_generator,
+        rpn_head=rpn_head,
+        box_head=_build_box_head(config),
+        first_stage=_build_first_stage_settings(config),
+        second_stage=_build_second_stage_settings(config, extractor.crop_subsampling),
+    )
+
+
+def _build_anchor_generator(config: faster_rcnn_pb2.FasterRcnn) -> GridAnchorGenerator:
+    anchors = config.first_stage_anchor_generator.grid_anchor_generator
+    return GridAnchorGenerator(
+        scales=anchors.scales,
+        aspect_ratios=anchors.aspect_ratios,
+        height=anchors.height,
+        width=anchors.width,
+        height_stride=anchors.height_stride,
+        width_stride=anchors.width_stride,
+        height_offset=anchors.height_offset,
+        width_offset=anchors.width_offset,
+    )
+
+
+def _build_box_head(config: faster_rcnn_pb2.FasterRcnn) -> BoxHead:
+    predictor = config.second_stage_box_predictor.mask_rcnn_box_predictor
+    return BoxHead(
+        num_classes=config.num_classes,
+        hyperparams=build_hyperparams(predictor.fc_hyperparams),
+        share_box_across_classes=predictor.share_box_across_classes,
+        use_dropout=predictor.use_dropout,
+        dropout_keep_probability=predictor.dropout_keep_probability,
+    )
+
+
+def _build_first_stage_settings(config: faster_rcnn_pb2.FasterRcnn) -> FirstStageSettings:
+    return FirstStageSettings(
+        clip_anchors_to_image=config.clip_anchors_to_image,
+        propose=functools.partial(
+            rpn.propose,
+            first_stage_nms_score_threshold=config.first_stage_nms_score_threshold,
+            first_stage_nms_iou_threshold=config.first_stage_nms_iou_threshold,
+            first_stage_max_proposals=config.first_stage_max_proposals,
+        ),
+        losses=functools.partial(
+            losses.first_stage_losses,
+            first_stage_minibatch_size=config.first_stage_minibatch_size,
+            first_stage_positive_balance_fraction=config.first_stage_positive_balance_fraction,
+            first_stage_localization_loss_weight=config.first_stage_localization_loss_weight,
+            first_stage_objectness_loss_weight=config.first_stage_objectness_loss_weight,
+            use_static_balanced_label_sampler=config.use_static_balanced_label_sampler,
+        ),
+    )
+
+
+def _build_second_stage_settings(config: faster_rcnn_pb2.FasterRcnn, crop_subsampling: int) -> SecondStageSettings:
+    processing = config.second_stage_post_processing
+    return SecondStageSettings(
+        crop_and_pool=functools.partial(
+            roi_crop.crop_and_pool,
+            initial_crop_size=config.initial_crop_size,
+            maxpool_kernel_size=config.maxpool_kernel_size,
+            maxpool_stride=config.maxpool_stride,
+            use_matmul_crop_and_resize=config.use_matmul_crop_and_resize,
+            subsampling=crop_subsampling,
+        ),
+        convert_scores=functools.partial(
+            post_processing.convert_scores,
+            score_converter=post_processing_pb2.PostProcessing.ScoreConverter.Name(processing.score_converter),
+            logit_scale=processing.logit_scale,
+        ),
+        non_max_suppression=_build_non_max_suppression(processing.batch_non_max_suppression),
+        sample=functools.partial(
+            losses.sample_second_stage,
+            second_stage_batch_size=config.second_stage_batch_size,
+            second_stage_balance_fraction=config.second_stage_balance_fraction,
+            use_static_balanced_label_sampler=config.use_static_balanced_label_sampler,
+        ),
+        losses=_build_second_stage_losses(config),
+        samples_proposals=not config.HasField("hard_example_miner"),
+    )
+
+
+def _build_non_max_suppression(config: post_processing_pb2.BatchNonMaxSuppression):
+    return functools.partial(
+        post_processing.batch_multiclass_non_max_suppression,
+        score_threshold=config.score_threshold,
+        iou_threshold=config.iou_threshold,
+        max_detections_per_class=config.max_detections_per_class,
+        max_total_detections=config.max_total_detections,
+        use_class_agnostic_nms=config.use_class_agnostic_nms,
+        soft_nms_sigma=config.soft_nms_sigma,
+    )
+
+
+def _build_second_stage_losses(config: faster_rcnn_pb2.FasterRcnn):
+    miner = config.hard_example_miner
+    return functools.partial(
+        losses.second_stage_losses,
+        second_stage_localization_loss_weight=config.second_stage_localization_loss_weight,
+        second_stage_classification_loss_weight=config.second_stage_classification_loss_weight,
+        second_stage_classification_loss=_build_classification_loss(config),
+        hard_example_miner=losses.HardExampleMiner(
+            num_hard_examples=miner.num_hard_examples,
+            iou_threshold=miner.iou_threshold,
+            loss_type=type(miner).LossType.Name(miner.loss_type),
+        )
+        if config.HasField("hard_example_miner")
+        else None,
+    )
+
+
+def _build_classification_loss(config: faster_rcnn_pb2.FasterRcnn) -> losses.ClassificationLoss:
+    """Softmax unless the config names another loss; the fields of its message are the loss function's arguments."""
+    name = config.second_stage_classification_loss.WhichOneof("classification_loss") or "weighted_softmax"
+    message = getattr(config.second_stage_classification_loss, name)
+    fields = {field.name: value for field, value in message.ListFields() if field.name != "anchorwise_output"}
+    return losses.classification_loss(name, **fields)
+
+
+def build_hyperparams(config: hyperparams_pb2.Hyperparams) -> LayerHyperparams:
+    """The values of a `Hyperparams` message that act on the heads' layers."""
+    batch_norm = None
+    if config.HasField("batch_norm"):
+        batch_norm = {
+            "momentum": config.batch_norm.decay,
+            "epsilon": config.batch_norm.epsilon,
+            "center": config.batch_norm.center,
+            "scale": config.batch_norm.scale,
+        }
+    return LayerHyperparams(
+        kernel_initializer=_build_initializer(config.initializer),
+        kernel_regularizer=_build_regularizer(config.regularizer),
+        batch_norm=batch_norm,
+        force_use_bias=config.force_use_bias,
+    )
+
+
+def _build_initializer(config: hyperparams_pb2.Initializer) -> tf_keras.initializers.Initializer | None:
+    kind = config.WhichOneof("initializer_oneof")
+    if kind == "truncated_normal_initializer":
+        values = config.truncated_normal_initializer
+        return tf_keras.initializers.TruncatedNormal(mean=values.mean, stddev=values.stddev)
+    if kind == "random_normal_initializer":
+        values = config.random_normal_initializer
+        return tf_keras.initializers.RandomNormal(mean=values.mean, stddev=values.stddev)
+    if kind == "variance_scaling_initializer":
+        values = config.variance_scaling_initializer
+        return tf_keras.initializers.VarianceScaling(
+            scale=values.factor,
+            mode=type(values).Mode.Name(values.mode).lower(),
+            distribution="uniform" if values.uniform else "truncated_normal",
+        )
+    return None
+
+
+def _build_regularizer(config: hyperparams_pb2.Regularizer) -> tf_keras.regularizers.Regularizer | None:
+    """l2 weight w is 0.5 * w * sum(k^2), as in TFOD."""
+    kind = config.WhichOneof("regularizer_oneof")
+    if kind == "l1_regularizer":
+        return tf_keras.regularizers.L1(config.l1_regularizer.weight)
+    if kind == "l2_regularizer":
+        return tf_keras.regularizers.L2(0.5 * config.l2_regularizer.weight)
+    return None

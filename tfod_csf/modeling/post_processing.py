@@ -1,0 +1,171 @@
+"""From raw predictions to detections: scores, non-maximum suppression, clipping.
+
+Shape shorthand in this module:
+
+  B: images; P: boxes of an image before suppression (anchors or proposals)
+  K: classes without background; Q: boxes per proposal, 1 (shared by all classes) or K
+  S: max_detections_per_class; T: max_total_detections
+
+Boxes are [ymin, xmin, ymax, xmax]. Both thresholds are strict: a box is kept if its score > score_threshold, and
+removed if its IoU with a better box > iou_threshold.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+# Score of a place in the result that holds no box. Scores may be negative (score_converter IDENTITY), so 0 will not do.
+_NO_BOX = -np.inf
+
+
+class NmsResult(NamedTuple):
+    """What suppression keeps, best first. Rows from num_detections on are padding: zeros everywhere."""
+
+    boxes: tf.Tensor  # float32 [B, T, 4], the frame of the input boxes
+    scores: tf.Tensor  # float32 [B, T]
+    classes: tf.Tensor  # int32 [B, T], zero-based, without background
+    indices: tf.Tensor  # int32 [B, T], row of the box in the input, 0..P-1
+    num_detections: tf.Tensor  # int32 [B]
+
+
+def convert_scores(logits: tf.Tensor, score_converter: str = "IDENTITY", logit_scale: float = 1.0) -> tf.Tensor:
+    """Scores of logits [..., K + 1] divided by logit_scale: SOFTMAX over the classes, SIGMOID, or IDENTITY."""
+    logits = logits / logit_scale
+    if score_converter == "SOFTMAX":
+        return tf.nn.softmax(logits)
+    if score_converter == "SIGMOID":
+        return tf.sigmoid(logits)
+    return logits
+
+
+def clip_window_of(true_image_shapes: tf.Tensor) -> tf.Tensor:
+    """Windows float32 [B, 4] in pixels, 0 0 height width, of true_image_shapes int32 [B, 3]."""
+    height, width = tf.unstack(tf.cast(true_image_shapes[:, :2], tf.float32), axis=-1)
+    return tf.stack([tf.zeros_like(height), tf.zeros_like(width), height, width], axis=-1)
+
+
+def normalize_boxes(boxes: tf.Tensor, image_shapes: tf.Tensor) -> tf.Tensor:
+    """Boxes [B, T, 4] in pixels as fractions of images of image_shapes int32 [B, 3] (height, width, channels)."""
+    height, width = tf.unstack(tf.cast(image_shapes[:, :2], tf.float32), axis=-1)
+    return boxes / tf.stack([height, width, height, width], axis=-1)[:, tf.newaxis]
+
+
+def area(boxes: tf.Tensor) -> tf.Tensor:
+    """Area [...] of boxes [..., 4]."""
+    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+
+
+def batch_multiclass_non_max_suppression(
+    boxes: tf.Tensor,
+    scores: tf.Tensor,
+    clip_window: tf.Tensor,
+    num_valid_boxes: tf.Tensor | None = None,
+    score_threshold: float = 0.0,
+    iou_threshold: float = 0.6,
+    max_detections_per_class: int = 100,
+    max_total_detections: int = 100,
+    use_class_agnostic_nms: bool = False,
+    soft_nms_sigma: float = 0.0,
+) -> NmsResult:
+    """Non-maximum suppression in each class of each image; arguments have the fields' names.
+
+    How it works: suppression sees the boxes as they are decoded, not clipped. Then all classes together are clipped to
+    the window, boxes without area are dropped, and the best T are kept. Equal scores keep the order class, then rank.
+
+    Args:
+      boxes: [B, P, Q, 4].
+      scores: [B, P, K], no background.
+      clip_window: [B, 4], same frame as the boxes.
+      num_valid_boxes: int32 [B], leading rows that are not padding; None for all.
+      score_threshold, iou_threshold: see the module's docstring.
+      max_detections_per_class: S. Not used by class-agnostic suppression, as in TFOD.
+      max_total_detections: T.
+      use_class_agnostic_nms: let each box have only its best class, and suppress over all classes at once.
+      soft_nms_sigma: greater than 0 lowers the scores of overlapping boxes instead of removing them.
+    """
+    if num_valid_boxes is not None:
+        is_valid = tf.sequence_mask(num_valid_boxes, tf.shape(scores)[1])[:, :, tf.newaxis]
+        scores = tf.where(is_valid, scores, _NO_BOX)
+    settings = (score_threshold, iou_threshold, soft_nms_sigma)
+    if use_class_agnostic_nms:
+        best_class = tf.argmax(scores, axis=-1, output_type=tf.int32)  # [B, P]
+        if boxes.shape[2] > 1:
+            boxes = tf.gather(boxes, best_class[:, :, tf.newaxis], batch_dims=2)
+        best_score = tf.reduce_max(scores, axis=-1, keepdims=True)
+        indices, scores = _suppress_each_class(boxes, best_score, max_total_detections, *settings)
+        classes = tf.gather(best_class, indices, batch_dims=1)
+    else:
+        num_classes = scores.shape[2]
+        indices, scores = _suppress_each_class(boxes, scores, max_detections_per_class, *settings)
+        classes = tf.repeat(tf.range(num_classes), max_detections_per_class)[tf.newaxis] + tf.zeros_like(indices)
+    box_of_class = classes if boxes.shape[2] > 1 else tf.zeros_like(classes)
+    boxes = tf.gather_nd(boxes, tf.stack([indices, box_of_class], axis=-1), batch_dims=1)
+    return _clip_and_keep_best(boxes, scores, classes, indices, clip_window, max_total_detections)
+
+
+def _suppress_each_class(
+    boxes: tf.Tensor, scores: tf.Tensor, size: int, score_threshold: float, iou_threshold: float, soft_nms_sigma: float
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Suppression for every image and class by itself.
+
+    Args:
+      boxes: [B, P, Q, 4].
+      scores: [B, P, K].
+      size: places for each class.
+
+    Returns:
+      indices int32 [B, K*size] into P, and scores [B, K*size], of which unused places are _NO_BOX.
+    """
+    num_boxes, num_classes = tf.shape(scores)[1], scores.shape[2]
+    per_class_boxes = tf.broadcast_to(
+        tf.transpose(boxes, [0, 2, 1, 3]), [tf.shape(boxes)[0], num_classes, num_boxes, 4]
+    )
+    per_class_scores = tf.transpose(scores, [0, 2, 1])
+
+    def suppress(boxes_and_scores):
+        selected, selected_scores, count = tf.raw_ops.NonMaxSuppressionV5(
+            boxes=boxes_and_scores[0],
+            scores=boxes_and_scores[1],
+            max_output_size=size,
+            iou_threshold=iou_threshold,
+            score_threshold=score_threshold,
+            soft_nms_sigma=soft_nms_sigma,
+            pad_to_max_output_size=True,
+        )
+        return selected, tf.where(tf.range(size) < count, selected_scores, _NO_BOX)
+
+    indices, kept_scores = tf.map_fn(
+        suppress,
+        (tf.reshape(per_class_boxes, [-1, num_boxes, 4]), tf.reshape(per_class_scores, [-1, num_boxes])),
+        fn_output_signature=(tf.TensorSpec([size], tf.int32), tf.TensorSpec([size], tf.float32)),
+    )
+    return tf.reshape(indices, [-1, num_classes * size]), tf.reshape(kept_scores, [-1, num_classes * size])
+
+
+def _clip_and_keep_best(boxes, scores, classes, indices, clip_window, max_total_detections: int) -> NmsResult:
+    """Clips [B, K*S, 4] to the windows [B, 4], drops boxes without area, keeps the best T."""
+    window = clip_window[:, tf.newaxis]
+    upper = tf.concat([window[..., 2:], window[..., 2:]], axis=-1)
+    lower = tf.concat([window[..., :2], window[..., :2]], axis=-1)
+    boxes = tf.maximum(tf.minimum(boxes, upper), lower)
+    scores = tf.where(area(boxes) > 0.0, scores, _NO_BOX)
+    missing = max(0, max_total_detections - scores.shape[1])
+    if missing:
+        scores = tf.pad(scores, [[0, 0], [0, missing]], constant_values=_NO_BOX)
+    scores, order = tf.nn.top_k(scores, max_total_detections)  # equal scores: the lower index first
+    is_box = scores > _NO_BOX
+    order = tf.where(is_box, order, 0)
+
+    def in_order(values):
+        gathered = tf.gather(values, order, batch_dims=1)
+        mask = is_box if gathered.shape.rank == 2 else is_box[..., tf.newaxis]
+        return tf.where(mask, gathered, tf.zeros_like(gathered))
+
+    return NmsResult(
+        boxes=in_order(boxes),
+        scores=tf.where(is_box, scores, 0.0),
+        classes=in_order(classes),
+        indices=in_order(indices),
+        num_detections=tf.reduce_sum(tf.cast(is_box, tf.int32), axis=1),
+    )

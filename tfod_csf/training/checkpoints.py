@@ -1,0 +1,59 @@
+"""Checkpoints with TFOD's keys.
+
+On disk a variable's name is its path through TFOD's objects, for example
+`model/_feature_extractor_for_proposal_features/layer_with_weights-0/kernel/.ATTRIBUTES/VARIABLE_VALUE`. Attributes of
+our objects have our names; `checkpoint_view` is the tree of TFOD's names over them.
+"""
+
+import collections
+
+import tensorflow as tf
+
+from tfod_csf.modeling.faster_rcnn import FasterRCNN
+
+VALUE_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+def checkpoint_view(model: FasterRCNN) -> tf.train.Checkpoint:
+    """The model as TFOD names it: save and restore with `tf.train.Checkpoint(model=checkpoint_view(model), ...)`.
+
+    The view holds the model's own variables; it may be made before or after they are. A model of one stage saves
+    TFOD's first stage only.
+    """
+    view = tf.train.Checkpoint(
+        _feature_extractor_for_proposal_features=model.feature_extractor.proposal_features,
+        _first_stage_box_predictor_first_conv=model.rpn_head.first_conv,
+        _first_stage_box_predictor=tf.train.Checkpoint(
+            _prediction_heads={
+                "box_encodings": [tf.train.Checkpoint(_box_encoder_layers=[model.rpn_head.box_encodings])],
+                "class_predictions_with_background": [
+                    tf.train.Checkpoint(_class_predictor_layers=[model.rpn_head.class_predictions])
+                ],
+            }
+        ),
+    )
+    if model.number_of_stages == 2:
+        view._feature_extractor_for_box_classifier_features = model.feature_extractor.box_classifier_features
+        view._mask_rcnn_box_predictor = tf.train.Checkpoint(
+            _box_prediction_head=tf.train.Checkpoint(_box_encoder_layers=model.box_head.box_encoder_layers),
+            _class_prediction_head=tf.train.Checkpoint(_class_predictor_layers=model.box_head.class_predictor_layers),
+        )
+    return view
+
+
+def variables_by_key(**trackables) -> dict[str, tf.Variable]:
+    """Checkpoint key to variable, of `tf.train.Checkpoint(**trackables)`; optimizer slots are not among them."""
+    root = tf.train.Checkpoint(**trackables)
+    view = tf.train.TrackableView(root)
+    paths, queue, variables = {id(root): ()}, collections.deque([root]), {}
+    # Breadth first, as TensorFlow does: a variable that can be reached in two ways has the shorter path as its key.
+    while queue:
+        trackable = queue.popleft()
+        path = paths[id(trackable)]
+        if isinstance(trackable, tf.Variable):
+            variables["/".join(path) + VALUE_SUFFIX] = trackable
+        for name, child in view.children(trackable).items():
+            if id(child) not in paths:
+                paths[id(child)] = (*path, name)
+                queue.append(child)
+    return variables
