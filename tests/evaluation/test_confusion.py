@@ -1,0 +1,41 @@
+import math
+
+import numpy as np
+
+from tfod_csf.evaluation import confusion
+
+CATEGORIES = [{"id": 1, "name": "lymphocyte"}, {"id": 2, "name": "monocyte"}]
+
+
+def test_counts_by_hand():
+    matrix = confusion.ConfusionMatrix(CATEGORIES, min_score=0.5)
+    groundtruth = {
+        "groundtruth_boxes": np.array([[0, 0, 10, 10], [0, 20, 10, 30], [0, 40, 10, 50], [0, 60, 10, 70]]),
+        "groundtruth_classes": np.array([1, 2, 2, 1]),
+        "groundtruth_difficult": np.array([0, 0, 0, 1]),
+    }
+    detections = {
+        # right; monocyte taken for lymphocyte; nothing there; on the difficult cell; below min_score
+        "detection_boxes": np.array(
+            [[0, 0, 10, 10], [0, 21, 10, 31], [50, 0, 60, 10], [0, 60, 10, 70], [0, 40, 10, 50]]
+        ),
+        "detection_classes": np.array([1, 1, 2, 2, 2]),
+        "detection_scores": np.array([0.9, 0.8, 0.7, 0.6, 0.4]),
+    }
+    matrix.add_image(groundtruth, detections)
+    assert matrix.row_names == ["lymphocyte", "monocyte", "spurious"]
+    assert matrix.columns() == ["true_class", "lymphocyte", "monocyte", "missed"]
+    np.testing.assert_array_equal(matrix.counts, [[1, 0, 0], [1, 0, 1], [0, 1, 0]])
+    assert matrix.num_ignored == 1
+    assert matrix.rows()[1] == {"true_class": "monocyte", "lymphocyte": 1, "monocyte": 0, "missed": 1}
+    assert matrix.accuracy() == 0.5
+
+
+def test_empty_image():
+    matrix = confusion.ConfusionMatrix(CATEGORIES)
+    matrix.add_image(
+        {"groundtruth_boxes": np.zeros([0, 4]), "groundtruth_classes": np.zeros(0)},
+        {"detection_boxes": np.zeros([0, 4]), "detection_classes": np.zeros(0), "detection_scores": np.zeros(0)},
+    )
+    assert not matrix.counts.any()
+    assert math.isnan(matrix.accuracy())

@@ -1,0 +1,65 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from tfod_csf import csv_tables
+from tfod_csf.evaluation import detection_report, metric_text, plots
+
+CATEGORIES = [{"id": 1, "name": "lymphocyte"}, {"id": 2, "name": "monocyte"}, {"id": 3, "name": "unknown"}]
+GROUNDTRUTH = {
+    "groundtruth_boxes": np.array([[0, 0, 40, 40], [0, 100, 40, 140]], np.float32),
+    "groundtruth_classes": np.array([1, 3]),
+    "groundtruth_difficult": np.array([0, 0]),
+}
+DETECTIONS = {
+    "detection_boxes": np.array([[0, 0, 40, 40], [0, 100, 40, 140]], np.float32),
+    "detection_classes": np.array([1, 1]),
+    "detection_scores": np.array([0.8, 0.9], np.float32),
+}
+
+
+def test_files(tmp_path):
+    report = detection_report.DetectionReport(CATEGORIES)
+    report.add_image("a", GROUNDTRUTH, DETECTIONS)
+    metrics = report.write(tmp_path, {"model": "hand-made"})
+    # lymphocyte: miss (on the unknown cell), hit: AP 1/2; unknown: 0; monocyte has nothing to find.
+    assert metrics["PascalBoxes_Precision/mAP@0.5IOU"] == pytest.approx(0.25)
+    written = json.loads((tmp_path / "metrics.json").read_text())
+    assert written["metrics"]["PascalBoxes_PerformanceByCategory/AP@0.5IOU/monocyte"] == "NaN"
+    assert written["metrics"]["DetectionBoxes_PerformanceByCategory/monocyte"] == -1
+    rows = csv_tables.read_rows(tmp_path / "per_class.csv", detection_report.PER_CLASS_COLUMNS)
+    assert [row["class"] for row in rows] == ["lymphocyte", "monocyte", "unknown"]
+    assert (rows[0]["true_positives"], rows[0]["false_positives"], rows[1]["average_precision"]) == ("1", "1", "nan")
+    curve = csv_tables.read_rows(tmp_path / "precision_recall.csv")
+    assert [(row["score"], row["is_true_positive"], row["precision"]) for row in curve] == [
+        ("0.9", "0", "0.0"),
+        ("0.8", "1", "0.5"),
+    ]
+    matrix = csv_tables.read_rows(tmp_path / "confusion_matrix.csv")
+    assert matrix[2] == {"true_class": "unknown", "lymphocyte": "1", "monocyte": "0", "unknown": "0", "missed": "0"}
+    text = report.text(metrics)
+    assert metric_text.NO_GROUND_TRUTH in text
+    assert "nan" not in text.lower()
+    plots.plot_precision_recall(report.curves(), 0.5, tmp_path / "precision_recall.png")
+    plots.plot_confusion_matrix(report.confusion, tmp_path / "confusion_matrix.png")
+    assert (tmp_path / "confusion_matrix.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_no_images(tmp_path):
+    report = detection_report.DetectionReport(CATEGORIES)
+    metrics = report.write(tmp_path, {})
+    assert all(math.isnan(value) or value == -1 for value in metrics.values())
+    plots.plot_precision_recall(report.curves(), 0.5, tmp_path / "p.png")
+    plots.plot_confusion_matrix(report.confusion, tmp_path / "c.png")
+
+
+def test_unknown_cells_can_be_left_out():
+    groundtruth, detections = detection_report.leave_out_class(GROUNDTRUTH, DETECTIONS, class_id=3)
+    assert groundtruth["groundtruth_classes"].tolist() == [1]
+    assert detections["detection_scores"].tolist() == pytest.approx([0.8])
+    groundtruth, detections = detection_report.leave_out_class(groundtruth, detections, class_id=1)
+    assert len(groundtruth["groundtruth_boxes"]) == len(detections["detection_boxes"]) == 0
+    groundtruth, detections = detection_report.leave_out_class(groundtruth, DETECTIONS, class_id=1)
+    assert len(detections["detection_boxes"]) == 2

@@ -1,0 +1,206 @@
+"""Everything `evaluate` tells about a model: all metrics, curves, operating point and confusion matrix, as files.
+
+Files of `DetectionReport.write`:
+  metrics.json          settings, every metric by TFOD's name, per-class numbers; NaN as the string "NaN"
+  metrics.csv           metric, value
+  per_class.csv         class, groundtruth, average precision (Pascal, COCO), counts and rates at min_score
+  precision_recall.csv  class, rank, score, is_true_positive, precision, recall: every detection that counts
+  confusion_matrix.csv  rows true classes and "spurious", columns predicted classes and "missed"
+"""
+
+import math
+import os
+import pathlib
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfod_csf import atomic_write, csv_tables, np_box_ops
+from tfod_csf.evaluation import confusion, metric_text, pascal_evaluator
+
+try:
+    from tfod_csf.evaluation import coco_evaluator
+except ImportError:  # pycocotools comes with the extra [train]; the Pascal metrics do not need it
+    coco_evaluator = None
+
+PER_CLASS_COLUMNS = (
+    "class",
+    "groundtruth",
+    "average_precision",
+    "coco_map",
+    "min_score",
+    "true_positives",
+    "false_positives",
+    "false_negatives",
+    "precision",
+    "recall",
+    "f1",
+)
+CURVE_COLUMNS = ("class", "rank", "score", "is_true_positive", "precision", "recall")
+
+
+def leave_out_class(
+    groundtruth_dict: Mapping[str, Any], detections_dict: Mapping[str, Any], class_id: int, iou_threshold: float = 0.5
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Drops the groundtruth of one class and the detections that lie on it, whatever they were called.
+
+    A detection lies on a box of the class when that is the groundtruth box it overlaps most and IoU >= iou_threshold.
+    Made for cells labelled `unknown`: a detector that names such a cell is neither right nor wrong.
+    """
+    boxes = np.asarray(groundtruth_dict["groundtruth_boxes"]).reshape(-1, 4)
+    left_out = np.asarray(groundtruth_dict["groundtruth_classes"]).reshape(-1) == class_id
+    detection_boxes = np.asarray(detections_dict["detection_boxes"]).reshape(-1, 4)
+    on_left_out = np.zeros(len(detection_boxes), bool)
+    if left_out.any() and len(detection_boxes):
+        overlaps = np_box_ops.iou(detection_boxes, boxes)
+        on_left_out = left_out[overlaps.argmax(axis=1)] & (overlaps.max(axis=1) >= iou_threshold)
+    return (
+        {key: np.asarray(value)[~left_out] for key, value in groundtruth_dict.items() if np.size(value)}
+        if not left_out.all()
+        else {key: np.asarray(value)[:0] for key, value in groundtruth_dict.items()},
+        {key: np.asarray(value)[~on_left_out] for key, value in detections_dict.items()},
+    )
+
+
+class DetectionReport:
+    """Feeds all evaluators and writes what they say.
+
+    Args:
+      categories: [{"id": int from 1, "name": str}, ...].
+      min_score: operating point, detections with score >= this count as cells.
+      matching_iou_threshold: of the Pascal metrics and of the confusion matrix.
+    """
+
+    def __init__(
+        self, categories: Sequence[Mapping[str, Any]], min_score: float = 0.5, matching_iou_threshold: float = 0.5
+    ):
+        self._categories = sorted(categories, key=lambda category: category["id"])
+        self._min_score = min_score
+        self._iou_threshold = matching_iou_threshold
+        self._pascal = pascal_evaluator.PascalDetectionEvaluator(categories, matching_iou_threshold)
+        self._evaluators = [
+            self._pascal,
+            pascal_evaluator.WeightedPascalDetectionEvaluator(categories, self._iou_threshold),
+        ]
+        if coco_evaluator is not None:
+            self._evaluators.append(
+                coco_evaluator.CocoDetectionEvaluator(categories, include_metrics_per_category=True)
+            )
+        self.confusion = confusion.ConfusionMatrix(categories, min_score, matching_iou_threshold)
+        self.num_images = 0
+        self.num_over_coco_limit = 0
+
+    def add_image(
+        self, image_id: Hashable, groundtruth_dict: Mapping[str, Any], detections_dict: Mapping[str, Any]
+    ) -> None:
+        """Adds one image; the dictionaries are those of the evaluators, boxes in pixels of the original image."""
+        for evaluator in self._evaluators:
+            evaluator.add_single_ground_truth_image_info(image_id, groundtruth_dict)
+            evaluator.add_single_detected_image_info(image_id, detections_dict)
+        self.confusion.add_image(groundtruth_dict, detections_dict)
+        self.num_images += 1
+        classes = np.asarray(groundtruth_dict["groundtruth_classes"]).reshape(-1).astype(np.int64)
+        if coco_evaluator is not None:
+            limit = coco_evaluator.MAX_DETECTIONS_PER_CLASS
+            self.num_over_coco_limit += int(np.bincount(classes, minlength=1).max() > limit)
+
+    def metrics(self) -> dict[str, float]:
+        """Every metric by TFOD's name: Pascal, weighted Pascal, and COCO where pycocotools is installed."""
+        return {name: value for evaluator in self._evaluators for name, value in evaluator.evaluate().items()}
+
+    def curves(self) -> dict[str, pascal_evaluator.PrecisionRecall]:
+        """Precision-recall curve of each class by name."""
+        curves = self._pascal.precision_recall()
+        return {category["name"]: curves[category["id"]] for category in self._categories}
+
+    def per_class(self, metrics: Mapping[str, float]) -> list[dict[str, Any]]:
+        """Rows of per_class.csv as numbers."""
+        points = self._pascal.operating_points(self._min_score)
+        curves = self._pascal.precision_recall()
+        rows = []
+        for category in self._categories:
+            point, curve = points[category["id"]], curves[category["id"]]
+            values = (
+                category["name"],
+                curve.num_groundtruth,
+                curve.average_precision,
+                metrics.get(f"DetectionBoxes_PerformanceByCategory/{category['name']}"),
+                point.min_score,
+                point.true_positives,
+                point.false_positives,
+                point.false_negatives,
+                point.precision,
+                point.recall,
+                point.f1,
+            )
+            rows.append(dict(zip(PER_CLASS_COLUMNS, values, strict=True)))
+        return rows
+
+    def write(self, output_dir: str | os.PathLike, settings: Mapping[str, Any]) -> dict[str, float]:
+        """Writes the files named above and returns the metrics; `settings` (model, data, ...) goes to metrics.json."""
+        output_dir = pathlib.Path(output_dir)
+        metrics = self.metrics()
+        per_class = self.per_class(metrics)
+        atomic_write.write_json(
+            output_dir / "metrics.json",
+            {
+                **settings,
+                "images": self.num_images,
+                "min_score": self._min_score,
+                "matching_iou_threshold": self._iou_threshold,
+                "metrics": _json_numbers(metrics),
+                "per_class": [_json_numbers(row) for row in per_class],
+                "confusion_matrix": {
+                    "rows_true_class": self.confusion.row_names,
+                    "columns_predicted_class": self.confusion.column_names,
+                    "counts": self.confusion.counts.tolist(),
+                    "ignored_difficult": self.confusion.num_ignored,
+                    "accuracy_of_found": _json_number(self.confusion.accuracy()),
+                },
+            },
+        )
+        rows = [{"metric": name, "value": value} for name, value in metrics.items()]
+        csv_tables.write_rows(output_dir / "metrics.csv", ("metric", "value"), rows)
+        csv_tables.write_rows(output_dir / "per_class.csv", PER_CLASS_COLUMNS, per_class)
+        csv_tables.write_rows(output_dir / "precision_recall.csv", CURVE_COLUMNS, self._curve_rows())
+        csv_tables.write_rows(output_dir / "confusion_matrix.csv", self.confusion.columns(), self.confusion.rows())
+        return metrics
+
+    def _curve_rows(self):
+        for name, curve in self.curves().items():
+            for rank in range(len(curve.scores)):
+                yield {
+                    "class": name,
+                    "rank": rank + 1,
+                    "score": round(float(curve.scores[rank]), 6),
+                    "is_true_positive": int(curve.is_true_positive[rank]),
+                    "precision": round(float(curve.precision[rank]), 6),
+                    "recall": round(float(curve.recall[rank]), 6),
+                }
+
+    def text(self, metrics: Mapping[str, float]) -> str:
+        """The table a person reads after `evaluate`."""
+        lines = [metric_text.metrics_table(metrics), "", f"  at score >= {self._min_score:g}:"]
+        width = max(len(category["name"]) for category in self._categories)
+        for row in self.per_class(metrics):
+            rates = ", ".join(f"{name} {metric_text.metric_text(row[name], 3)}" for name in ("precision", "recall"))
+            lines.append(
+                f"  {row['class']:<{width}}  {row['groundtruth']} cells, {row['true_positives']} found, "
+                f"{row['false_negatives']} missed, {row['false_positives']} false; {rates}"
+            )
+        if self.num_over_coco_limit:
+            lines.append(
+                f"  {self.num_over_coco_limit} images hold more than 100 cells of a class; COCO's metrics look at the "
+                "100 best detections only, the Pascal metrics at all."
+            )
+        return "\n".join(lines)
+
+
+def _json_number(value: Any) -> Any:
+    """NaN as "NaN": JSON has no NaN, and float("NaN") reads it back."""
+    return "NaN" if isinstance(value, float) and math.isnan(value) else value
+
+
+def _json_numbers(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _json_number(value) for key, value in mapping.items()}
