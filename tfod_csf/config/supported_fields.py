@@ -92,7 +92,9 @@ MODEL: dict[str, dict[str, Rule]] = {
     },
     "FasterRcnnFeatureExtractor": {
         "type": Rule("only", "", extractor_types.SUPPORTED, extractor_types.nearest),
-        "first_stage_features_stride": Rule("only", "the Keras ResNets have stride 16 only", (16,), "use 16"),
+        "first_stage_features_stride": Rule(
+            "only", "the ResNets have stride 16, faster_rcnn_resnet18_keras 16 or 8", (16, 8), "use 16"
+        ),
         **_honoured("batch_norm_trainable"),
         **_refused(
             "conv_hyperparams override_base_feature_extractor_hyperparams pad_to_multiple fpn",

@@ -3,12 +3,12 @@
 Shape shorthand in this module:
 
   B: images; P: proposals of an image
-  H, W: size of the network input, px; C: channels of the feature map that is cropped
+  H, W: size of the network input, px; h, w, C: the feature map that is cropped
   s: size of a cropped proposal in cells; D: channels of the second stage
 
-The first half turns preprocessed images [B, H, W, 3] into the map [B, H/16, W/16, C] that the first stage reads and
-that proposals are cropped from. The second half turns cropped proposals [B*P, s, s, C] into features
-[B*P, s', s', D] for the box head.
+The first half turns preprocessed images [B, H, W, 3] into the map [B, h, w, C] that the first stage reads and that
+proposals are cropped from; h is H / 16, or H / 8 for the small backbone if first_stage_features_stride says so. The
+second half turns cropped proposals [B*P, s, s, C] into features [B*P, s', s', D] for the box head.
 """
 
 import contextlib
@@ -24,6 +24,9 @@ from tfod_csf.errors import UserError
 _RESNET_V1_BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 _BATCH_NORM_MOMENTUM = 0.997
 _BATCH_NORM_EPSILON = 1e-5
+
+# proposal_features, box_classifier_features and crop_subsampling of a FeatureExtractor.
+Halves = tuple[tf_keras.Model, tf_keras.Model, int]
 
 
 class FeatureExtractorError(UserError):
@@ -87,12 +90,13 @@ def build(
         raise FeatureExtractorError(
             f"model.faster_rcnn.feature_extractor.type: {type} is not supported; use one of {', '.join(_BUILDERS)}."
         )
-    if first_stage_features_stride != 16:
+    build_halves, strides = _BUILDERS[type]
+    if first_stage_features_stride not in strides:
         raise FeatureExtractorError(
             f"model.faster_rcnn.feature_extractor.first_stage_features_stride: {first_stage_features_stride} is not "
-            f"supported by {type}; use 16."
+            f"supported by {type}; use {' or '.join(map(str, strides))}."
         )
-    proposal_features, box_classifier_features, crop_subsampling = _BUILDERS[type]()
+    proposal_features, box_classifier_features, crop_subsampling = build_halves(first_stage_features_stride)
     return FeatureExtractor(
         proposal_features=proposal_features,
         box_classifier_features=box_classifier_features,
@@ -138,7 +142,7 @@ def _stack(x, filters: int, blocks: int, name: str, stride: int):
     return x
 
 
-def _resnet_v1(depth: int) -> tuple[tf_keras.Model, tf_keras.Model, int]:
+def _resnet_v1(depth: int) -> Halves:
     """ResNet v1 with the stride on a stage's first 1x1 convolution, cut between conv4 and conv5.
 
     conv5 starts with stride 1 here, on crops that hold only the cells its stride of 2 would read.
@@ -159,8 +163,27 @@ def _resnet_v1(depth: int) -> tuple[tf_keras.Model, tf_keras.Model, int]:
     return proposal_features, tf_keras.Model(crop, x, name=f"resnet{depth}_conv5"), 2
 
 
-_BUILDERS: dict[str, Callable[[], tuple[tf_keras.Model, tf_keras.Model, int]]] = {
-    "faster_rcnn_resnet50_keras": lambda: _resnet_v1(50),
-    "faster_rcnn_resnet101_keras": lambda: _resnet_v1(101),
-    "faster_rcnn_resnet152_keras": lambda: _resnet_v1(152),
+def _resnet18_half_width(first_stage_features_stride: int) -> Halves:
+    """official.vision's ResNet-18 with half the channels: 2.8 million weights, made to be trained on CPUs.
+
+    There is no TFOD network of this kind. The first half ends with the last group of the wanted stride, the second half
+    is the group after it. Batch norm's momentum suits trainings of some thousand steps, not of 100,000.
+    """
+    # Loading official.vision's backbones takes a second that the large networks need not pay.
+    from official.vision.modeling.backbones import resnet
+
+    backbone = resnet.ResNet(18, depth_multiplier=0.5, norm_momentum=0.97, norm_epsilon=1e-3)
+    cut, end = {8: ("3", "4"), 16: ("4", "5")}[first_stage_features_stride]
+    feature_maps = backbone.output
+    proposal_features = tf_keras.Model(backbone.input, feature_maps[cut], name=f"resnet18_to_conv{cut}")
+    box_classifier_features = tf_keras.Model(feature_maps[cut], feature_maps[end], name=f"resnet18_conv{end}")
+    return proposal_features, box_classifier_features, 1
+
+
+# By type: what makes the halves, and the values of first_stage_features_stride it takes.
+_BUILDERS: dict[str, tuple[Callable[[int], Halves], tuple[int, ...]]] = {
+    "faster_rcnn_resnet50_keras": (lambda stride: _resnet_v1(50), (16,)),
+    "faster_rcnn_resnet101_keras": (lambda stride: _resnet_v1(101), (16,)),
+    "faster_rcnn_resnet152_keras": (lambda stride: _resnet_v1(152), (16,)),
+    "faster_rcnn_resnet18_keras": (_resnet18_half_width, (8, 16)),
 }

@@ -1,0 +1,65 @@
+"""Shapes, strides and training modes of the backbones; their numbers are held in tests/fidelity."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from tfod_csf.modeling import feature_extractor
+
+
+@pytest.fixture(scope="module")
+def small():
+    return feature_extractor.build("faster_rcnn_resnet18_keras", batch_norm_trainable=True)
+
+
+@pytest.mark.parametrize(("stride", "channels", "deeper_channels"), [(16, 128, 256), (8, 64, 128)])
+def test_small_backbone_has_the_stride_asked_for(stride, channels, deeper_channels):
+    extractor = feature_extractor.build("faster_rcnn_resnet18_keras", first_stage_features_stride=stride)
+    features = extractor.extract_proposal_features(tf.zeros([1, 64, 96, 3]), training=False)
+    assert features.shape == (1, 64 // stride, 96 // stride, channels)
+    crops = tf.zeros([5, 7, 7, channels])
+    assert extractor.extract_box_classifier_features(crops, training=False).shape == (5, 4, 4, deeper_channels)
+
+
+def test_the_halves_share_no_variables_and_lose_none(small):
+    first, second = small.proposal_features.variables, small.box_classifier_features.variables
+    assert not {id(variable) for variable in first} & {id(variable) for variable in second}
+    # Each convolution has a kernel, gamma, beta, mean and variance: the stem, 6 blocks of 2, 3 shortcuts; 2 blocks, 1.
+    assert (len(first), len(second)) == (5 * (1 + 12 + 3), 5 * (4 + 1))
+
+
+def test_frozen_batch_norm_keeps_its_statistics_and_trains_gamma_and_beta():
+    images = tf.random.stateless_normal([2, 32, 32, 3], seed=[1, 2]) * 50.0
+    for batch_norm_trainable in (False, True):
+        extractor = feature_extractor.build("faster_rcnn_resnet18_keras", batch_norm_trainable=batch_norm_trainable)
+        before = [value.numpy() for value in extractor.proposal_features.non_trainable_variables]
+        in_training = extractor.extract_proposal_features(images, training=True)
+        after = [value.numpy() for value in extractor.proposal_features.non_trainable_variables]
+        changed = any(np.any(a != b) for a, b in zip(before, after))
+        assert changed == batch_norm_trainable
+        names = [variable.name for variable in extractor.proposal_features.trainable_variables]
+        assert sum("gamma" in name or "beta" in name for name in names) == 2 * (1 + 12 + 3)
+        if not batch_norm_trainable:
+            np.testing.assert_array_equal(in_training, extractor.extract_proposal_features(images, training=False))
+
+
+def test_layers_computing_in_bfloat16_keep_float32_variables():
+    with feature_extractor.layers_computing_in("bfloat16"):
+        layer = tf_keras.layers.Dense(2)
+    assert layer(tf.ones([1, 3])).dtype == tf.bfloat16
+    assert layer.kernel.dtype == tf.float32
+    assert tf_keras.mixed_precision.global_policy().name == "float32"
+
+
+@pytest.mark.parametrize(
+    ("extractor_type", "stride", "words"),
+    [
+        ("faster_rcnn_nasnet", 16, ["faster_rcnn_nasnet", "faster_rcnn_resnet50_keras"]),
+        ("faster_rcnn_resnet50_keras", 8, ["first_stage_features_stride: 8", "use 16"]),
+    ],
+)
+def test_refused(extractor_type, stride, words):
+    with pytest.raises(feature_extractor.FeatureExtractorError) as error:
+        feature_extractor.build(extractor_type, first_stage_features_stride=stride)
+    assert all(word in str(error.value) for word in words)
