@@ -1,0 +1,299 @@
+"""What training and evaluation read: records to batches of (features, labels).
+
+Symbols: B images of a batch, H x W the network's input, M rows of objects (padding included), K foreground classes.
+Boxes are ymin, xmin, ymax, xmax. Names are TFOD's.
+
+features:
+  image: float32 [B, H, W, 3], resized, padded, channel means subtracted.
+  true_image_shape: int32 [B, 3], the part of the input that is image, not padding.
+  original_image_spatial_shape: int32 [B, 2], height and width before resizing.
+  original_image: uint8 [B, H, W, 3], resized and padded but neither augmented nor normalised; where it is asked for.
+  source_id: string [B]; hash: int32 [B], of source_id.
+labels:
+  groundtruth_boxes: float32 [B, M, 4], normalised to the padded input [H, W]; padding rows are 0.
+  groundtruth_classes: float32 [B, M, K], one-hot, zero-based, without background; padding rows are 0.
+  groundtruth_weights: float32 [B, M]; 0 marks a padding row.
+  num_groundtruth_boxes: int32 [B].
+  groundtruth_difficult int32, groundtruth_is_crowd bool, groundtruth_group_of bool, groundtruth_area float32
+      (px of the original image squared, 0 if not recorded): [B, M].
+  groundtruth_confidences: as groundtruth_classes. groundtruth_verified_neg_classes,
+      groundtruth_not_exhaustive_classes, groundtruth_image_classes: float32 [B, K], for image-level labels; nothing in
+      Faster R-CNN reads these four.
+
+Order of the steps on one image: decode, augment (training), resize and pad, subtract the means, pad the boxes, batch.
+"""
+
+import os
+import random
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tfod_csf.config.protos import eval_pb2, input_reader_pb2, model_pb2, train_pb2
+from tfod_csf.data import image_normalizer, image_resizer, preprocessor, record_datasets
+from tfod_csf.data.crop_augmentation import OBJECT_FIELDS, keep_objects
+from tfod_csf.data.left_out_boxes import LeftOutBoxes
+from tfod_csf.data.tf_example_decoder import TfExampleDecoder
+from tfod_csf.errors import UserError
+from tfod_csf.label_map import load_label_map
+
+Example = dict[str, tf.Tensor]
+Batch = tuple[Example, Example]
+
+_HASH_BINS = 1 << 31
+_FEATURES = ("image", "true_image_shape", "original_image_spatial_shape", "original_image", "source_id", "hash")
+
+
+class InputsError(UserError):
+    """An input reader that does not go with the rest of the config."""
+
+
+def train_input(
+    train_config: train_pb2.TrainConfig,
+    train_input_config: input_reader_pb2.InputReader,
+    model_config: model_pb2.DetectionModel,
+    seed: int | None = None,
+    input_context: tf.distribute.InputContext | None = None,
+    left_out_boxes: LeftOutBoxes | None = None,
+) -> tf.data.Dataset:
+    """Training batches: shuffled, augmented, padded to `train_config.max_number_of_boxes` rows.
+
+    Args:
+      train_config: batch_size (of all replicas together), data_augmentation_options, max_number_of_boxes.
+      train_input_config: which records, and how they are read.
+      model_config: image_resizer and num_classes.
+      seed: same seed, same batches; a run that goes on from step n should give another seed than the one it began
+          with, or it sees the same images in the same order again. None draws one.
+      input_context: of a distributed run; the dataset then yields one replica's share of each batch.
+      left_out_boxes: where lost boxes are counted.
+
+    Returns:
+      Dataset of (features, labels), endless unless `num_epochs` is set; M is max_number_of_boxes.
+
+    Raises:
+      UserError: the config cannot be honoured, or a path matches no file.
+    """
+    seed = random.SystemRandom().randrange(1 << 31) if seed is None else seed
+    steps = preprocessor.from_config(train_config.data_augmentation_options)
+    batch_size = _replica_batch_size(train_config.batch_size, input_context)
+    max_number_of_boxes = train_config.max_number_of_boxes
+    transform = _Transform(
+        train_input_config, model_config, left_out_boxes or LeftOutBoxes(), train_config.retain_original_images
+    )
+
+    def train_example(number: tf.Tensor, serialized: tf.Tensor) -> Batch:
+        example_seed = tf.stack([tf.constant(seed, tf.int64), number])
+        example = transform(serialized, lambda example: preprocessor.preprocess(example, steps, example_seed))
+        num_left_out = tf.shape(example["groundtruth_boxes"])[0] - max_number_of_boxes
+        reason = f"train_config.max_number_of_boxes is {max_number_of_boxes}; raise it."
+        transform.left_out_boxes.note(num_left_out, example["source_id"], reason)
+        return _features_and_labels(_pad_objects(example, max_number_of_boxes))
+
+    records = record_datasets.read_dataset(
+        train_input_config, train_input_config.num_epochs or None, seed, input_context
+    )
+    num_pipelines, pipeline = (
+        (input_context.num_input_pipelines, input_context.input_pipeline_id) if input_context else (1, 0)
+    )
+    records = records.enumerate().map(lambda number, record: (number * num_pipelines + pipeline, record))
+    return _batches(records, train_example, batch_size, train_input_config, train_input_config.drop_remainder)
+
+
+def eval_input(
+    eval_config: eval_pb2.EvalConfig,
+    eval_input_config: input_reader_pb2.InputReader,
+    model_config: model_pb2.DetectionModel,
+    input_context: tf.distribute.InputContext | None = None,
+    left_out_boxes: LeftOutBoxes | None = None,
+) -> tf.data.Dataset:
+    """Evaluation batches: every record once, no augmentation, no box cut off.
+
+    Args:
+      eval_config: batch_size and retain_original_images.
+      eval_input_config: which records; `max_number_of_boxes` is the least number of rows, not a limit.
+      model_config: image_resizer and num_classes.
+      input_context: see `train_input`.
+      left_out_boxes: where lost boxes are counted.
+
+    Returns:
+      Dataset of (features, labels), one epoch; M is max_number_of_boxes, or more for a batch that needs more. The last
+      batch is smaller where the images do not divide, unless `drop_remainder: true` is written in the config.
+    """
+    transform = _Transform(
+        eval_input_config, model_config, left_out_boxes or LeftOutBoxes(), eval_config.retain_original_images
+    )
+
+    def eval_example(serialized: tf.Tensor) -> Batch:
+        example = transform(serialized)
+        num_rows = tf.maximum(tf.shape(example["groundtruth_boxes"])[0], eval_input_config.max_number_of_boxes)
+        return _features_and_labels(_pad_objects(example, num_rows))
+
+    records = record_datasets.read_dataset(eval_input_config, 1, 0, input_context)
+    batch_size = _replica_batch_size(max(1, eval_config.batch_size), input_context)
+    drops_remainder = eval_input_config.HasField("drop_remainder") and eval_input_config.drop_remainder
+    return _batches(records, eval_example, batch_size, eval_input_config, drops_remainder)
+
+
+class _Transform:
+    """Serialized record to one example with resized image and one-hot classes, its objects not yet padded.
+
+    Args:
+      input_reader_config: for the label map.
+      model_config: for image_resizer and num_classes.
+      left_out_boxes: where lost boxes are counted.
+      retain_original_images: whether `original_image` is kept.
+    """
+
+    def __init__(
+        self,
+        input_reader_config: input_reader_pb2.InputReader,
+        model_config: model_pb2.DetectionModel,
+        left_out_boxes: LeftOutBoxes,
+        retain_original_images: bool,
+    ):
+        path = input_reader_config.label_map_path
+        self._decoder = TfExampleDecoder(load_label_map(path) if path else None)
+        self._resizer = image_resizer.from_config(model_config.faster_rcnn.image_resizer)
+        self._num_classes = model_config.faster_rcnn.num_classes
+        self._unknown_class = f"its class is not in {path}."
+        self._retain_original_images = retain_original_images
+        self.left_out_boxes = left_out_boxes
+
+    def __call__(
+        self, serialized: tf.Tensor, augment: Callable[[Example], Example] = lambda example: example
+    ) -> Example:
+        example = self._decoder.decode(serialized)
+        named = tf.stack([example["source_id"], example["filename"], example["key"]])
+        example["source_id"] = tf.concat([tf.boolean_mask(named, named != ""), [""]], axis=0)[0]
+        example["hash"] = tf.cast(tf.strings.to_hash_bucket_fast(example["source_id"], _HASH_BINS), tf.int32)
+        example = self._with_known_classes(_with_whole_objects(example))
+        if self._retain_original_images:
+            resized, _ = self._resizer(tf.cast(example["image"], tf.float32))
+            example["original_image"] = tf.cast(resized, tf.uint8)
+        example = augment(example)
+        image, example["true_image_shape"] = self._resizer(tf.cast(example["image"], tf.float32))
+        example["image"] = image_normalizer.subtract_channel_means(image)
+        padded_per_true = tf.cast(tf.shape(image)[:2], tf.float32) / tf.cast(
+            example["true_image_shape"][:2], tf.float32
+        )
+        example["groundtruth_boxes"] /= tf.tile(padded_per_true, [2])
+        return self._with_one_hot_classes(example)
+
+    def _with_known_classes(self, example: Example) -> Example:
+        """Leaves out objects whose class text the label map does not have; refuses numbers outside 1..K."""
+        classes = example["groundtruth_classes"]
+        is_known = classes != -1
+        num_unknown = tf.reduce_sum(tf.cast(~is_known, tf.int32))
+        self.left_out_boxes.note(num_unknown, example["source_id"], self._unknown_class)
+        in_range = ~is_known | ((classes >= 1) & (classes <= self._num_classes))
+        _refuse_unless(
+            tf.reduce_all(in_range),
+            f"a class id is not in 1..{self._num_classes} (num_classes); the label map or num_classes is wrong",
+            example,
+        )
+        return keep_objects(example, is_known)
+
+    def _with_one_hot_classes(self, example: Example) -> Example:
+        example["num_groundtruth_boxes"] = tf.shape(example["groundtruth_boxes"])[0]
+        example["groundtruth_classes"] = tf.one_hot(example["groundtruth_classes"] - 1, self._num_classes)
+        example["groundtruth_confidences"] = example["groundtruth_classes"]
+        example["groundtruth_difficult"] = tf.cast(example["groundtruth_difficult"], tf.int32)
+        for field in ("groundtruth_verified_neg_classes", "groundtruth_not_exhaustive_classes"):
+            example[field] = _k_hot(example[field], self._num_classes, when_empty=0.0)
+        field = "groundtruth_image_classes"
+        example[field] = _k_hot(example[field], self._num_classes, when_empty=1.0)
+        return example
+
+
+def _with_whole_objects(example: Example) -> Example:
+    """Gives every object every field: 0 or false where the record leaves a field out; refuses half-filled fields."""
+    num_boxes = tf.shape(example["groundtruth_boxes"])[0]
+    whole = dict(example)
+    for field in OBJECT_FIELDS[1:]:
+        values = example[field]
+        is_optional = field not in ("groundtruth_classes", "groundtruth_weights")
+        is_whole = tf.size(values) == num_boxes
+        _refuse_unless(
+            is_whole | ((tf.size(values) == 0) & is_optional), f"{field} and the boxes differ in number", example
+        )
+        whole[field] = tf.cond(is_whole, lambda: values, lambda: tf.zeros([num_boxes], values.dtype))  # noqa: B023
+    boxes = example["groundtruth_boxes"]
+    is_box = tf.math.is_finite(boxes) & tf.tile(boxes[:, :2] <= boxes[:, 2:], [1, 2])
+    _refuse_unless(tf.reduce_all(is_box), "a box has a side that is no number, or a minimum above its maximum", example)
+    return whole
+
+
+def _refuse_unless(condition: tf.Tensor, problem: str, example: Example) -> None:
+    """Ends the run with the image's name when the condition (bool scalar) does not hold."""
+    tf.debugging.Assert(condition, [f"{problem}; image:", example["source_id"]])
+
+
+def _k_hot(classes: tf.Tensor, num_classes: int, when_empty: float) -> tf.Tensor:
+    """float32 [K] with 1 at each of these class ids (from 1); `when_empty` everywhere if there is none."""
+    k_hot = tf.reduce_max(tf.one_hot(classes - 1, num_classes), axis=0)
+    return tf.where(tf.size(classes) > 0, k_hot, when_empty)
+
+
+def _pad_objects(example: Example, num_rows: int | tf.Tensor) -> Example:
+    """Brings every tensor of objects to num_rows rows: zeros are added, or the last ones left out."""
+    padded = dict(example)
+    for field in (*OBJECT_FIELDS, "groundtruth_confidences"):
+        values = example[field][:num_rows]
+        missing = [[0, num_rows - tf.shape(values)[0]], [0, 0]][: values.shape.rank]
+        static_rows = num_rows if isinstance(num_rows, int) else None
+        padded[field] = tf.ensure_shape(tf.pad(values, missing), [static_rows, *values.shape[1:]])
+    padded["num_groundtruth_boxes"] = tf.minimum(example["num_groundtruth_boxes"], num_rows)
+    return padded
+
+
+def _features_and_labels(example: Example) -> Batch:
+    features = {name: example[name] for name in _FEATURES if name in example}
+    labels = {
+        name: value for name, value in example.items() if name.startswith("groundtruth_") and "image_conf" not in name
+    }
+    return features, {**labels, "num_groundtruth_boxes": example["num_groundtruth_boxes"]}
+
+
+def _replica_batch_size(batch_size: int, input_context: tf.distribute.InputContext | None) -> int:
+    if input_context is None:
+        return batch_size
+    if batch_size % input_context.num_replicas_in_sync:
+        raise InputsError(
+            f"batch_size: {batch_size} does not divide by {input_context.num_replicas_in_sync} replicas; make it a "
+            "multiple of that number."
+        )
+    return input_context.get_per_replica_batch_size(batch_size)
+
+
+def _batches(
+    records: tf.data.Dataset,
+    to_features_and_labels: Callable[..., Batch],
+    batch_size: int,
+    config: input_reader_pb2.InputReader,
+    drop_remainder: bool,
+) -> tf.data.Dataset:
+    """Maps, batches and prefetches; the order of the records is kept, so that a seeded run is repeatable."""
+    # Beyond a few per processor more parallel calls only hold more decoded images in memory.
+    num_parallel_calls = min(max(1, batch_size * config.num_parallel_batches), 4 * (os.cpu_count() or 1))
+    dataset = records.map(to_features_and_labels, num_parallel_calls=num_parallel_calls, deterministic=True)
+    has_one_size = dataset.element_spec[0]["image"].shape.is_fully_defined()
+    dataset = dataset.padded_batch(batch_size, drop_remainder=drop_remainder)
+    if batch_size > 1 and not has_one_size:
+        dataset = dataset.map(_refuse_unequal_sizes)
+    prefetch = tf.data.AUTOTUNE if config.num_prefetch_batches < 0 else config.num_prefetch_batches
+    return dataset.prefetch(prefetch)
+
+
+def _refuse_unequal_sizes(features: Example, labels: Example) -> Batch:
+    shapes = features["true_image_shape"]
+    tf.debugging.Assert(
+        tf.reduce_all(shapes == shapes[:1]),
+        [
+            "images of one batch have different sizes after image_resizer; set pad_to_max_dimension: true or "
+            "batch_size: 1; sizes and images:",
+            shapes,
+            features["source_id"],
+        ],
+        summarize=64,
+    )
+    return features, labels

@@ -1,0 +1,42 @@
+"""Boxes that the input pipeline cannot pass on are counted and named, never dropped in silence."""
+
+import collections
+import logging
+
+import tensorflow as tf
+
+_log = logging.getLogger("tfod_csf")
+
+MAX_NAMED_IMAGES = 10
+
+
+class LeftOutBoxes:
+    """Collects, per reason, which images lost how many boxes.
+
+    Each image is named once in a warning, up to MAX_NAMED_IMAGES per reason; later ones are only counted.
+
+    Attributes:
+      boxes: reason -> {image's source_id: number of boxes it loses each time it is read}.
+    """
+
+    def __init__(self) -> None:
+        self.boxes: dict[str, dict[str, int]] = collections.defaultdict(dict)
+
+    def note(self, num_boxes: tf.Tensor, source_id: tf.Tensor, reason: str) -> None:
+        """Notes a loss from within a tf.data function; nothing happens where num_boxes (scalar) is 0."""
+
+        def add() -> tf.Operation:
+            return tf.py_function(lambda *lost: self._add(reason, *lost), [source_id, num_boxes], [])
+
+        tf.cond(num_boxes > 0, lambda: [add(), tf.constant(True)][1], lambda: tf.constant(False))
+
+    def _add(self, reason: str, source_id: tf.Tensor, num_boxes: tf.Tensor) -> None:
+        image, images = source_id.numpy().decode("utf-8", "replace"), self.boxes[reason]
+        if image in images:
+            return
+        images[image] = int(num_boxes)
+        if len(images) <= MAX_NAMED_IMAGES:
+            plural = "es are" if images[image] > 1 else " is"
+            _log.warning("%s: %d box%s left out: %s", image or "image without a name", images[image], plural, reason)
+        if len(images) == MAX_NAMED_IMAGES:
+            _log.warning("Further images that lose boxes for this reason are not named.")

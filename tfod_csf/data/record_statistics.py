@@ -1,0 +1,125 @@
+"""What TFRecords hold, read without TensorFlow: for checks before training and for generating a config.
+
+Symbols: M objects of an image. Boxes are [M, 4] ymin, xmin, ymax, xmax, normalised to their image.
+"""
+
+import collections
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfod_csf.data import record_files
+from tfod_csf.data.record_files import RecordFileError
+
+_BOX_SIDES = ("ymin", "xmin", "ymax", "xmax")
+
+
+@dataclasses.dataclass
+class RecordStatistics:
+    """What was found in some TFRecord files.
+
+    Attributes:
+      num_examples: number of records, one image each.
+      num_negatives: records without an object.
+      max_boxes: objects of the most crowded image.
+      max_boxes_image: its name.
+      objects_per_class: number of objects by class text (by label as "id 3" where a record has no texts).
+      class_ids: labels that stand beside each class text.
+      image_sizes: number of images by (height, width) in px as the records state them.
+      box_sides: float32 [all objects], sqrt(height * width) of each box as a share of its image.
+      mean_record_bytes: mean length of a record.
+    """
+
+    num_examples: int = 0
+    num_negatives: int = 0
+    max_boxes: int = 0
+    max_boxes_image: str = ""
+    objects_per_class: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    class_ids: dict[str, set[int]] = dataclasses.field(default_factory=lambda: collections.defaultdict(set))
+    image_sizes: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    box_sides: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.float32))
+    mean_record_bytes: float = 0.0
+
+    @property
+    def num_boxes(self) -> int:
+        """Objects of all images together."""
+        return self.objects_per_class.total()
+
+
+def record_statistics(input_paths: Sequence[str]) -> RecordStatistics:
+    """Reads all records that these paths or patterns name; images are not decoded.
+
+    Raises:
+      RecordFileError: no file, no record, a damaged one, one without an image, or one whose objects are not whole:
+          a class or a side of a box missing, a side that is not a number, a minimum above its maximum. The message
+          names file, record and image.
+    """
+    found = RecordStatistics()
+    sides: list[np.ndarray] = []
+    total_bytes = 0
+    for path in record_files.record_files(input_paths):
+        for number, record in enumerate(record_files.read_records(path), start=1):
+            sides.append(_add_record(found, record, f"{path}, record {number}"))
+            total_bytes += len(record)
+    if not found.num_examples:
+        raise RecordFileError(
+            f"{', '.join(input_paths)}: no record in any file; create_csf_tf_record writes one per image."
+        )
+    found.box_sides = np.concatenate(sides)
+    found.mean_record_bytes = total_bytes / found.num_examples
+    return found
+
+
+def _add_record(found: RecordStatistics, record: bytes, where: str) -> np.ndarray:
+    """Adds one record; returns the sides of its boxes [M]."""
+    features = record_files.parse_features(record, where)
+    name = image_name(features)
+    where = f"{where} ({name})" if name else where
+    if not b"".join(features.get("image/encoded", [])):
+        raise RecordFileError(f"{where}: image/encoded is missing; write it again with create_csf_tf_record.")
+    classes = class_names(features)
+    boxes = _boxes(features, len(classes), where)
+    labels = features.get("image/object/class/label", [])
+    for class_name, label in zip(classes, labels):
+        found.class_ids[class_name].add(label)
+    found.objects_per_class.update(classes)
+    found.num_examples += 1
+    found.num_negatives += not classes
+    size = tuple(int(next(iter(features.get(f"image/{side}", [])), 0)) for side in ("height", "width"))
+    found.image_sizes[size] += 1
+    if len(classes) > found.max_boxes:
+        found.max_boxes, found.max_boxes_image = len(classes), name or where
+    return np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
+
+
+def image_name(features: dict[str, list]) -> str:
+    """Name of a record's image: its source_id, else its file name, else ""."""
+    named = features.get("image/source_id") or features.get("image/filename") or [b""]
+    return named[0].decode("utf-8", "replace")
+
+
+def class_names(features: dict[str, list]) -> list[str]:
+    """Class text of each object; "id 3" where there is no text."""
+    texts = [text.decode("utf-8", "replace") for text in features.get("image/object/class/text", [])]
+    labels = [f"id {label}" for label in features.get("image/object/class/label", [])]
+    if not texts:
+        return labels
+    return [text or label for text, label in zip(texts, labels + ["id ?"] * len(texts))]
+
+
+def _boxes(features: dict[str, list], num_objects: int, where: str) -> np.ndarray:
+    """Boxes [M, 4] of a record, checked."""
+    sides = [features.get(f"image/object/bbox/{side}", []) for side in _BOX_SIDES]
+    if {len(side) for side in sides} != {num_objects}:
+        counts = ", ".join(f"{len(side)} {name}" for side, name in zip(sides, _BOX_SIDES))
+        raise RecordFileError(f"{where}: has {num_objects} classes but {counts}; write it again.")
+    boxes = np.asarray(sides, np.float32).reshape(4, num_objects).T
+    is_box = np.isfinite(boxes).all(axis=1) & (boxes[:, :2] <= boxes[:, 2:]).all(axis=1)
+    for index in np.flatnonzero(~is_box)[:1]:
+        ymin, xmin, ymax, xmax = boxes[index].tolist()
+        raise RecordFileError(
+            f"{where}, object {index + 1}: ymin {ymin:g}, xmin {xmin:g}, ymax {ymax:g}, xmax {xmax:g} is not a box; "
+            "mend the annotation and write the record again."
+        )
+    return boxes
