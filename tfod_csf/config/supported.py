@@ -155,5 +155,8 @@ def _second_stage_contradictions(model: Message, prefix: str) -> Iterator[str]:
         yield f"{prefix}second_stage_box_predictor.mask_rcnn_box_predictor is missing"
         return
     hyperparams = model.second_stage_box_predictor.mask_rcnn_box_predictor.fc_hyperparams
+    prefix = f"{prefix}second_stage_box_predictor.mask_rcnn_box_predictor.fc_hyperparams."
     if hyperparams.HasField("op") and hyperparams.op != hyperparams_pb2.Hyperparams.FC:
-        yield f"{prefix}second_stage_box_predictor.mask_rcnn_box_predictor.fc_hyperparams.op must be FC"
+        yield f"{prefix}op must be FC"
+    if hyperparams.HasField("batch_norm"):
+        yield f"{prefix}batch_norm is not supported: the dense layers have no normalisation; leave it out"

@@ -75,12 +75,12 @@ MODEL: dict[str, dict[str, Rule]] = {
             "maxpool_kernel_size maxpool_stride second_stage_box_predictor second_stage_batch_size "
             "second_stage_balance_fraction second_stage_post_processing second_stage_localization_loss_weight "
             "second_stage_classification_loss_weight hard_example_miner second_stage_classification_loss "
-            "use_matmul_crop_and_resize clip_anchors_to_image use_static_balanced_label_sampler use_static_shapes"
+            "use_matmul_crop_and_resize clip_anchors_to_image use_static_balanced_label_sampler"
         ),
         "number_of_stages": Rule("only", "a third stage predicts masks", (1, 2), "use 2"),
         **_same("use_matmul_gather_in_matcher", "another way to the same numbers, for TPUs"),
         **_same("use_partitioned_nms_in_first_stage", "another way to the same proposals, for TPUs"),
-        **_same("use_static_shapes_for_eval", "static shapes outside training change the way, not the numbers"),
+        **_same("use_static_shapes use_static_shapes_for_eval", "padding has no weight; shapes are padded in any case"),
         **_no_effect("second_stage_mask_prediction_loss_weight resize_masks", _NO_MASKS),
         **_refused("inplace_batchnorm_update", "TFOD on TensorFlow 2 refuses it as well"),
         **_refused("use_combined_nms_in_first_stage", "combined NMS gives other proposals"),
@@ -129,13 +129,19 @@ MODEL: dict[str, dict[str, Rule]] = {
         "height width height_stride width_stride height_offset width_offset scales aspect_ratios"
     ),
     "Hyperparams": {
-        **_honoured("regularizer initializer"),
+        **_honoured("regularizer initializer batch_norm force_use_bias"),
         **_same(
             "op", "the kind of layer is fixed by the place; CONV at a dense layer or FC at a convolution is refused"
         ),
         **_no_effect("activation", "TFOD uses relu6 after the RPN's convolution and nothing after the output layers"),
-        **_no_effect("regularize_depthwise force_use_bias", "these layers are not depthwise and have a bias"),
-        **_refused("batch_norm group_norm sync_batch_norm", "the heads have no normalisation layer"),
+        **_no_effect("regularize_depthwise", "these layers are not depthwise"),
+        **_refused("group_norm sync_batch_norm", "this normalisation is not supported", "use batch_norm or none"),
+    },
+    "BatchNorm": {
+        **_honoured("decay center scale epsilon"),
+        "train": Rule(
+            "only", "whether batch norm learns is feature_extractor.batch_norm_trainable", (True,), "use true"
+        ),
     },
     "Regularizer": _honoured("l1_regularizer l2_regularizer"),
     "L1Regularizer": _honoured("weight"),
@@ -175,16 +181,21 @@ MODEL: dict[str, dict[str, Rule]] = {
     },
     "BatchNonMaxSuppression": {
         **_honoured("score_threshold iou_threshold max_detections_per_class max_total_detections"),
-        **_honoured("use_class_agnostic_nms max_classes_per_detection"),
+        **_honoured("use_class_agnostic_nms soft_nms_sigma"),
+        "max_classes_per_detection": Rule("only", "a detection has one class", (1,), "use 1"),
         **_same("use_static_shapes use_partitioned_nms", "another way to the same detections, for TPUs"),
-        **_same("use_hard_nms use_cpu_nms", "with soft_nms_sigma 0 the detections are the same"),
-        **_refused("soft_nms_sigma", "soft NMS is not supported"),
+        **_same("use_cpu_nms", "it says where to compute, not what"),
+        **_refused("use_hard_nms", "whether suppression is soft follows from soft_nms_sigma"),
         **_refused("use_combined_nms", "combined NMS gives other detections"),
         "change_coordinate_frame": Rule("only", "detections are relative to the image", (True,), "use true"),
     },
-    "HardExampleMiner": _honoured(
-        "num_hard_examples iou_threshold loss_type max_negatives_per_positive min_negatives_per_image"
-    ),
+    "HardExampleMiner": {
+        **_honoured("num_hard_examples iou_threshold loss_type"),
+        **_no_effect(
+            "max_negatives_per_positive min_negatives_per_image",
+            "TFOD gives Faster R-CNN's miner no matches, without which it does not tell negatives from positives",
+        ),
+    },
     "ClassificationLoss": {
         **_honoured("weighted_sigmoid weighted_softmax weighted_sigmoid_focal weighted_logits_softmax"),
         **_refused(

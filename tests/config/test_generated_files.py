@@ -1,0 +1,40 @@
+"""What is generated and committed is in step with its sources."""
+
+import pytest
+
+from tfod_csf.config import config_reference, generated_files, network_presets, supported_fields
+
+REWRITE = "run python -m tfod_csf.config.generated_files"
+
+
+@pytest.mark.parametrize("network", network_presets.committed_presets(), ids=lambda network: network.name)
+def test_preset_files(network):
+    path = generated_files.REPOSITORY / "pipeline_configs" / f"{network.name}.config"
+    assert path.read_text(encoding="utf-8") == generated_files.preset_text(network), REWRITE
+
+
+def test_no_other_presets_are_committed():
+    names = {path.stem for path in (generated_files.REPOSITORY / "pipeline_configs").glob("*.config")}
+    assert names == {network.name for network in network_presets.committed_presets()}
+
+
+def test_config_page():
+    path = generated_files.REPOSITORY / "docs" / "CONFIG.md"
+    assert path.read_text(encoding="utf-8") == config_reference.render(), REWRITE
+
+
+def test_every_field_of_the_table_has_a_comment_in_its_proto():
+    comments = config_reference.proto_comments()
+    names = {f"{message}.{field}" for message, rules in supported_fields.FIELDS.items() for field in rules}
+    missing = {name for name in names | set(supported_fields.FIELDS) if not comments.get(name)}
+    assert missing == set()
+
+
+def test_compiled_protos(tmp_path):
+    pytest.importorskip("grpc_tools")
+    generated_files.compile_protos(tmp_path)
+    folder = tmp_path / "tfod_csf" / "config" / "protos"
+    compiled = sorted(path.name for path in folder.glob("*_pb2.py"))
+    assert compiled == sorted(path.name for path in config_reference.PROTOS_DIR.glob("*_pb2.py"))
+    for name in compiled:
+        assert (folder / name).read_text() == (config_reference.PROTOS_DIR / name).read_text(), REWRITE

@@ -1,0 +1,75 @@
+"""Settings that follow from the records: detection limits wide enough for crowded fields, anchors of the cells' size.
+
+TFOD's limits (100 boxes per image, 100 detections per class, 100 or 300 in all) lose cells without a word when a field
+of erythrocytes holds more. The limits here leave room for half as many cells again as the most crowded labelled image.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tfod_csf.config.record_statistics import RecordStatistics
+
+# TFOD's zoo models: anchors of 64, 128, 256 and 512 pixels at ratio 1.
+ZOO_ANCHOR_SCALES = (0.25, 0.5, 1.0, 2.0)
+ANCHOR_BASE_PX = 256.0
+
+
+@dataclass(frozen=True)
+class DetectionLimits:
+    """Upper limits per image.
+
+    Attributes:
+      max_number_of_boxes: ground truth boxes that are kept of an image in training and evaluation.
+      max_detections: detections that leave the second stage, of one class and in all.
+      first_stage_max_proposals: proposals that enter the second stage.
+    """
+
+    max_number_of_boxes: int
+    max_detections: int
+    first_stage_max_proposals: int
+
+
+def limits_for(max_boxes_per_image: int, at_least: int = 300) -> DetectionLimits:
+    """Limits for records whose most crowded image holds `max_boxes_per_image` boxes.
+
+    Detections: 1.5 times that; proposals: twice, because several proposals compete for one cell. All limits
+    are rounded up to 50 and are `at_least`, the zoo models' 300 unless the network is meant to be small.
+    """
+    return DetectionLimits(
+        max_number_of_boxes=max(at_least, _round_up(max_boxes_per_image, 50)),
+        max_detections=max(at_least, _round_up(1.5 * max_boxes_per_image, 50)),
+        first_stage_max_proposals=max(at_least, _round_up(2 * max_boxes_per_image, 50)),
+    )
+
+
+def _round_up(value: float, multiple: int) -> int:
+    return math.ceil(value / multiple) * multiple
+
+
+def box_side_quantiles_px(
+    statistics: RecordStatistics, min_dimension: int, max_dimension: int, fractions: Sequence[float] = (0.05, 0.5, 0.95)
+) -> list[float]:
+    """Quantiles of the boxes' sides (sqrt of their area) in pixels of the network's input.
+
+    An image is scaled so that its shorter side is `min_dimension`, or its longer side `max_dimension` if that would
+    exceed it (keep_aspect_ratio_resizer).
+    """
+    sides = sorted(
+        side * min(min_dimension / short, max_dimension / long) for side, short, long in statistics.box_sizes
+    )
+    return [sides[min(int(fraction * len(sides)), len(sides) - 1)] for fraction in fractions]
+
+
+def anchor_scales_for(smallest_px: float, largest_px: float) -> tuple[float, ...]:
+    """Four scales, of 256 pixels, in equal ratios from the small to the large cells.
+
+    How it works: a box and an anchor of the same centre whose sides differ by a factor r have an IoU of 1/r^2, so steps
+    up to 1.4 leave every box within r = 1.2, IoU 0.7. Cells of nearly one size still get a range of a factor 2, because
+    a new patient's cells need not have the size of the labelled ones.
+    """
+    middle = math.sqrt(smallest_px * largest_px)
+    half_range = max(math.sqrt(largest_px / smallest_px), math.sqrt(2.0))
+    first, last = middle / half_range, middle * half_range
+    step = (last / first) ** (1 / 3)
+    return tuple(float(f"{first * step**index / ANCHOR_BASE_PX:.3g}") for index in range(4))

@@ -1,0 +1,121 @@
+"""A config for the records of a folder that create_csf_tf_record wrote, and the reasons for what it holds."""
+
+import pathlib
+import re
+from collections.abc import Sequence
+
+from tfod_csf import label_map
+from tfod_csf.config import detection_limits, paper_settings, record_statistics
+from tfod_csf.config.network_presets import NetworkPreset
+from tfod_csf.config.pipeline_config import ConfigError, config_text
+from tfod_csf.config.protos import pipeline_pb2
+
+_SHARD = re.compile(r"-\d{5}-of-(\d{5})$")
+_ANCHOR_STRIDE_PX = 16
+
+
+def find_records(records_dir: pathlib.Path) -> paper_settings.Records:
+    """Label map, training and test records of the folder, with shards as a ????? pattern.
+
+    Raises:
+      ConfigError: a part is missing.
+      LabelMapError: the label map cannot be used.
+    """
+    label_map_path = records_dir / "label_map.pbtxt"
+    if not label_map_path.is_file():
+        raise ConfigError(f"{label_map_path}: there is no such file; run create_csf_tf_record first (--records_dir).")
+    classes = label_map.load_label_map(label_map_path)
+    label_map.check_num_classes(classes, classes.max_id, label_map_path)
+    return paper_settings.Records(
+        num_classes=classes.max_id,
+        label_map_path=str(label_map_path),
+        train_input_path=_input_path(records_dir, "train"),
+        eval_input_path=_input_path(records_dir, "test"),
+    )
+
+
+def statistics_of(records_dir: pathlib.Path) -> record_statistics.RecordStatistics | None:
+    """Statistics of the folder's annotations.csv; None when there is no such file."""
+    path = records_dir / "annotations.csv"
+    return record_statistics.from_annotations_csv(path) if path.is_file() else None
+
+
+def _input_path(records_dir: pathlib.Path, side: str) -> str:
+    names = sorted(path.name for path in records_dir.glob(f"{side}.record*"))
+    if not names:
+        raise ConfigError(f"{records_dir}: holds no {side}.record file; run create_csf_tf_record first.")
+    shard = _SHARD.search(names[0])
+    return str(records_dir / (_SHARD.sub(r"-?????-of-\1", names[0]) if shard else names[0]))
+
+
+def choose_limits(
+    network: NetworkPreset,
+    max_boxes_per_image: int,
+    max_detections: int | None = None,
+    first_stage_max_proposals: int | None = None,
+) -> detection_limits.DetectionLimits:
+    """Limits from the most crowded image, where not given."""
+    limits = detection_limits.limits_for(max_boxes_per_image, network.least_detections)
+    return detection_limits.DetectionLimits(
+        limits.max_number_of_boxes,
+        max_detections or limits.max_detections,
+        first_stage_max_proposals or max(limits.first_stage_max_proposals, max_detections or 0),
+    )
+
+
+def choose_anchor_scales(
+    network: NetworkPreset, statistics: record_statistics.RecordStatistics | None
+) -> tuple[Sequence[float], str]:
+    """(anchor scales, the sentence that says where they come from)."""
+    if statistics is None or not statistics.box_sizes:
+        return detection_limits.ZOO_ANCHOR_SCALES, "anchors: the zoo's scales, because no box sizes are known"
+    low, middle, high = detection_limits.box_side_quantiles_px(statistics, network.min_dimension, network.max_dimension)
+    scales = detection_limits.anchor_scales_for(low, high)
+    sides = ", ".join(f"{scale * detection_limits.ANCHOR_BASE_PX:.0f}" for scale in scales)
+    remark = (
+        f"anchors: cells are {low:.0f} to {high:.0f} px (5 to 95 %, median {middle:.0f}) at the network's input, "
+        f"so anchors have sides of {sides} px"
+    )
+    if low < _ANCHOR_STRIDE_PX:
+        remark += f"; small cells are below the anchors' spacing of {_ANCHOR_STRIDE_PX} px, a larger --input_size helps"
+    return scales, remark
+
+
+def remarks_on(
+    config: pipeline_pb2.TrainEvalPipelineConfig,
+    network: NetworkPreset,
+    statistics: record_statistics.RecordStatistics | None,
+    anchor_remark: str,
+) -> list[str]:
+    """What the config holds and why, one sentence per group of settings."""
+    train, model = config.train_config, config.model.faster_rcnn
+    rms_prop = train.optimizer.rms_prop_optimizer
+    schedule = rms_prop.learning_rate.exponential_decay_learning_rate
+    nms = model.second_stage_post_processing.batch_non_max_suppression
+    counted = (
+        f"{statistics.images} images with {statistics.boxes} cells, up to {statistics.max_boxes_per_image} in one"
+        if statistics
+        else "no counts of cells are known"
+    )
+    start = (
+        f"starts from {train.fine_tune_checkpoint} ({train.fine_tune_checkpoint_type})"
+        if train.fine_tune_checkpoint
+        else "starts from scratch, batch norm is trained"
+    )
+    return [
+        f"network: {network.name}, {model.num_classes} classes; the paper names neither backbone nor input size",
+        f"training: {train.num_steps} steps of {train.batch_size} images, {start}",
+        f"learning rate: {schedule.initial_learning_rate:.3g} (the paper's), times {schedule.decay_factor:.3g} every "
+        f"{schedule.decay_steps} steps (not given in the paper); RMSprop momentum "
+        f"{rms_prop.momentum_optimizer_value:.3g}, decay {rms_prop.decay:.3g}, epsilon {rms_prop.epsilon:.3g} "
+        "(not given in the paper)",
+        f"limits: {counted}; {train.max_number_of_boxes} boxes, {nms.max_total_detections} detections, "
+        f"{model.first_stage_max_proposals} proposals per image",
+        anchor_remark,
+    ]
+
+
+def text_with_remarks(config: pipeline_pb2.TrainEvalPipelineConfig, remarks: Sequence[str]) -> str:
+    """The config's text with the remarks as comments above it."""
+    head = "# Faster R-CNN for CSF cytology, written by tfod_csf generate_pipeline_config.\n"
+    return head + "".join(f"# {remark}.\n" for remark in remarks) + "\n" + config_text(config)

@@ -1,0 +1,44 @@
+"""Rewrites what is generated and committed: pipeline_configs/*.config, docs/CONFIG.md and protos/*_pb2.py.
+
+    python -m tfod_csf.config.generated_files        in the repository's root, needs grpcio-tools (extra [dev])
+
+tests/config/test_generated_files.py fails when one of them is out of step.
+"""
+
+import pathlib
+import sys
+
+from tfod_csf import atomic_write
+from tfod_csf.config import config_reference, detection_limits, from_records, network_presets, paper_settings
+
+REPOSITORY = pathlib.Path(__file__).parent.parent.parent
+
+
+def preset_text(network: network_presets.NetworkPreset) -> str:
+    """The committed config of one preset: the paper's settings, limits of 300, the zoo's anchors."""
+    config = paper_settings.generate(network, anchor_scales=detection_limits.ZOO_ANCHOR_SCALES)
+    _, anchor_remark = from_records.choose_anchor_scales(network, None)
+    remarks = from_records.remarks_on(config, network, None, anchor_remark)
+    return from_records.text_with_remarks(config, remarks)
+
+
+def compile_protos(output_dir: pathlib.Path) -> None:
+    """Compiles protos/*.proto into `output_dir`/tfod_csf/config/protos/*_pb2.py."""
+    from grpc_tools import protoc
+
+    protos = sorted(str(path.relative_to(REPOSITORY)) for path in config_reference.PROTOS_DIR.glob("*.proto"))
+    status = protoc.main(["protoc", f"-I{REPOSITORY}", f"--python_out={output_dir}", *protos])
+    if status:
+        raise RuntimeError(f"protoc ended with status {status}")
+
+
+def main() -> None:
+    """Rewrites everything."""
+    compile_protos(REPOSITORY)
+    for network in network_presets.committed_presets():
+        atomic_write.write_text(REPOSITORY / "pipeline_configs" / f"{network.name}.config", preset_text(network))
+    atomic_write.write_text(REPOSITORY / "docs" / "CONFIG.md", config_reference.render())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
