@@ -11,7 +11,7 @@ from tfod_csf import csv_schemas
 CLASSES = ("lymphocyte", "monocyte", "neutrophil", "erythrocyte")
 
 
-def write_patient(
+def _write_patient(
     folder: pathlib.Path,
     patient_id: str,
     images: Sequence[Mapping[str, int]],
@@ -44,19 +44,31 @@ def write_patient(
     csv_schemas.load("images").write(folder / "images.csv", rows, CLASSES)
 
 
-def write_run(output: pathlib.Path, **more) -> None:
+def _write_run(output: pathlib.Path, **more) -> None:
     run = {"thresholds": {"min_score": 0.5, "unknown_below": 0.8, "count_unknown": "apart"}, **more}
     output.mkdir(parents=True, exist_ok=True)
     (output / "run.json").write_text(json.dumps(run), encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def write_patient():
+    """The function that writes one patient's tables."""
+    return _write_patient
+
+
+@pytest.fixture(scope="session")
+def write_run():
+    """The function that writes run.json."""
+    return _write_run
 
 
 @pytest.fixture
 def small_run(tmp_path) -> pathlib.Path:
     """Three patients: 60 white cells of two kinds, one without cells and a failed image, one whose cells score 0.6."""
     output = tmp_path / "run"
-    write_run(output)
+    _write_run(output)
     first = [{"lymphocyte": 20, "neutrophil": 10, "erythrocyte": 5}, {"lymphocyte": 25, "neutrophil": 5}, {}]
-    write_patient(output / "patients" / "a", "a", first)
-    write_patient(output / "patients" / "b", "=b", [{}], failed=1)
-    write_patient(output / "patients" / "c", "c", [{"monocyte": 40}], score=0.6)
+    _write_patient(output / "patients" / "a", "a", first)
+    _write_patient(output / "patients" / "b", "=b", [{}], failed=1)
+    _write_patient(output / "patients" / "c", "c", [{"monocyte": 40}], score=0.6)
     return output

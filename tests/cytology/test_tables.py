@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from cytology.conftest import write_patient, write_run
 
 from tfod_csf.cytology import tables
 from tfod_csf.cytology.tables import TableError, Thresholds
@@ -15,15 +14,15 @@ def test_reads_counts_images_and_failures(small_run):
     assert c.counts_by_model() == {"m": {"unknown": 40}}
 
 
-def test_counts_per_image_keep_images_without_cells_and_average_models(tmp_path):
+def test_counts_per_image_keep_images_without_cells(tmp_path, write_patient):
     write_patient(tmp_path / "p", "p", [{"lymphocyte": 3, "erythrocyte": 9}, {}, {"neutrophil": 2}], models=("m", "n"))
     patient = tables.read_patient(tmp_path / "p")
-    counts = patient.image_counts(("lymphocyte", "monocyte", "neutrophil"))
+    counts = patient.image_counts(("lymphocyte", "monocyte", "neutrophil"), "n")
     np.testing.assert_array_equal(counts, [[3, 0, 0], [0, 0, 0], [0, 0, 2]])
     assert patient.models == ("m", "n")
 
 
-def test_counting_anew_leaves_a_persons_decision_alone(tmp_path):
+def test_counting_anew_leaves_a_persons_decision_alone(tmp_path, write_patient):
     write_patient(tmp_path / "p", "p", [{"monocyte": 3}], score=0.6)
     path = tmp_path / "p" / "cells.csv"
     first, *rest = path.read_text(encoding="utf-8").splitlines()[1:]
@@ -39,12 +38,12 @@ def test_counting_anew_leaves_a_persons_decision_alone(tmp_path):
     assert higher.counts_by_model() == {"m": {"neutrophil": 1}}
 
 
-def test_patients_called_na_keep_their_name(tmp_path):
+def test_patients_called_na_keep_their_name(tmp_path, write_patient):
     write_patient(tmp_path / "p", "NA", [{"monocyte": 1}])
     assert tables.read_patient(tmp_path / "p").patient_id == "NA"
 
 
-def test_thresholds_of_the_run_and_given_ones(tmp_path):
+def test_thresholds_of_the_run_and_given_ones(tmp_path, write_run):
     write_run(tmp_path)
     assert tables.new_thresholds(tmp_path) == (Thresholds(0.5, 0.8, "apart"), False)
     assert tables.new_thresholds(tmp_path, unknown_below=0.9) == (Thresholds(0.5, 0.9, "apart"), True)
@@ -61,7 +60,7 @@ def test_thresholds_of_the_run_and_given_ones(tmp_path):
         ("patient_id,image,model,predicted_class,score,status,counted_as\nb,i,m,x,1,counted,x\n", "several patients"),
     ],
 )
-def test_wrong_tables_are_one_sentence(tmp_path, text, message):
+def test_wrong_tables_are_one_sentence(tmp_path, text, message, write_patient):
     write_patient(tmp_path / "p", "a", [{}])
     (tmp_path / "p" / "cells.csv").write_text(text, encoding="utf-8")
     with pytest.raises(TableError, match=message):

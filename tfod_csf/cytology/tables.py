@@ -4,7 +4,7 @@ Patients are read one after the other, so that memory does not grow with their n
 
     for patient in tables.read_patients(inference_dir):
         patient.counts_by_model()                 # {model: {class: cells}}
-        patient.image_counts(WHITE_CELLS)         # [images, classes]
+        patient.image_counts(WHITE_CELLS, model)  # [images, classes]
 
 Symbols: I images of a patient that could be used, K classes asked for.
 """
@@ -87,16 +87,16 @@ class PatientTables:
             counts[model][name] = int(count)
         return counts
 
-    def image_counts(self, classes: Sequence[str]) -> np.ndarray:
-        """[I, K] cells per used image and class, averaged over the models; images in the order of `used_images`."""
+    def image_counts(self, classes: Sequence[str], model: str) -> np.ndarray:
+        """[I, K] cells of one model per used image and class; images in the order of `used_images`."""
         images = {name: row for row, name in enumerate(self.used_images)}
         columns = {name: column for column, name in enumerate(classes)}
-        rows = self.cells["image"].map(images).to_numpy(dtype=float)
-        kinds = self.cells["counted_as"].map(cell_classes.canonical_name).map(columns).to_numpy(dtype=float)
+        cells = self.cells[self.cells["model"] == model]
+        rows = cells["image"].map(images).to_numpy(dtype=float)
+        kinds = cells["counted_as"].map(cell_classes.canonical_name).map(columns).to_numpy(dtype=float)
         wanted = ~(np.isnan(rows) | np.isnan(kinds))
         flat = (rows[wanted] * len(columns) + kinds[wanted]).astype(int)
-        counts = np.bincount(flat, minlength=len(images) * len(columns)).reshape(len(images), len(columns))
-        return counts / max(len(self.models), 1)
+        return np.bincount(flat, minlength=len(images) * len(columns)).reshape(len(images), len(columns))
 
     def counted_with(self, thresholds: Thresholds) -> "PatientTables":
         """The same patient with the machine's cells counted anew; cells a person decided on stay as they are."""

@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+
+from tfod_csf import csv_schemas, csv_tables
+from tfod_csf.commands import command_line
+
+
+@pytest.fixture
+def run_of_four(tmp_path, write_patient, write_run):
+    """Patients with many cells, with few, without any, and with all cells on two images."""
+    output, rng = tmp_path / "run", np.random.default_rng(5)
+    write_run(output)
+
+    def images(number, cells):
+        drawn = rng.multinomial(cells, [0.6, 0.3, 0.1], size=number)
+        return [dict(zip(("lymphocyte", "monocyte", "neutrophil"), map(int, row), strict=True)) for row in drawn]
+
+    for name, pictures in {"a": images(12, 25), "b=": images(10, 2), "c": [{}], "脑": images(2, 40)}.items():
+        write_patient(output / "patients" / name, name, pictures, models=("m1", "m2"))
+    rows = [{"patient_id": "a", "case": "high_white_cells"}]
+    csv_tables.write_rows(output / "differentials.csv", ("patient_id", "case"), rows)
+    return output
+
+
+def test_command_writes_tables_and_plots(run_of_four, tmp_path, capsys):
+    out = tmp_path / "out"
+    status = command_line.main(["saturation", f"--inference_dir={run_of_four}", f"--output_dir={out}", "--max_plots=2"])
+    captured = capsys.readouterr()
+    assert status == 0, captured.err
+    assert "1 of 4 patients saturated" in captured.out
+    for name, rows in {"saturation": 4, "saturation_cases": 6, "saturation_planner": 7}.items():
+        assert csv_schemas.load(name).check(out / f"{name}.csv") == rows
+    rows = {row["patient_id"]: row for row in csv_tables.read_rows(out / "saturation.csv")}
+    assert (rows["a"]["saturated"], rows["a"]["case"], rows["a"]["model"]) == ("yes", "high_white_cells", "m1")
+    assert [rows[name]["saturated"] for name in ("b=", "c", "脑")] == ["no", "no", ""]
+    assert csv_schemas.load("saturation_curve").check(out / "patients" / "a" / "saturation_curve.csv") > 300
+    for picture in ("saturation.png", "saturation_cases.png", "patients/a/saturation.png"):
+        assert (out / picture).stat().st_size > 10_000
+    assert not (out / "patients" / "脑").exists()
+
+
+def test_unknown_model_is_one_sentence(run_of_four, tmp_path, capsys):
+    flags = [f"--inference_dir={run_of_four}", f"--output_dir={tmp_path / 'out'}", "--model=other"]
+    assert command_line.main(["saturation", *flags]) == 1
+    assert "no cells of model 'other'; it has m1, m2" in capsys.readouterr().err
