@@ -102,13 +102,14 @@ MODEL: dict[str, dict[str, Rule]] = {
         ),
     },
     "ImageResizer": {
-        **_honoured("keep_aspect_ratio_resizer fixed_shape_resizer"),
+        **_honoured("keep_aspect_ratio_resizer fixed_shape_resizer identity_resizer"),
         **_refused(
-            "identity_resizer conditional_shape_resizer pad_to_multiple_resizer",
+            "conditional_shape_resizer pad_to_multiple_resizer",
             "this resizer is not supported",
             "use keep_aspect_ratio_resizer or fixed_shape_resizer",
         ),
     },
+    "IdentityResizer": {},
     "KeepAspectRatioResizer": {
         **_honoured("min_dimension max_dimension resize_method pad_to_max_dimension per_channel_pad_value"),
         **_refused("convert_to_grayscale", "the feature extractors take three channels"),

@@ -1,0 +1,115 @@
+"""The exported model's folder: what training hands to inference.
+
+    exported_models/<name>/
+      saved_model/       TensorFlow SavedModel with TFOD's signature
+      checkpoint/        ckpt-0, the same weights under TFOD's keys
+      pipeline.config    the config it was built from
+      label_map.pbtxt    its classes
+      model.json         input type, thresholds, class order, limits, training data, versions
+
+A folder that TFOD itself exported has no label_map.pbtxt and no model.json: put the label map of its training into it;
+without model.json the default thresholds count.
+"""
+
+import json
+import os
+import pathlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from tfod_csf import label_map as label_maps
+from tfod_csf.errors import UserError
+from tfod_csf.label_map import LabelMap
+
+SAVED_MODEL_DIR = "saved_model"
+CHECKPOINT_DIR = "checkpoint"
+PIPELINE_CONFIG = "pipeline.config"
+LABEL_MAP = "label_map.pbtxt"
+INFO = "model.json"
+
+# A detection counts as a cell from the first on, and as a cell of a known class from the second on (80 % in the paper).
+DEFAULT_THRESHOLDS = {"min_score": 0.5, "unknown_below": 0.8}
+
+
+class ModelFolderError(UserError):
+    """A folder that is not an exported model."""
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """An exported model's folder, checked for what inference needs.
+
+    Attributes:
+      path: the folder.
+      label_map: its classes.
+      info: contents of model.json; `thresholds` {"min_score", "unknown_below"} is always there.
+    """
+
+    path: pathlib.Path
+    label_map: LabelMap
+    info: dict[str, Any] = field(repr=False)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike) -> "ModelFolder":
+        """Reads label map and model.json.
+
+        Raises:
+          ModelFolderError: no SavedModel, no label map, a model.json that cannot be read or contradicts the label map.
+        """
+        path = pathlib.Path(path)
+        if path.name == SAVED_MODEL_DIR and (path / "saved_model.pb").is_file():
+            path = path.parent
+        if not (path / SAVED_MODEL_DIR / "saved_model.pb").is_file():
+            raise ModelFolderError(
+                f"{path}: holds no {SAVED_MODEL_DIR}/saved_model.pb; give the folder that exporter_main_v2 wrote."
+            )
+        if not (path / LABEL_MAP).is_file():
+            raise ModelFolderError(f"{path}: holds no {LABEL_MAP}; put the label map of its training there.")
+        label_map = label_maps.load_label_map(path / LABEL_MAP)
+        return cls(path, label_map, _read_info(path / INFO, label_map))
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.resolve().name
+
+    @property
+    def saved_model_dir(self) -> pathlib.Path:
+        return self.path / SAVED_MODEL_DIR
+
+    @property
+    def checkpoint_dir(self) -> pathlib.Path:
+        return self.path / CHECKPOINT_DIR
+
+    @property
+    def pipeline_config_path(self) -> pathlib.Path:
+        return self.path / PIPELINE_CONFIG
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """{"min_score", "unknown_below"}, scores from 0 to 1."""
+        return self.info["thresholds"]
+
+
+def _read_info(path: pathlib.Path, label_map: LabelMap) -> dict[str, Any]:
+    info: dict[str, Any] = {}
+    if path.is_file():
+        try:
+            info = json.loads(path.read_text(encoding="utf-8"))
+            thresholds = {
+                name: float(info.get("thresholds", {}).get(name, value)) for name, value in DEFAULT_THRESHOLDS.items()
+            }
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ModelFolderError(f"{path}: is not what the exporter writes ({error}); export again.") from error
+        info["thresholds"] = thresholds
+    info.setdefault("thresholds", dict(DEFAULT_THRESHOLDS))
+    for name, value in info["thresholds"].items():
+        if not 0.0 <= value <= 1.0:
+            raise ModelFolderError(f"{path}: thresholds.{name} is {value}; expected a score from 0 to 1.")
+    classes = info.get("classes", label_map.names)
+    if classes != label_map.names:
+        raise ModelFolderError(
+            f"{path}: names the classes {', '.join(map(str, classes))}, but {LABEL_MAP} beside it "
+            f"{', '.join(label_map.names)}; the two must be of the same export."
+        )
+    return info
