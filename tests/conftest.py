@@ -35,3 +35,11 @@ def shared_dir() -> pathlib.Path:
     if folder is None:
         pytest.skip("the folder of real images and recorded numbers is absent (TFOD_CSF_SHARED_DIR)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def hand_made_model(tmp_path_factory) -> pathlib.Path:
+    """A model folder that is ready in a second; what it finds is said in hand_made_model.py."""
+    from tests import hand_made_model
+
+    return hand_made_model.save(tmp_path_factory.mktemp("exported_models") / "hand_made")

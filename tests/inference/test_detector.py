@@ -1,0 +1,76 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests import hand_made_model as by_hand
+from tfod_csf.inference import detector
+from tfod_csf.label_map import label_map_from_names
+
+LABEL_MAP = label_map_from_names(by_hand.CLASSES)
+BLACK = np.zeros([144, 192, 3], np.uint8)
+
+
+def test_boxes_in_pixels_of_the_image(hand_made_model):
+    found = detector.Detector(hand_made_model / "saved_model", LABEL_MAP).detect(BLACK, "a.png")
+    assert (found.image, found.width, found.height, len(found)) == ("a.png", 192, 144, 5)
+    # The image is twice 96 x 72.
+    np.testing.assert_allclose(found.boxes[0], [20, 16, 72, 68], atol=1e-4)
+    assert found.classes.tolist() == [1, 4, 3, 2, 3]
+    np.testing.assert_allclose(found.scores, [0.95, 0.9, 0.75, 0.6, 0.05], atol=1e-6)
+    np.testing.assert_allclose(found.multiclass_scores[0], [0.0125, 0.95, 0.0125, 0.0125, 0.0125], atol=1e-6)
+    assert not found.num_at_limit
+
+
+@pytest.mark.parametrize("input_type", ["float_image_tensor", "encoded_image_string_tensor", "tf_example"])
+def test_every_input_type_gives_the_same(hand_made_model, tmp_path, input_type):
+    folder = by_hand.save(tmp_path / "m", input_type=input_type)
+    image = np.random.default_rng(0).integers(0, 256, [40, 60, 3]).astype(np.uint8)
+    expected = detector.Detector(hand_made_model / "saved_model", LABEL_MAP).detect(image)
+    found = detector.Detector(folder / "saved_model", LABEL_MAP, input_type=input_type).detect(image)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
+    np.testing.assert_array_equal(found.boxes, expected.boxes)
+
+
+def test_full_list_is_flagged(tmp_path):
+    folder = by_hand.save(tmp_path / "m", max_detections=3)
+    assert detector.Detector(folder / "saved_model", LABEL_MAP).detect(BLACK).num_at_limit
+
+
+def test_wrong_label_map_is_named(hand_made_model):
+    two = label_map_from_names(["lymphocyte", "monocyte"])
+    with pytest.raises(detector.DetectorError, match="class 3"):
+        detector.Detector(hand_made_model / "saved_model", two).detect(BLACK)
+
+
+def test_no_saved_model(tmp_path):
+    with pytest.raises(detector.DetectorError, match="exporter_main_v2"):
+        detector.Detector(tmp_path, LABEL_MAP)
+
+
+def test_fingerprint_follows_the_weights(hand_made_model, tmp_path):
+    first = detector.fingerprint(hand_made_model / "saved_model")
+    assert first == detector.fingerprint(hand_made_model / "saved_model")
+    variables = tmp_path / "variables"
+    variables.mkdir()
+    (variables / "v").write_bytes(b"1")
+    one = detector.fingerprint(tmp_path)
+    (variables / "v").write_bytes(b"2")
+    assert detector.fingerprint(tmp_path) != one
+
+
+def test_a_fresh_process_needs_tensorflow_only(hand_made_model):
+    program = (
+        "import sys, numpy as np\n"
+        "from tfod_csf.inference import detector\n"
+        "from tfod_csf.label_map import label_map_from_names\n"
+        f"d = detector.Detector({str(hand_made_model / 'saved_model')!r}, label_map_from_names({by_hand.CLASSES!r}))\n"
+        "assert len(d.detect(np.zeros([72, 96, 3], np.uint8))) == 5\n"
+        "rooms = {'training', 'modeling', 'data', 'export'}\n"
+        "bad = [m for m in sys.modules if m.split('.')[0] in ('official', 'orbit', 'tf_keras')\n"
+        "       or (m.startswith('tfod_csf.') and m.split('.')[1] in rooms)]\n"
+        "assert not bad, bad\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfod_csf.detections import Detections
+from tfod_csf.inference import drawing
+from tfod_csf.inference.score_thresholds import ScoreThresholds, select_cells
+from tfod_csf.label_map import label_map_from_names
+
+LABEL_MAP = label_map_from_names(["lymphocyte", "monocyte", "unknown", "浆细胞"])
+
+
+def cells_of(width, height, *rows):
+    """Rows of (box, class, score)."""
+    found = Detections(
+        image="a.jpg",
+        width=width,
+        height=height,
+        boxes=np.array([row[0] for row in rows]).reshape(-1, 4),
+        classes=[row[1] for row in rows],
+        scores=[row[2] for row in rows],
+    )
+    return select_cells(found, LABEL_MAP, ScoreThresholds())
+
+
+def has_colour(pixels, colour):
+    return bool(np.any(np.all(pixels == colour, axis=-1)))
+
+
+def test_box_in_class_colour_and_second_orange_box():
+    grey = np.full([480, 640, 3], 200, np.uint8)
+    cells = cells_of(640, 480, ([100, 100, 160, 160], 1, 0.97), ([300, 300, 360, 360], 2, 0.796))
+    picture = np.asarray(drawing.draw_cells(grey, cells, unknown_below=0.8))
+    assert tuple(picture[130, 100]) == drawing.colour_of("lymphocyte")
+    assert tuple(picture[330, 300]) == drawing.colour_of("monocyte")
+    # Lines are 2 px wide on this image, so the outer box is 3 px further out.
+    assert tuple(picture[330, 297]) == drawing.UNSURE_COLOUR
+    assert not np.any(np.all(picture[90:170, 80:170] == drawing.UNSURE_COLOUR, axis=-1))
+    assert (picture[130, 130] == 200).all()  # the cell itself stays visible
+    assert (grey == 200).all()
+
+
+def test_class_unknown_is_light_brown():
+    picture = np.asarray(
+        drawing.draw_cells(np.zeros([200, 200, 3], np.uint8), cells_of(200, 200, ([50, 50, 90, 90], 3, 0.9)), 0.8)
+    )
+    assert has_colour(picture, drawing.CLASS_COLOURS["unknown"])
+    assert not has_colour(picture, drawing.UNSURE_COLOUR)
+
+
+def test_percentages_are_rounded_down():
+    assert drawing.percentage(np.float32(0.796)) == "79%"
+    assert drawing.percentage(np.float32(0.8)) == "80%"
+    assert drawing.percentage(1.0) == "100%"
+
+
+@pytest.mark.parametrize(("width", "height"), [(48, 36), (640, 480), (2592, 1944)])
+def test_any_size(width, height):
+    pixels = np.full([height, width, 3], 128, np.uint8)
+    edges = [([0, 0, height, width], 1, 0.9), ([height - 5, width - 5, height, width], 4, 0.6)]
+    for rows in ([], edges[:1], edges):
+        assert drawing.draw_cells(pixels, cells_of(width, height, *rows), 0.8).size == (width, height)
+
+
+def test_labels_avoid_the_neighbour():
+    # The place above cell 2 is taken by cell 1, so its label must not go there.
+    cells = cells_of(640, 480, ([100, 100, 200, 200], 1, 0.97), ([204, 100, 304, 200], 2, 0.96))
+    pixels = np.full([480, 640, 3], 255, np.uint8)
+    picture = np.asarray(drawing.draw_cells(pixels, cells, 0.8)).astype(int)
+    assert (picture[106:196, 106:196] == 255).all()
+
+
+def test_written_whole(tmp_path):
+    drawing.save_picture(Image.new("RGB", (20, 10)), tmp_path / "day1" / "a.jpg")
+    with Image.open(tmp_path / "day1" / "a.jpg") as picture:
+        assert (picture.format, picture.size) == ("JPEG", (20, 10))

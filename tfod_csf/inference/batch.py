@@ -1,0 +1,238 @@
+"""All patients through the detectors, one after the other; a second run redoes only what changed.
+
+    OUT/patients/<id>/cells.csv, images.csv, pictures/   by patient_results.run_patient
+    OUT/patients/<id>/stamp.json                         written last: inputs, models and thresholds behind the files
+
+A patient is done when its stamp names the same images (by checksum), the same models (by fingerprint), the same
+thresholds and the same version of this package. The stamp is removed first and written last, so that an interrupted
+patient is redone whole. Memory does not grow with the number of patients beyond one summary each.
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from tfod_csf import __version__, atomic_write
+from tfod_csf.errors import UserError
+from tfod_csf.inference.patient_results import ImageDetector, PatientSummary, run_patient
+from tfod_csf.inference.score_thresholds import ScoreThresholds
+from tfod_csf.patients import ImageFile, folder_names
+from tfod_csf.problems import Problem, ProblemLog
+
+PATIENTS_DIR = "patients"
+_STAMP = "stamp.json"
+_TABLES = ("cells.csv", "images.csv")
+
+
+class BatchError(UserError):
+    """The output folder cannot take this run."""
+
+
+@dataclasses.dataclass
+class BatchResult:
+    """What happened to every patient, in the order of the input.
+
+    Attributes:
+      summaries: {patient id: summary}.
+      folders: {patient id: folder}.
+      reused: patients that were done already.
+      kept: folders of patients of an earlier run with the same models and thresholds that are not in this input.
+    """
+
+    summaries: dict[str, PatientSummary] = dataclasses.field(default_factory=dict)
+    folders: dict[str, pathlib.Path] = dataclasses.field(default_factory=dict)
+    reused: set[str] = dataclasses.field(default_factory=set)
+    kept: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def num_images(self) -> int:
+        """Images of all patients."""
+        return sum(summary.images for summary in self.summaries.values())
+
+    @property
+    def num_failed(self) -> int:
+        """Images that could not be used."""
+        return sum(summary.failed for summary in self.summaries.values())
+
+
+def run_settings(detectors: Sequence[ImageDetector], thresholds: ScoreThresholds, draw: bool) -> dict[str, Any]:
+    """Everything beside the images that a patient's files depend on."""
+    return {
+        "version": __version__,
+        "models": {detector.name: detector.fingerprint for detector in detectors},
+        "thresholds": dataclasses.asdict(thresholds),
+        "draw": draw,
+    }
+
+
+def run(
+    images: Sequence[ImageFile],
+    detectors: Sequence[ImageDetector],
+    thresholds: ScoreThresholds,
+    output_dir: pathlib.Path,
+    problems: ProblemLog,
+    draw: bool = True,
+) -> BatchResult:
+    """Runs all models over all patients.
+
+    Args:
+      images: the images, of any number of patients.
+      detectors: the models; their names and class names must agree as `check_detectors` says.
+      thresholds: what counts as a cell.
+      output_dir: OUT of the module's docstring.
+      problems: gets everything that failed or was mended, also that of patients that are not redone.
+      draw: whether to write pictures.
+
+    Raises:
+      BatchError: the output folder holds patients of another run (other models or thresholds) beside this input.
+    """
+    by_patient: dict[str, list[ImageFile]] = {}
+    for image in images:
+        by_patient.setdefault(image.patient_id, []).append(image)
+    names = folder_names(list(by_patient))
+    patients_dir = output_dir / PATIENTS_DIR
+    settings = run_settings(detectors, thresholds, draw)
+    result = BatchResult(kept=_earlier_patients(patients_dir, set(names.values()), settings))
+    owners: dict[str, str] = {}  # checksum of an image -> where it was first seen
+    with tqdm(total=len(images), unit="image", disable=not sys.stderr.isatty()) as progress:
+        for patient_id, patient_images in by_patient.items():
+            progress.set_postfix_str(patient_id)
+            folder = patients_dir / names[patient_id]
+            checksums = {image.name: _sha256(image.path) for image in patient_images}
+            stamp = _read_stamp(folder)
+            if _is_done(folder, stamp, settings, checksums):
+                problems.extend(Problem(**problem) for problem in stamp["problems"])
+                summary = PatientSummary(**stamp["summary"])
+                result.reused.add(patient_id)
+                progress.update(len(patient_images))
+            else:
+                _clear(folder)
+                own_problems = ProblemLog(strict=problems.strict)
+                try:
+                    summary = run_patient(
+                        patient_id,
+                        patient_images,
+                        checksums,
+                        folder,
+                        detectors,
+                        thresholds,
+                        own_problems,
+                        draw,
+                        on_image=progress.update,
+                    )
+                finally:
+                    problems.problems.extend(own_problems.problems)
+                summary.input_hash = _input_hash(checksums)
+                stamp = {
+                    "settings": settings,
+                    "images": checksums,
+                    "summary": dataclasses.asdict(summary),
+                    "problems": [dataclasses.asdict(problem) for problem in own_problems.problems],
+                }
+                atomic_write.write_json(folder / _STAMP, stamp)
+            result.summaries[patient_id], result.folders[patient_id] = summary, folder
+            _note_shared_images(patient_id, patient_images, checksums, owners, problems)
+    return result
+
+
+def check_detectors(detectors: Sequence[ImageDetector]) -> None:
+    """Refuses models whose results could not stand in one table.
+
+    Raises:
+      BatchError: two models of one name, or of different classes.
+    """
+    names = [detector.name for detector in detectors]
+    for name in names:
+        if names.count(name) > 1:
+            raise BatchError(f"two models are called {name!r}; rename one of the folders, results carry the name.")
+    for detector in detectors[1:]:
+        if set(detector.label_map.names) != set(detectors[0].label_map.names):
+            raise BatchError(
+                f"model {detector.name!r} knows {', '.join(detector.label_map.names)} and model {names[0]!r} knows "
+                f"{', '.join(detectors[0].label_map.names)}; only models of the same classes can be averaged."
+            )
+
+
+def _sha256(path: pathlib.Path) -> str | None:
+    """Checksum of a file; None when it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError:
+        return None
+    return digest.hexdigest()
+
+
+def _input_hash(checksums: Mapping[str, str | None]) -> str:
+    return hashlib.sha256(json.dumps(dict(sorted(checksums.items()))).encode()).hexdigest()
+
+
+def _read_stamp(folder: pathlib.Path) -> dict[str, Any] | None:
+    try:
+        return json.loads((folder / _STAMP).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None  # never finished, or damaged: redone
+
+
+def _is_done(
+    folder: pathlib.Path, stamp: dict[str, Any] | None, settings: dict[str, Any], checksums: Mapping[str, str | None]
+) -> bool:
+    """Whether the patient's files are those of this run; an image that cannot be read is tried again."""
+    return (
+        stamp is not None
+        and stamp.get("settings") == settings
+        and stamp.get("images") == checksums
+        and None not in checksums.values()
+        and all((folder / name).is_file() for name in _TABLES)
+    )
+
+
+def _clear(folder: pathlib.Path) -> None:
+    """Removes an earlier run's files, the stamp first."""
+    (folder / _STAMP).unlink(missing_ok=True)
+    for name in _TABLES:
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "pictures", ignore_errors=True)
+
+
+def _earlier_patients(patients_dir: pathlib.Path, names: set[str], settings: dict[str, Any]) -> list[str]:
+    """Folders of patients that are not in this input but done in the same way, so that they stay in the tables.
+
+    Raises:
+      BatchError: one of them was done with other models or thresholds.
+    """
+    kept = sorted(path.parent.name for path in patients_dir.glob("*/images.csv") if path.parent.name not in names)
+    for name in kept:
+        stamp = _read_stamp(patients_dir / name)
+        if stamp is None or {**stamp["settings"], "draw": settings["draw"]} != settings:
+            raise BatchError(
+                f"{patients_dir / name}: a patient of an earlier run with other models or thresholds, not in this "
+                f"input ({len(kept)} such folders); they cannot stand in one table: use another --output_dir or move "
+                "them away."
+            )
+    return kept
+
+
+def _note_shared_images(
+    patient_id: str,
+    images: Sequence[ImageFile],
+    checksums: Mapping[str, str | None],
+    owners: dict[str, str],
+    problems: ProblemLog,
+) -> None:
+    """Notes images that another patient has too: most likely one was copied into the wrong folder."""
+    for image in images:
+        checksum = checksums[image.name]
+        owner = owners.setdefault(checksum, patient_id) if checksum else patient_id
+        if owner != patient_id:
+            reason = f"the same bytes as an image of patient {owner!r}; it was counted for both"
+            problems.noted(image.path, reason, "Find out whose image it is and delete the other copy.")

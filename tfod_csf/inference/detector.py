@@ -1,0 +1,158 @@
+"""An exported model at work: pixels in, `Detections` out. TensorFlow is all it needs.
+
+The SavedModel is called through its `serving_default` signature by TFOD's names, so models exported by TFOD itself
+work too. Boxes leave in pixels of the image that was given, classes as label-map ids, and the padding rows of the
+signature are cut off at `num_detections`.
+"""
+
+import hashlib
+import os
+import pathlib
+import time
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import tensorflow as tf
+
+from tfod_csf.detections import Detections
+from tfod_csf.errors import UserError
+from tfod_csf.inference.patient_results import DetectionFailedError
+from tfod_csf.label_map import LabelMap
+
+_OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
+_TF_EXAMPLE = "tf_example"
+
+
+class DetectorError(UserError):
+    """A SavedModel that is not TFOD's detection model."""
+
+
+def fingerprint(saved_model_dir: str | os.PathLike) -> str:
+    """sha256 over names and contents of the SavedModel's files; the same weights and graph give the same digest."""
+    digest = hashlib.sha256()
+    folder = pathlib.Path(saved_model_dir)
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        # fingerprint.pb holds a random id of the export, which does not change what the model computes.
+        if path.name == "fingerprint.pb":
+            continue
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def use_deterministic_ops() -> None:
+    """Makes TensorFlow give the same bits on every run on the same machine (for a GPU; a CPU's are equal anyway)."""
+    tf.config.experimental.enable_op_determinism()
+
+
+class Detector:
+    """One exported model, loaded once.
+
+    Args:
+      saved_model_dir: folder with saved_model.pb (`ModelFolder.saved_model_dir`).
+      label_map: classes of the model.
+      input_type: image_tensor, float_image_tensor, encoded_image_string_tensor or tf_example; None looks at the
+        signature, which cannot tell the last two apart and takes encoded_image_string_tensor.
+      name: how results name the model; default: the folder that holds saved_model/.
+      max_detections_per_class: the model's limit, where known; kept for `score_thresholds.select_cells`.
+    """
+
+    def __init__(
+        self,
+        saved_model_dir: str | os.PathLike,
+        label_map: LabelMap,
+        input_type: str | None = None,
+        name: str | None = None,
+        max_detections_per_class: int | None = None,
+    ):
+        self.saved_model_dir = pathlib.Path(saved_model_dir)
+        self.label_map = label_map
+        self.name = name or self.saved_model_dir.resolve().parent.name
+        self.fingerprint = fingerprint(self.saved_model_dir)
+        started = time.perf_counter()
+        try:
+            self._loaded = tf.saved_model.load(str(self.saved_model_dir))  # kept: it owns the signature's variables
+        except (OSError, ValueError, tf.errors.OpError) as error:
+            raise DetectorError(
+                f"{self.saved_model_dir}: the SavedModel cannot be loaded ({str(error).splitlines()[0]}); export the "
+                "model again with exporter_main_v2."
+            ) from error
+        self.load_seconds = time.perf_counter() - started
+        self._signature = self._checked_signature()
+        ((self._input_name, self._input_spec),) = self._signature.structured_input_signature[1].items()
+        self._input_type = input_type
+        self.max_detections_per_class = max_detections_per_class
+        self.max_detections = self._signature.structured_outputs["detection_boxes"].shape[1]
+
+    def _checked_signature(self) -> Any:
+        signature = self._loaded.signatures.get("serving_default")
+        if signature is None:
+            raise DetectorError(
+                f"{self.saved_model_dir}: no signature serving_default (found: "
+                f"{', '.join(self._loaded.signatures) or 'none'}); export the model with exporter_main_v2."
+            )
+        missing = [name for name in _OUTPUTS if name not in signature.structured_outputs]
+        if missing or len(signature.structured_input_signature[1]) != 1:
+            raise DetectorError(
+                f"{self.saved_model_dir}: the signature has no output {', '.join(missing) or 'of one image'}; expected "
+                "TFOD's detection signature, as exporter_main_v2 writes it."
+            )
+        return signature
+
+    def detect(self, pixels: np.ndarray, image: str = "") -> Detections:
+        """Detects cells in one image.
+
+        Args:
+          pixels: uint8 [H, W, 3] RGB.
+          image: name that the detections carry.
+
+        Returns:
+          All detections of the model, in its order (falling score), low scores included.
+        """
+        try:
+            outputs = self._signature(**{self._input_name: self._input(pixels)})
+        except tf.errors.OpError as error:
+            raise DetectionFailedError(str(error).splitlines()[0]) from error
+        num_detections = int(outputs["num_detections"][0])
+        height, width = pixels.shape[:2]
+        boxes = outputs["detection_boxes"][0, :num_detections].numpy() * np.array([height, width, height, width])
+        boxes = np.clip(boxes, 0, [height, width, height, width])
+        multiclass_scores = outputs.get("detection_multiclass_scores")
+        if multiclass_scores is not None:
+            multiclass_scores = multiclass_scores[0, :num_detections].numpy()
+        detections = Detections(
+            image=image,
+            width=width,
+            height=height,
+            boxes=boxes,
+            classes=np.round(outputs["detection_classes"][0, :num_detections].numpy()).astype(np.int32),
+            scores=outputs["detection_scores"][0, :num_detections].numpy(),
+            multiclass_scores=multiclass_scores,
+            num_at_limit=num_detections >= int(outputs["detection_boxes"].shape[1]),
+        )
+        self._check_classes(detections.classes)
+        return detections
+
+    def _check_classes(self, classes: np.ndarray) -> None:
+        wrong = set(classes.tolist()) - set(self.label_map.ids)
+        if wrong:
+            raise DetectorError(
+                f"{self.saved_model_dir}: the model gives class {min(wrong)}, but the label map has the ids "
+                f"{', '.join(map(str, self.label_map.ids))}; put the label map of its training into the model folder."
+            )
+
+    def _input(self, pixels: np.ndarray) -> tf.Tensor:
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+            raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}; expected uint8 [H, W, 3]")
+        if self._input_spec.dtype != tf.string:
+            return tf.constant(pixels[np.newaxis], dtype=self._input_spec.dtype)
+        encoded = tf.io.encode_png(pixels, compression=1).numpy()
+        if self._input_type == _TF_EXAMPLE:
+            feature = {"image/encoded": tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded]))}
+            feature["image/format"] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"png"]))
+            encoded = tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+        return tf.constant([encoded])

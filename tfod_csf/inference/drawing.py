@@ -1,0 +1,196 @@
+"""Labelled pictures as the paper's Figure 4: every cell with box, name and percentage in the colour of its class.
+
+A cell below the unknown threshold gets a second, orange box around the first and the label "unknown" beside its own.
+Cells of the label map's class `unknown` (rare cells) are light brown. Line width and letters grow with the image and
+letters are smaller in a crowded one; a label goes where it covers the fewest cells and no other label, if there is such
+a place.
+
+Boxes are (ymin, xmin, ymax, xmax) in pixels of the picture; rectangles of labels are (left, top, right, bottom).
+"""
+
+import functools
+import importlib.util
+import os
+import pathlib
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from tfod_csf import atomic_write
+from tfod_csf.inference.score_thresholds import UNKNOWN, Cells
+
+CLASS_COLOURS = {
+    "lymphocyte": (0, 90, 200),
+    "monocyte": (0, 130, 80),
+    "neutrophil": (170, 20, 140),
+    "erythrocyte": (200, 20, 30),
+    UNKNOWN: (200, 161, 101),  # light brown, as the paper draws rare cells
+}
+_OTHER_COLOURS = ((0, 140, 160), (90, 60, 20), (80, 80, 80), (60, 60, 160))
+UNSURE_COLOUR = (255, 140, 0)  # the paper's orange second box
+_PLATE_OPACITY = 215
+_CROWDED = 0.6  # boxes and labels would cover more than this share of the picture: smaller letters
+_JPEG_QUALITY = 90
+
+# Tried in this order for names that DejaVu has no letters for.
+_CJK_FONTS = ("NotoSansCJK-Regular.ttc", "wqy-microhei.ttc", "msyh.ttc", "simhei.ttf", "PingFang.ttc")
+
+
+def colour_of(class_name: str) -> tuple[int, int, int]:
+    """RGB of a class; classes beyond the study's share four colours, the same in every picture."""
+    name = class_name.strip().casefold()
+    return CLASS_COLOURS.get(name) or _OTHER_COLOURS[sum(name.encode()) % len(_OTHER_COLOURS)]
+
+
+@functools.cache
+def load_font(size_px: int, needs_cjk: bool = False) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """DejaVu Sans from matplotlib's data, a Chinese font of the system where one is needed, else Pillow's own."""
+    names = list(_CJK_FONTS) if needs_cjk else []
+    # Found without importing matplotlib, which would cost more than the picture.
+    matplotlib = importlib.util.find_spec("matplotlib")
+    if matplotlib and matplotlib.origin:
+        names.append(str(pathlib.Path(matplotlib.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"))
+    for name in names:
+        try:
+            return ImageFont.truetype(name, size_px)
+        except OSError:
+            continue
+    return ImageFont.load_default(size_px)
+
+
+def line_width_px(width: int, height: int) -> int:
+    """Width of a box's line: 2 px on 640 x 480, 6 px on 2592 x 1944."""
+    return max(1 if min(width, height) < 200 else 2, round(min(width, height) / 320))
+
+
+def font_size_px(width: int, height: int) -> int:
+    """Height of the letters: 13 px on 640 x 480, 54 px on 2592 x 1944."""
+    return int(np.clip(round(min(width, height) / 36), 9, 72))
+
+
+def percentage(score: float) -> str:
+    """Whole percent, rounded down, so that a cell below the threshold never shows the threshold (79.6 % is 79%)."""
+    return f"{int(score * 100 + 1e-4)}%"
+
+
+def draw_cells(pixels: np.ndarray, cells: Cells, unknown_below: float) -> Image.Image:
+    """The picture of one image.
+
+    Args:
+      pixels: uint8 [H, W, 3] RGB, not changed.
+      cells: the cells; boxes in pixels of this image.
+      unknown_below: cells with score < this get the orange box.
+    """
+    picture = Image.fromarray(pixels)
+    draw = ImageDraw.Draw(picture, "RGBA")
+    line = line_width_px(picture.width, picture.height)
+    rectangles = cells.detections.boxes[:, [1, 0, 3, 2]].astype(np.float64)
+    is_unsure = cells.detections.scores < unknown_below
+    for row in np.argsort(-_areas(rectangles), kind="stable"):  # small cells on top of large ones
+        draw.rectangle(tuple(np.round(rectangles[row])), outline=colour_of(cells.predicted_class[row]), width=line)
+        if is_unsure[row]:
+            outer = rectangles[row] + np.array([-1, -1, 1, 1]) * (line + 1)
+            draw.rectangle(tuple(np.round(outer)), outline=UNSURE_COLOUR, width=line)
+    labels = [
+        [(f"{name} {percentage(score)}", colour_of(name)), *([(UNKNOWN, UNSURE_COLOUR)] if unsure else [])]
+        for name, score, unsure in zip(cells.predicted_class, cells.detections.scores, is_unsure)
+    ]
+    size = _letter_size(draw, labels, rectangles, picture.size)
+    taken = np.zeros([0, 4])
+    for row, plates in enumerate(labels):
+        margin = line + (line + 1 if is_unsure[row] else 0)
+        left, top = _place_label(_label_size(draw, plates, size), rectangles, row, taken, margin, picture.size)
+        taken = np.concatenate([taken, [_draw_label(draw, plates, left, top, size)]])
+    return picture
+
+
+def _letter_size(
+    draw: ImageDraw.ImageDraw, labels: list[list], rectangles: np.ndarray, picture_size: tuple[int, int]
+) -> int:
+    """One size for the whole picture."""
+    size = font_size_px(*picture_size)
+    covered = _areas(rectangles).sum() + sum(np.prod(_label_size(draw, plates, size)) for plates in labels)
+    return size if covered < _CROWDED * np.prod(picture_size) else max(min(size, 10), size * 3 // 4)
+
+
+def save_picture(picture: Image.Image, path: str | os.PathLike) -> None:
+    """Writes a JPEG, whole or not at all."""
+    with atomic_write.replacing(path, "wb") as file:
+        picture.save(file, format="JPEG", quality=_JPEG_QUALITY)
+
+
+def _areas(rectangles: np.ndarray) -> np.ndarray:
+    return np.prod(np.maximum(rectangles[:, 2:] - rectangles[:, :2], 0), axis=1)
+
+
+def _font_for(text: str, size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return load_font(size_px, any(ord(letter) >= 0x2E80 for letter in text))
+
+
+def _label_size(draw: ImageDraw.ImageDraw, plates: list, size_px: int) -> tuple[float, float]:
+    """Width and height of plates standing side by side."""
+    padding = max(1, size_px // 6)
+    widths = [draw.textlength(text, font=_font_for(text, size_px)) + 2 * padding for text, _ in plates]
+    return sum(widths), size_px * 1.2 + padding
+
+
+def _place_label(
+    label_size: tuple[float, float],
+    rectangles: np.ndarray,
+    row: int,
+    taken: np.ndarray,
+    margin: float,
+    picture_size: tuple[int, int],
+) -> tuple[float, float]:
+    """Left and top of the best place for the label of cell `row`.
+
+    How it works: places around and inside the box are rated by the area they would cover: labels already there weigh 8,
+    other cells 2, the own cell 1. The least wins; among equals the earlier, which is "above the box, left-aligned".
+    """
+    left, top, right, bottom = rectangles[row]
+    width, height = label_size
+    above, below = top - margin - height, bottom + margin
+    places = np.array(
+        [
+            (left - margin, above),
+            (left - margin, below),
+            (right + margin - width, above),
+            (right + margin - width, below),
+            (right + margin, top),
+            (left - margin - width, top),
+            (right + margin, bottom - height),
+            (left - margin - width, bottom - height),
+            (left + margin, top + margin),
+            (left + margin, bottom - margin - height),
+        ]
+    )
+    places = np.clip(places, 0, np.maximum(np.array(picture_size) - label_size, 0))
+    candidates = np.concatenate([places, places + label_size], axis=1)
+    weights = np.full(len(rectangles), 2.0)
+    weights[row] = 1.0
+    cost = _shared_areas(candidates, rectangles) @ weights + 8 * _shared_areas(candidates, taken).sum(axis=1)
+    return tuple(places[int(np.argmin(cost))])
+
+
+def _shared_areas(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Areas [N, M] that rectangles [N, 4] share with rectangles [M, 4]."""
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    return np.prod(np.maximum(high - low, 0), axis=-1)
+
+
+def _draw_label(
+    draw: ImageDraw.ImageDraw, plates: list, left: float, top: float, size_px: int
+) -> tuple[float, float, float, float]:
+    """Draws the plates side by side and returns the rectangle they take."""
+    padding = max(1, size_px // 6)
+    x = left
+    for text, colour in plates:
+        font = _font_for(text, size_px)
+        width, height = _label_size(draw, [(text, colour)], size_px)
+        draw.rectangle((x, top, x + width, top + height), fill=(*colour, _PLATE_OPACITY))
+        is_light = np.dot(colour, (0.299, 0.587, 0.114)) > 140
+        ink = (0, 0, 0) if is_light else (255, 255, 255)
+        draw.text((x + padding, top + height / 2), text, font=font, fill=ink, anchor="lm")
+        x += width
+    return left, top, x, top + height

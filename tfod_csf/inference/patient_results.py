@@ -1,0 +1,245 @@
+"""One patient through the detectors: rows of cells.csv and images.csv, labelled pictures, and what happened.
+
+Everything is written into the patient's folder; the columns are those of schemas/cells.csv and schemas/images.csv.
+"""
+
+import dataclasses
+import pathlib
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from tfod_csf import csv_schemas, image_io
+from tfod_csf.detections import Detections
+from tfod_csf.inference import drawing
+from tfod_csf.inference.score_thresholds import UNKNOWN, Cells, ScoreThresholds, select_cells
+from tfod_csf.label_map import LabelMap
+from tfod_csf.patients import ImageFile
+from tfod_csf.problems import ProblemLog
+
+OK = "ok"
+FAILED = "failed"
+
+
+class DetectionFailedError(Exception):
+    """A model could not handle one image (memory, for example); the next image may go well."""
+
+
+class ImageDetector(Protocol):
+    """What a patient's run needs of a model (`detector.Detector`, or an ensemble)."""
+
+    name: str
+    fingerprint: str
+    label_map: LabelMap
+    max_detections_per_class: int | None
+
+    def detect(self, pixels: np.ndarray, image: str = "") -> Detections:
+        """Detections of uint8 [H, W, 3] pixels."""
+
+
+@dataclasses.dataclass
+class PatientSummary:
+    """What is said of a patient in run.json, and kept in the stamp.
+
+    Attributes:
+      images: images found.
+      failed: images that could not be used.
+      cells: cells per model.
+      duplicates_merged: detections dropped because they lay on a better one, per model.
+      limit_reached: images in which a model's largest number of detections was reached.
+      detection_seconds: time the models took, per model.
+      seconds: time for everything: reading, detection, drawing, writing.
+      input_hash: digest over the names and checksums of the images.
+    """
+
+    images: int = 0
+    failed: int = 0
+    cells: dict[str, int] = dataclasses.field(default_factory=dict)
+    duplicates_merged: dict[str, int] = dataclasses.field(default_factory=dict)
+    limit_reached: list[str] = dataclasses.field(default_factory=list)
+    detection_seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0
+    input_hash: str = ""
+
+
+@dataclasses.dataclass
+class _Rows:
+    cells: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    images: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+
+def classes_of(detectors: Sequence[ImageDetector]) -> list[str]:
+    """Class names of the models, in the order of the first model's ids."""
+    return detectors[0].label_map.names
+
+
+def run_patient(
+    patient_id: str,
+    images: Sequence[ImageFile],
+    checksums: Mapping[str, str | None],
+    folder: pathlib.Path,
+    detectors: Sequence[ImageDetector],
+    thresholds: ScoreThresholds,
+    problems: ProblemLog,
+    draw: bool = True,
+    on_image: Callable[[], None] = lambda: None,
+) -> PatientSummary:
+    """Detects the cells of one patient and writes cells.csv, images.csv and pictures/ into `folder`.
+
+    Args:
+      patient_id: the patient.
+      images: the patient's images.
+      checksums: sha256 of each image by name; None where the file cannot be read.
+      folder: the patient's output folder.
+      detectors: the models, at least one.
+      thresholds: what counts as a cell.
+      problems: gets every image that failed or was mended, and every reached limit.
+      draw: whether to write the pictures.
+      on_image: called after each image.
+    """
+    started = time.perf_counter()
+    summary = PatientSummary(images=len(images))
+    rows = _Rows()
+    first_with: dict[str, str] = {}
+    for image in images:
+        checksum = checksums[image.name]
+        twin = first_with.setdefault(checksum, image.name) if checksum else image.name
+        if twin != image.name:
+            reason = f"the same bytes as {twin} of this patient; its cells are counted once"
+            problems.skipped(image.path, reason, "Delete one of the two.")
+            loaded = None
+        else:
+            loaded, reason = _open(image, problems)
+        if loaded is None:
+            summary.failed += 1
+            rows.images.append(_failed_row(patient_id, image.name, checksum, reason))
+        else:
+            _run_image(patient_id, image, loaded, folder, detectors, thresholds, problems, draw, rows, summary)
+        on_image()
+    classes = classes_of(detectors)
+    csv_schemas.load("cells").write(folder / "cells.csv", rows.cells, classes)
+    csv_schemas.load("images").write(folder / "images.csv", rows.images, _counted_classes(classes))
+    summary.seconds = time.perf_counter() - started
+    return summary
+
+
+def _open(image: ImageFile, problems: ProblemLog) -> tuple[image_io.LoadedImage | None, str]:
+    """The image, or None and the reason."""
+    found = ProblemLog(quiet=True)
+    loaded = image_io.open_image(image.path, found)
+    problems.extend(found.problems)
+    return loaded, "" if loaded else "; ".join(problem.reason for problem in found.problems)
+
+
+def _run_image(
+    patient_id: str,
+    image: ImageFile,
+    loaded: image_io.LoadedImage,
+    folder: pathlib.Path,
+    detectors: Sequence[ImageDetector],
+    thresholds: ScoreThresholds,
+    problems: ProblemLog,
+    draw: bool,
+    rows: _Rows,
+    summary: PatientSummary,
+) -> None:
+    """All models on one image."""
+    is_used = False
+    for detector in detectors:
+        started = time.perf_counter()
+        try:
+            detections = detector.detect(loaded.pixels, image.name)
+        except DetectionFailedError as error:
+            reason = f"model {detector.name} failed: {error}"
+            problems.skipped(image.path, reason, "Free memory and run again; only this patient is redone.")
+            rows.images.append(_failed_row(patient_id, image.name, loaded.sha256, reason, detector.name))
+            continue
+        seconds = time.perf_counter() - started
+        cells = select_cells(detections, detector.label_map, thresholds, detector.max_detections_per_class)
+        is_used = True
+        rows.cells.extend(_cell_rows(patient_id, detector, cells))
+        rows.images.append(_image_row(patient_id, loaded.sha256, detector, cells, seconds))
+        for total, value in (
+            (summary.cells, len(cells.detections)),
+            (summary.duplicates_merged, cells.num_duplicates),
+            (summary.detection_seconds, seconds),
+        ):
+            total[detector.name] = total.get(detector.name, 0) + value
+        if cells.limit_reached:
+            summary.limit_reached.append(image.name)
+            problems.noted(
+                image.path,
+                f"model {detector.name} found as many cells as it can ({len(cells.detections)}); more may be there",
+                "Export the model with larger max_detections_per_class and max_total_detections.",
+            )
+        if draw:
+            pictures = folder / "pictures" / (detector.name if len(detectors) > 1 else "")
+            picture = drawing.draw_cells(loaded.pixels, cells, thresholds.unknown_below)
+            drawing.save_picture(picture, pictures / picture_name(image.name))
+    summary.failed += not is_used
+
+
+def picture_name(image_name: str) -> pathlib.PurePosixPath:
+    """Path of an image's picture below pictures/; IMG.jpg and IMG.png of one patient get different ones.
+
+    >>> str(picture_name("day1/IMG_1.jpg")), str(picture_name("IMG_1.png"))
+    ('day1/IMG_1.jpg', 'IMG_1.png.jpg')
+    """
+    path = pathlib.PurePosixPath(image_name)
+    is_jpeg = path.suffix.lower() in (".jpg", ".jpeg")
+    return path.with_suffix(".jpg") if is_jpeg else path.with_name(f"{path.name}.jpg")
+
+
+def _counted_classes(classes: Sequence[str]) -> list[str]:
+    return [*classes, *([] if UNKNOWN in classes else [UNKNOWN])]
+
+
+def _cell_rows(patient_id: str, detector: ImageDetector, cells: Cells) -> Iterable[dict[str, Any]]:
+    found = cells.detections
+    for row in range(len(found)):
+        ymin, xmin, ymax, xmax = (float(side) for side in found.boxes[row])
+        scores = {}
+        if found.multiclass_scores is not None:
+            # Column 0 is the background; columns follow the ids 1..K.
+            scores = {
+                f"score_{item.name}": float(found.multiclass_scores[row, item.id]) for item in detector.label_map.items
+            }
+        yield {
+            "patient_id": patient_id,
+            "image": found.image,
+            "cell_id": row + 1,
+            "model": detector.name,
+            "xmin": xmin,
+            "ymin": ymin,
+            "xmax": xmax,
+            "ymax": ymax,
+            "predicted_class": cells.predicted_class[row],
+            "score": float(found.scores[row]),
+            **scores,
+            "status": cells.status[row],
+            "counted_as": cells.counted_as[row],
+        }
+
+
+def _image_row(patient_id: str, sha256: str, detector: ImageDetector, cells: Cells, seconds: float) -> dict[str, Any]:
+    counts = cells.counts()
+    return {
+        "patient_id": patient_id,
+        "image": cells.detections.image,
+        "sha256": sha256,
+        "width": cells.detections.width,
+        "height": cells.detections.height,
+        "status": OK,
+        "seconds": seconds,
+        "model": detector.name,
+        "cells": len(cells.detections),
+        "limit_reached": cells.limit_reached,
+        **{f"count_{name}": counts.get(name, 0) for name in _counted_classes(detector.label_map.names)},
+    }
+
+
+def _failed_row(patient_id: str, image: str, sha256: str | None, reason: str, model: str = "") -> dict[str, Any]:
+    row = {"patient_id": patient_id, "image": image, "sha256": sha256, "status": FAILED, "reason": reason}
+    return {**row, "model": model}

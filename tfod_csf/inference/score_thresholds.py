@@ -1,0 +1,143 @@
+"""From raw detections to cells: what counts as a cell, one cell once, and which cells a person must look at.
+
+Three rules, in this order:
+  1. a detection with score >= min_score is a cell;
+  2. of two cells that overlap with IoU >= duplicate_iou only the one with the better score stays, whatever their
+     classes (the detector suppresses doubles within a class only, so one cell may come out as lymphocyte and as
+     monocyte and would be counted twice);
+  3. a cell with score < unknown_below, or predicted to be of the label map's class `unknown`, is unknown until a
+     person decides (the paper's 80 %).
+
+Symbols: N detections, K foreground classes. Boxes are those of `Detections`: pixels of the original image.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tfod_csf import np_box_ops
+from tfod_csf.detections import Detections
+from tfod_csf.errors import UserError
+from tfod_csf.label_map import LabelMap
+
+COUNTED = "counted"
+UNKNOWN = "unknown"
+APART = "apart"
+AS_PREDICTED = "as_predicted"
+
+
+class ThresholdError(UserError):
+    """A threshold that makes no sense."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreThresholds:
+    """The numbers of the three rules; they are written next to every result.
+
+    Attributes:
+      min_score: 0..1, detections with score >= this are cells.
+      unknown_below: 0..1, cells with score < this are unknown.
+      count_unknown: "apart" counts them as unknown, "as_predicted" under their predicted class (their status stays
+        "unknown"; cells of the class `unknown` stay unknown).
+      duplicate_iou: 0..1, overlap from which two cells are one.
+    """
+
+    min_score: float = 0.5
+    unknown_below: float = 0.8
+    count_unknown: str = APART
+    duplicate_iou: float = 0.5
+
+    def __post_init__(self):
+        for name in ("min_score", "unknown_below", "duplicate_iou"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ThresholdError(f"--{name} is {value:g}; give a number from 0 to 1, for example 0.5.")
+        if self.count_unknown not in (APART, AS_PREDICTED):
+            raise ThresholdError(f"--count_unknown is {self.count_unknown!r}; give {APART} or {AS_PREDICTED}.")
+
+
+def choose_thresholds(stored: Mapping[str, Any], **flags: Any) -> ScoreThresholds:
+    """Thresholds of one model: a flag that is not None, else what model.json stores, else the study's defaults.
+
+    >>> choose_thresholds({"min_score": 0.4}, min_score=None, unknown_below=0.9)
+    ScoreThresholds(min_score=0.4, unknown_below=0.9, count_unknown='apart', duplicate_iou=0.5)
+    """
+    names = [field.name for field in dataclasses.fields(ScoreThresholds)]
+    values = {name: stored[name] for name in names if stored.get(name) is not None}
+    values.update({name: value for name, value in flags.items() if value is not None})
+    return ScoreThresholds(**values)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cells:
+    """The cells of one image by one model.
+
+    Attributes:
+      detections: the N cells, best score first.
+      predicted_class: N names.
+      status: N times "counted" or "unknown".
+      counted_as: N names under which the differential counts them.
+      num_duplicates: detections dropped by rule 2.
+      limit_reached: the detector gave as many cells as it can give; there may be more in the image.
+    """
+
+    detections: Detections
+    predicted_class: list[str]
+    status: list[str]
+    counted_as: list[str]
+    num_duplicates: int = 0
+    limit_reached: bool = False
+
+    def counts(self) -> dict[str, int]:
+        """Cells by the class they are counted under."""
+        return {name: self.counted_as.count(name) for name in dict.fromkeys(self.counted_as)}
+
+
+def best_of_duplicates(boxes: np.ndarray, scores: np.ndarray, duplicate_iou: float) -> np.ndarray:
+    """Rows [M] that stay, best score first: class-agnostic non-maximum suppression, IoU >= duplicate_iou suppresses.
+
+    >>> boxes = np.array([[0.0, 0, 10, 10], [0.0, 1, 10, 11], [0.0, 30, 10, 40]])
+    >>> best_of_duplicates(boxes, np.array([0.6, 0.9, 0.7]), 0.5).tolist()
+    [1, 2]
+    """
+    order = np.argsort(-np.asarray(scores, dtype=np.float64), kind="stable")
+    overlaps = np_box_ops.iou(boxes, boxes) if len(boxes) else np.zeros([0, 0])
+    kept: list[int] = []
+    for row in order:
+        if not kept or overlaps[row, kept].max() < duplicate_iou:
+            kept.append(int(row))
+    return np.array(kept, dtype=np.int64)
+
+
+def select_cells(
+    detections: Detections,
+    label_map: LabelMap,
+    thresholds: ScoreThresholds,
+    max_detections_per_class: int | None = None,
+) -> Cells:
+    """Applies the three rules to what a detector gave for one image.
+
+    Args:
+      detections: everything the detector gave, low scores included.
+      label_map: names of the classes.
+      thresholds: the rules' numbers.
+      max_detections_per_class: the detector's limit per class, where known; reached by cells, it is flagged.
+    """
+    is_cell = detections.scores >= thresholds.min_score
+    found = detections.select(is_cell)
+    # A detector without score threshold always fills its list; the limit matters only if cells, not noise, fill it.
+    limit_reached = detections.num_at_limit and bool(is_cell.all())
+    if max_detections_per_class and len(found):
+        limit_reached = limit_reached or np.bincount(found.classes).max() >= max_detections_per_class
+    cells = found.select(best_of_duplicates(found.boxes, found.scores, thresholds.duplicate_iou))
+    predicted = [label_map.name_of(int(class_id)) for class_id in cells.classes]
+    status, counted_as = [], []
+    for name, score in zip(predicted, cells.scores):
+        is_rare = name.strip().casefold() == UNKNOWN
+        is_unsure = bool(score < thresholds.unknown_below)
+        status.append(UNKNOWN if is_rare or is_unsure else COUNTED)
+        apart = is_rare or (is_unsure and thresholds.count_unknown == APART)
+        counted_as.append(UNKNOWN if apart else name)
+    return Cells(cells, predicted, status, counted_as, len(found) - len(cells), bool(limit_reached))
