@@ -61,8 +61,13 @@ def test_no_detections():
 
 
 def test_flag_before_model_before_default():
-    chosen = score_thresholds.choose_thresholds({"min_score": 0.4, "unknown_below": 0.7}, unknown_below=0.9)
+    stored = {"min_score": 0.4, "unknown_below": 0.7}
+    chosen = score_thresholds.common_thresholds({"a": stored}, min_score=None, unknown_below=0.9)
     assert chosen == ScoreThresholds(min_score=0.4, unknown_below=0.9)
+    others = {"a": stored, "b": {"min_score": 0.5, "unknown_below": 0.7}}
+    with pytest.raises(score_thresholds.ThresholdError, match=r"a: 0\.4, b: 0\.5"):
+        score_thresholds.common_thresholds(others)
+    assert score_thresholds.common_thresholds(others, min_score=0.6).unknown_below == 0.7
 
 
 @pytest.mark.parametrize("wrong", [{"min_score": 1.5}, {"unknown_below": -0.1}, {"count_unknown": "maybe"}])

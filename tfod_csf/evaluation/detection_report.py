@@ -92,13 +92,22 @@ class DetectionReport:
         self.num_over_coco_limit = 0
 
     def add_image(
-        self, image_id: Hashable, groundtruth_dict: Mapping[str, Any], detections_dict: Mapping[str, Any]
+        self,
+        image_id: Hashable,
+        groundtruth_dict: Mapping[str, Any],
+        detections_dict: Mapping[str, Any],
+        cells_dict: Mapping[str, Any] | None = None,
     ) -> None:
-        """Adds one image; the dictionaries are those of the evaluators, boxes in pixels of the original image."""
+        """Adds one image; the dictionaries are those of the evaluators, boxes in pixels of the original image.
+
+        Args:
+          cells_dict: what is counted as cells, of the form of `detections_dict`, for the confusion matrix; None takes
+            the detections. TFOD's metrics are those of the model as it is; a differential is made of cells.
+        """
         for evaluator in self._evaluators:
             evaluator.add_single_ground_truth_image_info(image_id, groundtruth_dict)
             evaluator.add_single_detected_image_info(image_id, detections_dict)
-        self.confusion.add_image(groundtruth_dict, detections_dict)
+        self.confusion.add_image(groundtruth_dict, detections_dict if cells_dict is None else cells_dict)
         self.num_images += 1
         classes = np.asarray(groundtruth_dict["groundtruth_classes"]).reshape(-1).astype(np.int64)
         if coco_evaluator is not None:

@@ -142,6 +142,30 @@ def run(
     return result
 
 
+def closing_text(result: BatchResult, seconds_per_image: float | None) -> str:
+    """What a person wants to know when the run ends."""
+    cells: dict[str, int] = {}
+    for summary in result.summaries.values():
+        for model, count in summary.cells.items():
+            cells[model] = cells.get(model, 0) + count
+    found = ", ".join(f"{count} cells by {model}" for model, count in cells.items()) or "no cells"
+    merged = sum(sum(summary.duplicates_merged.values()) for summary in result.summaries.values())
+    limited = sum(len(summary.limit_reached) for summary in result.summaries.values())
+    lines = [
+        f"{len(result.summaries)} patients, {result.num_images} images ({result.num_failed} failed): {found}"
+        f"{f', {seconds_per_image:.2f} s per image' if seconds_per_image else ''}."
+    ]
+    if result.reused:
+        lines.append(f"{len(result.reused)} patients had not changed and were not redone.")
+    if result.kept:
+        lines.append(f"{len(result.kept)} patients of earlier runs that are not in this input stay in the tables.")
+    if merged:
+        lines.append(f"{merged} detections lay on a better one of another label or box and were not counted again.")
+    if limited:
+        lines.append(f"{limited} images hold as many cells as a model can find; more may be there (problems.csv).")
+    return "\n".join(lines)
+
+
 def check_detectors(detectors: Sequence[ImageDetector]) -> None:
     """Refuses models whose results could not stand in one table.
 
@@ -213,7 +237,7 @@ def _earlier_patients(patients_dir: pathlib.Path, names: set[str], settings: dic
     kept = sorted(path.parent.name for path in patients_dir.glob("*/images.csv") if path.parent.name not in names)
     for name in kept:
         stamp = _read_stamp(patients_dir / name)
-        if stamp is None or {**stamp["settings"], "draw": settings["draw"]} != settings:
+        if stamp is None or {**stamp.get("settings", {}), "draw": settings["draw"]} != settings:
             raise BatchError(
                 f"{patients_dir / name}: a patient of an earlier run with other models or thresholds, not in this "
                 f"input ({len(kept)} such folders); they cannot stand in one table: use another --output_dir or move "

@@ -20,6 +20,7 @@ from tfod_csf.detections import Detections
 from tfod_csf.errors import UserError
 from tfod_csf.inference.patient_results import DetectionFailedError
 from tfod_csf.label_map import LabelMap
+from tfod_csf.model_folder import ModelFolder
 
 _OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
 _TF_EXAMPLE = "tf_example"
@@ -87,6 +88,17 @@ class Detector:
         self._input_type = input_type
         self.max_detections_per_class = max_detections_per_class
         self.max_detections = self._signature.structured_outputs["detection_boxes"].shape[1]
+
+    @classmethod
+    def open(cls, model_folder: ModelFolder) -> "Detector":
+        """The detector of an exported model's folder."""
+        return cls(
+            model_folder.saved_model_dir,
+            model_folder.label_map,
+            input_type=model_folder.info.get("input_type"),
+            name=model_folder.name,
+            max_detections_per_class=model_folder.info.get("limits", {}).get("max_detections_per_class"),
+        )
 
     def _checked_signature(self) -> Any:
         signature = self._loaded.signatures.get("serving_default")

@@ -46,6 +46,7 @@ class PatientSummary:
     Attributes:
       images: images found.
       failed: images that could not be used.
+      examined: images each model examined.
       cells: cells per model.
       duplicates_merged: detections dropped because they lay on a better one, per model.
       limit_reached: images in which a model's largest number of detections was reached.
@@ -56,6 +57,7 @@ class PatientSummary:
 
     images: int = 0
     failed: int = 0
+    examined: dict[str, int] = dataclasses.field(default_factory=dict)
     cells: dict[str, int] = dataclasses.field(default_factory=dict)
     duplicates_merged: dict[str, int] = dataclasses.field(default_factory=dict)
     limit_reached: list[str] = dataclasses.field(default_factory=list)
@@ -162,6 +164,7 @@ def _run_image(
         rows.cells.extend(_cell_rows(patient_id, detector, cells))
         rows.images.append(_image_row(patient_id, loaded.sha256, detector, cells, seconds))
         for total, value in (
+            (summary.examined, 1),
             (summary.cells, len(cells.detections)),
             (summary.duplicates_merged, cells.num_duplicates),
             (summary.detection_seconds, seconds),

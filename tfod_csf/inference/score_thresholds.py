@@ -58,15 +58,28 @@ class ScoreThresholds:
             raise ThresholdError(f"--count_unknown is {self.count_unknown!r}; give {APART} or {AS_PREDICTED}.")
 
 
-def choose_thresholds(stored: Mapping[str, Any], **flags: Any) -> ScoreThresholds:
-    """Thresholds of one model: a flag that is not None, else what model.json stores, else the study's defaults.
+def common_thresholds(stored: Mapping[str, Mapping[str, Any]], **flags: Any) -> ScoreThresholds:
+    """Thresholds of a run: a flag that is not None, else what the models' model.json store, else the study's defaults.
 
-    >>> choose_thresholds({"min_score": 0.4}, min_score=None, unknown_below=0.9)
+    Args:
+      stored: {model: {threshold: value}}.
+      **flags: thresholds by name; None where the user gave none.
+
+    Raises:
+      ThresholdError: two models store different values and no flag decides.
+
+    >>> common_thresholds({"a": {"min_score": 0.4}}, min_score=None, unknown_below=0.9)
     ScoreThresholds(min_score=0.4, unknown_below=0.9, count_unknown='apart', duplicate_iou=0.5)
     """
-    names = [field.name for field in dataclasses.fields(ScoreThresholds)]
-    values = {name: stored[name] for name in names if stored.get(name) is not None}
-    values.update({name: value for name, value in flags.items() if value is not None})
+    values = {name: value for name, value in flags.items() if value is not None}
+    for field in dataclasses.fields(ScoreThresholds):
+        found = {model: own[field.name] for model, own in stored.items() if own.get(field.name) is not None}
+        if field.name in values or not found:
+            continue
+        if len(set(found.values())) > 1:
+            listed = ", ".join(f"{model}: {value:g}" for model, value in found.items())
+            raise ThresholdError(f"the models store different {field.name} ({listed}); give --{field.name}.")
+        values[field.name] = next(iter(found.values()))
     return ScoreThresholds(**values)
 
 

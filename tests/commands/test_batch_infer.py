@@ -1,0 +1,112 @@
+import json
+import shutil
+
+import pytest
+
+from tests import hand_made_model as by_hand
+from tfod_csf import atomic_write, csv_schemas, csv_tables
+from tfod_csf.commands import batch_infer, command_line
+
+
+@pytest.fixture
+def images_dir(tmp_path):
+    """Two patients; of p1 one image is broken."""
+    folder = tmp_path / "images"
+    for patient in ("p1", "p2"):
+        for number in range(10):
+            by_hand.save_grey(folder / patient / f"{number}.png", number + (0 if patient == "p1" else 10))
+    (folder / "p1" / "broken.jpg").write_bytes(b"no image")
+    return folder
+
+
+def run(*arguments) -> int:
+    command = batch_infer
+    command.FLAGS.unparse_flags()
+    for name in command.FLAGS:
+        command.FLAGS[name].unparse()
+    return command_line.run(command.main, command.FLAGS, command.__doc__, "batch_infer", [str(a) for a in arguments])
+
+
+def test_from_images_to_differentials(images_dir, tmp_path, hand_made_model, capsys):
+    out = tmp_path / "out"
+    flags = (f"--images_dir={images_dir}", f"--model={hand_made_model}", f"--output_dir={out}")
+    assert run(*flags) == 0
+    printed = capsys.readouterr().out
+    assert "2 patients, 21 images (1 failed): 60 cells by hand_made" in printed
+    assert csv_schemas.load("differentials").check(out / "differentials.csv") == 2
+    first, second = csv_tables.read_rows(out / "differentials.csv")
+    # Every image shows one lymphocyte, one erythrocyte, one neutrophil of 0.72 to 0.75, which is unknown.
+    assert (first["lymphocyte"], first["erythrocyte"], first["unknown"], first["neutrophil"]) == ("10", "10", "10", "0")
+    assert (first["images_failed"], second["images_failed"]) == ("1", "0")
+    assert "1 image failed" in first["note"]
+    assert csv_schemas.load("differential").check(out / "patients" / "p2" / "differential.csv") > 0
+    run_json = json.loads((out / "run.json").read_text())
+    assert run_json["thresholds"]["unknown_below"] == 0.8
+    assert run_json["models"][0]["name"] == "hand_made"
+    assert run_json["seconds_per_image"] > 0
+    assert run_json["patients"]["p1"]["failed"] == 1
+    assert "no image" in run_json["failures"][0]["reason"]
+    (problem,) = csv_tables.read_rows(out / "problems.csv")
+    assert problem["file"] == str(images_dir / "p1" / "broken.jpg")
+    assert run(*flags) == 0
+    assert "2 patients had not changed" in capsys.readouterr().out
+    assert run(*flags, "--count_unknown=as_predicted") == 0
+    assert csv_tables.read_rows(out / "differentials.csv")[0]["neutrophil"] == "10"
+
+
+def test_several_models_are_averaged(images_dir, tmp_path, hand_made_model):
+    lymphocyte, erythrocyte, *_ = by_hand.CANDIDATES
+    neutrophil = by_hand.Candidate((0.6, 0.0, 0.9, 0.3), 3, 0.9)
+    other = by_hand.save(tmp_path / "other", [lymphocyte, erythrocyte, neutrophil])
+    out = tmp_path / "out"
+    assert run(f"--images_dir={images_dir / 'p2'}", f"--model={hand_made_model}", f"--model={other}",
+               f"--output_dir={out}", "--nodraw") == 0  # fmt: skip
+    (row,) = csv_tables.read_rows(out / "differentials.csv")
+    assert row["models"] == "hand_made+other"
+    assert (row["lymphocyte"], row["neutrophil"]) == ("10", "5")
+    assert not list(out.rglob("*.jpg"))
+
+
+def test_stored_thresholds_are_the_default(images_dir, tmp_path, hand_made_model):
+    strict = tmp_path / "strict"
+    shutil.copytree(hand_made_model, strict)
+    info = json.loads((strict / "model.json").read_text())
+    atomic_write.write_json(strict / "model.json", {**info, "thresholds": {"min_score": 0.92, "unknown_below": 0.99}})
+    out = tmp_path / "out"
+    flags = (f"--images_dir={images_dir}", f"--model={strict}", f"--output_dir={out}")
+    assert run(*flags) == 0
+    assert csv_tables.read_rows(out / "differentials.csv")[0]["unknown"] == "10"
+    assert run(*flags, "--unknown_below=0.9") == 0
+    assert csv_tables.read_rows(out / "differentials.csv")[0]["unknown"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"images_dir": "{tmp}/none"}, "no such folder"),
+        ({"images_dir": "{tmp}/empty"}, "no image was found"),
+        ({"model": "{tmp}"}, "exporter_main_v2"),
+        ({"output_dir": "{images}/out"}, "lies in --images_dir"),
+        ({"min_score": "1.5"}, "--min_score is 1.5"),
+        ({"manifest": "{tmp}/none.csv"}, "no such file"),
+        ({"patient_pattern": "p"}, "no group named patient"),
+        ({"max_skipped_fraction": "0.01"}, "more than the 1 % that --max_skipped_fraction allows"),
+        ({"strict": "true"}, "--strict: the first problem ends the run"),
+    ],
+)
+def test_mistakes_are_one_sentence(images_dir, tmp_path, hand_made_model, capsys, changes, sentence):
+    (tmp_path / "empty").mkdir()
+    arguments = {"images_dir": images_dir, "model": hand_made_model, "output_dir": tmp_path / "out", **changes}
+    given = [f"--{name}={str(value).format(tmp=tmp_path, images=images_dir)}" for name, value in arguments.items()]
+    assert run(*given) == 1
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert "Traceback" not in error
+
+
+def test_too_many_failures_are_written_first(images_dir, tmp_path, hand_made_model):
+    out = tmp_path / "out"
+    flags = (f"--images_dir={images_dir}", f"--model={hand_made_model}", f"--output_dir={out}")
+    assert run(*flags, "--max_skipped_fraction=0.01") == 1
+    assert (out / "differentials.csv").is_file()
+    assert (out / "run.json").is_file()

@@ -1,0 +1,100 @@
+"""Runs exported models over folders of patients: cells, labelled pictures and a differential per patient.
+
+Writes OUT/patients/<id>/{cells.csv, images.csv, differential.csv, pictures/}, OUT/differentials.csv, OUT/run.json and
+OUT/problems.csv. Run again, it redoes only the patients whose images, models or thresholds changed. An unreadable image
+is reported and marks its patient; it stops nothing. With several models each patient's percentages are averaged over
+the models.
+"""
+
+import pathlib
+import sys
+
+from absl import flags
+
+from tfod_csf.commands import command_line
+from tfod_csf.errors import UserError
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string(
+    "images_dir", None, "Folder of patients: a sub-folder each, or see the next two flags.", flag_values=FLAGS
+)
+flags.DEFINE_string("manifest", None, "CSV with the columns image, patient_id: whose image it is.", flag_values=FLAGS)
+flags.DEFINE_string(
+    "patient_pattern", None, "Regular expression with (?P<patient>...), searched in each path.", flag_values=FLAGS
+)
+flags.DEFINE_multi_string("model", None, "Exported model folder; repeat for several models.", flag_values=FLAGS)
+flags.DEFINE_string("output_dir", None, "Folder to write to (OUT).", flag_values=FLAGS)
+flags.DEFINE_float("min_score", None, "What counts as a cell; default: the model's own, else 0.5.", flag_values=FLAGS)
+flags.DEFINE_float(
+    "unknown_below",
+    None,
+    "Cells with a lower score are unknown; default: the model's own, else 0.8.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_enum(
+    "count_unknown",
+    "apart",
+    ["apart", "as_predicted"],
+    "Whether such a cell is counted apart or under its predicted class.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_float(
+    "duplicate_iou", 0.5, "Two cells that overlap this much are one; the better score stays.", flag_values=FLAGS
+)
+flags.DEFINE_boolean("draw", True, "Write labelled pictures.", flag_values=FLAGS)
+flags.DEFINE_boolean("deterministic", True, "The same bits on every run, also on a GPU.", flag_values=FLAGS)
+flags.DEFINE_boolean("strict", False, "End the run at the first image that is skipped or mended.", flag_values=FLAGS)
+flags.DEFINE_float(
+    "max_skipped_fraction", 0.1, "Exit with an error if more of the images were skipped.", 0, 1, flag_values=FLAGS
+)
+flags.mark_flags_as_required(["images_dir", "model", "output_dir"], flag_values=FLAGS)
+
+
+def main() -> None:
+    """Checks paths and models, runs them, counts, and says what was found in a few lines."""
+    images_dir, output_dir = pathlib.Path(FLAGS.images_dir), pathlib.Path(FLAGS.output_dir)
+    if output_dir.resolve().is_relative_to(images_dir.resolve()):
+        raise UserError(f"--output_dir={output_dir} lies in --images_dir; its pictures would be read as images.")
+    from tfod_csf import patients
+    from tfod_csf.inference import batch, run_record, score_thresholds
+    from tfod_csf.model_folder import ModelFolder
+    from tfod_csf.problems import ProblemLog
+
+    started = run_record.now()
+    folders = [ModelFolder.open(path) for path in FLAGS.model]
+    thresholds = score_thresholds.common_thresholds(
+        {folder.name: folder.thresholds for folder in folders},
+        min_score=FLAGS.min_score,
+        unknown_below=FLAGS.unknown_below,
+        count_unknown=FLAGS.count_unknown,
+        duplicate_iou=FLAGS.duplicate_iou,
+    )
+    problems = ProblemLog(strict=FLAGS.strict)
+    try:
+        images = patients.find_images(images_dir, problems, FLAGS.manifest, FLAGS.patient_pattern)
+        from tfod_csf.cytology import cohort
+        from tfod_csf.inference import detector
+
+        if FLAGS.deterministic:
+            detector.use_deterministic_ops()
+        detectors = [detector.Detector.open(folder) for folder in folders]
+        batch.check_detectors(detectors)
+        result = batch.run(images, detectors, thresholds, output_dir, problems, FLAGS.draw)
+    finally:
+        if problems.problems or output_dir.is_dir():
+            problems.write_csv(output_dir / "problems.csv")
+    summary = cohort.write_differentials(output_dir, output_dir)
+    settings = {flag: FLAGS[flag].value for flag in ("images_dir", "manifest", "patient_pattern", "model", "draw")}
+    record = run_record.run_record(started, settings, detectors, thresholds, result, problems)
+    run_record.write_run_record(output_dir / "run.json", record)
+    print(batch.closing_text(result, record["seconds_per_image"]))
+    print(f"{summary}; {problems.summary()} (problems.csv); written to {output_dir}.")
+    skipped = problems.skipped_files()
+    problems.check_skipped_files(
+        len(skipped), len({str(image.path) for image in images} | skipped), FLAGS.max_skipped_fraction,
+        "--max_skipped_fraction",
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.run(main, FLAGS, __doc__, "batch_infer"))
