@@ -81,11 +81,11 @@ def test_every_refused_field_is_named_at_once_and_with_its_index():
     message = _error(
         _config(
             "train_config { bias_grad_multiplier: 2.0 data_augmentation_options { random_horizontal_flip { } } "
-            "data_augmentation_options { random_black_patches { } } }"
+            "data_augmentation_options { random_patch_gaussian { } } }"
         )
     )
     assert message.startswith(
-        "train_config.data_augmentation_options[1].random_black_patches: { ... } is not supported"
+        "train_config.data_augmentation_options[1].random_patch_gaussian: { ... } is not supported"
     )
     assert "; also train_config.bias_grad_multiplier: 2 is not supported" in message
 

@@ -269,7 +269,8 @@ TRAINING: dict[str, dict[str, Rule]] = {
             "random_horizontal_flip random_vertical_flip random_rotation90 random_adjust_brightness "
             "random_adjust_contrast random_adjust_saturation random_adjust_hue random_distort_color random_crop_image "
             "random_pad_image random_image_scale random_rgb_to_gray random_pixel_value_scale random_jitter_boxes "
-            "random_square_crop_by_scale"
+            "random_square_crop_by_scale random_crop_pad_image random_crop_to_aspect_ratio ssd_random_crop "
+            "random_absolute_pad_image random_black_patches random_jpeg_quality adjust_gamma"
         ),
         **_refused(
             "normalize_image subtract_channel_mean resize_image scale_boxes_to_pixel_coordinates rgb_to_gray",
@@ -277,19 +278,14 @@ TRAINING: dict[str, dict[str, Rule]] = {
             "leave it out; the model resizes and subtracts the mean itself",
         ),
         **_refused(
-            "random_crop_pad_image random_crop_to_aspect_ratio ssd_random_crop ssd_random_crop_pad "
-            "ssd_random_crop_fixed_aspect_ratio ssd_random_crop_pad_fixed_aspect_ratio "
+            "ssd_random_crop_pad ssd_random_crop_fixed_aspect_ratio ssd_random_crop_pad_fixed_aspect_ratio "
             "random_scale_crop_and_pad_to_square random_downscale_to_target_pixels random_resize_method",
             "this augmentation is not supported",
-            "use random_crop_image, random_square_crop_by_scale or random_image_scale",
+            "use ssd_random_crop, random_crop_image, random_square_crop_by_scale or random_image_scale",
         ),
+        **_refused("random_self_concat_image", "this augmentation is not supported", "use random_pad_image"),
         **_refused(
-            "random_absolute_pad_image random_self_concat_image",
-            "this augmentation is not supported",
-            "use random_pad_image",
-        ),
-        **_refused(
-            "random_black_patches autoaugment_image random_jpeg_quality random_patch_gaussian adjust_gamma",
+            "autoaugment_image random_patch_gaussian",
             "this augmentation is not supported",
             "use random_distort_color or the random_adjust_ steps",
         ),
@@ -325,6 +321,19 @@ TRAINING: dict[str, dict[str, Rule]] = {
     "RandomPixelValueScale": _honoured("minval maxval"),
     "RandomJitterBoxes": _honoured("ratio jitter_mode"),
     "RandomSquareCropByScale": _honoured("max_border scale_min scale_max num_scales"),
+    "RandomCropPadImage": _honoured(
+        "min_object_covered min_aspect_ratio max_aspect_ratio min_area max_area overlap_thresh random_coef clip_boxes "
+        "min_padded_size_ratio max_padded_size_ratio pad_color"
+    ),
+    "RandomCropToAspectRatio": _honoured("aspect_ratio overlap_thresh clip_boxes"),
+    "SSDRandomCrop": _honoured("operations"),
+    "SSDRandomCropOperation": _honoured(
+        "min_object_covered min_aspect_ratio max_aspect_ratio min_area max_area overlap_thresh random_coef clip_boxes"
+    ),
+    "RandomAbsolutePadImage": _honoured("max_height_padding max_width_padding pad_color"),
+    "RandomBlackPatches": _honoured("max_black_patches probability size_to_image_ratio"),
+    "RandomJpegQuality": _honoured("random_coef min_jpeg_quality max_jpeg_quality"),
+    "AdjustGamma": _honoured("gamma gain"),
 }
 
 INPUT_AND_EVALUATION: dict[str, dict[str, Rule]] = {

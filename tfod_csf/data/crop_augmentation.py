@@ -178,7 +178,7 @@ def _random_pad(
     min_size, max_size = tf.maximum(min_size, image_size), tf.maximum(max_size, image_size)
     size = tf.stack([draws.integer("pad_image_size", min_size[axis], max_size[axis]) for axis in (0, 1)])
     begin = tf.stack([draws.integer("pad_image_offset", 0, size[axis] - image_size[axis]) for axis in (0, 1)])
-    color = tf.constant(pad_color) if len(pad_color) else tf.reduce_mean(example["image"], axis=[0, 1])
+    color = tf.constant(pad_color, tf.float32) if len(pad_color) else tf.reduce_mean(example["image"], axis=[0, 1])
     return _pad(example, begin, size, color)
 
 

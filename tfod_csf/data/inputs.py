@@ -134,6 +134,14 @@ def eval_input(
     return _batches(records, eval_example, batch_size, eval_input_config, drops_remainder)
 
 
+def example_reader(
+    input_reader_config: input_reader_pb2.InputReader, model_config: model_pb2.DetectionModel
+) -> Callable[[tf.Tensor], Example]:
+    """Function from one serialized record to its example, resized and with one-hot classes, neither augmented nor
+    padded to a number of objects."""
+    return _Transform(input_reader_config, model_config, LeftOutBoxes(), retain_original_images=False)
+
+
 class _Transform:
     """Serialized record to one example with resized image and one-hot classes, its objects not yet padded.
 
@@ -275,6 +283,8 @@ def _batches(
     """Maps, batches and prefetches; the order of the records is kept, so that a seeded run is repeatable."""
     # Beyond a few per processor more parallel calls only hold more decoded images in memory.
     num_parallel_calls = min(max(1, batch_size * config.num_parallel_batches), 4 * (os.cpu_count() or 1))
+    # There is no Python control flow to convert, and looking for it takes longer than tracing itself.
+    to_features_and_labels = tf.autograph.experimental.do_not_convert(to_features_and_labels)
     dataset = records.map(to_features_and_labels, num_parallel_calls=num_parallel_calls, deterministic=True)
     has_one_size = dataset.element_spec[0]["image"].shape.is_fully_defined()
     dataset = dataset.padded_batch(batch_size, drop_remainder=drop_remainder)

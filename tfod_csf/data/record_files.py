@@ -98,6 +98,12 @@ def parse_features(record: bytes, where: str) -> dict[str, list]:
     return values
 
 
+def image_name(features: dict[str, list]) -> str:
+    """Name of a record's image: its source_id, else its file name, else ""."""
+    named = features.get("image/source_id") or features.get("image/filename") or [b""]
+    return named[0].decode("utf-8", "replace")
+
+
 def _example_class() -> type[Message]:
     """tf.train.Example's wire format (tensorflow/core/example/{example,feature}.proto), under a name of our own."""
     kinds = descriptor_pb2.FieldDescriptorProto

@@ -74,7 +74,7 @@ def record_statistics(input_paths: Sequence[str]) -> RecordStatistics:
 def _add_record(found: RecordStatistics, record: bytes, where: str) -> np.ndarray:
     """Adds one record; returns the sides of its boxes [M]."""
     features = record_files.parse_features(record, where)
-    name = image_name(features)
+    name = record_files.image_name(features)
     where = f"{where} ({name})" if name else where
     if not b"".join(features.get("image/encoded", [])):
         raise RecordFileError(f"{where}: image/encoded is missing; write it again with create_csf_tf_record.")
@@ -91,12 +91,6 @@ def _add_record(found: RecordStatistics, record: bytes, where: str) -> np.ndarra
     if len(classes) > found.max_boxes:
         found.max_boxes, found.max_boxes_image = len(classes), name or where
     return np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
-
-
-def image_name(features: dict[str, list]) -> str:
-    """Name of a record's image: its source_id, else its file name, else ""."""
-    named = features.get("image/source_id") or features.get("image/filename") or [b""]
-    return named[0].decode("utf-8", "replace")
 
 
 def class_names(features: dict[str, list]) -> list[str]:

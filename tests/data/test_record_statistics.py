@@ -1,0 +1,73 @@
+import math
+
+import numpy as np
+import pytest
+
+from tfod_csf.data import record_files
+from tfod_csf.data.record_statistics import record_statistics
+
+BOX = (0.0, 0.0, 0.5, 0.5)
+
+
+def test_counts(serialized, write_records, tmp_path):
+    write_records("a.record-00000-of-00002", [serialized([BOX, (0.0, 0.0, 0.2, 0.8)], [1, 2], ["x", "y"])])
+    write_records("a.record-00001-of-00002", [serialized(name="b.png"), serialized([BOX], [2], name="c.png")])
+    found = record_statistics([str(tmp_path / "a.record-?????-of-00002")])
+    assert (found.num_examples, found.num_negatives, found.num_boxes) == (3, 1, 3)
+    assert (found.max_boxes, found.max_boxes_image) == (2, "a.png")
+    assert found.objects_per_class == {"x": 1, "y": 1, "id 2": 1}
+    assert found.class_ids == {"x": {1}, "y": {2}, "id 2": {2}}
+    assert found.image_sizes == {(8, 10): 3}
+    np.testing.assert_allclose(found.box_sides, [0.5, 0.4, 0.5])  # sqrt(0.2 * 0.8) = 0.4
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"image": b""}, "image/encoded is missing"),
+        ({"boxes": [BOX], "labels": [1, 1]}, "has 2 classes but 1 ymin, 1 xmin"),
+        ({"boxes": [(0.5, 0.0, 0.4, 1.0)], "labels": [1]}, "object 1: ymin 0.5, xmin 0, ymax 0.4, xmax 1 is not a box"),
+        ({"boxes": [(0.5, math.nan, 0.6, 1.0)], "labels": [1]}, "xmin nan"),
+    ],
+)
+def test_bad_records_are_named(serialized, write_records, fields, words):
+    path = write_records("bad.record", [serialized(), serialized(name="bad.png", **fields)])
+    with pytest.raises(record_files.RecordFileError, match=words) as error:
+        record_statistics([path])
+    assert f"{path}, record 2 (bad.png)" in str(error.value)
+
+
+def test_a_record_that_is_no_example(write_records):
+    with pytest.raises(record_files.RecordFileError, match=r"record 1: is not a tf\.train\.Example"):
+        record_statistics([write_records("odd.record", [b"\xff\xff\xff"])])
+
+
+def test_cut_off_file(serialized, write_records, tmp_path):
+    path = tmp_path / "cut.record"
+    write_records("whole.record", [serialized(), serialized()])
+    path.write_bytes((tmp_path / "whole.record").read_bytes()[:-10])
+    with pytest.raises(record_files.RecordFileError, match=r"cut.record: ends within record 2"):
+        record_statistics([str(path)])
+
+
+def test_other_kind_of_file(tmp_path):
+    (tmp_path / "notes.txt").write_text("These are my notes about the slides.")
+    with pytest.raises(record_files.RecordFileError, match="not a TFRecord file"):
+        record_statistics([str(tmp_path / "notes.txt")])
+
+
+def test_empty_file_and_no_file(tmp_path):
+    (tmp_path / "empty.record").touch()
+    with pytest.raises(record_files.RecordFileError, match="no record in any file"):
+        record_statistics([str(tmp_path / "empty.record")])
+    with pytest.raises(record_files.RecordFileError, match="matches no file"):
+        record_statistics([str(tmp_path / "*.tfrecord")])
+    with pytest.raises(record_files.RecordFileError, match="input_path is empty"):
+        record_statistics([])
+
+
+def test_files_are_sorted_and_named_once(tmp_path):
+    for name in ("b", "a", "[c]"):
+        (tmp_path / name).touch()
+    found = record_files.record_files([str(tmp_path / "b"), str(tmp_path / "?"), str(tmp_path / "[c]")])
+    assert [path.rsplit("/", 1)[1] for path in found] == ["[c]", "a", "b"]
