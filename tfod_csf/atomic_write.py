@@ -10,6 +10,20 @@ from typing import IO, Any
 
 
 @contextlib.contextmanager
+def replacing_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Yields a path beside `path` for a writer that opens its own file; it takes the place of `path` at the end."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        yield beside
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
 def replacing(path: str | os.PathLike, mode: str = "w", **open_arguments: Any) -> Iterator[IO]:
     """Opens a file that takes the place of `path` when the block ends, and vanishes when the block raises.
 
@@ -18,20 +32,13 @@ def replacing(path: str | os.PathLike, mode: str = "w", **open_arguments: Any) -
       mode: "w" (text, UTF-8 unless `encoding` is given) or "wb".
       **open_arguments: passed to `open`, for example `newline=""`.
     """
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if "b" not in mode:
-        open_arguments.setdefault("encoding", "utf-8")
-    beside = path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex[:8]}.part")
-    try:
+    with replacing_path(path) as beside:
+        if "b" not in mode:
+            open_arguments.setdefault("encoding", "utf-8")
         with open(beside, mode, **open_arguments) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

@@ -1,7 +1,7 @@
 """Image files to RGB pixels: decided by content, checked before decoding, changed only aloud.
 
 Every image leaves here as uint8 [H, W, 3] RGB. What had to be done to it (turned as EXIF says, 16 bits scaled, alpha
-flattened, ...) is a row in `problems`; what cannot be used is None and a row with the remedy.
+dropped, ...) is a row in `problems`; what cannot be used is None and a row with the remedy.
 """
 
 import dataclasses
@@ -164,15 +164,6 @@ def _grey_pixels(image: Image.Image) -> tuple[np.ndarray, str]:
     return np.repeat(grey[..., None], 3, axis=2), lost
 
 
-def _flattened(image: Image.Image) -> tuple[Image.Image, str]:
-    """RGB of an image with transparency, on white as a viewer shows it."""
-    with_alpha = image.convert("RGBA")
-    if with_alpha.getextrema()[3][0] == 255:
-        return with_alpha.convert("RGB"), "the alpha channel (opaque everywhere) was dropped"
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, with_alpha).convert("RGB"), "transparent parts were put on white"
-
-
 def _rgb_pixels(image: Image.Image, data: bytes) -> tuple[np.ndarray, str]:
     """uint8 [H, W, 3] of a decoded image, and what was done to get there ("" for nothing)."""
     if image.mode in ("1", "L", "I", "F") or image.mode.startswith("I;16"):
@@ -180,7 +171,8 @@ def _rgb_pixels(image: Image.Image, data: bytes) -> tuple[np.ndarray, str]:
     done = ""
     bits = _bits_per_channel(image, data)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        image, done = _flattened(image)
+        # Colours as stored, not mixed with some background: a microscope has no transparency to show.
+        image, done = image.convert("RGBA").convert("RGB"), "the alpha channel was dropped, colours kept as stored"
     elif image.mode == "CMYK":
         image, done = image.convert("RGB"), "CMYK converted to RGB without a colour profile"
     elif image.mode == "P":

@@ -257,8 +257,8 @@ def read_annotation(path: str | os.PathLike, problems: ProblemLog) -> Annotation
     untidy = Counter(element.findtext("name") or "" for element in elements)
     for name, count in untidy.items():
         if name != normalize_name(name) != "":
-            reason = f"{count} x class {name!r} read as {normalize_name(name)!r}"
-            problems.mended(path, reason, "No action is needed.", normalize_name(name))
+            tidy = normalize_name(name)
+            problems.mended(path, f"class {name!r} read as {tidy!r}", "No action is needed.", f"class {tidy}", count)
     objects = [_read_object(element, index, path, problems) for index, element in enumerate(elements, start=1)]
     width, height = _size(root)
     return Annotation(
@@ -335,38 +335,41 @@ def fit_to_image(
 
 def resolve_names(
     annotation: Annotation, label_map: LabelMap, problems: ProblemLog, class_map: Mapping[str, str] | None = None
-) -> Annotation:
-    """Gives every object a name of the label map, or `unknown`, or leaves it out.
+) -> tuple[Annotation, list[LabelledObject]]:
+    """Parts the objects into those of a class and those of none.
 
     Args:
       class_map: of `label_map.parse_class_map`; applied first. A name mapped to "" is dropped as the user wishes.
 
     Returns:
-      The annotation with the label map's spelling. `unknown` objects stay, under that name, even when the label map has
-      no such class: they are cells nobody could name, neither a class to learn nor background; the caller decides. Any
-      other name that is not in the label map is skipped with a row per name.
+      The annotation with its objects of the label map, in the label map's spelling; and the objects to pass over: those
+      named `unknown` when the label map has no such class, and those with any other name that is not in it (a row in
+      `problems` for each name). They are most likely cells, so they are no examples of background either.
     """
     class_map = class_map or {}
-    kept, changed, refused = [], Counter(), Counter()
+    known, passed_over, changed, refused = [], [], Counter(), Counter()
     for labelled in annotation.objects:
         wanted = mapped_name(labelled.name, class_map)
         if not wanted:
             continue
-        name = label_map.resolve(wanted) or (UNKNOWN if wanted.casefold() == UNKNOWN else None)
+        name = label_map.resolve(wanted)
         if name is None:
-            refused[wanted] += 1
+            passed_over.append(labelled)
+            refused[wanted] += wanted.casefold() != UNKNOWN
             continue
         if wanted == labelled.name != name:
-            changed[(labelled.name, name)] += 1
-        kept.append(labelled if name == labelled.name else dataclasses.replace(labelled, name=name))
+            changed[labelled.name, name] += 1
+        known.append(dataclasses.replace(labelled, name=name))
     for (written, name), count in changed.items():
-        problems.mended(annotation.path, f"{count} x {written!r} read as {name!r}", "No action is needed.", written)
-    for name, count in refused.items():
+        reason, item = f"class {written!r} read as {name!r}", f"class {written}"
+        problems.mended(annotation.path, reason, "No action is needed.", item, count)
+    for name, count in (+refused).items():
         near = label_map.nearest(name)
         hint = f"Did you mean {near!r}? " if near else ""
         remedy = f"{hint}Use --class_map='{name}=NEW' to rename it, '{name}=' to drop it."
-        problems.skipped(annotation.path, f"{count} x class {name!r}, which is not in the label map", remedy, name)
-    return dataclasses.replace(annotation, objects=kept)
+        reason = f"class {name!r} is not in the label map"
+        problems.skipped(annotation.path, reason, remedy, f"class {name}", count)
+    return dataclasses.replace(annotation, objects=known), passed_over
 
 
 def _child(parent: etree._Element, tag: str, text: object) -> None:

@@ -61,15 +61,17 @@ def _loose(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
+def _is_loop(folder: pathlib.Path) -> bool:
+    """Whether a folder is a link to one it lies in."""
+    return folder.is_symlink() and os.path.realpath(folder) in map(os.path.realpath, folder.parents)
+
+
 def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Files below a folder in sorted order; system files and folders are passed over, linked folders read once."""
-    seen = set()
+    """Files below a folder in sorted order; linked folders are followed, system files and folders passed over."""
     for parent, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in seen:
+        if _is_loop(pathlib.Path(parent)):
             folders.clear()
             continue
-        seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
         for name in sorted(files):
             if not name.startswith("."):  # .DS_Store, and macOS's ._IMG_0001.jpg, which is no image

@@ -10,6 +10,7 @@ import collections
 import dataclasses
 import logging
 import os
+import re
 from collections.abc import Iterable
 
 from tfod_csf import csv_tables
@@ -18,8 +19,9 @@ from tfod_csf.errors import UserError
 SKIPPED = "skipped"
 MENDED = "mended"
 NOTED = "noted"
-COLUMNS = ("file", "item", "action", "reason", "remedy")
+COLUMNS = ("file", "item", "action", "count", "reason", "remedy")
 
+_NUMBER = re.compile(r"(?<![\w'])[-+]?\d[\d,]*(\.\d+)?(?![\w'])")
 _log = logging.getLogger("tfod_csf")
 
 
@@ -41,6 +43,7 @@ class Problem:
       action: "skipped", "mended" or "noted" (used as it is, but worth knowing).
       reason: what is wrong, with the value.
       remedy: what the user can do about it.
+      count: how many objects of the file it happened to.
     """
 
     file: str
@@ -48,10 +51,12 @@ class Problem:
     action: str
     reason: str
     remedy: str
+    count: int = 1
 
     def __str__(self) -> str:
         where = f"{self.file}, {self.item}" if self.item else self.file
-        return f"{where}: {self.action}: {self.reason}. {self.remedy}".rstrip()
+        times = f"{self.count} times: " if self.count > 1 else ""
+        return f"{where}: {self.action}: {times}{self.reason}. {self.remedy}".rstrip()
 
 
 class ProblemLog:
@@ -67,17 +72,17 @@ class ProblemLog:
         self.quiet = quiet
         self.problems: list[Problem] = []
 
-    def skipped(self, file: str | os.PathLike, reason: str, remedy: str, item: str = "") -> None:
+    def skipped(self, file: str | os.PathLike, reason: str, remedy: str, item: str = "", count: int = 1) -> None:
         """Records something left out."""
-        self.add(Problem(str(file), item, SKIPPED, reason, remedy))
+        self.add(Problem(str(file), item, SKIPPED, reason, remedy, count))
 
-    def mended(self, file: str | os.PathLike, reason: str, remedy: str = "", item: str = "") -> None:
+    def mended(self, file: str | os.PathLike, reason: str, remedy: str = "", item: str = "", count: int = 1) -> None:
         """Records something used in changed form."""
-        self.add(Problem(str(file), item, MENDED, reason, remedy))
+        self.add(Problem(str(file), item, MENDED, reason, remedy, count))
 
-    def noted(self, file: str | os.PathLike, reason: str, remedy: str = "", item: str = "") -> None:
+    def noted(self, file: str | os.PathLike, reason: str, remedy: str = "", item: str = "", count: int = 1) -> None:
         """Records something used unchanged that a person should know of."""
-        self.add(Problem(str(file), item, NOTED, reason, remedy))
+        self.add(Problem(str(file), item, NOTED, reason, remedy, count))
 
     def add(self, problem: Problem) -> None:
         """Records a problem, for example one found by a worker process."""
@@ -121,6 +126,18 @@ class ProblemLog:
         parts = [f"{counts[action]} {action}" for action in (SKIPPED, MENDED, NOTED) if counts[action]]
         plural = "s" if len(self.problems) > 1 else ""
         return f"{len(self.problems)} problem{plural}: {', '.join(parts)}"
+
+    def table(self, max_rows: int = 20) -> str:
+        """What was skipped, mended or noted and why, one line for each reason with its count (numbers in it as "#")."""
+        counts: collections.Counter = collections.Counter()
+        for problem in self.problems:
+            counts[problem.action, _NUMBER.sub("#", problem.reason)] += problem.count
+        order = (SKIPPED, MENDED, NOTED)
+        rows = sorted(counts.items(), key=lambda row: (order.index(row[0][0]), -row[1], row[0][1]))
+        lines = [f"{action:<8}{count:>7}  {reason}" for (action, reason), count in rows[:max_rows]]
+        if len(rows) > max_rows:
+            lines.append(f"... and {len(rows) - max_rows} more reasons, see problems.csv")
+        return "\n".join(lines) if lines else "nothing was skipped or mended"
 
     def write_csv(self, path: str | os.PathLike) -> None:
         """Writes problems.csv (also when there are none: an empty table is an answer)."""
