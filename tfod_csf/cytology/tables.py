@@ -29,6 +29,9 @@ PATIENTS_DIR = "patients"
 _MACHINE_STATUS = ("counted", "unknown")
 _CELL_COLUMNS = ("patient_id", "image", "model", "predicted_class", "score", "status", "counted_as")
 _IMAGE_COLUMNS = ("patient_id", "image", "status", "model", "seconds", "cells")
+# In the order of [N, 4] boxes.
+BOX_COLUMNS = ("ymin", "xmin", "ymax", "xmax")
+_SCORE_PREFIX = "score_"
 
 
 class TableError(UserError):
@@ -98,6 +101,15 @@ class PatientTables:
         flat = (rows[wanted] * len(columns) + kinds[wanted]).astype(int)
         return np.bincount(flat, minlength=len(images) * len(columns)).reshape(len(images), len(columns))
 
+    @property
+    def scored_classes(self) -> tuple[str, ...]:
+        """Classes of the columns score_<class>, in the order of the table (read with `details`)."""
+        return tuple(c.removeprefix(_SCORE_PREFIX) for c in self.cells.columns if c.startswith(_SCORE_PREFIX))
+
+    def class_scores(self) -> np.ndarray:
+        """[N, K] scores of `scored_classes`; what is missing to 1 is the background's."""
+        return self.cells[[_SCORE_PREFIX + name for name in self.scored_classes]].to_numpy(dtype=float)
+
     def counted_with(self, thresholds: Thresholds) -> "PatientTables":
         """The same patient with the machine's cells counted anew; cells a person decided on stay as they are."""
         machine = self.cells["status"].isin(_MACHINE_STATUS)
@@ -126,15 +138,19 @@ def patient_folders(inference_dir: str | os.PathLike) -> list[pathlib.Path]:
     return folders
 
 
-def read_patient(folder: str | os.PathLike) -> PatientTables:
+def read_patient(folder: str | os.PathLike, details: bool = False) -> PatientTables:
     """Reads one patient's cells.csv and images.csv.
+
+    Args:
+      details: read the boxes and the scores per class too.
 
     Raises:
       TableError: a file is missing, is no CSV, lacks a column, or holds a score that is no number.
     """
     folder = pathlib.Path(folder)
     images = _read_csv(folder / "images.csv", _IMAGE_COLUMNS, numbers=("seconds", "cells"))
-    cells = _read_csv(folder / "cells.csv", _CELL_COLUMNS, numbers=("score",))
+    needed = (*_CELL_COLUMNS, *BOX_COLUMNS) if details else _CELL_COLUMNS
+    cells = _read_csv(folder / "cells.csv", needed, ("score", *BOX_COLUMNS), _SCORE_PREFIX if details else None)
     ids = set(images["patient_id"]) | set(cells["patient_id"])
     if len(ids) > 1:
         raise TableError(
@@ -150,13 +166,17 @@ def read_patients(inference_dir: str | os.PathLike) -> Iterator[PatientTables]:
     return map(read_patient, patient_folders(inference_dir))
 
 
-def _read_csv(path: pathlib.Path, columns: Sequence[str], numbers: Sequence[str] = ()) -> pd.DataFrame:
-    """The named columns as text without guards, `numbers` as float (an empty cell is NaN)."""
+def _read_csv(
+    path: pathlib.Path, columns: Sequence[str], numbers: Sequence[str] = (), number_prefix: str | None = None
+) -> pd.DataFrame:
+    """The named columns as text without guards; `numbers` and columns with the prefix as float (empty is NaN)."""
+
+    def is_wanted(name: str) -> bool:
+        return name in columns or (number_prefix is not None and name.startswith(number_prefix))
+
     try:
         # keep_default_na: a patient may be called "NA" or "None".
-        table = pd.read_csv(
-            path, dtype=str, keep_default_na=False, encoding="utf-8-sig", usecols=lambda c: c in columns
-        )
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", usecols=is_wanted)
     except FileNotFoundError as error:
         raise TableError(f"{path}: no such file; run batch_infer again on this patient.") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
@@ -164,8 +184,8 @@ def _read_csv(path: pathlib.Path, columns: Sequence[str], numbers: Sequence[str]
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise TableError(f"{path}: column {missing[0]!r} is missing; expected {', '.join(columns)}.")
-    for name in columns:
-        if name in numbers:
+    for name in table.columns:
+        if name in numbers or name not in columns:
             table[name] = _as_numbers(path, table[name])
         else:
             table[name] = table[name].map(csv_tables.unguard_text)

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from tfod_csf.cytology import annotated_cells, tables
+from tfod_csf.cytology.annotated_cells import AnnotationsError, ImageCells, MatchedCells, match_patient
+from tfod_csf.label_map import parse_class_map
+from tfod_csf.labelimg import Annotation, LabelledObject, write_annotation
+from tfod_csf.problems import ProblemLog
+
+
+def test_reads_folders_maps_names_and_keeps_images_without_cells(tmp_path):
+    objects = [
+        LabelledObject(name, 10.0 * i, 5, 10.0 * i + 8, 13)
+        for i, name in enumerate((" Lymphocyte", "platelet", "rbc"), start=1)
+    ]
+    write_annotation(Annotation(tmp_path, "a.jpg", 640, 480, objects), tmp_path / "p1" / "a.xml")
+    write_annotation(Annotation(tmp_path, "b.jpg", 640, 480, []), tmp_path / "p1" / "day2" / "b.xml")
+    (tmp_path / "p1" / "broken.xml").write_text("<annotation>", encoding="utf-8")
+    problems = ProblemLog()
+    found = annotated_cells.read_annotations(tmp_path, problems, parse_class_map(["platelet=", "rbc=erythrocyte"]))
+    assert list(found) == ["p1/a", "p1/day2/b"]
+    assert found["p1/a"].names == ("lymphocyte", "erythrocyte")
+    np.testing.assert_array_equal(found["p1/a"].boxes, [[5, 10, 13, 18], [5, 30, 13, 38]])
+    assert problems.count("skipped") == 1
+    assert annotated_cells.cells_of_image(found, "p1", "day2/b.png").names == ()
+    assert annotated_cells.cells_of_image(found, "p2", "a.jpg") is None
+
+
+def test_folders_without_annotations_are_one_sentence(tmp_path):
+    with pytest.raises(AnnotationsError, match="no LabelImg XML that can be read"):
+        annotated_cells.read_annotations(tmp_path, ProblemLog())
+    with pytest.raises(AnnotationsError, match="no such folder"):
+        annotated_cells.read_annotations(tmp_path / "none", ProblemLog())
+
+
+def test_cells_are_matched_once_and_images_without_annotation_left_out(tmp_path, write_patient):
+    # Machine boxes of write_patient: cell i at x 10 i .. 10 i + 8, y 5 .. 13.
+    write_patient(tmp_path / "p", "p", [{"lymphocyte": 2, "monocyte": 1}, {"neutrophil": 3}])
+    patient = tables.read_patient(tmp_path / "p", details=True)
+    boxes = np.array([[5, 10, 13, 18], [6, 30, 14, 38], [50, 50, 60, 60]], float)
+    annotations = {"p/img_00": ImageCells(("lymphocyte", "neutrophil", "monocyte"), boxes)}
+    matched = match_patient(patient, annotations, "m")
+    assert matched.predicted.tolist() == ["lymphocyte", "lymphocyte", "monocyte"]
+    # Cell 1 lies exactly on the lymphocyte; cell 3 overlaps the neutrophil with IoU 7 / 9; cell 2 has no partner.
+    assert matched.annotated.tolist() == ["lymphocyte", "", "neutrophil"]
+    assert dict(matched.missed) == {"monocyte": 1}
+    assert matched.num_images == 1
+
+
+def test_no_cells_and_no_annotations(tmp_path, write_patient):
+    write_patient(tmp_path / "p", "p", [{}])
+    patient = tables.read_patient(tmp_path / "p", details=True)
+    empty = match_patient(patient, {}, "m")
+    assert (len(empty.predicted), empty.num_images) == (0, 0)
+    only_truth = match_patient(patient, {"p/img_00": ImageCells(("monocyte",), np.array([[0, 0, 9, 9.0]]))}, "m")
+    together = MatchedCells.joined([empty, only_truth])
+    assert (len(together.predicted), dict(together.missed), together.num_images) == (0, {"monocyte": 1}, 1)
+    assert len(MatchedCells.joined([]).predicted) == 0

@@ -1,0 +1,166 @@
+"""Cells labelled by people (LabelImg XML), and which of them is which cell of the machine or of another person.
+
+Symbols: N machine cells, M annotated cells of one image. Boxes are [N, 4] ymin, xmin, ymax, xmax in pixels of the
+original image.
+"""
+
+import dataclasses
+import os
+import pathlib
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+
+from tfod_csf import labelimg
+from tfod_csf.cytology import cell_classes, tables
+from tfod_csf.errors import UserError
+from tfod_csf.evaluation.matching import match_one_to_one
+from tfod_csf.label_map import mapped_name
+from tfod_csf.problems import ProblemLog
+
+NOT_FOUND = ""
+
+
+class AnnotationsError(UserError):
+    """A folder of annotations cannot be used."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageCells:
+    """Cells of one image as one person labelled them.
+
+    Attributes:
+      names: [M] classes in the study's spelling.
+      boxes: [M, 4] pixels.
+    """
+
+    names: tuple[str, ...]
+    boxes: np.ndarray
+
+    def counts(self) -> Counter:
+        """Cells per class."""
+        return Counter(self.names)
+
+
+def read_annotations(
+    folder: str | os.PathLike, problems: ProblemLog, class_map: Mapping[str, str] | None = None
+) -> dict[str, ImageCells]:
+    """All LabelImg XML below a folder.
+
+    Args:
+      class_map: of `label_map.parse_class_map`; a name mapped to "" is left out.
+
+    Returns:
+      {path below the folder without its suffix, with "/": cells}, sorted.
+
+    Raises:
+      AnnotationsError: no such folder, or no XML in it that can be read.
+    """
+    root = pathlib.Path(folder)
+    if not root.is_dir():
+        raise AnnotationsError(f"{folder}: no such folder; give a folder of LabelImg XML.")
+    found = {}
+    paths = sorted(p for p in root.rglob("*") if p.suffix.lower() == ".xml" and not p.name.startswith("."))
+    for path in paths:
+        annotation = labelimg.read_annotation(path, problems)
+        if annotation is None:
+            continue
+        named = [(cell_classes.canonical_name(mapped_name(o.name, class_map or {})), o) for o in annotation.objects]
+        kept = [(name, labelled) for name, labelled in named if name]
+        boxes = labelimg.boxes_of([labelled for _, labelled in kept])
+        found[path.relative_to(root).with_suffix("").as_posix()] = ImageCells(tuple(name for name, _ in kept), boxes)
+    if not found:
+        raise AnnotationsError(f"{folder}: no LabelImg XML that can be read ({len(paths)} XML files found).")
+    return found
+
+
+def cells_of_image(annotations: Mapping[str, ImageCells], patient_id: str, image: str) -> ImageCells | None:
+    """Annotated cells of a patient's image; the XML lies in the patient's folder or, in a flat study, at the top."""
+    stem = pathlib.PurePosixPath(image).with_suffix("").as_posix()
+    return annotations.get(f"{patient_id}/{stem}", annotations.get(stem))
+
+
+@dataclasses.dataclass
+class MatchedCells:
+    """Machine cells of annotated images with the name people gave them.
+
+    Attributes:
+      predicted: [N] class predicted by the machine.
+      counted_as: [N] class it was counted under (unknown ones too).
+      score: [N] score of the predicted class.
+      class_scores: [N, K] scores of `scored_classes`.
+      annotated: [N] the annotator's class; "" where there is no annotated cell at that place.
+      missed: annotated cells the machine did not find, per class.
+      num_images: images that both the machine and the annotator saw.
+    """
+
+    scored_classes: tuple[str, ...]
+    predicted: np.ndarray
+    counted_as: np.ndarray
+    score: np.ndarray
+    class_scores: np.ndarray
+    annotated: np.ndarray
+    missed: Counter
+    num_images: int
+
+    @classmethod
+    def joined(cls, parts: list["MatchedCells"]) -> "MatchedCells":
+        """Cells of several patients together.
+
+        Raises:
+          AnnotationsError: the patients' tables score different classes.
+        """
+        scored = {part.scored_classes for part in parts if len(part.predicted)}
+        if len(scored) > 1:
+            raise AnnotationsError("cells.csv of different patients have different score columns; use one run.")
+        columns = max(scored, default=(), key=len)
+        together = {
+            field: np.concatenate([getattr(part, field) for part in parts] or [np.empty(0, object)])
+            for field in ("predicted", "counted_as", "score", "annotated")
+        }
+        scores = [part.class_scores for part in parts if part.scored_classes == columns and len(part.predicted)]
+        return cls(
+            scored_classes=columns,
+            class_scores=np.concatenate(scores) if scores else np.empty((0, len(columns))),
+            missed=sum((part.missed for part in parts), Counter()),
+            num_images=sum(part.num_images for part in parts),
+            **together,
+        )
+
+
+def match_patient(
+    patient: tables.PatientTables, annotations: Mapping[str, ImageCells], model: str, iou_threshold: float = 0.5
+) -> MatchedCells:
+    """One model's cells of a patient (read with `details`) against the annotated ones, class-blind, one to one.
+
+    Images without an annotation are left out: nobody has said what is on them.
+    """
+    cells = patient.cells[patient.cells["model"] == model]
+    positions = {name: np.flatnonzero(cells["image"] == name) for name in patient.used_images}
+    rows, annotated, missed, num_images = [], [], Counter(), 0
+    boxes = cells[list(tables.BOX_COLUMNS)].to_numpy(dtype=float)
+    for image, of_image in positions.items():
+        truth = cells_of_image(annotations, patient.patient_id, image)
+        if truth is None:
+            continue
+        num_images += 1
+        matching = match_one_to_one(boxes[of_image], truth.boxes, iou_threshold)
+        names = np.full(len(of_image), NOT_FOUND, dtype=object)
+        names[matching.first] = [truth.names[m] for m in matching.second]
+        rows.append(of_image)
+        annotated.append(names)
+        missed.update(truth.names[m] for m in matching.unmatched_second)
+    chosen = np.concatenate(rows) if rows else np.empty(0, int)
+    canonical = cells[["predicted_class", "counted_as"]].map(cell_classes.canonical_name).to_numpy(dtype=object)
+    of_model = dataclasses.replace(patient, cells=cells)
+    return MatchedCells(
+        scored_classes=patient.scored_classes,
+        predicted=canonical[chosen, 0],
+        counted_as=canonical[chosen, 1],
+        score=cells["score"].to_numpy(dtype=float)[chosen],
+        class_scores=of_model.class_scores()[chosen],
+        annotated=np.concatenate(annotated) if annotated else np.empty(0, object),
+        missed=missed,
+        num_images=num_images,
+    )
