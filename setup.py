@@ -12,7 +12,7 @@ TRAIN = ["tf-models-official==2.20.*", "tf_keras==2.20.*", "pycocotools>=2.0.10,
 DEV = [
     "pytest>=8,<10",
     "ruff==0.17.6",
-    "grpcio-tools>=1.85,<2",
+    "grpcio-tools==1.76.0",
     "nbclient>=0.10,<1",
     "ipykernel>=6,<8",
     "openvino>=2026.0",
@@ -42,7 +42,7 @@ setup(
         "tqdm>=4.66,<5",
         "jinja2>=3.1,<4",
         "statsmodels>=0.14.4,<0.16",
-        "protobuf>=7.35.1,<8",
+        "protobuf>=6.31.1,<8",
     ],
     extras_require={
         "train": TRAIN,
