@@ -53,13 +53,3 @@ def test_no_images(tmp_path):
     assert all(math.isnan(value) or value == -1 for value in metrics.values())
     plots.plot_precision_recall(report.curves(), 0.5, tmp_path / "p.png")
     plots.plot_confusion_matrix(report.confusion, tmp_path / "c.png")
-
-
-def test_unknown_cells_can_be_left_out():
-    groundtruth, detections = detection_report.leave_out_class(GROUNDTRUTH, DETECTIONS, class_id=3)
-    assert groundtruth["groundtruth_classes"].tolist() == [1]
-    assert detections["detection_scores"].tolist() == pytest.approx([0.8])
-    groundtruth, detections = detection_report.leave_out_class(groundtruth, detections, class_id=1)
-    assert len(groundtruth["groundtruth_boxes"]) == len(detections["detection_boxes"]) == 0
-    groundtruth, detections = detection_report.leave_out_class(groundtruth, DETECTIONS, class_id=1)
-    assert len(detections["detection_boxes"]) == 2

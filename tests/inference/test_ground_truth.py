@@ -10,7 +10,7 @@ from tfod_csf.problems import ProblemLog
 LABEL_MAP = label_map_from_names(["lymphocyte", "monocyte", "neutrophil", "erythrocyte"])
 
 
-def example(texts=("lymphocyte",), labels=(1,), encoded=None, **lists):
+def example(texts=("lymphocyte",), labels=(1,), encoded=None, weights=(), **lists):
     encoded = tf.io.encode_png(np.full([50, 100, 3], 7, np.uint8)).numpy() if encoded is None else encoded
     sides = {"ymin": 0.2, "xmin": 0.1, "ymax": 0.4, "xmax": 0.5}
     feature = {
@@ -21,6 +21,7 @@ def example(texts=("lymphocyte",), labels=(1,), encoded=None, **lists):
         ),
         "image/object/class/label": tf.train.Feature(int64_list=tf.train.Int64List(value=labels)),
         "image/object/difficult": tf.train.Feature(int64_list=tf.train.Int64List(value=[1] * len(labels))),
+        "image/object/weight": tf.train.Feature(float_list=tf.train.FloatList(value=weights)),
     }
     for side, value in sides.items():
         values = lists.get(side, [value] * len(labels))
@@ -38,16 +39,27 @@ def read(path, *examples):
 
 def test_record(tmp_path):
     # The label 3 is another label map's; the text is what counts.
-    (image, empty, unknown), problems = read(
-        tmp_path / "r", example(labels=(3,)), example((), ()), example(("unknown",), (5,))
-    )
+    (image, empty), problems = read(tmp_path / "r", example(labels=(3,)), example((), ()))
     assert image.pixels.shape == (50, 100, 3)
     np.testing.assert_allclose(image.boxes, [[10, 10, 20, 50]], rtol=1e-6)
     assert (image.classes.tolist(), image.difficult.tolist()) == ([1], [True])
     assert image.image_id.endswith("a.png")
     assert empty.boxes.shape == (0, 4)
-    assert unknown.classes.tolist() == [ground_truth.unknown_class_id(LABEL_MAP)] == [5]
     assert not problems.problems
+
+
+def test_cells_nobody_could_name(tmp_path):
+    names, ids = LABEL_MAP.names, LABEL_MAP.ids
+    (image,), _ = read(tmp_path / "r", example(["monocyte", *names], [2, *ids], weights=[1, 0, 0, 0, 0]))
+    assert image.is_passed_over.tolist() == [False, True, True, True, True]
+    assert image.groundtruth_dict["groundtruth_is_crowd"].tolist() == [False, True, True, True, True]
+    background = image.with_unnamed_as_background()
+    assert background.classes.tolist() == [2]
+    again = background.passing_over(2, ids)
+    assert again.classes.tolist() == [1, 2, 3, 4]
+    assert again.is_passed_over.all()
+    np.testing.assert_array_equal(again.boxes, np.repeat(background.boxes, 4, axis=0))
+    assert len(again.passing_over(2, ids).classes) == 4
 
 
 def test_labels_where_there_are_no_texts(tmp_path):
@@ -62,7 +74,7 @@ def test_labels_where_there_are_no_texts(tmp_path):
         (example(encoded=b"nonsense"), "cannot be decoded"),
         (example(ymin=[0.1, 0.2]), "different numbers"),
         (example(("platelet",)), "not in the label map"),
-        (example((), (9,)), "class id 9"),
+        (example((), (9,)), "class 9"),
     ],
 )
 def test_unusable_examples_are_skipped(tmp_path, serialized, reason):

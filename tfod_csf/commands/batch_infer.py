@@ -80,9 +80,11 @@ def main() -> None:
         detectors = [detector.Detector.open(folder) for folder in folders]
         batch.check_detectors(detectors)
         result = batch.run(images, detectors, thresholds, output_dir, problems, FLAGS.draw)
-    finally:
-        if problems.problems or output_dir.is_dir():
+    except UserError:
+        if problems.problems:
             problems.write_csv(output_dir / "problems.csv")
+        raise
+    problems.write_csv(output_dir / "problems.csv")
     summary = cohort.write_differentials(output_dir, output_dir)
     settings = {flag: FLAGS[flag].value for flag in ("images_dir", "manifest", "patient_pattern", "model", "draw")}
     record = run_record.run_record(started, settings, detectors, thresholds, result, problems)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tfod_csf import atomic_write, csv_tables, np_box_ops
+from tfod_csf import atomic_write, csv_tables
 from tfod_csf.evaluation import confusion, metric_text, pascal_evaluator
 
 try:
@@ -38,29 +38,6 @@ PER_CLASS_COLUMNS = (
     "f1",
 )
 CURVE_COLUMNS = ("class", "rank", "score", "is_true_positive", "precision", "recall")
-
-
-def leave_out_class(
-    groundtruth_dict: Mapping[str, Any], detections_dict: Mapping[str, Any], class_id: int, iou_threshold: float = 0.5
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Drops the groundtruth of one class and the detections that lie on it, whatever they were called.
-
-    A detection lies on a box of the class when that is the groundtruth box it overlaps most and IoU >= iou_threshold.
-    Made for cells labelled `unknown`: a detector that names such a cell is neither right nor wrong.
-    """
-    boxes = np.asarray(groundtruth_dict["groundtruth_boxes"]).reshape(-1, 4)
-    left_out = np.asarray(groundtruth_dict["groundtruth_classes"]).reshape(-1) == class_id
-    detection_boxes = np.asarray(detections_dict["detection_boxes"]).reshape(-1, 4)
-    on_left_out = np.zeros(len(detection_boxes), bool)
-    if left_out.any() and len(detection_boxes):
-        overlaps = np_box_ops.iou(detection_boxes, boxes)
-        on_left_out = left_out[overlaps.argmax(axis=1)] & (overlaps.max(axis=1) >= iou_threshold)
-    return (
-        {key: np.asarray(value)[~left_out] for key, value in groundtruth_dict.items() if np.size(value)}
-        if not left_out.all()
-        else {key: np.asarray(value)[:0] for key, value in groundtruth_dict.items()},
-        {key: np.asarray(value)[~on_left_out] for key, value in detections_dict.items()},
-    )
 
 
 class DetectionReport:
@@ -190,13 +167,15 @@ class DetectionReport:
 
     def text(self, metrics: Mapping[str, float]) -> str:
         """The table a person reads after `evaluate`."""
-        lines = [metric_text.metrics_table(metrics), "", f"  at score >= {self._min_score:g}:"]
+        shown = {name: value for name, value in metrics.items() if not name.startswith("WeightedPascalBoxes_Perf")}
+        lines = [metric_text.metrics_table(shown), "", f"  at score >= {self._min_score:g}:"]
         width = max(len(category["name"]) for category in self._categories)
         for row in self.per_class(metrics):
-            rates = ", ".join(f"{name} {metric_text.metric_text(row[name], 3)}" for name in ("precision", "recall"))
+            precision = "n/a (no detections)" if math.isnan(row["precision"]) else f"{row['precision']:.3f}"
             lines.append(
                 f"  {row['class']:<{width}}  {row['groundtruth']} cells, {row['true_positives']} found, "
-                f"{row['false_negatives']} missed, {row['false_positives']} false; {rates}"
+                f"{row['false_negatives']} missed, {row['false_positives']} false; precision {precision}, recall "
+                f"{metric_text.metric_text(row['recall'], 3)}"
             )
         if self.num_over_coco_limit:
             lines.append(

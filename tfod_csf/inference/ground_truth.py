@@ -1,19 +1,22 @@
 """Labelled images one by one, from a folder of LabelImg XML, for comparing a detector with them.
 
-Symbols: M objects of one image. Boxes are [M, 4] (ymin, xmin, ymax, xmax) in pixels of the original image. Objects
-named `unknown` are cells nobody could name; they come even when the label map has no such class, under
-`unknown_class_id`, and the caller decides what to do with them.
+Symbols: M objects of one image, K classes. Boxes are [M, 4] (ymin, xmin, ymax, xmax) in pixels of the original image.
+
+Cells that nobody could name ("unknown" where the label map has no such class) are passed over: such a box stands there
+once for every class, difficult and is_crowd, as create_csf_tf_record writes it into records. So no evaluator counts a
+detection on it as right or wrong, and a folder and the records made of it give the same numbers.
 """
 
 import dataclasses
 import glob
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from tfod_csf import image_io, labelimg, patients
+from tfod_csf import annotated_images, labelimg, patients
+from tfod_csf.detections import Detections
 from tfod_csf.label_map import UNKNOWN, LabelMap
 from tfod_csf.problems import ProblemLog
 
@@ -26,8 +29,9 @@ class LabelledImage:
       image_id: unique in the data.
       pixels: uint8 [H, W, 3] RGB.
       boxes: float32 [M, 4].
-      classes: int32 [M], label-map ids, or `unknown_class_id`.
+      classes: int32 [M], label-map ids.
       difficult: bool [M].
+      is_passed_over: bool [M], see the module's docstring.
     """
 
     image_id: str
@@ -35,6 +39,7 @@ class LabelledImage:
     boxes: np.ndarray
     classes: np.ndarray
     difficult: np.ndarray
+    is_passed_over: np.ndarray
 
     @property
     def groundtruth_dict(self) -> dict[str, np.ndarray]:
@@ -42,14 +47,71 @@ class LabelledImage:
         return {
             "groundtruth_boxes": self.boxes,
             "groundtruth_classes": self.classes,
-            "groundtruth_difficult": self.difficult,
+            "groundtruth_difficult": self.difficult | self.is_passed_over,
+            "groundtruth_is_crowd": self.is_passed_over,
         }
 
+    def with_unnamed_as_background(self) -> "LabelledImage":
+        """Without the boxes passed over: a detection on such a cell counts as false."""
+        return self._rows(np.flatnonzero(~self.is_passed_over))
 
-def unknown_class_id(label_map: LabelMap) -> int:
-    """Id of the class `unknown`; one beyond the label map's ids where it has no such class."""
-    name = label_map.resolve(UNKNOWN)
-    return label_map.max_id + 1 if name is None else label_map.id_of(name)
+    def passing_over(self, class_id: int, class_ids: Sequence[int]) -> "LabelledImage":
+        """With the boxes of one class passed over too; `class_ids` are those of the label map."""
+        is_of_class = (self.classes == class_id) & ~self.is_passed_over
+        named = self._rows(np.flatnonzero(~is_of_class))
+        return named.with_passed_over(self.boxes[is_of_class], class_ids)
+
+    def with_passed_over(self, boxes: np.ndarray, class_ids: Sequence[int]) -> "LabelledImage":
+        """With boxes [P, 4] added once for every class."""
+        num_added = len(boxes) * len(class_ids)
+        return dataclasses.replace(
+            self,
+            boxes=np.concatenate([self.boxes, np.repeat(boxes, len(class_ids), axis=0)]).astype(np.float32),
+            classes=np.concatenate([self.classes, np.tile(np.array(class_ids, np.int32), len(boxes))]),
+            difficult=np.concatenate([self.difficult, np.ones(num_added, bool)]),
+            is_passed_over=np.concatenate([self.is_passed_over, np.ones(num_added, bool)]),
+        )
+
+    def has_unknown(self, label_map: LabelMap) -> bool:
+        """Whether a cell was labelled unknown, or by a name that is no class."""
+        unknown = label_map.resolve(UNKNOWN)
+        of_class = unknown is not None and bool((self.classes == label_map.id_of(unknown)).any())
+        return of_class or bool(self.is_passed_over.any())
+
+    def _rows(self, rows: np.ndarray) -> "LabelledImage":
+        names = ("boxes", "classes", "difficult", "is_passed_over")
+        return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in names})
+
+
+def unknown_readings(label_map: LabelMap, wanted: str = "both") -> dict[str, Callable[[LabelledImage], LabelledImage]]:
+    """What to make of cells labelled unknown: {"counted" or "ignored": the image as that reading sees it}.
+
+    The first is what TFOD makes of such a record: a class `unknown` of the label map is a class like the others, and
+    boxes of no class are ignored.
+
+    Args:
+      wanted: "count", "ignore" or "both".
+    """
+    unknown = label_map.resolve(UNKNOWN)
+    if unknown is None:
+        readings = {"ignored": lambda image: image, "counted": LabelledImage.with_unnamed_as_background}
+    else:
+        class_id = label_map.id_of(unknown)
+        readings = {
+            "counted": lambda image: image,
+            "ignored": lambda image: image.passing_over(class_id, label_map.ids),
+        }
+    chosen = {"count": ["counted"], "ignore": ["ignored"], "both": list(readings)}[wanted]
+    return {name: readings[name] for name in chosen}
+
+
+def detections_dict(detections: Detections) -> dict[str, np.ndarray]:
+    """What the evaluators take."""
+    return {
+        "detection_boxes": detections.boxes,
+        "detection_scores": detections.scores,
+        "detection_classes": detections.classes,
+    }
 
 
 def read_labelled_folder(
@@ -66,38 +128,25 @@ def read_labelled_folder(
       rescale_boxes: see `labelimg.fit_to_image`.
     """
     for pair in pairs:
-        annotation = labelimg.read_annotation(pair.xml_path, problems)
-        if annotation is None:
+        read = annotated_images.read_annotated_image(pair, problems, label_map, class_map, rescale_boxes)
+        if read is None:
             continue
-        size = (annotation.width, annotation.height) if annotation.width and annotation.height else None
-        loaded = image_io.open_image(pair.image.path, problems, annotated_size=size)
-        if loaded is None:
-            continue
-        annotation = labelimg.fit_to_image(annotation, loaded.width, loaded.height, problems, rescale_boxes)
-        if annotation is None:
-            continue
-        annotation = labelimg.resolve_names(annotation, label_map, problems, class_map)
-        yield _labelled_image(pair.image.key, loaded.pixels, annotation.objects, label_map)
-
-
-def _labelled_image(
-    image_id: str, pixels: np.ndarray, objects: list[labelimg.LabelledObject], label_map: LabelMap
-) -> LabelledImage:
-    unknown = unknown_class_id(label_map)
-    ids = dict(zip(label_map.names, label_map.ids))
-    return LabelledImage(
-        image_id=image_id,
-        pixels=pixels,
-        boxes=labelimg.boxes_of(objects).astype(np.float32),
-        classes=np.array([ids.get(labelled.name, unknown) for labelled in objects], dtype=np.int32),
-        difficult=np.array([labelled.difficult for labelled in objects], dtype=bool),
-    )
+        objects = read.annotation.objects
+        named = LabelledImage(
+            image_id=read.image.key,
+            pixels=read.loaded.pixels,
+            boxes=labelimg.boxes_of(objects).astype(np.float32),
+            classes=np.array([label_map.id_of(labelled.name) for labelled in objects], dtype=np.int32),
+            difficult=np.array([labelled.difficult for labelled in objects], dtype=bool),
+            is_passed_over=np.zeros(len(objects), bool),
+        )
+        yield named.with_passed_over(labelimg.boxes_of(read.passed_over), label_map.ids)
 
 
 def find_shards(pattern: str | os.PathLike) -> list[str]:
-    """Files of a TFRecord path: the path itself, a glob, TFOD's "name@N" or "name-?????-of-?????"; sorted."""
+    """Files of a TFRecord path: the path itself, a glob, or TFOD's "name@N"; sorted, empty when there are none."""
     text = os.fspath(pattern)
     sharded = re.fullmatch(r"(.+)@(\d+)", text)
     if sharded:
         text = f"{sharded[1]}-?????-of-{int(sharded[2]):05d}"
-    return sorted(glob.glob(text)) or ([text] if os.path.isfile(text) else [])
+    return [text] if os.path.isfile(text) else sorted(glob.glob(text))

@@ -1,7 +1,7 @@
 """Labelled images one by one from TFRecords of TFOD's kind, for comparing a detector with them.
 
 Its own small reader: what evaluates an exported model needs no training code. Of an Example it takes the encoded image,
-the boxes, class texts (or labels), the difficult flags and the name.
+the boxes, class texts (or labels), the difficult flags, the weights (0: passed over) and the name.
 """
 
 import io
@@ -12,8 +12,8 @@ import tensorflow as tf
 from PIL import Image
 
 from tfod_csf.errors import UserError
-from tfod_csf.inference.ground_truth import LabelledImage, unknown_class_id
-from tfod_csf.label_map import UNKNOWN, LabelMap
+from tfod_csf.inference.ground_truth import LabelledImage
+from tfod_csf.label_map import LabelMap
 from tfod_csf.problems import ProblemLog
 
 _SIDES = ("ymin", "xmin", "ymax", "xmax")
@@ -65,17 +65,19 @@ def _read_example(
         return None
     boxes = np.stack(sides, axis=1) * np.array([height, width, height, width], np.float32)
     classes = _class_ids(features, len(boxes), label_map)
-    if classes is None or (wrong := set(classes.tolist()) - {*label_map.ids, unknown_class_id(label_map)}):
-        reason = "classes are missing" if classes is None else f"class id {min(wrong)} is not in the label map"
+    if classes is None or (wrong := set(classes.tolist()) - set(label_map.ids)):
+        reason = "classes are missing" if classes is None else f"class {min(wrong)} is not in the label map"
         problems.skipped(shard, reason, "Evaluate with the label map the records were written with.", item)
         return None
     difficult = np.array(features["image/object/difficult"].int64_list.value, bool)
+    weights = np.array(features["image/object/weight"].float_list.value, np.float32)
     return LabelledImage(
         image_id=f"{shard}:{item}:{_text(features, 'image/source_id') or _text(features, 'image/filename')}",
         pixels=pixels,
         boxes=boxes,
         classes=classes,
         difficult=difficult if len(difficult) == len(boxes) else np.zeros(len(boxes), bool),
+        is_passed_over=weights == 0 if len(weights) == len(boxes) else np.zeros(len(boxes), bool),
     )
 
 
@@ -85,7 +87,6 @@ def _class_ids(features: dict, num_boxes: int, label_map: LabelMap) -> np.ndarra
     labels = list(features["image/object/class/label"].int64_list.value)
     if len(texts) == num_boxes:
         ids = dict(zip(label_map.names, label_map.ids))
-        ids.setdefault(UNKNOWN, unknown_class_id(label_map))
         return np.array([ids.get(text, -1) for text in texts], dtype=np.int32)
     return np.array(labels, dtype=np.int32) if len(labels) == num_boxes else None
 

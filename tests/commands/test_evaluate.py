@@ -1,0 +1,138 @@
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import hand_made_model as by_hand
+from tfod_csf import csv_tables, labelimg
+from tfod_csf.commands import command_line, evaluate
+from tfod_csf.label_map import label_map_from_names
+from tfod_csf.problems import ProblemLog
+
+LYMPHOCYTE = ("lymphocyte", 8, 10, 34, 36)
+ERYTHROCYTE = ("erythrocyte", 50, 30, 84, 64)
+
+
+def run(*arguments) -> int:
+    command = evaluate
+    command.FLAGS.unparse_flags()
+    for name in command.FLAGS:
+        command.FLAGS[name].unparse()
+    return command_line.run(command.main, command.FLAGS, command.__doc__, "evaluate", [str(a) for a in arguments])
+
+
+def save_labelled(folder, name, *objects):
+    """A grey image of 96 x 72 and its XML; objects are (class, xmin, ymin, xmax, ymax)."""
+    by_hand.save_grey(folder / f"{name}.png", 220)
+    labelled = [labelimg.LabelledObject(*fields) for fields in objects]
+    annotation = labelimg.Annotation(folder / f"{name}.xml", f"{name}.png", 96, 72, labelled)
+    labelimg.write_annotation(annotation, annotation.path)
+
+
+@pytest.fixture
+def images_dir(tmp_path):
+    """The hand-made model finds one lymphocyte and one erythrocyte in every image, and a monocyte on the lymphocyte."""
+    folder = tmp_path / "images" / "p"
+    save_labelled(folder, "a", LYMPHOCYTE, ERYTHROCYTE)
+    save_labelled(folder, "b", ("monocyte", 8, 10, 34, 36), ERYTHROCYTE, ("neutrophil", 60, 2, 70, 12))
+    save_labelled(folder, "c", LYMPHOCYTE, ("unknown", 50, 30, 84, 64))
+    save_labelled(folder, "d")
+    return tmp_path / "images"
+
+
+def test_folder_of_xml(images_dir, tmp_path, hand_made_model, capsys):
+    out = tmp_path / "out"
+    assert run(f"--images_dir={images_dir}", f"--model={hand_made_model}", f"--output_dir={out}") == 0
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["images"] == 4
+    assert metrics["cells_labelled_unknown"] == "ignored"
+    per_class = {row["class"]: row for row in metrics["per_class"]}
+    # Scores are all equal, so the order within a class is that of the images: lymphocyte hit, miss, hit, miss of 2.
+    assert per_class["lymphocyte"]["average_precision"] == pytest.approx(0.5 + 0.5 * 2 / 3)
+    assert (per_class["erythrocyte"]["true_positives"], per_class["erythrocyte"]["false_positives"]) == (2, 1)
+    # As one cell is one cell, the monocyte (0.6) beside the lymphocyte (0.95) is not in the confusion matrix.
+    matrix = csv_tables.read_rows(out / "confusion_matrix.csv")
+    assert [list(map(int, list(row.values())[1:])) for row in matrix] == [
+        [2, 0, 0, 0, 0],
+        [1, 0, 0, 0, 0],
+        [0, 0, 0, 0, 1],
+        [0, 0, 0, 2, 0],
+        [1, 0, 0, 1, 0],
+    ]
+    counted = json.loads((out / "unknown_counted" / "metrics.json").read_text())
+    erythrocyte = counted["per_class"][3]
+    assert (erythrocyte["true_positives"], erythrocyte["false_positives"]) == (2, 2)
+    assert (out / "precision_recall.png").stat().st_size > 10_000
+    assert (out / "confusion_matrix.png").is_file()
+    assert csv_tables.read_rows(out / "problems.csv") == []
+    assert "cells labelled unknown are ignored" in capsys.readouterr().out
+
+
+def write_record(path, images_dir):
+    """The fixture's images as a record, `unknown` passed over as create_csf_tf_record writes it."""
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for name in ("a", "b", "c", "d"):
+            annotation = labelimg.read_annotation(images_dir / "p" / f"{name}.xml", ProblemLog(quiet=True))
+            rows = [(o, o.name, 1.0) for o in annotation.objects if o.name != "unknown"]
+            rows += [(o, c, 0.0) for o in annotation.objects if o.name == "unknown" for c in by_hand.CLASSES]
+            floats = {
+                "bbox/xmin": [o.xmin / 96 for o, _, _ in rows],
+                "bbox/xmax": [o.xmax / 96 for o, _, _ in rows],
+                "bbox/ymin": [o.ymin / 72 for o, _, _ in rows],
+                "bbox/ymax": [o.ymax / 72 for o, _, _ in rows],
+                "weight": [weight for _, _, weight in rows],
+            }
+            feature = {
+                f"image/object/{key}": tf.train.Feature(float_list=tf.train.FloatList(value=values))
+                for key, values in floats.items()
+            }
+            texts = [text.encode() for _, text, _ in rows]
+            feature["image/object/class/text"] = tf.train.Feature(bytes_list=tf.train.BytesList(value=texts))
+            encoded = [(images_dir / "p" / f"{name}.png").read_bytes()]
+            feature["image/encoded"] = tf.train.Feature(bytes_list=tf.train.BytesList(value=encoded))
+            writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
+
+
+def test_record_and_folder_give_the_same_numbers(images_dir, tmp_path, hand_made_model):
+    write_record(tmp_path / "test.record", images_dir)
+    flags = (f"--model={hand_made_model}", "--min_score=0.55")
+    assert run(f"--images_dir={images_dir}", f"--output_dir={tmp_path / 'folder'}", *flags) == 0
+    assert run(f"--input_path={tmp_path / 'test.record'}", f"--output_dir={tmp_path / 'record'}", *flags) == 0
+    for name in ("metrics.csv", "per_class.csv", "confusion_matrix.csv", "unknown_counted/metrics.csv"):
+        first, second = ((tmp_path / kind / name).read_text() for kind in ("folder", "record"))
+        assert first == second, name
+
+
+def test_unknown_is_a_class_of_the_label_map(images_dir, tmp_path):
+    five = by_hand.save(tmp_path / "five", label_map=label_map_from_names([*by_hand.CLASSES, "unknown"]))
+    out = tmp_path / "out"
+    assert run(f"--images_dir={images_dir}", f"--model={five}", f"--output_dir={out}") == 0
+    counted, ignored = (json.loads((out / d / "metrics.json").read_text()) for d in (".", "unknown_ignored"))
+    assert (counted["cells_labelled_unknown"], ignored["cells_labelled_unknown"]) == ("counted", "ignored")
+    key = "PascalBoxes_PerformanceByCategory/AP@0.5IOU/unknown"
+    assert (counted["metrics"][key], ignored["metrics"][key]) == (0.0, "NaN")
+    assert counted["per_class"][3]["false_positives"] == ignored["per_class"][3]["false_positives"] + 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"images_dir": None}, "one of the two"),
+        ({"input_path": "{tmp}/none"}, "one of the two"),
+        ({"images_dir": None, "input_path": "{tmp}/none"}, "no such file"),
+        ({"images_dir": None, "input_path": "{tmp}/images/p/a.png"}, "not a TFRecord"),
+        ({"images_dir": "{tmp}/none"}, "no such folder"),
+        ({"model": "{tmp}/none"}, "exporter_main_v2"),
+        ({"class_map": "platelet"}, "is not OLD=NEW"),
+        ({"min_score": "2"}, "--min_score is 2"),
+    ],
+)
+def test_mistakes_are_one_sentence(images_dir, tmp_path, hand_made_model, capsys, changes, sentence):
+    arguments = {"images_dir": images_dir, "model": hand_made_model, "output_dir": tmp_path / "out", **changes}
+    given = [f"--{name}={str(value).format(tmp=tmp_path)}" for name, value in arguments.items() if value is not None]
+    assert run(*given) == 1
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert "Traceback" not in error
+    assert np.all([not path.name.startswith("metrics") for path in tmp_path.rglob("*")])
