@@ -43,3 +43,21 @@ def hand_made_model(tmp_path_factory) -> pathlib.Path:
     from tests import hand_made_model
 
     return hand_made_model.save(tmp_path_factory.mktemp("exported_models") / "hand_made")
+
+
+@pytest.fixture(scope="session")
+def records_dir(tmp_path_factory) -> pathlib.Path:
+    """The tiny records that tiny_training.py describes."""
+    from tests import tiny_training
+
+    folder = tmp_path_factory.mktemp("tiny_records")
+    tiny_training.make_records(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_run(records_dir, tmp_path_factory) -> dict:
+    """A short training run of the tiny network: model_dir, config_path, log."""
+    from tests import tiny_training
+
+    return tiny_training.run_and_evaluate(tmp_path_factory.mktemp("tiny_run"), records_dir)

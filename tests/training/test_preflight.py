@@ -1,0 +1,171 @@
+"""Each mistake before step 1 is one sentence."""
+
+import pathlib
+import shutil
+
+import pytest
+
+from tests import tiny_training
+from tfod_csf.errors import UserError
+from tfod_csf.training import checks, preflight
+
+
+def _refusal(config, model_dir, **arguments) -> str:
+    with pytest.raises(UserError) as caught:
+        preflight.check_training(config, "pipeline.config", str(model_dir), **arguments)
+    return str(caught.value)
+
+
+def test_sound_input_is_described(config, tmp_path):
+    checked = preflight.check_training(config, "pipeline.config", str(tmp_path / "new" / "model"), evaluates=True)
+    assert checked.notices == (
+        "Training records: 6 images, 9 boxes (blue 4, red 5), at most 3 in one.",
+        "Evaluation records: 3 images, 3 boxes (blue 3), at most 2 in one.",
+        "Evaluation records: no box of red; such a class has no average precision.",
+    )
+    assert not (tmp_path / "new").exists()
+
+
+def test_fields_without_effect_are_named(config, tmp_path):
+    config.train_config.sync_replicas = True
+    notices = preflight.check_training(config, "pipeline.config", str(tmp_path)).notices
+    assert any(notice.startswith("train_config.sync_replicas: true has no effect") for notice in notices)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda config: setattr(config.train_config, "num_steps", 0), "train_config.num_steps is 0; set it, or"),
+        (lambda config: setattr(config.train_config, "batch_size", 0), "train_config.batch_size is 0"),
+        (lambda config: config.train_config.ClearField("optimizer"), "train_config.optimizer is missing"),
+        (
+            lambda config: config.train_config.optimizer.rms_prop_optimizer.ClearField("learning_rate"),
+            "train_config.optimizer.rms_prop_optimizer.learning_rate is missing",
+        ),
+        (
+            lambda config: setattr(config.train_config, "max_number_of_boxes", 2),
+            "max_number_of_boxes: 2 is less than the 3 boxes of train_0_2.jpg",
+        ),
+        (
+            lambda config: setattr(config.train_input_reader, "label_map_path", "/nowhere/label_map.pbtxt"),
+            "/nowhere/label_map.pbtxt: the label map cannot be read",
+        ),
+        (
+            lambda config: setattr(config.model.faster_rcnn, "num_classes", 3),
+            "2 classes (red, blue), but num_classes is 3",
+        ),
+        (
+            lambda config: setattr(config.model.faster_rcnn, "number_of_stages", 3),
+            "number_of_stages: 3 is not supported",
+        ),
+        (
+            lambda config: config.train_input_reader.tf_record_input_reader.input_path.append("/nowhere/x-*"),
+            "train_input_reader: tf_record_input_reader.input_path: '/nowhere/x-*' matches no file",
+        ),
+        (
+            lambda config: config.train_input_reader.tf_record_input_reader.input_path.append(
+                "PATH_TO_BE_CONFIGURED/x"
+            ),
+            "train_input_reader: 'PATH_TO_BE_CONFIGURED/x' is a placeholder",
+        ),
+    ],
+)
+def test_mistakes_in_the_config(config, tmp_path, change, message):
+    change(config)
+    assert message in _refusal(config, tmp_path)
+
+
+def test_a_batch_that_does_not_divide(config, tmp_path):
+    assert "batch_size: 2 is the global batch and does not divide by 3 replicas (--num_workers=3)" in _refusal(
+        config, tmp_path, num_workers=3
+    )
+
+
+def test_records_of_other_classes(config, tmp_path):
+    import tensorflow as tf
+
+    example = tiny_training.make_example(tf, "green.jpg", [(0.1, 0.1, 0.4, 0.4)], [3], seed=0)
+    tiny_training.write_records(tmp_path / "green.record", [example])
+    config.train_input_reader.tf_record_input_reader.input_path[:] = [str(tmp_path / "green.record")]
+    label_map = config.train_input_reader.label_map_path
+    message = _refusal(config, tmp_path)
+    assert f"the records hold 1 objects of class 'green', but {label_map} has red, blue; use the label map" in message
+    config.train_input_reader.label_map_path = ""
+    message = _refusal(config, tmp_path)
+    assert "the records hold 1 objects of class 'green' (number 3), but num_classes is 2" in message
+
+
+def test_records_without_a_box_or_without_records(config, tmp_path):
+    import tensorflow as tf
+
+    path = tmp_path / "train.record"
+    config.train_input_reader.tf_record_input_reader.input_path[:] = [str(path)]
+    tiny_training.write_records(path, [tiny_training.make_example(tf, "empty.jpg", [], [], seed=0)])
+    assert "none of 1 images has a box" in _refusal(config, tmp_path)
+    tiny_training.write_records(path, [])
+    assert "no record in any file" in _refusal(config, tmp_path)
+    path.write_bytes(b"this is no TFRecord file at all")
+    assert "not a TFRecord file" in _refusal(config, tmp_path)
+
+
+def test_missing_eval_reader_and_two_of_one_name(config, tmp_path):
+    config.eval_input_reader.add().CopyFrom(config.eval_input_reader[0])
+    assert "eval_input_reader.name: '' stands 2 times" in _refusal(config, tmp_path, evaluates=True)
+    del config.eval_input_reader[:]
+    assert "eval_input_reader is missing" in _refusal(config, tmp_path, evaluates=True)
+
+
+def test_records_on_both_sides_are_noticed(config, tmp_path):
+    config.eval_input_reader[0].CopyFrom(config.train_input_reader)
+    notices = preflight.check_training(config, "pipeline.config", str(tmp_path), evaluates=True).notices
+    assert any(notice.startswith("Evaluation uses the training records") for notice in notices)
+
+
+def test_fine_tune_checkpoint(config, tmp_path):
+    train_config = config.train_config
+    train_config.fine_tune_checkpoint_version = 2
+    train_config.fine_tune_checkpoint_type = "detection"
+    for path, message in (
+        ("PATH_TO_BE_CONFIGURED/ckpt-0", "is a placeholder"),
+        (str(tmp_path / "ckpt-0"), "there is no such checkpoint (looked for "),
+        (str(tmp_path), "the folder holds no checkpoint"),
+    ):
+        train_config.fine_tune_checkpoint = path
+        assert message in _refusal(config, tmp_path / "model")
+    (tmp_path / "ckpt-0.index").touch()
+    train_config.fine_tune_checkpoint = str(tmp_path / "ckpt-0")
+    preflight.check_training(config, "pipeline.config", str(tmp_path / "model"))
+    assert "lies in --model_dir" in _refusal(config, tmp_path)
+    (tmp_path / "zoo.tar.gz").write_bytes(b"half a download")
+    train_config.fine_tune_checkpoint = str(tmp_path / "zoo.tar.gz")
+    assert "is not a tar archive" in _refusal(config, tmp_path / "model")
+
+
+def test_a_run_that_goes_on_needs_no_fine_tune_checkpoint(config, trained_run, tmp_path):
+    config.train_config.fine_tune_checkpoint = str(tmp_path / "gone")
+    config.train_config.fine_tune_checkpoint_version = 2
+    preflight.check_training(config, "pipeline.config", str(trained_run["model_dir"]))
+
+
+def test_model_dir_must_be_a_folder(config, tmp_path):
+    (tmp_path / "file").touch()
+    assert "is a file; name a folder" in _refusal(config, tmp_path / "file")
+
+
+def test_latest_checkpoint_is_tensorflows(trained_run, tmp_path):
+    import tensorflow as tf
+
+    assert checks.latest_checkpoint(trained_run["model_dir"]) == tf.train.latest_checkpoint(
+        str(trained_run["model_dir"])
+    )
+    assert checks.latest_checkpoint(tmp_path) is None
+    shutil.copy(pathlib.Path(trained_run["model_dir"]) / "checkpoint", tmp_path)
+    assert checks.latest_checkpoint(tmp_path) is None
+
+
+def test_evaluation_needs_a_folder_and_eval_once_a_checkpoint(config, tmp_path):
+    with pytest.raises(UserError, match="there is no such folder"):
+        preflight.check_evaluation(config, "pipeline.config", str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match="holds no checkpoint to evaluate"):
+        preflight.check_evaluation(config, "pipeline.config", str(tmp_path), eval_once=True)
+    assert preflight.check_evaluation(config, "pipeline.config", str(tmp_path)).train is None

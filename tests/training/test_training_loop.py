@@ -1,0 +1,203 @@
+"""The outer loop, driven by a trainer whose losses are written down beforehand."""
+
+import math
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from tfod_csf.training import run_record
+from tfod_csf.training.training_loop import LoopSettings, NonFiniteLossError, StoppedError, TrainingLoop
+
+
+class ScriptedTrainer:
+    """Stands in for FasterRcnnTrainer: the loss of step n (from 0) is `loss_of(n)`."""
+
+    def __init__(self, tf, loss_of, first_step=0):
+        self.tf = tf
+        self.loss_of = loss_of
+        self.strategy = tf.distribute.get_strategy()
+        self.global_step = tf.Variable(first_step, dtype=tf.int64)
+        self.weight = tf.Variable(1.0)
+        self.after_step = None
+        self.blocks = []
+
+    def train(self, num_steps):
+        self.blocks.append(int(num_steps))
+        for _ in range(int(num_steps)):
+            loss = self.tf.constant(self.loss_of(int(self.global_step.numpy())), self.tf.float32)
+            self.global_step.assign_add(1)
+            self.after_step(
+                {
+                    "losses": {"Loss/RPNLoss/objectness_loss": loss, "Loss/total_loss": loss},
+                    "images": self.tf.zeros([1, 4, 4, 3]),
+                    "source_ids": self.tf.constant([f"image_{int(self.global_step.numpy())}.jpg"]),
+                }
+            )
+
+
+class ScriptedEvaluation:
+    def __init__(self, metric_of):
+        self.metric_of = metric_of
+        self.steps = []
+
+    def run(self, step, say, after_batch):
+        self.steps.append(step)
+        after_batch(1)
+        return {"PascalBoxes_Precision/mAP@0.5IOU": self.metric_of(step)}
+
+
+@pytest.fixture
+def make_loop(tmp_path):
+    import tensorflow as tf
+
+    from tfod_csf.training.kept_checkpoints import CheckpointKeeper
+
+    def make(loss_of, evaluations=(), first_step=0, **settings):
+        trainer = ScriptedTrainer(tf, loss_of, first_step)
+        checkpoint = tf.train.Checkpoint(step=trainer.global_step, weight=trainer.weight)
+        keeper = CheckpointKeeper(checkpoint, tmp_path, trainer.global_step, [trainer.weight])
+        loop = TrainingLoop(
+            trainer,
+            keeper,
+            evaluations,
+            LoopSettings(**settings),
+            lambda step: 0.1,
+            run_record.RunRecord(),
+            str(tmp_path),
+        )
+        return loop, trainer
+
+    return make
+
+
+def _steps_of_checkpoints(folder):
+    import tensorflow as tf
+
+    prefixes = tf.train.get_checkpoint_state(str(folder)).all_model_checkpoint_paths
+    return [int(tf.train.load_variable(prefix, "step/.ATTRIBUTES/VARIABLE_VALUE")) for prefix in prefixes]
+
+
+def test_blocks_end_where_something_is_due_and_the_last_step_is_saved(make_loop, tmp_path):
+    evaluation = ScriptedEvaluation(lambda step: 0.5)
+    loop, trainer = make_loop(
+        lambda step: 1.0, [evaluation], num_steps=23, log_every_n=10, checkpoint_every_n=10, eval_every_n=15
+    )
+    record = loop.run()
+    assert trainer.blocks == [10, 5, 5, 3]
+    assert evaluation.steps == [15, 23]
+    # 0: TFOD's ckpt-1; 10, 20: every ten; 15: the best so far; 23: the last
+    assert _steps_of_checkpoints(tmp_path) == [0, 10, 15, 20, 23]
+    assert (record.status, record.step) == ("finished", 23)
+    assert run_record.load(tmp_path) == record
+
+
+def test_history_holds_block_means_and_survives_a_restart(make_loop, tmp_path):
+    loop, _ = make_loop(lambda step: float(step), num_steps=6, log_every_n=2)
+    loop.run()
+    loop, _ = make_loop(lambda step: 100.0, first_step=4, num_steps=6, log_every_n=2)
+    loop.run()
+    rows = (tmp_path / "loss_history.csv").read_text().splitlines()
+    # blocks of losses 0 1 and 2 3; the third block was taken again after the restart at step 4
+    assert [row.split(",")[:2] for row in rows[1:]] == [["2", "0.5"], ["4", "2.5"], ["6", "100"]]
+
+
+def test_a_loss_that_is_not_finite_names_step_and_images_and_keeps_the_last_good_checkpoint(make_loop, tmp_path):
+    loop, _ = make_loop(
+        lambda step: math.nan if step == 12 else 1.0, num_steps=20, log_every_n=5, checkpoint_every_n=10
+    )
+    with pytest.raises(NonFiniteLossError, match=r"step 13: Loss/RPNLoss/objectness_loss .* images image_13\.jpg;"):
+        loop.run()
+    assert _steps_of_checkpoints(tmp_path) == [0, 10]
+    record = run_record.load(tmp_path)
+    assert (record.status, record.step) == ("failed", 12)
+
+
+def test_weights_that_are_not_finite_are_not_saved(make_loop, tmp_path):
+    def loss_of(step):
+        trainer.weight.assign(np.inf if step == 12 else 1.0)
+        return 1.0
+
+    loop, trainer = make_loop(loss_of, num_steps=13)
+    with pytest.raises(Exception, match="step 13: the weights are not finite any more"):
+        loop.run()
+    assert _steps_of_checkpoints(tmp_path) == [0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_a_checkpoint_after_the_step_at_hand(make_loop, tmp_path, number):
+    def loss_of(step):
+        if step == 6:
+            os.kill(os.getpid(), number)
+        return 1.0
+
+    before = signal.getsignal(number)
+    loop, _ = make_loop(loss_of, num_steps=20)
+    with pytest.raises(StoppedError, match=r"at step 7; the last checkpoint is .*ckpt-2; the same command goes on"):
+        loop.run()
+    assert _steps_of_checkpoints(tmp_path) == [0, 7]
+    assert run_record.load(tmp_path).status == "stopped"
+    assert signal.getsignal(number) == before
+
+
+def test_a_signal_during_an_evaluation_ends_the_run_too(make_loop, tmp_path):
+    def metric_of(step):
+        raise AssertionError("not reached")
+
+    class Evaluation(ScriptedEvaluation):
+        def run(self, step, say, after_batch):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return super().run(step, say, after_batch)
+
+    loop, _ = make_loop(lambda step: 1.0, [Evaluation(metric_of)], num_steps=20, eval_every_n=5)
+    with pytest.raises(StoppedError, match="SIGTERM at step 5"):
+        loop.run()
+    assert _steps_of_checkpoints(tmp_path) == [0, 5]
+
+
+def test_saturation_ends_the_run_with_checkpoint_evaluation_and_reason(make_loop, tmp_path):
+    evaluation = ScriptedEvaluation(lambda step: 0.5)
+    loop, _ = make_loop(
+        lambda step: 1.0,
+        [evaluation],
+        num_steps=1000,
+        log_every_n=1,
+        eval_every_n=500,
+        stop_when_saturated=True,
+        saturation_min_steps=20,
+    )
+    record = loop.run()
+    assert record.status == "saturated"
+    # From step 20 on the last quarter has five blocks; the rule must hold at five checks in a row.
+    assert record.step == 24
+    assert "stopped at step 24: the smoothed loss fell by 0.0 %" in record.reason
+    assert evaluation.steps == [24]
+    assert _steps_of_checkpoints(tmp_path) == [0, 24]
+
+
+def test_the_best_checkpoint_is_kept_apart(make_loop, tmp_path):
+    evaluation = ScriptedEvaluation({2: 0.3, 4: 0.7, 6: 0.7, 8: math.nan}.get)
+    loop, _ = make_loop(lambda step: 1.0, [evaluation], num_steps=8, eval_every_n=2)
+    loop.run()
+    assert sorted(path.name for path in (tmp_path / "best").iterdir()) == [
+        "best.json",
+        "checkpoint",
+        "ckpt-3.data-00000-of-00001",
+        "ckpt-3.index",
+    ]
+    assert _steps_of_checkpoints(tmp_path / "best") == [4]
+    assert _steps_of_checkpoints(tmp_path) == [0, 2, 4, 8]
+
+
+def test_a_finished_run_that_is_started_again_does_nothing(make_loop, tmp_path):
+    loop, trainer = make_loop(lambda step: 1.0, first_step=5, num_steps=5)
+    assert loop.run().status == "finished"
+    assert trainer.blocks == []
+
+
+def test_records_that_end_are_an_error(make_loop):
+    loop, trainer = make_loop(lambda step: 1.0, num_steps=5)
+    trainer.train = lambda num_steps: None
+    with pytest.raises(Exception, match="step 0: the training records gave no batch"):
+        loop.run()

@@ -1,0 +1,141 @@
+"""Every check that needs no TensorFlow, run before it is imported: a mistake is told within a second or two."""
+
+import dataclasses
+import os
+
+from tfod_csf.config import supported
+from tfod_csf.config.protos import input_reader_pb2, pipeline_pb2
+from tfod_csf.training import checks
+from tfod_csf.training.checks import CheckedInput, TrainingSetupError
+
+
+@dataclasses.dataclass(frozen=True)
+class Preflight:
+    """What the checks found.
+
+    Attributes:
+      train: the training records; None for evaluation only.
+      evals: the evaluation records, one entry for each eval_input_reader.
+      notices: sentences for the user: fields without effect, classes without boxes.
+    """
+
+    train: CheckedInput | None
+    evals: tuple[CheckedInput, ...]
+    notices: tuple[str, ...]
+
+
+def check_training(
+    config: pipeline_pb2.TrainEvalPipelineConfig,
+    config_path: str,
+    model_dir: str,
+    num_workers: int = 1,
+    evaluates: bool = False,
+) -> Preflight:
+    """Checks everything a training run needs.
+
+    Args:
+      config: with all overrides merged.
+      config_path: for messages.
+      model_dir: the run's folder; when it holds a checkpoint the run goes on from there and needs no fine-tune one.
+      num_workers: machines that train together.
+      evaluates: the run evaluates too.
+
+    Raises:
+      UserError: one sentence.
+    """
+    supported.check_supported(config, source=config_path)
+    checks.check_model_dir(model_dir)
+    checks.check_train_config(config, num_workers)
+    if config.train_config.fine_tune_checkpoint and checks.latest_checkpoint(model_dir) is None:
+        checks.check_fine_tune_checkpoint(config.train_config.fine_tune_checkpoint, model_dir)
+    num_classes = config.model.faster_rcnn.num_classes
+    train = checks.check_input(
+        config.train_input_reader, num_classes, "train_input_reader", config.train_config.max_number_of_boxes
+    )
+    evals = _check_eval_inputs(config) if evaluates else ()
+    notices = [*supported.notices(config), f"Training records: {train.describe()}."]
+    notices += [f"Training records: no box of class {name!r}; it cannot be learned." for name in train.absent_classes]
+    return Preflight(train, evals, (*notices, *_eval_notices(evals), *_shared_records(config, evaluates)))
+
+
+def check_evaluation(
+    config: pipeline_pb2.TrainEvalPipelineConfig,
+    config_path: str,
+    checkpoint_dir: str,
+    on_train_data: bool = False,
+    eval_once: bool = False,
+) -> Preflight:
+    """Checks everything an evaluation of checkpoints needs.
+
+    Args:
+      config, config_path: as for `check_training`.
+      checkpoint_dir: where checkpoints are or will be; it must exist, and hold one if `eval_once`.
+      on_train_data: training records are evaluated on too.
+      eval_once: the newest checkpoint is evaluated, and none is waited for.
+
+    Raises:
+      UserError: one sentence.
+    """
+    if not os.path.isdir(checkpoint_dir):
+        raise TrainingSetupError(
+            f"--checkpoint_dir={checkpoint_dir}: there is no such folder; name a run's --model_dir."
+        )
+    if eval_once and checks.latest_checkpoint(checkpoint_dir) is None:
+        raise TrainingSetupError(f"--checkpoint_dir={checkpoint_dir}: holds no checkpoint to evaluate.")
+    parts = ("model", "eval_config", "eval_input_reader")
+    supported.check_supported(config, parts=parts, source=config_path)
+    train = None
+    if on_train_data:
+        num_classes = config.model.faster_rcnn.num_classes
+        train = checks.check_input(config.train_input_reader, num_classes, "train_input_reader")
+    evals = _check_eval_inputs(config)
+    return Preflight(train, evals, (*supported.notices(config, parts=parts), *_eval_notices(evals)))
+
+
+def eval_readers(config: pipeline_pb2.TrainEvalPipelineConfig) -> list[input_reader_pb2.InputReader]:
+    """The eval_input_readers; it is an error to have none, or two of one name (their logs would mix).
+
+    Raises:
+      TrainingSetupError: none, or a name twice.
+    """
+    readers = list(config.eval_input_reader)
+    if not readers:
+        raise TrainingSetupError("eval_input_reader is missing; it names the records to evaluate on.")
+    names = [reader.name for reader in readers]
+    for name in names:
+        if names.count(name) > 1:
+            raise TrainingSetupError(
+                f"eval_input_reader.name: {name!r} stands {names.count(name)} times; name each apart."
+            )
+    return readers
+
+
+def _check_eval_inputs(config: pipeline_pb2.TrainEvalPipelineConfig) -> tuple[CheckedInput, ...]:
+    num_classes = config.model.faster_rcnn.num_classes
+    return tuple(
+        checks.check_input(reader, num_classes, f"eval_input_reader[{index}]")
+        for index, reader in enumerate(eval_readers(config))
+    )
+
+
+def _eval_notices(evals: tuple[CheckedInput, ...]) -> list[str]:
+    notices = []
+    for checked in evals:
+        notices.append(f"Evaluation records: {checked.describe()}.")
+        absent = ", ".join(checked.absent_classes)
+        if absent:
+            notices.append(f"Evaluation records: no box of {absent}; such a class has no average precision.")
+    return notices
+
+
+def _shared_records(config: pipeline_pb2.TrainEvalPipelineConfig, evaluates: bool) -> list[str]:
+    """Warns of records that serve both sides, on which a network looks better than it is."""
+    trained_on = set(config.train_input_reader.tf_record_input_reader.input_path)
+    shared = trained_on & {
+        path for reader in config.eval_input_reader for path in reader.tf_record_input_reader.input_path
+    }
+    if not evaluates or not shared:
+        return []
+    return [
+        f"Evaluation uses the training records ({', '.join(sorted(shared))}): its metrics say nothing about new images."
+    ]

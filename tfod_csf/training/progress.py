@@ -1,0 +1,96 @@
+"""What a person sees while a network trains: a progress bar on a terminal, TFOD's lines in a log.
+
+TFOD prints, every 100 steps, `Step 100 per-step time 1.027s` and the losses as a sorted dictionary, each of them twice
+(once by TensorFlow's logger, once by absl's). Here each comes once; the first is followed by the steps and time left.
+"""
+
+import logging
+import pprint
+import sys
+import time
+from collections.abc import Mapping
+
+import numpy as np
+import tqdm
+
+_log = logging.getLogger("tfod_csf")
+_BAR_FORMAT = "step {n_fmt}/{total_fmt} |{bar}| {rate_noinv_fmt}, {remaining} left{postfix}"
+
+
+def format_losses(losses: Mapping[str, float], learning_rate: float) -> str:
+    """The losses as TFOD prints them: sorted, one per line, float32 in the shortest exact form."""
+    values = {**losses, "learning_rate": learning_rate}
+    return pprint.pformat({name: float(str(np.float32(value))) for name, value in values.items()}, width=40)
+
+
+def format_seconds(seconds: float) -> str:
+    """3725.2 -> "1:02:05"."""
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+
+
+class Progress:
+    """Bar and lines of one training run.
+
+    Args:
+      first_step: the step the run starts from (0, or that of the restored checkpoint).
+      num_steps: the step it goes to.
+      quiet: print nothing (workers other than the chief).
+    """
+
+    def __init__(self, first_step: int, num_steps: int, quiet: bool = False):
+        self._num_steps = num_steps
+        self._quiet = quiet
+        self._bar = tqdm.tqdm(
+            total=num_steps,
+            initial=first_step,
+            unit="step",
+            bar_format=_BAR_FORMAT,
+            dynamic_ncols=True,
+            smoothing=0.05,
+            disable=quiet or not sys.stderr.isatty(),
+        )
+        self._last_step = first_step
+        self._clock_start = time.perf_counter()
+        self._seconds = 0.0
+        self._steps = 0
+
+    def step(self, total_loss: float) -> None:
+        """Moves the bar on by one step."""
+        if not self._bar.disable:
+            self._bar.set_postfix_str(f"loss {total_loss:.4f}", refresh=False)
+            self._bar.update(1)
+
+    def restart_clock(self) -> None:
+        """Begins to count time: evaluations and checkpoints between blocks do not count as time per step."""
+        self._clock_start = time.perf_counter()
+
+    def stop_clock(self, step: int) -> None:
+        """Ends counting time, at this step."""
+        self._seconds += time.perf_counter() - self._clock_start
+        self._steps += step - self._last_step
+        self._last_step = step
+
+    def take_seconds_per_step(self) -> float:
+        """Mean seconds of the steps counted since the last call."""
+        seconds = self._seconds / max(self._steps, 1)
+        self._seconds, self._steps = 0.0, 0
+        return seconds
+
+    def report(self, step: int, seconds_per_step: float, losses: Mapping[str, float], learning_rate: float) -> None:
+        """TFOD's two records at the end of a block."""
+        left = self._num_steps - step
+        to_go = f"; {left:,} steps to go, about {format_seconds(left * seconds_per_step)}" if left else ""
+        self.say(f"Step {step} per-step time {seconds_per_step:.3f}s{to_go}")
+        self.say(format_losses(losses, learning_rate))
+
+    def say(self, text: str) -> None:
+        """Logs text without tearing the bar."""
+        if self._quiet:
+            return
+        with self._bar.external_write_mode(file=sys.stderr):
+            _log.info("%s", text)
+
+    def close(self) -> None:
+        """Leaves the bar as it stands."""
+        self._bar.close()

@@ -1,0 +1,85 @@
+"""The picture TensorBoard shows of an evaluated image: detections left, ground truth right, as TFOD's.
+
+Boxes are [N, 4] (ymin, xmin, ymax, xmax), normalised to the picture.
+"""
+
+import colorsys
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+_MIN_TEXT_PX = 9
+
+
+@dataclasses.dataclass(frozen=True)
+class DrawingSettings:
+    """Fields of eval_config that shape the pictures; names and defaults are TFOD's.
+
+    Attributes:
+      min_score_threshold: detections with a score below are not drawn.
+      max_num_boxes_to_visualize: of the rest the best so many are drawn.
+    """
+
+    min_score_threshold: float = 0.5
+    max_num_boxes_to_visualize: int = 20
+
+
+def colour_of(class_id: int) -> tuple[int, int, int]:
+    """RGB of a class: hues a golden angle apart, so that neighbours in the label map differ well."""
+    red, green, blue = colorsys.hsv_to_rgb((0.58 + (class_id - 1) * 0.381966) % 1.0, 0.9, 0.75)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def draw_side_by_side(
+    pixels: np.ndarray,
+    detections: Mapping[str, np.ndarray],
+    groundtruth: Mapping[str, np.ndarray],
+    names: Mapping[int, str],
+    settings: DrawingSettings,
+) -> np.ndarray:
+    """Draws one image twice.
+
+    Args:
+      pixels: uint8 [H, W, 3] RGB.
+      detections: boxes [N, 4], classes [N] from 1, scores [N] falling.
+      groundtruth: boxes [M, 4], classes [M] from 1.
+      names: class id to name.
+      settings: which detections are drawn.
+
+    Returns:
+      uint8 [H, 2 W, 3].
+    """
+    keep = np.flatnonzero(detections["scores"] >= settings.min_score_threshold)[: settings.max_num_boxes_to_visualize]
+    left = [
+        (box, class_id, f"{names.get(class_id, class_id)}: {int(100 * score + 1e-4)}%")
+        for box, class_id, score in zip(
+            detections["boxes"][keep], detections["classes"][keep].tolist(), detections["scores"][keep].tolist()
+        )
+    ]
+    right = [
+        (box, class_id, str(names.get(class_id, class_id)))
+        for box, class_id in zip(groundtruth["boxes"], groundtruth["classes"].tolist())
+    ]
+    return np.concatenate([_draw(pixels, left), _draw(pixels, right)], axis=1)
+
+
+def _draw(pixels: np.ndarray, labelled: list) -> np.ndarray:
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    draw = ImageDraw.Draw(picture)
+    shorter = min(picture.size)
+    width = max(1, round(shorter / 250))
+    font = ImageFont.load_default(max(_MIN_TEXT_PX, shorter // 40))
+    scale = np.array([picture.width, picture.height] * 2)
+    for box, class_id, text in labelled:
+        xmin, ymin, xmax, ymax = box[[1, 0, 3, 2]] * scale
+        if xmax <= xmin or ymax <= ymin:
+            continue
+        colour = colour_of(class_id)
+        draw.rectangle((xmin, ymin, xmax, ymax), outline=colour, width=width)
+        _, _, right, bottom = draw.textbbox((0, 0), text, font=font)
+        top = ymin - bottom - 2 if ymin >= bottom + 2 else ymin
+        draw.rectangle((xmin, top, xmin + right + 3, top + bottom + 2), fill=colour)
+        draw.text((xmin + 2, top), text, fill=(255, 255, 255), font=font)
+    return np.asarray(picture)

@@ -1,0 +1,175 @@
+"""One step of training: forward pass, losses, gradients, update; the loop over steps is orbit's.
+
+Symbols: B images of one replica, M groundtruth boxes of an image (padded), K classes without background.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import orbit
+import tensorflow as tf
+
+from tfod_csf.modeling.faster_rcnn import FasterRCNN
+from tfod_csf.training import optimizer as optimizers
+
+REGULARIZATION_LOSS = "Loss/regularization_loss"
+TOTAL_LOSS = "Loss/total_loss"
+
+
+def groundtruth_of(labels: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """The model's groundtruth from the labels of `data.inputs`.
+
+    Args:
+      labels: groundtruth_boxes [B, M, 4] (ymin, xmin, ymax, xmax) normalised to the padded image,
+        groundtruth_classes [B, M, K] one-hot without background, groundtruth_weights [B, M] (0 is padding),
+        num_groundtruth_boxes [B].
+    """
+    return {
+        "boxes": labels["groundtruth_boxes"],
+        "classes": labels["groundtruth_classes"],
+        "weights": labels["groundtruth_weights"],
+        "num_boxes": labels["num_groundtruth_boxes"],
+    }
+
+
+def total_loss(losses: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """Sum of the named losses."""
+    return tf.add_n(list(losses.values()))
+
+
+def losses_of(
+    model: FasterRCNN,
+    predictions: Mapping[str, tf.Tensor],
+    features: Mapping[str, tf.Tensor],
+    labels: Mapping[str, tf.Tensor],
+    add_regularization_loss: bool,
+) -> dict[str, tf.Tensor]:
+    """The model's named losses, and the regularisation loss unless the config leaves it out. Scalars."""
+    losses = dict(model.loss(predictions, features["true_image_shape"], groundtruth_of(labels)))
+    if add_regularization_loss:
+        losses[REGULARIZATION_LOSS] = tf.add_n([tf.zeros([]), *model.regularization_losses()])
+    return losses
+
+
+@dataclasses.dataclass(frozen=True)
+class UpdateSettings:
+    """Fields of train_config that say what a step does to which variables.
+
+    Attributes:
+      gradient_clipping_by_norm: largest norm of the whole global batch's gradient; 0 is off.
+      bias_grad_multiplier: gradients of biases times this; 0 is off.
+      update_trainable_variables, freeze_variables: regular expressions of variable names.
+    """
+
+    gradient_clipping_by_norm: float = 0.0
+    bias_grad_multiplier: float = 0.0
+    update_trainable_variables: Sequence[str] = ()
+    freeze_variables: Sequence[str] = ()
+
+
+class FasterRcnnTrainer(orbit.StandardTrainer):
+    """Trains one model on one dataset.
+
+    Args:
+      model: its variables exist.
+      train_dataset: distributed dataset of (features, labels), see `data.inputs.train_input`.
+      optimizer: tf_keras legacy optimizer.
+      global_step: int64 variable, raised by one each step.
+      strategy: model, optimizer and global_step were made in its scope.
+      update: which variables are trained, and what is done to their gradients.
+      add_regularization_loss: whether the weights' penalty is part of the loss.
+      after_step: called in Python after each step with the output of `train_step`. It may raise to end the block.
+    """
+
+    def __init__(
+        self,
+        model: FasterRCNN,
+        train_dataset: Any,
+        optimizer: Any,
+        global_step: tf.Variable,
+        strategy: tf.distribute.Strategy,
+        update: UpdateSettings | None = None,
+        add_regularization_loss: bool = True,
+        after_step: Callable[[dict[str, Any]], None] | None = None,
+    ):
+        # A Python loop over a traced step: against a step of a tenth of a second and more its cost is nothing, and
+        # every step's loss can be looked at (progress bar, non-finite loss).
+        super().__init__(train_dataset, orbit.StandardTrainerOptions(use_tf_while_loop=False))
+        self.model = model
+        self.optimizer = optimizer
+        self.global_step = global_step
+        self.strategy = strategy
+        self.update = update or UpdateSettings()
+        self.add_regularization_loss = add_regularization_loss
+        self.after_step = after_step or (lambda outputs: None)
+
+    def create_train_loop_fn(self) -> Callable[[Any, tf.Tensor], None]:
+        """orbit's Python loop, with `after_step` in the place of a reduction."""
+        loop = orbit.utils.create_loop_fn(tf.function(self.train_step))
+
+        def run_steps(iterator: Any, num_steps: tf.Tensor) -> None:
+            loop(iterator, num_steps, reduce_fn=lambda state, outputs: self.after_step(outputs))
+
+        return run_steps
+
+    def train_step(self, iterator: Any) -> dict[str, Any]:
+        """One step of all replicas.
+
+        Returns:
+          losses: {TFOD's name: scalar} summed over the replicas, `Loss/total_loss` among them.
+          images: preprocessed_inputs of each replica (distributed value of [B, H, W, 3]).
+          true_image_shapes: distributed value of [B, 3].
+          source_ids: distributed value of [B] strings.
+        """
+        features, labels = next(iterator)
+        losses = self.strategy.run(self.replica_step, args=(features, labels))
+        self.global_step.assign_add(1)
+        reduce = tf.distribute.ReduceOp.SUM
+        return {
+            "losses": {name: self.strategy.reduce(reduce, loss, axis=None) for name, loss in losses.items()},
+            "images": features["image"],
+            "true_image_shapes": features["true_image_shape"],
+            "source_ids": features["source_id"],
+        }
+
+    def replica_step(self, features: Mapping[str, tf.Tensor], labels: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """One replica's share of a step, in replica context: its losses (each divided by the number of replicas)."""
+        losses, gradients, variables = self.compute_gradients(features, labels)
+        self.apply_gradients(gradients, variables)
+        return losses
+
+    def compute_gradients(
+        self, features: Mapping[str, tf.Tensor], labels: Mapping[str, tf.Tensor]
+    ) -> tuple[dict[str, tf.Tensor], list[tf.Tensor], list[tf.Variable]]:
+        """Losses and gradients of one replica's images.
+
+        Each loss is a mean over the replica's images; divided by the number of replicas and summed over them it is the
+        mean over the global batch.
+
+        Returns:
+          losses: {name: scalar}, gradients and the variables they belong to (those without a gradient left out).
+        """
+        with tf.GradientTape() as tape:
+            predictions = self.model.predict(
+                features["image"], features["true_image_shape"], groundtruth_of(labels), training=True
+            )
+            losses = losses_of(self.model, predictions, features, labels, self.add_regularization_loss)
+            losses = {name: loss / self.strategy.num_replicas_in_sync for name, loss in losses.items()}
+            total = total_loss(losses)
+        variables = optimizers.select_trainable(
+            self.model.trainable_variables, self.update.update_trainable_variables, self.update.freeze_variables
+        )
+        pairs = zip(tape.gradient(total, variables), variables)
+        pairs = [(gradient, variable) for gradient, variable in pairs if gradient is not None]
+        gradients, variables = zip(*pairs)
+        return {**losses, TOTAL_LOSS: total}, list(gradients), list(variables)
+
+    def apply_gradients(self, gradients: list[tf.Tensor], variables: list[tf.Variable]) -> None:
+        """Sums gradients over the replicas, clips their global norm, updates. In replica context."""
+        if self.strategy.num_replicas_in_sync > 1:
+            context = tf.distribute.get_replica_context()
+            gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        gradients = optimizers.multiply_bias_gradients(gradients, variables, self.update.bias_grad_multiplier)
+        gradients = optimizers.clip_gradients(gradients, self.update.gradient_clipping_by_norm)
+        self.optimizer.apply_gradients(zip(gradients, variables), experimental_aggregate_gradients=False)

@@ -1,0 +1,260 @@
+"""The outer loop of a run: blocks of steps; between them logs, checkpoints, evaluations, and whether to stop.
+
+orbit's Controller is not used: it names checkpoints and tags in its own way (`ckpt-<step>`, `steps_per_second`), and
+what TFOD's users and their scripts know are TFOD's. The inner loops are orbit's (trainer.py, evaluator.py).
+
+TFOD runs blocks of 100 steps: 110 steps become 200, and steps after the last checkpoint are lost. Here a block ends
+where something is due (log, checkpoint, evaluation, last step), and the last step is always saved.
+"""
+
+import dataclasses
+import logging
+import math
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tfod_csf.errors import UserError
+from tfod_csf.training import run_record, saturation, strategies, summaries
+from tfod_csf.training.evaluation_run import EvaluationRun
+from tfod_csf.training.kept_checkpoints import CheckpointKeeper, best_text, is_better, keep_best
+from tfod_csf.training.loss_history import LossHistory
+from tfod_csf.training.progress import Progress
+from tfod_csf.training.stop_requests import StopRequests
+from tfod_csf.training.trainer import TOTAL_LOSS, FasterRcnnTrainer
+
+_log = logging.getLogger("tfod_csf")
+
+
+class NonFiniteLossError(UserError):
+    """The loss became infinite or NaN."""
+
+
+class StoppedError(UserError):
+    """Ctrl-C or SIGTERM ended the run after a checkpoint was saved."""
+
+
+class _StopRequested(Exception):
+    """Leaves a block of steps or an evaluation."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopSettings:
+    """When what happens; steps count from 0 over all restarts.
+
+    Attributes:
+      num_steps: the run ends here.
+      checkpoint_every_n: steps between checkpoints.
+      eval_every_n: steps between evaluations; 0 evaluates never.
+      log_every_n: steps between log lines and summaries.
+      record_summaries: write train_input_images (TFOD's flag; scalars are always written).
+      stop_when_saturated: end when the smoothed loss has saturated.
+      saturation_min_relative_fall, saturation_min_steps: see `saturation.why_saturated`.
+    """
+
+    num_steps: int
+    checkpoint_every_n: int = 1000
+    eval_every_n: int = 0
+    log_every_n: int = 100
+    record_summaries: bool = True
+    stop_when_saturated: bool = False
+    saturation_min_relative_fall: float = saturation.MIN_RELATIVE_FALL
+    saturation_min_steps: int = saturation.MIN_STEPS
+
+
+class TrainingLoop:
+    """Runs a trainer to its last step.
+
+    Args:
+      trainer: its `after_step` is taken over.
+      keeper: saves and restores.
+      evaluations: what to evaluate; the first decides which checkpoint is best.
+      settings: when what happens.
+      learning_rate_at: step to learning rate.
+      record: kept up to date in model_dir.
+      model_dir: folder of the run.
+      is_chief: writes logs and records.
+    """
+
+    def __init__(
+        self,
+        trainer: FasterRcnnTrainer,
+        keeper: CheckpointKeeper,
+        evaluations: Sequence[EvaluationRun],
+        settings: LoopSettings,
+        learning_rate_at: Callable[[int], float],
+        record: run_record.RunRecord,
+        model_dir: str,
+        is_chief: bool = True,
+    ):
+        self._trainer = trainer
+        self._trainer.after_step = self._after_step
+        self._keeper = keeper
+        self._evaluations = evaluations
+        self._settings = settings
+        self._learning_rate_at = learning_rate_at
+        self._record = record
+        self._model_dir = model_dir
+        self._is_chief = is_chief
+        self._step = int(trainer.global_step.numpy())
+        self._summaries = summaries.Summaries(pathlib.Path(model_dir) / "train" if is_chief else None)
+        self._history = LossHistory(model_dir if is_chief else None, last_step=self._step)
+        self._progress = Progress(self._step, settings.num_steps, quiet=not is_chief)
+        self._stop = StopRequests()
+        self._block: list[float] = []
+        self._losses: dict[str, float] = {}
+
+    def run(self) -> run_record.RunRecord:
+        """Trains, and returns how the run ended.
+
+        Raises:
+          NonFiniteLossError: naming step and images.
+          StoppedError: after Ctrl-C or SIGTERM; a checkpoint was saved.
+        """
+        self._note(run_record.RUNNING, "")
+        try:
+            with self._stop:
+                self._run_to_the_end()
+        except _StopRequested:
+            alone = not strategies.has_several_workers(self._trainer.strategy)
+            path = self._keeper.save() if alone else self._keeper.latest
+            reason = f"{self._stop.name} at step {self._step}; the last checkpoint is {path}"
+            self._note(run_record.STOPPED, reason)
+            raise StoppedError(f"{reason}; the same command goes on from there.") from None
+        except UserError as error:
+            self._note(run_record.FAILED, str(error))
+            raise
+        finally:
+            self._progress.close()
+            self._summaries.close()
+        return self._record
+
+    def _run_to_the_end(self) -> None:
+        settings = self._settings
+        self._keeper.save()
+        why = self._why_saturated()
+        while self._step < settings.num_steps and not why:
+            self._run_block()
+            is_last = self._step >= settings.num_steps
+            if is_last or self._step % settings.log_every_n == 0:
+                self._report()
+                why = self._why_saturated()
+            is_last = is_last or bool(why)
+            if is_last or self._step % settings.checkpoint_every_n == 0:
+                self._keeper.save()
+            if self._is_evaluation_due(is_last):
+                self._evaluate()
+            if is_last:
+                self._keeper.save()
+        if why:
+            self._note(run_record.SATURATED, f"stopped at step {self._step}: {why}")
+        else:
+            self._note(run_record.FINISHED, f"all {settings.num_steps} steps done")
+        self._progress.say(f"Training ended: {self._record.reason}.")
+
+    # Steps
+
+    def _run_block(self) -> None:
+        """Runs to the next step at which something is due."""
+        settings = self._settings
+        ends = [settings.num_steps]
+        for interval in (settings.log_every_n, settings.checkpoint_every_n, settings.eval_every_n):
+            if interval:
+                ends.append((self._step // interval + 1) * interval)
+        start = self._step
+        self._progress.restart_clock()
+        self._trainer.train(tf.constant(min(ends) - start, tf.int32))
+        self._progress.stop_clock(self._step)
+        if self._step == start:
+            raise UserError(
+                f"step {start}: the training records gave no batch; they hold too few images, or "
+                "train_input_reader.num_epochs ends them: remove it."
+            )
+        if self._step < min(ends):
+            raise UserError(
+                f"step {self._step}: the training records ended after train_input_reader.num_epochs epochs; remove "
+                "that field or set train_config.num_steps to what they last for."
+            )
+
+    def _after_step(self, outputs: Mapping[str, Any]) -> None:
+        """Looks at the losses of one step."""
+        self._losses = {name: float(loss.numpy()) for name, loss in outputs["losses"].items()}
+        total = self._losses[TOTAL_LOSS]
+        if not math.isfinite(total):
+            raise NonFiniteLossError(self._describe_non_finite(outputs["source_ids"]))
+        if self._settings.record_summaries and not self._block:
+            # The block's first batch, with the step before the update, as in TFOD.
+            images = self._first_replica(outputs["images"])
+            self._summaries.images("train_input_images", summaries.visible_images(images.numpy()), self._step)
+        self._step += 1
+        self._block.append(total)
+        self._progress.step(total)
+        if self._stop.name:
+            raise _StopRequested
+
+    def _first_replica(self, value: Any) -> tf.Tensor:
+        return self._trainer.strategy.experimental_local_results(value)[0]
+
+    def _describe_non_finite(self, source_ids: Any) -> str:
+        replicas = self._trainer.strategy.experimental_local_results(source_ids)
+        images = [name.decode("utf-8", "replace") for ids in replicas for name in ids.numpy().tolist()]
+        bad = [name for name, value in self._losses.items() if not math.isfinite(value) and name != TOTAL_LOSS]
+        kept = self._keeper.latest
+        return (
+            f"step {self._step + 1}: {', '.join(bad) or TOTAL_LOSS} is not finite on the images {', '.join(images)}; "
+            f"the last good checkpoint is {kept}; look at the boxes of these images, lower the learning rate or set "
+            "train_config.gradient_clipping_by_norm."
+        )
+
+    # Between blocks
+
+    def _report(self) -> None:
+        """Log lines, scalars with TFOD's tags (losses of the last step), loss history, the run's record."""
+        seconds = self._progress.take_seconds_per_step()
+        learning_rate = self._learning_rate_at(self._step)
+        self._progress.report(self._step, seconds, self._losses, learning_rate)
+        scalars = {"steps_per_sec": 1.0 / seconds, **self._losses, "learning_rate": learning_rate}
+        self._summaries.scalars(scalars, self._step)
+        self._history.add(self._step, math.fsum(self._block) / len(self._block), learning_rate, 1.0 / seconds)
+        self._block = []
+        self._note(run_record.RUNNING, "")
+
+    def _why_saturated(self) -> str:
+        if not self._settings.stop_when_saturated:
+            return ""
+        return saturation.why_saturated(
+            self._history.steps,
+            self._history.losses,
+            min_relative_fall=self._settings.saturation_min_relative_fall,
+            min_steps=self._settings.saturation_min_steps,
+        )
+
+    def _is_evaluation_due(self, is_last: bool) -> bool:
+        every = self._settings.eval_every_n
+        return bool(every) and (is_last or self._step % every == 0)
+
+    def _evaluate(self) -> None:
+        for index, evaluation in enumerate(self._evaluations):
+            metrics = evaluation.run(self._step, self._progress.say, self._raise_if_stopped)
+            if index > 0:
+                continue
+            is_best = is_better(metrics, self._model_dir)
+            if is_best or strategies.has_several_workers(self._trainer.strategy):
+                path = self._keeper.save()  # several workers can only save together, so they always do
+                if self._is_chief and is_best:
+                    keep_best(path, self._step, metrics, self._model_dir)
+                    self._progress.say(
+                        f"Best checkpoint so far: step {self._step} ({best_text(metrics)}), in {self._model_dir}/best"
+                    )
+
+    def _raise_if_stopped(self, num_images: int) -> None:
+        del num_images
+        if self._stop.name:
+            raise _StopRequested
+
+    def _note(self, status: str, reason: str) -> None:
+        self._record.status, self._record.reason, self._record.step = status, reason, self._step
+        if self._is_chief:
+            self._record.save(self._model_dir)
