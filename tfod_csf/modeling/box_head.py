@@ -28,7 +28,8 @@ class BoxHead(tf.Module):
 
     Args:
       num_classes: K.
-      hyperparams: `fc_hyperparams`.
+      hyperparams: `fc_hyperparams`. Its initializer is used; its regularizer adds nothing to the losses, as in TFOD,
+          whose recorded regularisation loss holds the first stage's kernels only.
       share_box_across_classes: one box per proposal instead of one per class.
       use_dropout, dropout_keep_probability: dropout before both Dense layers, in training.
     """
@@ -53,10 +54,11 @@ class BoxHead(tf.Module):
 
     def _layers(self, units: int, name: str, hyperparams: LayerHyperparams) -> list[tf_keras.layers.Layer]:
         """Flatten, Dropout if used, Dense. The place in the list is part of the Dense layer's checkpoint key."""
+        arguments = hyperparams.conv_arguments(use_bias=True) | {"kernel_regularizer": None}
         layers = [tf_keras.layers.Flatten(name=f"{name}_flatten")]
         if self._use_dropout:
             layers.append(tf_keras.layers.Dropout(1.0 - self._dropout_keep_probability, name=f"{name}_dropout"))
-        layers.append(tf_keras.layers.Dense(units, name=f"{name}_dense", **hyperparams.conv_arguments(use_bias=True)))
+        layers.append(tf_keras.layers.Dense(units, name=f"{name}_dense", **arguments))
         return layers
 
     def __call__(self, box_classifier_features: tf.Tensor, training: bool = False) -> SecondStagePredictions:

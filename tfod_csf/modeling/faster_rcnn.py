@@ -112,7 +112,7 @@ class FasterRCNN(tf.Module):
         self.predict(image, tf.constant([[height, width, 3]], tf.int32))
 
     def regularization_losses(self) -> list[tf.Tensor]:
-        """One scalar per regularised kernel: RPN convolution, RPN heads, Dense layers. Backbones have none."""
+        """One scalar per regularised kernel: RPN convolution and RPN heads. Nothing else is regularised, as in TFOD."""
         return [loss for layer in self.keras_layers() for loss in layer.losses]
 
     # The forward pass

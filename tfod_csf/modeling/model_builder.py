@@ -66,7 +66,7 @@ def _build_faster_rcnn(config: faster_rcnn_pb2.FasterRcnn, is_training: bool) ->
         anchor_generator=anchor_generator,
         rpn_head=rpn_head,
         box_head=_build_box_head(config),
-        first_stage=_build_first_stage_settings(config),
+        first_stage=_build_first_stage_settings(config, is_training),
         second_stage=_build_second_stage_settings(config, extractor.crop_subsampling),
     )
 
@@ -96,7 +96,7 @@ def _build_box_head(config: faster_rcnn_pb2.FasterRcnn) -> BoxHead:
     )
 
 
-def _build_first_stage_settings(config: faster_rcnn_pb2.FasterRcnn) -> FirstStageSettings:
+def _build_first_stage_settings(config: faster_rcnn_pb2.FasterRcnn, is_training: bool) -> FirstStageSettings:
     return FirstStageSettings(
         clip_anchors_to_image=config.clip_anchors_to_image,
         propose=functools.partial(
@@ -104,6 +104,7 @@ def _build_first_stage_settings(config: faster_rcnn_pb2.FasterRcnn) -> FirstStag
             first_stage_nms_score_threshold=config.first_stage_nms_score_threshold,
             first_stage_nms_iou_threshold=config.first_stage_nms_iou_threshold,
             first_stage_max_proposals=config.first_stage_max_proposals,
+            use_static_shapes=config.use_static_shapes and (is_training or config.use_static_shapes_for_eval),
         ),
         losses=functools.partial(
             losses.first_stage_losses,

@@ -20,7 +20,7 @@ _NO_BOX = -np.inf
 
 
 class NmsResult(NamedTuple):
-    """What suppression keeps, best first. Rows from num_detections on are padding: zeros everywhere."""
+    """What suppression keeps, best first. Rows from num_detections on are padding: zeros, see use_static_shapes."""
 
     boxes: tf.Tensor  # float32 [B, T, 4], the frame of the input boxes
     scores: tf.Tensor  # float32 [B, T]
@@ -67,6 +67,7 @@ def batch_multiclass_non_max_suppression(
     max_total_detections: int = 100,
     use_class_agnostic_nms: bool = False,
     soft_nms_sigma: float = 0.0,
+    use_static_shapes: bool = False,
 ) -> NmsResult:
     """Non-maximum suppression in each class of each image; arguments have the fields' names.
 
@@ -83,6 +84,8 @@ def batch_multiclass_non_max_suppression(
       max_total_detections: T.
       use_class_agnostic_nms: let each box have only its best class, and suppress over all classes at once.
       soft_nms_sigma: greater than 0 lowers the scores of overlapping boxes instead of removing them.
+      use_static_shapes: what pads `boxes` is boxes without area (cut off by the window) and repetitions, instead of
+          zeros. TFOD's static sampler trains the second stage on them, as background, where proposals are few.
     """
     if num_valid_boxes is not None:
         is_valid = tf.sequence_mask(num_valid_boxes, tf.shape(scores)[1])[:, :, tf.newaxis]
@@ -101,7 +104,9 @@ def batch_multiclass_non_max_suppression(
         classes = tf.repeat(tf.range(num_classes), max_detections_per_class)[tf.newaxis] + tf.zeros_like(indices)
     box_of_class = classes if boxes.shape[2] > 1 else tf.zeros_like(classes)
     boxes = tf.gather_nd(boxes, tf.stack([indices, box_of_class], axis=-1), batch_dims=1)
-    return _clip_and_keep_best(boxes, scores, classes, indices, clip_window, max_total_detections)
+    return _clip_and_keep_best(
+        boxes, scores, classes, indices, clip_window, max_total_detections, keeps_empty_boxes=use_static_shapes
+    )
 
 
 def _suppress_each_class(
@@ -133,7 +138,10 @@ def _suppress_each_class(
             soft_nms_sigma=soft_nms_sigma,
             pad_to_max_output_size=True,
         )
-        return selected, tf.where(tf.range(size) < count, selected_scores, _NO_BOX)
+        # TFOD repeats the worst box in unused places; they show only where use_static_shapes keeps padding.
+        is_used = tf.range(size) < count
+        worst = tf.argmin(boxes_and_scores[1], output_type=tf.int32)
+        return tf.where(is_used, selected, worst), tf.where(is_used, selected_scores, _NO_BOX)
 
     indices, kept_scores = tf.map_fn(
         suppress,
@@ -143,8 +151,10 @@ def _suppress_each_class(
     return tf.reshape(indices, [-1, num_classes * size]), tf.reshape(kept_scores, [-1, num_classes * size])
 
 
-def _clip_and_keep_best(boxes, scores, classes, indices, clip_window, max_total_detections: int) -> NmsResult:
-    """Clips [B, K*S, 4] to the windows [B, 4], drops boxes without area, keeps the best T."""
+def _clip_and_keep_best(
+    boxes, scores, classes, indices, clip_window, max_total_detections: int, keeps_empty_boxes: bool
+) -> NmsResult:
+    """Clips [B, K*S, 4] to the windows [B, 4], drops boxes without area (or puts them last), keeps the best T."""
     window = clip_window[:, tf.newaxis]
     upper = tf.concat([window[..., 2:], window[..., 2:]], axis=-1)
     lower = tf.concat([window[..., :2], window[..., :2]], axis=-1)
@@ -155,17 +165,16 @@ def _clip_and_keep_best(boxes, scores, classes, indices, clip_window, max_total_
         scores = tf.pad(scores, [[0, 0], [0, missing]], constant_values=_NO_BOX)
     scores, order = tf.nn.top_k(scores, max_total_detections)  # equal scores: the lower index first
     is_box = scores > _NO_BOX
-    order = tf.where(is_box, order, 0)
+    order = tf.minimum(order, tf.shape(indices)[1] - 1)  # places beyond the input hold no box
 
-    def in_order(values):
+    def in_order(values, is_kept):
         gathered = tf.gather(values, order, batch_dims=1)
-        mask = is_box if gathered.shape.rank == 2 else is_box[..., tf.newaxis]
-        return tf.where(mask, gathered, tf.zeros_like(gathered))
+        return tf.where(is_kept, gathered, tf.zeros_like(gathered))
 
     return NmsResult(
-        boxes=in_order(boxes),
+        boxes=in_order(boxes, is_box[..., tf.newaxis] | keeps_empty_boxes),
         scores=tf.where(is_box, scores, 0.0),
-        classes=in_order(classes),
-        indices=in_order(indices),
+        classes=in_order(classes, is_box),
+        indices=in_order(indices, is_box),
         num_detections=tf.reduce_sum(tf.cast(is_box, tf.int32), axis=1),
     )

@@ -113,6 +113,7 @@ def propose(
     first_stage_nms_score_threshold: float = 0.0,
     first_stage_nms_iou_threshold: float = 0.7,
     first_stage_max_proposals: int = 300,
+    use_static_shapes: bool = False,
 ) -> post_processing.NmsResult:
     """The best boxes of the first stage after non-maximum suppression, clipped to the true images.
 
@@ -124,6 +125,7 @@ def propose(
       first_stage_nms_score_threshold: a proposal's objectness is greater than this.
       first_stage_nms_iou_threshold: IoU greater than this with a better proposal removes a box.
       first_stage_max_proposals: P.
+      use_static_shapes: see post_processing.batch_multiclass_non_max_suppression.
 
     Returns:
       P boxes of each image, best first; `scores` are the objectness probabilities, `classes` 0, `indices` anchors.
@@ -138,4 +140,5 @@ def propose(
         iou_threshold=first_stage_nms_iou_threshold,
         max_detections_per_class=first_stage_max_proposals,
         max_total_detections=first_stage_max_proposals,
+        use_static_shapes=use_static_shapes,
     )
