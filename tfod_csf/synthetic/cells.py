@@ -111,7 +111,11 @@ class _Canvas:
     def texture(self, grain: float, amount: float) -> np.ndarray:
         """Smooth noise around 1, [side, side]; grain is its size as a share of the cell's radius."""
         sigma = max(grain / self.edge * 2.2, 0.6)
-        noise = ndimage.gaussian_filter(self.rng.normal(size=self.x.shape), sigma)
+        # Wide noise is made on a coarse grid and stretched: its detail is smooth anyway.
+        step = max(1, int(sigma / 1.5))
+        side = len(self.x)
+        coarse = ndimage.gaussian_filter(self.rng.normal(size=(side // step + 2,) * 2), sigma / step)
+        noise = ndimage.zoom(coarse, step, order=1)[:side, :side] if step > 1 else coarse[:side, :side]
         return 1 + amount * noise / max(noise.std(), 1e-9)
 
     def paint(self, mask: np.ndarray, colour: np.ndarray, shade: np.ndarray | float = 1.0) -> None:
