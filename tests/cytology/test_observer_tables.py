@@ -1,0 +1,88 @@
+import pytest
+
+from tfod_csf import csv_schemas, csv_tables
+from tfod_csf.commands import command_line
+from tfod_csf.labelimg import Annotation, LabelledObject, write_annotation
+
+CLASSES = ("erythrocyte", "lymphocyte", "monocyte", "neutrophil")
+PEOPLE = {"1": (13, 66, 67, 41), "2": (12, 43, 48, 40), "王": (20, 77, 70, 43), "@4": (27, 80, 73, 54)}
+ROUND = dict(zip(CLASSES, (28, 77, 66, 50), strict=True))
+
+
+def write_person(folder, counts, stem="p/img_00"):
+    """Cell i of a class lies where every other person has cell i of that class."""
+    objects = [
+        LabelledObject(name, 10 * i, 20 * k, 10 * i + 8, 20 * k + 8)
+        for k, (name, count) in enumerate(zip(CLASSES, counts, strict=True), start=1)
+        for i in range(1, count + 1)
+    ]
+    write_annotation(Annotation(folder, "img_00.jpg", 1000, 480, objects), folder / f"{stem}.xml")
+
+
+@pytest.fixture
+def table_1(tmp_path, write_patient, write_run):
+    for name, counts in PEOPLE.items():
+        write_person(tmp_path / "people" / name, counts)
+    write_person(tmp_path / "people" / "1", (1, 1, 1, 1), "p/only_person_1")
+    for number in range(4):
+        output = tmp_path / f"round_{number}"
+        write_run(output)
+        write_patient(output / "patients" / "p", "p", [ROUND])
+    flags = [f"--person={name}={tmp_path / 'people' / name}" for name in PEOPLE]
+    return [*flags, *(f"--round={tmp_path / f'round_{n}'}" for n in range(4)), f"--output_dir={tmp_path / 'out'}"]
+
+
+def summary(folder):
+    rows = csv_tables.read_rows(folder / "observers_summary.csv")
+    return {(row["group"], row["class"], row["measure"]): row["value"] for row in rows}
+
+
+def test_table_1_of_the_paper_by_command(table_1, tmp_path, capsys):
+    assert command_line.main(["observers", *table_1]) == 0, capsys.readouterr().err
+    printed = capsys.readouterr().out
+    assert "all rounds are identical, number by number" in printed
+    values = summary(tmp_path / "out")
+    people = [round(float(values["people", name, "sd"])) for name in CLASSES]
+    assert people == [7, 17, 11, 6]  # the paper's "Human std dev"
+    assert [float(values["rounds", name, "sd"]) for name in CLASSES] == [0, 0, 0, 0]
+    assert values["rounds", "all", "rounds_identical"] == "1.0000"
+    assert values["people", "all", "images"] == "1.0000"  # the image only person 1 has is left out
+    for name, rows in {"observers": 32, "observers_summary": 43, "observers_differences": 0}.items():
+        assert csv_schemas.load(name).check(tmp_path / "out" / f"{name}.csv") == rows
+    assert "only_person_1" in (tmp_path / "out" / "problems.csv").read_text(encoding="utf-8")
+    assert (tmp_path / "out" / "observers.png").stat().st_size > 10_000
+
+
+def test_a_round_that_differs_in_one_score_is_named(table_1, tmp_path, capsys):
+    path = tmp_path / "round_2" / "patients" / "p" / "cells.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace("0.9000", "0.9001", 1), encoding="utf-8")
+    cut = tmp_path / "round_3" / "patients" / "p" / "cells.csv"
+    cut.write_text("\n".join(cut.read_text(encoding="utf-8").splitlines()[:-1]) + "\n", encoding="utf-8")
+    assert command_line.main(["observers", *table_1]) == 0
+    assert "2 images differ" in capsys.readouterr().out
+    rows = csv_tables.read_rows(tmp_path / "out" / "observers_differences.csv")
+    assert csv_schemas.load("observers_differences").check(tmp_path / "out" / "observers_differences.csv") == 2
+    assert (rows[0]["classes_changed"], rows[0]["largest_score_difference"]) == ("0", "0.0001")
+    assert (rows[1]["first_cells"], rows[1]["other_cells"]) == ("221", "220")
+    assert summary(tmp_path / "out")["rounds", "all", "rounds_identical"] == "0.0000"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "give people with --person"),
+        (["--person=anna"], "write NAME=FOLDER"),
+        (["--person=anna=/nowhere"], "/nowhere: no such folder"),
+    ],
+)
+def test_wrong_flags_are_one_sentence(tmp_path, capsys, flags, message):
+    assert command_line.main(["observers", f"--output_dir={tmp_path / 'out'}", *flags]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_people_without_a_common_image(tmp_path, capsys):
+    write_person(tmp_path / "a", (1, 1, 1, 1), "x")
+    write_person(tmp_path / "b", (1, 1, 1, 1), "y")
+    flags = [f"--person={name}={tmp_path / name}" for name in "ab"]
+    assert command_line.main(["observers", *flags, f"--output_dir={tmp_path / 'out'}"]) == 1
+    assert "no image was seen by all of a, b" in capsys.readouterr().err
