@@ -56,7 +56,7 @@ def test_from_images_to_differentials(images_dir, tmp_path, hand_made_model, cap
 
 def test_several_models_are_averaged(images_dir, tmp_path, hand_made_model):
     lymphocyte, erythrocyte, *_ = by_hand.CANDIDATES
-    neutrophil = by_hand.Candidate((0.6, 0.0, 0.9, 0.3), 3, 0.9)
+    neutrophil = by_hand.Candidate((0.7, 0.33, 0.95, 0.5), 3, 0.9)
     other = by_hand.save(tmp_path / "other", [lymphocyte, erythrocyte, neutrophil])
     out = tmp_path / "out"
     assert run(f"--images_dir={images_dir / 'p2'}", f"--model={hand_made_model}", f"--model={other}",
@@ -65,6 +65,12 @@ def test_several_models_are_averaged(images_dir, tmp_path, hand_made_model):
     assert row["models"] == "hand_made+other"
     assert (row["lymphocyte"], row["neutrophil"]) == ("10", "5")
     assert not list(out.rglob("*.jpg"))
+    cells = tmp_path / "cells"
+    assert run(f"--images_dir={images_dir / 'p2'}", f"--model={hand_made_model}", f"--model={other}",
+               f"--output_dir={cells}", "--nodraw", "--ensemble=cell", "--min_score=0.4") == 0  # fmt: skip
+    # A neutrophil that one of two models sees has half its score: 0.9 becomes 0.45, which is unknown, and 0.75 no cell.
+    (row,) = csv_tables.read_rows(cells / "differentials.csv")
+    assert (row["models"], row["lymphocyte"], row["neutrophil"], row["unknown"]) == ("hand_made+other", "10", "0", "10")
 
 
 def test_stored_thresholds_are_the_default(images_dir, tmp_path, hand_made_model):

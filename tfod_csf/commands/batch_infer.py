@@ -2,8 +2,8 @@
 
 Writes OUT/patients/<id>/{cells.csv, images.csv, differential.csv, pictures/}, OUT/differentials.csv, OUT/run.json and
 OUT/problems.csv. Run again, it redoes only the patients whose images, models or thresholds changed. An unreadable image
-is reported and marks its patient; it stops nothing. With several models each patient's percentages are averaged over
-the models.
+is reported and marks its patient; it stops nothing. Several models are averaged: each patient's percentages (the
+paper's way, with the spread between models), or cell by cell (--ensemble=cell).
 """
 
 import pathlib
@@ -41,6 +41,13 @@ flags.DEFINE_enum(
 flags.DEFINE_float(
     "duplicate_iou", 0.5, "Two cells that overlap this much are one; the better score stays.", flag_values=FLAGS
 )
+flags.DEFINE_enum(
+    "ensemble",
+    "case",
+    ["case", "cell"],
+    "Several models: average percentages per patient, or match their boxes and average the scores of each cell.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_boolean("draw", True, "Write labelled pictures.", flag_values=FLAGS)
 flags.DEFINE_boolean("deterministic", True, "The same bits on every run, also on a GPU.", flag_values=FLAGS)
 flags.DEFINE_boolean("strict", False, "End the run at the first image that is skipped or mended.", flag_values=FLAGS)
@@ -73,12 +80,14 @@ def main() -> None:
     try:
         images = patients.find_images(images_dir, problems, FLAGS.manifest, FLAGS.patient_pattern)
         from tfod_csf.cytology import cohort
-        from tfod_csf.inference import detector
+        from tfod_csf.inference import detector, ensemble
 
         if FLAGS.deterministic:
             detector.use_deterministic_ops()
         detectors = [detector.Detector.open(folder) for folder in folders]
         batch.check_detectors(detectors)
+        if FLAGS.ensemble == "cell" and len(detectors) > 1:
+            detectors = [ensemble.CellEnsemble(detectors)]
         result = batch.run(images, detectors, thresholds, output_dir, problems, FLAGS.draw)
     except UserError:
         if problems.problems:
@@ -86,7 +95,9 @@ def main() -> None:
         raise
     problems.write_csv(output_dir / "problems.csv")
     summary = cohort.write_differentials(output_dir, output_dir)
-    settings = {flag: FLAGS[flag].value for flag in ("images_dir", "manifest", "patient_pattern", "model", "draw")}
+    settings = {
+        flag: FLAGS[flag].value for flag in ("images_dir", "manifest", "patient_pattern", "model", "ensemble", "draw")
+    }
     record = run_record.run_record(started, settings, detectors, thresholds, result, problems)
     run_record.write_run_record(output_dir / "run.json", record)
     print(batch.closing_text(result, record["seconds_per_image"]))

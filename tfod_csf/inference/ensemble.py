@@ -1,0 +1,126 @@
+"""Several models as one detector: boxes matched by overlap, class scores averaged over all models.
+
+The other way to use several models, averaging each patient's percentages over the models as the paper says, needs
+nothing here: batch_infer runs the models side by side and cytology averages. This way decides cell by cell: a cell that
+one of three models sees with 0.9 and the others not at all has the score 0.3, and two models that call it lymphocyte
+and one that calls it monocyte give one cell with both scores.
+
+Symbols: N detections of one model, C clusters (cells), K foreground classes.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfod_csf import np_box_ops
+from tfod_csf.detections import Detections
+from tfod_csf.inference.patient_results import ImageDetector
+from tfod_csf.inference.score_thresholds import best_of_duplicates
+from tfod_csf.label_map import LabelMap
+
+# Weaker detections cannot lift a cell over any sensible threshold, and models return hundreds of them.
+_MIN_SCORE = 0.05
+
+
+class CellEnsemble:
+    """Looks like one detector to `batch.run`.
+
+    Args:
+      detectors: two or more models of the same classes; ids may differ.
+      matching_iou_threshold: IoU >= this makes detections of two models one cell.
+    """
+
+    def __init__(self, detectors: Sequence[ImageDetector], matching_iou_threshold: float = 0.5):
+        self._detectors = list(detectors)
+        self._iou_threshold = matching_iou_threshold
+        self.name = "+".join(detector.name for detector in detectors)
+        joined = "\0".join([*(detector.fingerprint for detector in detectors), str(matching_iou_threshold)])
+        self.fingerprint = hashlib.sha256(joined.encode()).hexdigest()
+        self.label_map = detectors[0].label_map
+        limits = [d.max_detections_per_class for d in detectors if d.max_detections_per_class]
+        self.max_detections_per_class = min(limits, default=None)
+
+    def detect(self, pixels: np.ndarray, image: str = "") -> Detections:
+        """Cells of uint8 [H, W, 3] pixels, best score first."""
+        found = [detector.detect(pixels, image) for detector in self._detectors]
+        maps = [detector.label_map for detector in self._detectors]
+        return fuse(found, maps, self._iou_threshold)
+
+
+def fuse(
+    found: Sequence[Detections], label_maps: Sequence[LabelMap], matching_iou_threshold: float = 0.5
+) -> Detections:
+    """Detections of one image by several models as one.
+
+    How it works: of each model's own doubles the best stays. Then the detections of all models are gone through by
+    falling score; each joins the cell it overlaps most (IoU >= threshold with the cell's best box) unless its model is
+    in that cell already, or else founds a cell. A cell's box is the mean of its boxes, weighted by score; its class
+    scores are the sum of its members' divided by the number of models, so that a model without a detection there says
+    background. Its class is the one with the highest score.
+
+    Args:
+      found: one per model, of the same image.
+      label_maps: the models' label maps; the result has the ids of the first.
+
+    Returns:
+      C detections with multiclass_scores [C, K + 1].
+    """
+    names = label_maps[0].names
+    boxes, scores, multiclass, model_of = [], [], [], []
+    for model, (detections, label_map) in enumerate(zip(found, label_maps, strict=True)):
+        strong = detections.select(detections.scores >= _MIN_SCORE)
+        own = strong.select(best_of_duplicates(strong.boxes, strong.scores, matching_iou_threshold))
+        boxes.append(own.boxes)
+        scores.append(own.scores)
+        multiclass.append(_class_scores(own, label_map, names))
+        model_of += [model] * len(own)
+    boxes, scores, multiclass = np.concatenate(boxes), np.concatenate(scores), np.concatenate(multiclass)
+    clusters = _clusters(boxes, scores, model_of, matching_iou_threshold)
+    fused_scores = np.zeros([len(clusters), len(names) + 1], np.float32)
+    fused_boxes = np.zeros([len(clusters), 4], np.float32)
+    for row, members in enumerate(clusters):
+        fused_boxes[row] = np.average(boxes[members], axis=0, weights=scores[members])
+        fused_scores[row, 1:] = multiclass[members].sum(axis=0) / len(found)
+    fused_scores[:, 0] = np.clip(1 - fused_scores[:, 1:].sum(axis=1), 0, 1)
+    best = fused_scores[:, 1:].argmax(axis=1)
+    first = found[0]
+    fused = Detections(
+        image=first.image,
+        width=first.width,
+        height=first.height,
+        boxes=fused_boxes,
+        classes=np.array(label_maps[0].ids, np.int32)[best],
+        scores=fused_scores[np.arange(len(clusters)), best + 1],
+        multiclass_scores=fused_scores,
+        num_at_limit=any(detections.num_at_limit for detections in found),
+    )
+    return fused.select(np.argsort(-fused.scores, kind="stable"))
+
+
+def _class_scores(detections: Detections, label_map: LabelMap, names: Sequence[str]) -> np.ndarray:
+    """[N, K] scores in the order of `names`; a model that gives one score gives 0 to all other classes."""
+    scores = np.zeros([len(detections), len(names)], np.float32)
+    for column, name in enumerate(names):
+        class_id = label_map.id_of(name)
+        if detections.multiclass_scores is not None:
+            scores[:, column] = detections.multiclass_scores[:, class_id]
+        else:
+            scores[:, column] = np.where(detections.classes == class_id, detections.scores, 0)
+    return scores
+
+
+def _clusters(
+    boxes: np.ndarray, scores: np.ndarray, model_of: Sequence[int], matching_iou_threshold: float
+) -> list[list[int]]:
+    """Rows that are one cell; the first row of each is its best."""
+    overlaps = np_box_ops.iou(boxes, boxes) if len(boxes) else np.zeros([0, 0])
+    clusters: list[list[int]] = []
+    for row in np.argsort(-scores, kind="stable"):
+        open_to = [c for c in clusters if model_of[row] not in {model_of[member] for member in c}]
+        nearest = max(open_to, key=lambda c: overlaps[row, c[0]], default=None)
+        if nearest is not None and overlaps[row, nearest[0]] >= matching_iou_threshold:
+            nearest.append(int(row))
+        else:
+            clusters.append([int(row)])
+    return clusters
