@@ -24,7 +24,7 @@ def test_counts_by_hand():
     }
     matrix.add_image(groundtruth, detections)
     assert matrix.row_names == ["lymphocyte", "monocyte", "spurious"]
-    assert matrix.columns() == ["true_class", "lymphocyte", "monocyte", "missed"]
+    assert matrix.column_names == ["lymphocyte", "monocyte", "missed"]
     np.testing.assert_array_equal(matrix.counts, [[1, 0, 0], [1, 0, 1], [0, 1, 0]])
     assert matrix.num_ignored == 1
     assert matrix.rows()[1] == {"true_class": "monocyte", "lymphocyte": 1, "monocyte": 0, "missed": 1}

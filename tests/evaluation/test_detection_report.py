@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from tfod_csf import csv_tables
+from tfod_csf import csv_schemas, csv_tables
 from tfod_csf.evaluation import detection_report, metric_text, plots
 
 CATEGORIES = [{"id": 1, "name": "lymphocyte"}, {"id": 2, "name": "monocyte"}, {"id": 3, "name": "unknown"}]
@@ -29,13 +29,15 @@ def test_files(tmp_path):
     written = json.loads((tmp_path / "metrics.json").read_text())
     assert written["metrics"]["PascalBoxes_PerformanceByCategory/AP@0.5IOU/monocyte"] == "NaN"
     assert written["metrics"]["DetectionBoxes_PerformanceByCategory/monocyte"] == -1
-    rows = csv_tables.read_rows(tmp_path / "per_class.csv", detection_report.PER_CLASS_COLUMNS)
+    for name in ("per_class", "precision_recall", "confusion_matrix"):
+        csv_schemas.load(name).check(tmp_path / f"{name}.csv", [category["name"] for category in CATEGORIES])
+    rows = csv_tables.read_rows(tmp_path / "per_class.csv")
     assert [row["class"] for row in rows] == ["lymphocyte", "monocyte", "unknown"]
-    assert (rows[0]["true_positives"], rows[0]["false_positives"], rows[1]["average_precision"]) == ("1", "1", "nan")
+    assert (rows[0]["true_positives"], rows[0]["false_positives"], rows[1]["average_precision"]) == ("1", "1", "")
     curve = csv_tables.read_rows(tmp_path / "precision_recall.csv")
     assert [(row["score"], row["is_true_positive"], row["precision"]) for row in curve] == [
-        ("0.9", "0", "0.0"),
-        ("0.8", "1", "0.5"),
+        ("0.900000", "no", "0.000000"),
+        ("0.800000", "yes", "0.500000"),
     ]
     matrix = csv_tables.read_rows(tmp_path / "confusion_matrix.csv")
     assert matrix[2] == {"true_class": "unknown", "lymphocyte": "1", "monocyte": "0", "unknown": "0", "missed": "0"}

@@ -75,15 +75,11 @@ class ConfusionMatrix:
             self.counts[last, self._row_of_id[int(detected[detection])]] += 1
 
     def rows(self) -> list[dict[str, Any]]:
-        """One mapping per true class with a count per column name, for a CSV with the columns `columns()`."""
+        """Rows of confusion_matrix.csv: one mapping per true class with a count per column name."""
         return [
             {"true_class": name, **{column: int(count) for column, count in zip(self.column_names, counts)}}
             for name, counts in zip(self.row_names, self.counts)
         ]
-
-    def columns(self) -> list[str]:
-        """Header of the CSV."""
-        return ["true_class", *self.column_names]
 
     def accuracy(self) -> float:
         """Share of the paired cells that got the right class; NaN without pairs."""

@@ -2,42 +2,25 @@
 
 Files of `DetectionReport.write`:
   metrics.json          settings, every metric by TFOD's name, per-class numbers; NaN as the string "NaN"
-  metrics.csv           metric, value
-  per_class.csv         class, groundtruth, average precision (Pascal, COCO), counts and rates at min_score
-  precision_recall.csv  class, rank, score, is_true_positive, precision, recall: every detection that counts
-  confusion_matrix.csv  rows true classes and "spurious", columns predicted classes and "missed"
+  metrics.csv           metric, value: TFOD's values in full, NaN as "nan"
+  per_class.csv, precision_recall.csv, confusion_matrix.csv: as schemas/ says
 """
 
 import math
 import os
 import pathlib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from tfod_csf import atomic_write, csv_tables
+from tfod_csf import atomic_write, csv_schemas, csv_tables
 from tfod_csf.evaluation import confusion, metric_text, pascal_evaluator
 
 try:
     from tfod_csf.evaluation import coco_evaluator
 except ImportError:  # pycocotools comes with the extra [train]; the Pascal metrics do not need it
     coco_evaluator = None
-
-PER_CLASS_COLUMNS = (
-    "class",
-    "groundtruth",
-    "average_precision",
-    "coco_map",
-    "min_score",
-    "true_positives",
-    "false_positives",
-    "false_negatives",
-    "precision",
-    "recall",
-    "f1",
-)
-CURVE_COLUMNS = ("class", "rank", "score", "is_true_positive", "precision", "recall")
 
 
 class DetectionReport:
@@ -107,20 +90,21 @@ class DetectionReport:
         rows = []
         for category in self._categories:
             point, curve = points[category["id"]], curves[category["id"]]
-            values = (
-                category["name"],
-                curve.num_groundtruth,
-                curve.average_precision,
-                metrics.get(f"DetectionBoxes_PerformanceByCategory/{category['name']}"),
-                point.min_score,
-                point.true_positives,
-                point.false_positives,
-                point.false_negatives,
-                point.precision,
-                point.recall,
-                point.f1,
+            rows.append(
+                {
+                    "class": category["name"],
+                    "groundtruth": curve.num_groundtruth,
+                    "average_precision": curve.average_precision,
+                    "coco_map": metrics.get(f"DetectionBoxes_PerformanceByCategory/{category['name']}"),
+                    "min_score": point.min_score,
+                    "true_positives": point.true_positives,
+                    "false_positives": point.false_positives,
+                    "false_negatives": point.false_negatives,
+                    "precision": point.precision,
+                    "recall": point.recall,
+                    "f1": point.f1,
+                }
             )
-            rows.append(dict(zip(PER_CLASS_COLUMNS, values, strict=True)))
         return rows
 
     def write(self, output_dir: str | os.PathLike, settings: Mapping[str, Any]) -> dict[str, float]:
@@ -148,21 +132,22 @@ class DetectionReport:
         )
         rows = [{"metric": name, "value": value} for name, value in metrics.items()]
         csv_tables.write_rows(output_dir / "metrics.csv", ("metric", "value"), rows)
-        csv_tables.write_rows(output_dir / "per_class.csv", PER_CLASS_COLUMNS, per_class)
-        csv_tables.write_rows(output_dir / "precision_recall.csv", CURVE_COLUMNS, self._curve_rows())
-        csv_tables.write_rows(output_dir / "confusion_matrix.csv", self.confusion.columns(), self.confusion.rows())
+        csv_schemas.load("per_class").write(output_dir / "per_class.csv", per_class)
+        csv_schemas.load("precision_recall").write(output_dir / "precision_recall.csv", self._curve_rows())
+        names = [category["name"] for category in self._categories]
+        csv_schemas.load("confusion_matrix").write(output_dir / "confusion_matrix.csv", self.confusion.rows(), names)
         return metrics
 
-    def _curve_rows(self):
+    def _curve_rows(self) -> Iterator[dict[str, Any]]:
         for name, curve in self.curves().items():
             for rank in range(len(curve.scores)):
                 yield {
                     "class": name,
                     "rank": rank + 1,
-                    "score": round(float(curve.scores[rank]), 6),
-                    "is_true_positive": int(curve.is_true_positive[rank]),
-                    "precision": round(float(curve.precision[rank]), 6),
-                    "recall": round(float(curve.recall[rank]), 6),
+                    "score": float(curve.scores[rank]),
+                    "is_true_positive": bool(curve.is_true_positive[rank]),
+                    "precision": float(curve.precision[rank]),
+                    "recall": float(curve.recall[rank]),
                 }
 
     def text(self, metrics: Mapping[str, float]) -> str:
