@@ -8,10 +8,9 @@ from tfod_csf.data import input_errors, inputs
 
 def explanation(reader, model_config):
     dataset = inputs.eval_input(eval_pb2.EvalConfig(), reader, model_config)
-    with pytest.raises(tf.errors.OpError) as error:
+    with pytest.raises(input_errors.InputDataError) as error, input_errors.explained([reader], model_config):
         list(dataset)
-    assert input_errors.is_input_error(error.value)
-    return str(input_errors.explain(error.value, reader, model_config))
+    return str(error.value)
 
 
 def test_truncated_image(serialized, write_records, reader_of, model_config):
@@ -36,7 +35,29 @@ def test_damaged_file(serialized, write_records, reader_of, model_config):
     assert explanation(reader_of(path), model_config).startswith(f"{path}, record 2: corrupted record")
 
 
-def test_error_of_another_kind_is_not_the_inputs():
-    with pytest.raises(tf.errors.InvalidArgumentError) as error:
+def test_within_a_graph(serialized, write_records, reader_of, model_config):
+    """As the training loop fetches batches."""
+    records = [serialized(name="good.png"), serialized([(0.0, 0.0, 1.0, 1.0)], [9], name="odd.png")]
+    reader = reader_of(write_records("a.record", records))
+    iterator = iter(inputs.eval_input(eval_pb2.EvalConfig(), reader, model_config))
+
+    @tf.function
+    def count():
+        return tf.shape(next(iterator)[0]["image"])[0]
+
+    count()
+    explained = input_errors.explained([reader], model_config)
+    with (
+        pytest.raises(input_errors.InputDataError, match=r"record 2 \(odd.png\): a class id is not in 1\.\.3"),
+        explained,
+    ):
+        count()
+    explained = input_errors.explained([reader], model_config)
+    with pytest.raises(input_errors.InputDataError, match="used up before the last step; leave out"), explained:
+        count()
+
+
+def test_error_of_another_kind_passes(reader_of, model_config):
+    explained = input_errors.explained([reader_of()], model_config)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="loss"), explained:
         tf.debugging.Assert(False, ["loss is not finite"])
-    assert not input_errors.is_input_error(error.value)

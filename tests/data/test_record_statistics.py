@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfod_csf.data import record_files
-from tfod_csf.data.record_statistics import record_statistics
+from tfod_csf.data.record_statistics import boxes_in_pixels, record_statistics
 
 BOX = (0.0, 0.0, 0.5, 0.5)
 
@@ -21,11 +21,19 @@ def test_counts(serialized, write_records, tmp_path):
     np.testing.assert_allclose(found.box_sides, [0.5, 0.4, 0.5])  # sqrt(0.2 * 0.8) = 0.4
 
 
+def test_boxes_in_pixels(serialized, write_records):
+    path = write_records("a.record", [serialized([(0.25, 0.1, 0.5, 0.2)], [1]), serialized()])  # 8 high, 10 wide
+    first, second = boxes_in_pixels([path])
+    assert first[:2] == (10, 8)
+    np.testing.assert_allclose(first[2], [(1, 2, 2, 4)], rtol=1e-6)
+    assert second == (10, 8, [])
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
         ({"image": b""}, "image/encoded is missing"),
-        ({"boxes": [BOX], "labels": [1, 1]}, "has 2 classes but 1 ymin, 1 xmin"),
+        ({"boxes": [BOX], "labels": [1, 1]}, "has 2 objects but 1 ymin, 1 xmin"),
         ({"boxes": [(0.5, 0.0, 0.4, 1.0)], "labels": [1]}, "object 1: ymin 0.5, xmin 0, ymax 0.4, xmax 1 is not a box"),
         ({"boxes": [(0.5, math.nan, 0.6, 1.0)], "labels": [1]}, "xmin nan"),
     ],

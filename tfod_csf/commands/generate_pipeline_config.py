@@ -71,9 +71,10 @@ def main() -> None:
     records = from_records.find_records(records_dir)
     statistics = from_records.statistics_of(records_dir)
     if statistics is None:
-        from tfod_csf.data import record_scan
+        from tfod_csf.config.record_statistics import from_boxes
+        from tfod_csf.data.record_statistics import boxes_in_pixels
 
-        statistics = record_scan.statistics_of_records([records.train_input_path, records.eval_input_path])
+        statistics = from_boxes(boxes_in_pixels([records.train_input_path, records.eval_input_path]))
     scales, anchor_remark = from_records.choose_anchor_scales(network, statistics)
     if FLAGS.anchor_scales:
         scales, anchor_remark = _numbers(FLAGS.anchor_scales), "anchors: scales as given"

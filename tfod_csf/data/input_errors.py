@@ -4,7 +4,9 @@ TensorFlow says what is wrong ("Input to DecodeImage is not ...") but not in whi
 once more, one by one, until the culprit is found; that happens only after a run has already failed.
 """
 
+import contextlib
 import re
+from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 
@@ -17,6 +19,24 @@ class InputDataError(UserError):
     """A record that cannot be read, decoded or used."""
 
 
+@contextlib.contextmanager
+def explained(
+    input_reader_configs: Sequence[input_reader_pb2.InputReader], model_config: model_pb2.DetectionModel
+) -> Iterator[None]:
+    """Exchanges an error about a batch that is raised in the block for one that names the record; see `explain`.
+
+    Args:
+      input_reader_configs: readers whose batches are fetched in the block.
+      model_config: image_resizer and num_classes.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if not is_input_error(error):
+            raise
+        raise explain(error, input_reader_configs, model_config) from error
+
+
 def is_input_error(error: Exception) -> bool:
     """Whether TensorFlow raised this while fetching a batch, not while computing with it."""
     return isinstance(error, tf.errors.OpError) and "IteratorGetNext" in str(error)
@@ -24,41 +44,47 @@ def is_input_error(error: Exception) -> bool:
 
 def explain(
     error: tf.errors.OpError,
-    input_reader_config: input_reader_pb2.InputReader,
+    input_reader_configs: Sequence[input_reader_pb2.InputReader],
     model_config: model_pb2.DetectionModel,
 ) -> InputDataError:
     """The error in words, with file, record and image where a record is to blame.
 
     Args:
       error: what was raised while fetching a batch.
-      input_reader_config: the reader it was raised for.
+      input_reader_configs: the readers that were in use.
       model_config: image_resizer and num_classes.
 
     Returns:
       An error to raise in its place.
     """
-    read_example = inputs.example_reader(input_reader_config, model_config)
-    for path in record_files.record_files(list(input_reader_config.tf_record_input_reader.input_path)):
-        records = iter(tf.data.TFRecordDataset(path))
-        number = 0
-        while True:
-            number += 1
-            where = f"{path}, record {number}"
-            record = None
-            try:
-                record = next(records)
-                read_example(record)
-            except StopIteration:
-                break
-            except tf.errors.OpError as found:
-                image = _image_name(record)
-                where = f"{where} ({image})" if image else where
-                return InputDataError(
-                    f"{where}: {_first_sentence(found)}; mend the image or its annotation and write the record again."
-                )
-    return InputDataError(
-        f"{', '.join(input_reader_config.tf_record_input_reader.input_path)}: {_first_sentence(error)}"
-    )
+    if isinstance(error, tf.errors.OutOfRangeError):
+        return InputDataError(
+            "train_input_reader: the records are used up before the last step; leave out num_epochs or lower num_steps."
+        )
+    for config in input_reader_configs:
+        for path in record_files.record_files(list(config.tf_record_input_reader.input_path)):
+            culprit = _first_unusable_record(path, inputs.example_reader(config, model_config))
+            if culprit:
+                return InputDataError(f"{culprit}; mend the image or its annotation and write the record again.")
+    paths = [path for config in input_reader_configs for path in config.tf_record_input_reader.input_path]
+    return InputDataError(f"{', '.join(paths)}: {_first_sentence(error)}")
+
+
+def _first_unusable_record(path: str, read_example: Callable[[tf.Tensor], object]) -> str:
+    """File, number and image of the first record that cannot be used, and why; "" if there is none."""
+    records = iter(tf.data.TFRecordDataset(path))
+    number = 0
+    while True:
+        number += 1
+        record = None
+        try:
+            record = next(records)
+            read_example(record)
+        except StopIteration:
+            return ""
+        except tf.errors.OpError as found:
+            image = _image_name(record)
+            return f"{path}, record {number}{f' ({image})' if image else ''}: {_first_sentence(found)}"
 
 
 def _image_name(record: tf.Tensor | None) -> str:
@@ -76,5 +102,8 @@ def _first_sentence(error: tf.errors.OpError) -> str:
     our_own = re.search(r"['\[]([^'\[\]]*); image:", error.message)
     if our_own:
         return our_own.group(1)
-    message = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", error.message, flags=re.DOTALL).strip()
-    return message.splitlines()[0].rstrip(" .") if message else type(error).__name__
+    message = re.sub(r"\[\[.*?\]\]|\{\{.*?\}\}|\[Op:.*", "", error.message, flags=re.DOTALL)
+    lines = [line.strip(" .\t") for line in message.splitlines()]
+    is_about_code = ("File ", "Graph execution error", "Detected at node")
+    lines = [line for line in lines if line and not line.startswith(is_about_code)]
+    return lines[0] if lines else type(error).__name__

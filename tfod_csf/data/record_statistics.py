@@ -5,7 +5,7 @@ Symbols: M objects of an image. Boxes are [M, 4] ymin, xmin, ymax, xmax, normali
 
 import collections
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -71,6 +71,22 @@ def record_statistics(input_paths: Sequence[str]) -> RecordStatistics:
     return found
 
 
+def boxes_in_pixels(input_paths: Sequence[str]) -> Iterator[tuple[float, float, list[tuple[float, ...]]]]:
+    """(image width, image height, [(xmin, ymin, xmax, ymax), ...]) of each record, in px of the original image.
+
+    Raises:
+      RecordFileError: as `record_statistics`.
+    """
+    for path in record_files.record_files(input_paths):
+        for number, record in enumerate(record_files.read_records(path), start=1):
+            where = f"{path}, record {number}"
+            features = record_files.parse_features(record, where)
+            height, width = _image_size(features)
+            num_boxes = len(features.get("image/object/bbox/ymin", []))
+            boxes = _boxes(features, num_boxes, where)[:, [1, 0, 3, 2]]
+            yield width, height, [tuple(box) for box in (boxes * [width, height, width, height]).tolist()]
+
+
 def _add_record(found: RecordStatistics, record: bytes, where: str) -> np.ndarray:
     """Adds one record; returns the sides of its boxes [M]."""
     features = record_files.parse_features(record, where)
@@ -86,11 +102,16 @@ def _add_record(found: RecordStatistics, record: bytes, where: str) -> np.ndarra
     found.objects_per_class.update(classes)
     found.num_examples += 1
     found.num_negatives += not classes
-    size = tuple(int(next(iter(features.get(f"image/{side}", [])), 0)) for side in ("height", "width"))
-    found.image_sizes[size] += 1
+    found.image_sizes[_image_size(features)] += 1
     if len(classes) > found.max_boxes:
         found.max_boxes, found.max_boxes_image = len(classes), name or where
     return np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
+
+
+def _image_size(features: dict[str, list]) -> tuple[int, int]:
+    """(height, width) in px as the record states them; 0 where it does not."""
+    height, width = (int(next(iter(features.get(f"image/{side}", [])), 0)) for side in ("height", "width"))
+    return height, width
 
 
 def class_names(features: dict[str, list]) -> list[str]:
@@ -107,7 +128,7 @@ def _boxes(features: dict[str, list], num_objects: int, where: str) -> np.ndarra
     sides = [features.get(f"image/object/bbox/{side}", []) for side in _BOX_SIDES]
     if {len(side) for side in sides} != {num_objects}:
         counts = ", ".join(f"{len(side)} {name}" for side, name in zip(sides, _BOX_SIDES))
-        raise RecordFileError(f"{where}: has {num_objects} classes but {counts}; write it again.")
+        raise RecordFileError(f"{where}: has {num_objects} objects but {counts}; write it again.")
     boxes = np.asarray(sides, np.float32).reshape(4, num_objects).T
     is_box = np.isfinite(boxes).all(axis=1) & (boxes[:, :2] <= boxes[:, 2:]).all(axis=1)
     for index in np.flatnonzero(~is_box)[:1]:

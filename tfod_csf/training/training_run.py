@@ -17,7 +17,7 @@ import tf_keras
 from tfod_csf import atomic_write
 from tfod_csf.config import pipeline_config
 from tfod_csf.config.protos import input_reader_pb2, pipeline_pb2
-from tfod_csf.data import inputs
+from tfod_csf.data import input_errors, inputs
 from tfod_csf.errors import UserError
 from tfod_csf.label_map import LabelMap, label_map_from_names
 from tfod_csf.modeling import model_builder
@@ -142,7 +142,8 @@ def train(
         model_dir,
         is_chief,
     )
-    return loop.run()
+    with input_errors.explained([config.train_input_reader, *config.eval_input_reader], config.model):
+        return loop.run()
 
 
 def evaluate_checkpoints(
@@ -176,16 +177,17 @@ def evaluate_checkpoints(
             ) from error
         return int(step.numpy())
 
-    return continuous_evaluation.evaluate_continuously(
-        restore,
-        _evaluations(config, model, optimizer, checked, model_dir, options),
-        checkpoint_dir,
-        model_dir,
-        num_steps=config.train_config.num_steps,
-        timeout_seconds=timeout_seconds,
-        eval_once=eval_once,
-        max_evals=config.eval_config.max_evals,
-    )
+    with input_errors.explained(config.eval_input_reader, config.model):
+        return continuous_evaluation.evaluate_continuously(
+            restore,
+            _evaluations(config, model, optimizer, checked, model_dir, options),
+            checkpoint_dir,
+            model_dir,
+            num_steps=config.train_config.num_steps,
+            timeout_seconds=timeout_seconds,
+            eval_once=eval_once,
+            max_evals=config.eval_config.max_evals,
+        )
 
 
 def _rms_prop_rule(config: pipeline_pb2.TrainEvalPipelineConfig, checkpoint_path: str | None, asked: str | None) -> str:
