@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+
+from tfod_csf import csv_schemas, csv_tables
+from tfod_csf.commands import command_line
+from tfod_csf.cytology import tables, turnaround_tables
+from tfod_csf.cytology.turnaround_tables import HandTimes, turnaround_rows
+
+
+def by_step(rows):
+    return {(row["per"], row["step"]): row for row in rows}
+
+
+def test_rows_by_hand():
+    # Two days of 2 and 1 patients; by hand 10 + 2, 14 + 4, 12 + 3 minutes; machine 1, 2, 3 and review 1 minute.
+    hand = HandTimes(np.array([10.0, 14, 12]), np.array([2.0, 4, 3]), ("mon", "mon", "tue"))
+    rows = by_step(turnaround_rows(hand, np.array([1.0, 2, 3]), np.array([1.0, 1])))
+    assert rows["patient", "by_hand_total"]["mean"] == 15
+    assert rows["patient", "machine_total"]["mean"] == 3
+    assert rows["patient", "saved"]["mean"] == 12
+    assert rows["patient", "saved_percent"]["mean"] == 80
+    # Standard errors: classification 2 / sqrt(3), report 1 / sqrt(3), machine 1 / sqrt(3), review 0.
+    assert rows["patient", "saved"]["error_worst_case"] == pytest.approx(4 / np.sqrt(3))
+    assert rows["patient", "saved"]["error_independent"] == pytest.approx(np.sqrt(6 / 3))
+    assert rows["day", "by_hand_total"]["mean"] == (30 + 15) / 2
+    assert rows["day", "machine_total"]["mean"] == 1.5 * 3
+    assert rows["day", "patients"]["mean"] == 1.5
+
+
+def test_no_days_no_review_and_a_single_patient():
+    hand = HandTimes(np.array([10.0]), np.array([2.0]), ("",))
+    rows = by_step(turnaround_rows(hand, np.array([3.0]), None))
+    assert ("day", "saved") not in rows
+    assert rows["patient", "saved_percent"]["mean"] == 75
+    assert rows["patient", "saved_percent"]["error_worst_case"] == 0
+
+
+@pytest.fixture
+def timed_run(tmp_path, write_patient, write_run):
+    output = tmp_path / "run"
+    names = ["b", "a"]
+    write_run(output, patients={name: {"folder": name, "seconds": 120.0} for name in names})
+    for name in names:
+        write_patient(output / "patients" / name, name, [{"lymphocyte": n % 5} for n in range(12)], failed=1)
+    return output
+
+
+def test_command(timed_run, tmp_path, capsys):
+    (tmp_path / "hand.csv").write_text(
+        "patient_id,day,classification_minutes,report_minutes\nx,1,13,4\ny,1,14,5\nz,2,13,4\n", encoding="utf-8"
+    )
+    (tmp_path / "review.csv").write_text("patient_id,review_minutes\na,0.5\nb,0.3\n", encoding="utf-8")
+    flags = [f"--inference_dir={timed_run}", f"--output_dir={tmp_path / 'out'}"]
+    more = [f"--technician_times={tmp_path / 'hand.csv'}", f"--review_times={tmp_path / 'review.csv'}"]
+    assert command_line.main(["turnaround", *flags, *more]) == 0, capsys.readouterr().err
+    out = capsys.readouterr().out
+    # 53 / 3 = 17.667 minutes by hand; 2 + 0.4 with the machine: 86.4 % saved.
+    assert "per patient: 15.3 minutes saved, 86.4 %" in out
+    assert csv_schemas.load("turnaround").check(tmp_path / "out" / "turnaround.csv") == 15
+    assert csv_schemas.load("turnaround_images").check(tmp_path / "out" / "turnaround_images.csv") == 2
+    row = csv_tables.read_rows(tmp_path / "out" / "turnaround_images.csv")[0]
+    assert (row["images"], row["median_seconds"], row["slope_seconds"]) == ("24", "0.5000", "0.000000")
+    assert (tmp_path / "out" / "turnaround.png").stat().st_size > 10_000
+
+
+def test_command_without_technicians_still_times_the_images(timed_run, tmp_path, capsys):
+    flags = [f"--inference_dir={timed_run}", f"--output_dir={tmp_path / 'out'}"]
+    assert command_line.main(["turnaround", *flags]) == 0, capsys.readouterr().err
+    assert not (tmp_path / "out" / "turnaround.csv").exists()
+    assert "0.500 s per image" in capsys.readouterr().out
+
+
+def test_images_come_in_the_order_of_the_run_without_patients_of_earlier_runs(timed_run):
+    run = {"patients": {"b": {"folder": "b"}, "a": {"folder": "a", "done_in_earlier_run": True}}}
+    cells, _seconds = turnaround_tables.image_times(timed_run, run)["m"]
+    assert cells.tolist() == [n % 5 for n in range(12)]
+
+
+def test_wrong_times_are_one_sentence(tmp_path):
+    path = tmp_path / "hand.csv"
+    path.write_text("patient_id,classification_minutes,report_minutes\na,ten,1\n", encoding="utf-8")
+    with pytest.raises(tables.TableError, match="line 2: classification_minutes is 'ten'"):
+        turnaround_tables.read_hand_times(path)
+    with pytest.raises(tables.TableError, match="no patient with a time"):
+        turnaround_tables.machine_minutes({"patients": {"a": {"seconds": None}}})
