@@ -9,6 +9,7 @@ import hashlib
 import io
 import os
 import pathlib
+import struct
 import warnings
 
 import numpy as np
@@ -29,6 +30,9 @@ _SUFFIXES_OF |= {"BMP": (".bmp",), "WEBP": (".webp",)}
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 _EXIF_ORIENTATION = 0x0112
 _TIFF_BITS_PER_SAMPLE = 258
+# What Pillow raises on damaged files, besides OSError; it documents none of these.
+_DAMAGED = (SyntaxError, ValueError, TypeError, EOFError, LookupError, ArithmeticError, AttributeError, struct.error)
+_COPY_AGAIN = "Copy the file again from the microscope, or export it again."
 _EXPORT = "Export it from the microscope program as 8-bit RGB JPEG or PNG."
 
 
@@ -83,39 +87,22 @@ def _open_checked(path: pathlib.Path) -> tuple[Image.Image, bytes]:
       _UnusableError: empty, no image, or too many pixels.
     """
     if path.stat().st_size == 0:
-        raise _UnusableError("the file has 0 bytes", "Copy it again from the microscope.")
-    again = "Copy the file again from the microscope, or export it again."
+        raise _UnusableError("the file has 0 bytes", _COPY_AGAIN)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is stricter
-            with Image.open(path, formats=_FORMATS) as header:
-                width, height = header.size
-            if width * height <= MAX_PIXELS:
-                data = path.read_bytes()
-                return Image.open(io.BytesIO(data), formats=_FORMATS), data
+        with Image.open(path, formats=_FORMATS) as header:
+            width, height = header.size
+        if width * height <= MAX_PIXELS:
+            data = path.read_bytes()
+            return Image.open(io.BytesIO(data), formats=_FORMATS), data
         too_large = f"{width} x {height} pixels, more than {MAX_PIXELS:,}"
     except Image.DecompressionBombError as error:
         too_large = str(error)
     except Image.UnidentifiedImageError:
-        start = path.open("rb").read(16)
-        raise _UnusableError(f"the content is no image that can be read (it begins with {start!r})", again) from None
-    except (OSError, SyntaxError, ValueError, TypeError, KeyError) as error:
-        raise _UnusableError(f"the image header cannot be read ({error})", again) from None
+        with open(path, "rb") as file:
+            start = file.read(16)
+        reason = f"the content is no image that can be read (it begins with {start!r})"
+        raise _UnusableError(reason, _COPY_AGAIN) from None
     raise _UnusableError(f"{too_large}; was not decoded", "Cut the slide scan into fields, or export single fields.")
-
-
-def _decode(image: Image.Image) -> None:
-    """Decodes in place.
-
-    Raises:
-      _UnusableError: the data are cut off or damaged.
-    """
-    try:
-        image.load()
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError) as error:
-        raise _UnusableError(
-            f"the image data are damaged or cut off ({error})", "Copy the file again from the microscope."
-        ) from None
 
 
 def _is_turned(image: Image.Image, annotated_size: tuple[int, int] | None) -> tuple[bool, str]:
@@ -198,7 +185,7 @@ def _load(path: pathlib.Path, annotated_size: tuple[int, int] | None, problems: 
         if num_frames > 1:
             mendings.append(f"{num_frames} pictures in the file, of which the first was read")
         turned, about_orientation = _is_turned(image, annotated_size)
-        _decode(image)
+        image.load()
         is_plain_jpeg = image.format == "JPEG" and image.mode == "RGB" and not turned
         if about_orientation:
             mendings.append(about_orientation)
@@ -226,9 +213,17 @@ def open_image(
     """
     path = pathlib.Path(path)
     try:
-        return _load(path, annotated_size, problems)
+        # Pillow warns of decompression bombs (MAX_PIXELS is stricter) and of odd metadata, which nothing here needs.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _load(path, annotated_size, problems)
     except _UnusableError as error:
         problems.skipped(path, *error.args)
     except OSError as error:
-        problems.skipped(path, f"the file cannot be read ({error.strerror or error})", "Check the disk and its rights.")
+        if error.errno is None:  # from the decoder
+            problems.skipped(path, f"the image data are damaged or cut off ({error})", _COPY_AGAIN)
+        else:
+            problems.skipped(path, f"the file cannot be read ({error.strerror})", "Check the disk and its rights.")
+    except _DAMAGED as error:
+        problems.skipped(path, f"the image data are damaged ({error})", _COPY_AGAIN)
     return None

@@ -20,7 +20,8 @@ from collections.abc import Mapping
 import numpy as np
 from lxml import etree
 
-from tfod_csf import atomic_write, np_box_ops
+from tfod_csf import atomic_write, hardened_xml, np_box_ops
+from tfod_csf.hardened_xml import HardenedXmlError
 from tfod_csf.label_map import UNKNOWN, LabelMap, mapped_name, normalize_name
 from tfod_csf.problems import ProblemLog
 
@@ -29,12 +30,6 @@ MAX_OBJECTS = 2000
 SAME_CELL_IOU = 0.7  # boxes that overlap more are reported as one cell boxed twice
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_DECLARATION = re.compile(r"\s*<\?xml[^>]*\?>")
-_DECLARED_ENCODING = re.compile(rb"<\?xml[^>]{0,200}encoding\s*=\s*[\"']([A-Za-z0-9._-]+)[\"']")
-_FORBIDDEN = re.compile(r"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
-# A byte order mark decides; the longer mark first, because UTF-32's begins with UTF-16's.
-_MARKS = ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xef\xbb\xbf", "utf-8-sig"))
-_MARKS += ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
 @dataclasses.dataclass(slots=True)
@@ -79,67 +74,6 @@ class Annotation:
     objects: list[LabelledObject]
     verified: bool = False
     folder: str = ""
-
-
-class _UnreadableError(Exception):
-    """Why a file cannot be used, and the remedy."""
-
-
-def _decode(data: bytes) -> tuple[str, str]:
-    """Text of an XML file and the mending it took ("" for none)."""
-    for mark, encoding in _MARKS:
-        if data.startswith(mark):
-            return data.decode(encoding), ""
-    if data[:4] in (b"<\0?\0", b"<\0a\0"):
-        return data.decode("utf-16-le"), "UTF-16 without a byte order mark"
-    match = _DECLARED_ENCODING.match(data.lstrip())
-    declared = match.group(1).decode("ascii") if match else ""
-    if declared.lower().startswith(("utf-16", "utf-32", "ucs")):
-        declared = ""  # the declaration itself was just read as single bytes, so it is wrong
-    if declared.lower() in ("gbk", "gb2312", "gb18030", "cp936"):
-        return data.decode("gb18030"), ""  # the superset of the other three
-    try:
-        return data.decode(declared or "utf-8"), ""
-    except (UnicodeError, LookupError):
-        text = data.decode("gb18030")  # what Chinese Windows programs write when they say nothing
-        return text, f"is not {declared or 'UTF-8'}, was read as GB18030"
-
-
-def _parse(data: bytes) -> tuple[etree._Element, str]:
-    """Root element and the mending of the encoding.
-
-    Raises:
-      _UnreadableError: (reason, remedy).
-    """
-    if not data.strip():
-        raise _UnreadableError("the XML is empty (0 bytes of content)", "Save the annotation again in LabelImg.")
-    try:
-        text, mending = _decode(data)
-    except (UnicodeError, LookupError) as error:
-        raise _UnreadableError(f"the encoding is unknown ({error})", "Save the file as UTF-8.") from None
-    if _FORBIDDEN.search(text):
-        raise _UnreadableError(
-            "the XML has a DOCTYPE or entities, which annotations never need", "Remove them, or label the image again."
-        )
-    text = _DECLARATION.sub("", text.lstrip("\ufeff"), count=1)
-    parser = etree.XMLParser(
-        encoding="utf-8",
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
-    )
-    try:
-        root = etree.fromstring(text.encode("utf-8"), parser)
-    except (etree.XMLSyntaxError, ValueError) as error:
-        raise _UnreadableError(f"not well-formed XML ({error})", "Save the annotation again in LabelImg.") from None
-    if root.tag != "annotation":
-        raise _UnreadableError(
-            f"the root element is <{root.tag}>, not <annotation>", "Put a LabelImg (Pascal VOC) XML here."
-        )
-    return root, mending
 
 
 def _size(root: etree._Element) -> tuple[int | None, int | None]:
@@ -225,7 +159,7 @@ def read_annotation(path: str | os.PathLike, problems: ProblemLog) -> Annotation
     """Reads one LabelImg XML.
 
     UTF-8, UTF-16 and the declared Chinese encodings are read; undeclared GB18030 is, with a row. DOCTYPE and entities
-    are refused before parsing.
+    are refused before parsing (see `hardened_xml`).
 
     Returns:
       The annotation (possibly without objects: an image without cells), or None when the file cannot be used; every
@@ -235,12 +169,15 @@ def read_annotation(path: str | os.PathLike, problems: ProblemLog) -> Annotation
     try:
         size = path.stat().st_size
         if size > MAX_XML_BYTES:
-            raise _UnreadableError(f"the XML has {size:,} bytes", "Put a LabelImg annotation here.")
-        root, mending = _parse(path.read_bytes())
+            raise HardenedXmlError(f"the XML has {size:,} bytes", "Put a LabelImg annotation here.")
+        root, mending = hardened_xml.parse(path.read_bytes())
+        if root.tag != "annotation":
+            remedy = "Put a LabelImg (Pascal VOC) XML here."
+            raise HardenedXmlError(f"the root element is <{root.tag}>, not <annotation>", remedy)
     except OSError as error:
         problems.skipped(path, f"the XML cannot be read ({error.strerror or error})", "Check the file.")
         return None
-    except _UnreadableError as error:
+    except HardenedXmlError as error:
         problems.skipped(path, *error.args)
         return None
     if mending:

@@ -13,15 +13,14 @@ import os
 import re
 from collections.abc import Iterable
 
-from tfod_csf import csv_tables
+from tfod_csf import csv_schemas
 from tfod_csf.errors import UserError
 
 SKIPPED = "skipped"
 MENDED = "mended"
 NOTED = "noted"
-COLUMNS = ("file", "item", "action", "count", "reason", "remedy")
 
-_NUMBER = re.compile(r"(?<![\w'])[-+]?\d[\d,]*(\.\d+)?(?![\w'])")
+_NUMBER = re.compile(r"(?<![\w'])[-+]?\d+(,\d{3})*(\.\d+)?(?![\w'])")
 _log = logging.getLogger("tfod_csf")
 
 
@@ -141,4 +140,4 @@ class ProblemLog:
 
     def write_csv(self, path: str | os.PathLike) -> None:
         """Writes problems.csv (also when there are none: an empty table is an answer)."""
-        csv_tables.write_rows(path, COLUMNS, (dataclasses.asdict(problem) for problem in self.problems))
+        csv_schemas.load("problems").write(path, map(dataclasses.asdict, self.problems))

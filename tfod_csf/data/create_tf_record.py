@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from tqdm import tqdm
 
-from tfod_csf import __version__, atomic_write, csv_tables, image_io
+from tfod_csf import __version__, atomic_write, csv_schemas, image_io
 from tfod_csf import label_map as label_maps
 from tfod_csf.data import annotated_set, dataset_report, dataset_split
 from tfod_csf.data.annotated_set import AnnotatedSet, AnnotatedSetError, Entry, ReadingOptions
@@ -121,7 +121,7 @@ def _statistics(
             statistics.add(entry, "test" if entry.image.key in test_keys else "train", objects)
             yield from dataset_report.annotation_rows(entry, objects)
 
-    csv_tables.write_rows(output_dir / "annotations.csv", dataset_report.ANNOTATION_COLUMNS, rows())
+    csv_schemas.load("annotations").write(output_dir / "annotations.csv", rows())
     return statistics
 
 

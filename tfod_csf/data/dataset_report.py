@@ -6,14 +6,12 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from tfod_csf import csv_tables
+from tfod_csf import csv_schemas
 from tfod_csf.data.annotated_set import Entry
 from tfod_csf.label_map import LabelMap
 from tfod_csf.labelimg import LabelledObject
 
 SIDES = ("train", "test")
-ANNOTATION_COLUMNS = ("filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax")
-SPLIT_COLUMNS = ("image", "patient", "side", "sha256")
 
 
 class _Sizes:
@@ -163,16 +161,11 @@ class DatasetStatistics:
         return "\n".join(lines)
 
 
-def _pixels(value: float) -> int | float:
-    """A whole number without decimals, as xml_to_csv.py writes it; others with up to three."""
-    return int(value) if value == int(value) else round(value, 3)
-
-
 def annotation_rows(entry: Entry, objects: Iterable[LabelledObject]) -> list[dict]:
     """Rows of annotations.csv of one image."""
     image = {"filename": entry.image.key, "width": entry.width, "height": entry.height}
     sides = ("xmin", "ymin", "xmax", "ymax")
-    return [{**image, "class": o.name, **{side: _pixels(getattr(o, side)) for side in sides}} for o in objects]
+    return [{**image, "class": o.name, **{side: getattr(o, side) for side in sides}} for o in objects]
 
 
 def write_split_csv(path: str | os.PathLike, entries: Sequence[Entry], test_keys: set[str]) -> None:
@@ -186,4 +179,4 @@ def write_split_csv(path: str | os.PathLike, entries: Sequence[Entry], test_keys
         }
         for entry in entries
     )
-    csv_tables.write_rows(path, SPLIT_COLUMNS, rows)
+    csv_schemas.load("split").write(path, rows)

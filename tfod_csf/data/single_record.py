@@ -6,7 +6,7 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 
-from tfod_csf import csv_tables, labelimg
+from tfod_csf import csv_schemas, labelimg
 from tfod_csf.data import dataset_report, dataset_split
 from tfod_csf.data.annotated_set import ReadingOptions
 from tfod_csf.data.create_tf_record import MAX_SKIPPED_FLAG, read_files
@@ -42,7 +42,7 @@ def create_record(
     encoder.write_record(map(encoder.serialize, examples), output_path)
     if csv_path:
         rows = (row for entry in entries for row in dataset_report.annotation_rows(entry, read.objects(entry)))
-        csv_tables.write_rows(csv_path, dataset_report.ANNOTATION_COLUMNS, rows)
+        csv_schemas.load("annotations").write(csv_path, rows)
     cells = Counter()
     for entry in entries:
         cells.update(entry.class_counts)

@@ -1,0 +1,59 @@
+import pytest
+
+from tfod_csf import hardened_xml
+from tfod_csf.hardened_xml import HardenedXmlError
+
+BODY = "<annotation><object><name>淋巴细胞</name></object></annotation>"
+
+
+def name_in(data: bytes) -> tuple[str, str]:
+    root, mending = hardened_xml.parse(data)
+    return root.findtext("object/name"), mending
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_unicode_needs_no_mending(encoding):
+    assert name_in(BODY.encode(encoding)) == ("淋巴细胞", "")
+
+
+@pytest.mark.parametrize("declared", ["GBK", "gb2312", "GB18030", "gbk"])
+def test_declared_chinese_encodings_need_no_mending(declared):
+    assert name_in(f'<?xml version="1.0" encoding="{declared}"?>\n{BODY}'.encode("gb18030")) == ("淋巴细胞", "")
+
+
+@pytest.mark.parametrize("declaration", ["", '<?xml version="1.0" encoding="UTF-8"?>', "<?xml encoding='no-such'?>"])
+def test_undeclared_or_wrongly_declared_gb18030_is_read_and_said(declaration):
+    name, mending = name_in((declaration + BODY).encode("gb18030"))
+    assert name == "淋巴细胞"
+    assert "GB18030" in mending
+
+
+def test_utf8_that_calls_itself_utf16_is_utf8():
+    assert name_in(f'<?xml version="1.0" encoding="UTF-16"?>{BODY}'.encode()) == ("淋巴细胞", "")
+
+
+def test_utf16_without_a_mark():
+    name, mending = name_in(BODY.encode("utf-16-le"))
+    assert name == "淋巴细胞"
+    assert "byte order mark" in mending
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "empty"),
+        (b" \n", "empty"),
+        (b"<annotation><object>", "line 1"),
+        (b"\xff\xff\xff", "encoding is unknown"),
+        (b"<!DOCTYPE a [<!ENTITY x 'y'>]><a>&x;</a>", "DOCTYPE"),
+        ("<!doctype a SYSTEM 'file:///etc/hostname'><a/>".encode("utf-16"), "DOCTYPE"),
+        (b"<a>&undefined;</a>", "not well-formed"),
+        (b"<a>\x00</a>", "not well-formed"),
+    ],
+)
+def test_what_is_refused(data, words):
+    with pytest.raises(HardenedXmlError) as caught:
+        hardened_xml.parse(data)
+    reason, remedy = caught.value.args
+    assert words in reason
+    assert remedy

@@ -1,0 +1,171 @@
+import hashlib
+import io
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfod_csf import image_io
+from tfod_csf.problems import ProblemLog
+
+HEIGHT, WIDTH = 12, 20
+
+
+def picture() -> np.ndarray:
+    """A smooth picture of which no two turns are alike."""
+    rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
+    return np.stack([rows * 20, columns * 12, 255 - rows * 10], axis=2).astype(np.uint8)
+
+
+def save(path: pathlib.Path, pixels: np.ndarray | Image.Image, **arguments) -> pathlib.Path:
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    image.save(path, **arguments)
+    return path
+
+
+def opened(path: pathlib.Path, annotated_size=None) -> tuple[image_io.LoadedImage | None, str]:
+    problems = ProblemLog(quiet=True)
+    loaded = image_io.open_image(path, problems, annotated_size)
+    assert all(problem.remedy for problem in problems.problems)
+    return loaded, "; ".join(f"{problem.action}: {problem.reason}" for problem in problems.problems)
+
+
+def test_a_plain_jpeg_keeps_its_bytes(tmp_path):
+    path = save(tmp_path / "a.jpg", picture(), quality=60)
+    loaded, said = opened(path)
+    assert said == ""
+    assert loaded.jpeg_bytes() == path.read_bytes()
+    assert loaded.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (loaded.width, loaded.height, loaded.pixels.shape) == (WIDTH, HEIGHT, (HEIGHT, WIDTH, 3))
+    assert loaded.pixels.dtype == np.uint8
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif", "A.TIFF"])
+def test_lossless_files_are_exact_and_encoded_the_same_way_each_time(tmp_path, name):
+    loaded, said = opened(save(tmp_path / name, picture()))
+    assert said == ""
+    np.testing.assert_array_equal(loaded.pixels, picture())
+    assert not loaded.is_plain_jpeg
+    encoded = loaded.jpeg_bytes()
+    assert encoded == image_io.encode_jpeg(picture())
+    with Image.open(io.BytesIO(encoded)) as image:
+        assert (image.format, image.mode) == ("JPEG", "RGB")
+        assert np.abs(np.asarray(image).astype(int) - picture()).mean() < 2
+
+
+def test_the_content_decides_not_the_name(tmp_path):
+    loaded, said = opened(save(tmp_path / "a.jpg", picture(), format="PNG"))
+    np.testing.assert_array_equal(loaded.pixels, picture())
+    assert "content is PNG" in said
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied_as_viewers_do(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(tmp_path / "a.png", picture(), exif=exif)
+    turns = {
+        1: lambda p: p,
+        2: lambda p: p[:, ::-1],
+        3: lambda p: p[::-1, ::-1],
+        4: lambda p: p[::-1],
+        5: lambda p: p.transpose(1, 0, 2),
+        6: lambda p: p.transpose(1, 0, 2)[:, ::-1],
+        7: lambda p: p.transpose(1, 0, 2)[::-1, ::-1],
+        8: lambda p: p.transpose(1, 0, 2)[::-1],
+    }
+    loaded, said = opened(path)
+    np.testing.assert_array_equal(loaded.pixels, turns[orientation](picture()))
+    assert ("turned as EXIF" in said) == (orientation != 1)
+    # An annotation of the stored size keeps the stored pixels, where the sizes tell the two apart.
+    kept, _ = opened(path, annotated_size=(WIDTH, HEIGHT))
+    expected = picture() if orientation in (1, 5, 6, 7, 8) else turns[orientation](picture())
+    np.testing.assert_array_equal(kept.pixels, expected)
+
+
+def test_sixteen_bit_grey_is_scaled_by_the_depth_the_camera_used(tmp_path):
+    for bits in (10, 12, 14, 16):
+        values = np.linspace(0, 2**bits - 1, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH).astype(np.uint16)
+        loaded, said = opened(save(tmp_path / f"{bits}.tif", values))
+        assert (loaded.pixels.min(), loaded.pixels.max()) == (0, 255)
+        assert abs(loaded.pixels.mean() - 127.5) < 1
+        assert f"read as {bits} bits (brightest {2**bits - 1})" in said
+        assert "colour of the stain is lost" in said
+
+
+def test_float_pixels_have_no_known_range(tmp_path):
+    loaded, said = opened(save(tmp_path / "f.tif", picture()[..., 0].astype(np.float32) / 255))
+    assert loaded is None
+    assert "mode F" in said
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [("L", "grey"), ("1", "grey"), ("P", ""), ("RGBA", "alpha"), ("LA", "alpha"), ("CMYK", "CMYK"), ("LAB", "LAB")],
+)
+def test_every_mode_becomes_three_channels(tmp_path, mode, words):
+    image = Image.fromarray(picture())
+    if mode == "LAB":
+        pytest.importorskip("PIL.ImageCms")
+        image = Image.new("LAB", image.size, (128, 128, 128))
+    else:
+        image = image.convert("L").convert("LA") if mode == "LA" else image.convert(mode)
+    loaded, said = opened(save(tmp_path / "a.tif" if mode in ("CMYK", "LAB") else tmp_path / "a.png", image))
+    assert loaded.pixels.shape == (HEIGHT, WIDTH, 3)
+    assert words in said
+    assert bool(words) == bool(said)
+
+
+def test_colours_under_alpha_are_kept_as_stored(tmp_path):
+    rgba = np.dstack([picture(), np.full((HEIGHT, WIDTH), 3, np.uint8)])
+    loaded, _ = opened(save(tmp_path / "a.png", rgba))
+    np.testing.assert_array_equal(loaded.pixels, picture())
+
+
+def test_of_several_pages_the_first_is_read_and_that_is_said(tmp_path):
+    pages = [Image.fromarray(picture()), Image.fromarray(255 - picture())]
+    loaded, said = opened(save(tmp_path / "a.tif", pages[0], save_all=True, append_images=pages[1:]))
+    np.testing.assert_array_equal(loaded.pixels, picture())
+    assert "2 pictures in the file" in said
+
+
+def test_too_many_pixels_are_refused_before_decoding(tmp_path, monkeypatch):
+    path = save(tmp_path / "a.png", picture())
+    monkeypatch.setattr(image_io, "MAX_PIXELS", HEIGHT * WIDTH - 1)
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
+    loaded, said = opened(path)
+    assert loaded is None
+    assert f"{WIDTH} x {HEIGHT} pixels" in said
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".bmp"])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.7, 0.97])
+def test_a_file_cut_off_anywhere_is_a_row_not_an_exception(tmp_path, suffix, share):
+    noise = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    path = save(tmp_path / f"a{suffix}", noise)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    loaded, said = opened(path)
+    assert loaded is None
+    assert said.startswith("skipped: ")
+
+
+def test_damaged_files_never_raise(tmp_path):
+    random = np.random.default_rng(0)
+    for suffix in (".jpg", ".png", ".tif", ".bmp"):
+        data = np.frombuffer(save(tmp_path / f"a{suffix}", picture()).read_bytes(), np.uint8)
+        for _ in range(60):
+            damaged = data.copy()
+            places = random.integers(0, len(data), 4)
+            damaged[places] = random.integers(0, 256, 4)
+            path = tmp_path / f"damaged{suffix}"
+            path.write_bytes(damaged.tobytes())
+            loaded, said = opened(path)
+            assert loaded is not None or said.startswith("skipped: ")
+
+
+def test_a_folder_or_missing_file_is_a_row(tmp_path):
+    for path in (tmp_path, tmp_path / "none.jpg"):
+        loaded, said = opened(path)
+        assert loaded is None
+        assert "cannot be read" in said

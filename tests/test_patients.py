@@ -1,0 +1,207 @@
+import os
+import pathlib
+import unicodedata
+
+import pytest
+
+from tfod_csf import patients
+from tfod_csf.patients import PatientsError
+from tfod_csf.problems import ProblemLog
+
+XML = "<annotation><filename>{}</filename></annotation>"
+
+
+def make(root: pathlib.Path, *names: str) -> pathlib.Path:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(XML.format(f"{path.stem}.jpg") if path.suffix == ".xml" else "not decoded here")
+    return root
+
+
+def found(root: pathlib.Path, **arguments) -> tuple[list[tuple[str, str, str]], ProblemLog]:
+    problems = ProblemLog(quiet=True)
+    images = patients.find_images(root, problems, **arguments)
+    return [(image.patient_id, image.name, image.key) for image in images], problems
+
+
+def paired(root: pathlib.Path, annotations_dir=None) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """(image key, XML below the annotations folder), and (file name, reason) of what was reported."""
+    problems = ProblemLog(quiet=True)
+    pairs = patients.find_pairs(root, annotations_dir, problems)
+    below = [(pair.image.key, pair.xml_path.relative_to(annotations_dir or root).as_posix()) for pair in pairs]
+    return below, [(pathlib.Path(problem.file).name, problem.reason) for problem in problems.problems]
+
+
+def test_a_folder_is_a_patient_and_deeper_folders_belong_to_it(tmp_path):
+    make(tmp_path, "B/2.jpg", "A/day2/1.jpg", "A/day1/1.JPG", "A/notes.txt", "A/Thumbs.db", "A/._1.jpg", ".git/x.jpg")
+    images, problems = found(tmp_path)
+    assert images == [
+        ("A", "day1/1.JPG", "A/day1/1.JPG"),
+        ("A", "day2/1.jpg", "A/day2/1.jpg"),
+        ("B", "2.jpg", "B/2.jpg"),
+    ]
+    assert problems.problems == []
+
+
+def test_a_flat_folder_is_one_patient_of_its_name(tmp_path):
+    images, problems = found(make(tmp_path / "slide_7", "b.png", "a.jpg"))
+    assert images == [("slide_7", "a.jpg", "a.jpg"), ("slide_7", "b.png", "b.png")]
+    assert problems.problems == []
+
+
+def test_images_beside_folders_are_noted(tmp_path):
+    images, problems = found(make(tmp_path / "study", "a.jpg", "P1/a.jpg"))
+    assert [image[0] for image in images] == ["P1", "study"]
+    assert [problem.action for problem in problems.problems] == ["noted"]
+
+
+def test_pictures_that_are_not_read_are_reported(tmp_path):
+    images, problems = found(make(tmp_path, "P/a.jpg", "P/b.svs", "P/c.HEIC"))
+    assert len(images) == 1
+    assert {pathlib.Path(file).name for file in problems.skipped_files()} == {"b.svs", "c.HEIC"}
+
+
+def test_linked_folders_are_followed_and_loops_are_not(tmp_path):
+    make(tmp_path, "study/A/1.jpg", "elsewhere/1.jpg")
+    (tmp_path / "study" / "B").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "study" / "A" / "loop").symlink_to(tmp_path / "study")
+    images, _ = found(tmp_path / "study")
+    assert [image[2] for image in images] == ["A/1.jpg", "B/1.jpg"]
+
+
+def test_names_that_are_not_utf8_are_skipped_and_shown(tmp_path):
+    make(tmp_path, "P/a.jpg")
+    with open(os.fsencode(tmp_path / "P") + "/患者.jpg".encode("gbk"), "wb"):
+        pass
+    images, problems = found(tmp_path)
+    assert len(images) == 1
+    assert "\\xbb" in problems.problems[0].file
+    problems.write_csv(tmp_path / "problems.csv")
+
+
+def test_one_picture_in_two_formats_is_used_once(tmp_path):
+    images, problems = found(make(tmp_path, "P/1.jpg", "P/1.png", "P/2.tif", "Q/1.png"))
+    assert [image[2] for image in images] == ["P/1.jpg", "P/2.tif", "Q/1.png"]
+    assert [pathlib.Path(file).name for file in problems.skipped_files()] == ["1.png"]
+    (tmp_path / "P" / "1.xml").write_text(XML.format("1.PNG"))
+    assert "P/1.png" in [image[2] for image in found(tmp_path)[0]]
+
+
+@pytest.mark.parametrize("what", ["missing", "file", "empty"])
+def test_a_folder_without_images_is_one_sentence(tmp_path, what):
+    path = tmp_path / what
+    if what == "file":
+        path.write_text("x")
+    if what == "empty":
+        path.mkdir()
+    with pytest.raises(PatientsError, match=what):
+        found(path)
+
+
+def test_manifest_says_whose_image_it_is(tmp_path):
+    make(tmp_path / "images", "x/1.jpg", "x/2.jpg", "3.jpg", "4.jpg")
+    manifest = tmp_path / "m.csv"
+    rows = ["image,patient_id", "x/1.jpg,王 =1", "x\\2.jpg,B", "./3.jpg,B", "9.jpg,C", "../m.csv,C", "4.jpg,"]
+    manifest.write_text("\n".join(rows), encoding="utf-8-sig")
+    images, problems = found(tmp_path / "images", manifest=manifest)
+    assert images == [("B", "3.jpg", "3.jpg"), ("B", "x/2.jpg", "x/2.jpg"), ("王 =1", "x/1.jpg", "x/1.jpg")]
+    assert [problem.item for problem in problems.problems] == ["line 5", "line 6", "line 7", ""]
+    assert problems.skipped_files() == set()
+
+
+def test_manifest_with_one_image_of_two_patients_is_refused(tmp_path):
+    make(tmp_path, "1.jpg")
+    (tmp_path / "m.csv").write_text("image,patient_id\n1.jpg,A\n1.jpg,A\n1.jpg,B\n")
+    with pytest.raises(PatientsError, match=r"line 4: '1\.jpg' belongs to 'A' and to 'B'"):
+        found(tmp_path, manifest=tmp_path / "m.csv")
+
+
+def test_pattern_takes_the_patient_from_the_path(tmp_path):
+    make(tmp_path, "2024/P07_1.jpg", "2024/P08_1.jpg", "2024/overview.jpg")
+    images, problems = found(tmp_path, patient_pattern=r"(?P<patient>P\d+)_")
+    assert [(image[0], image[2]) for image in images] == [("P07", "2024/P07_1.jpg"), ("P08", "2024/P08_1.jpg")]
+    assert len(problems.skipped_files()) == 1
+
+
+@pytest.mark.parametrize(("pattern", "words"), [("(", "no regular expression"), ("P.", "no group named patient")])
+def test_wrong_patterns(tmp_path, pattern, words):
+    with pytest.raises(PatientsError, match=words):
+        found(make(tmp_path, "P1.jpg"), patient_pattern=pattern)
+
+
+def test_manifest_and_pattern_exclude_each_other(tmp_path):
+    with pytest.raises(PatientsError, match="give one of them"):
+        found(make(tmp_path, "P1.jpg"), patient_pattern="(?P<patient>P)", manifest="m.csv")
+
+
+def test_pairs_beside_each_other_and_what_is_left_over(tmp_path):
+    make(tmp_path, "A/1.jpg", "A/1.xml", "A/2.jpg", "A/3.xml", "B/1.jpg", "B/1.xml")
+    pairs, reports = paired(tmp_path)
+    assert pairs == [("A/1.jpg", "A/1.xml"), ("B/1.jpg", "B/1.xml")]
+    assert reports == [("2.jpg", "there is no XML for this image"), ("3.xml", "there is no image for this XML")]
+
+
+def test_annotations_folder_mirrored_or_flat(tmp_path):
+    make(tmp_path / "images", "A/1.jpg", "A/2.jpg", "B/1.jpg")
+    make(tmp_path / "xml", "A/1.xml", "2.xml", "1.xml")
+    pairs, reports = paired(tmp_path / "images", tmp_path / "xml")
+    assert pairs == [("A/1.jpg", "A/1.xml"), ("A/2.jpg", "2.xml")]
+    # A flat 1.xml could be that of A/1.jpg or of B/1.jpg, so it is nobody's.
+    assert reports == [("1.jpg", "there is no XML for this image"), ("1.xml", "there is no image for this XML")]
+
+
+def test_capitals_and_composed_letters_do_not_part_a_pair(tmp_path):
+    composed, apart = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
+    make(tmp_path, "A/img.jpg", "A/IMG.xml", f"A/{composed}.jpg", f"A/{apart}.xml")
+    pairs, reports = paired(tmp_path)
+    assert [key for key, _ in pairs] == ["A/img.jpg", f"A/{composed}.jpg"]
+    assert len(reports) == 2
+
+
+def test_capitals_never_give_two_images_one_xml(tmp_path):
+    make(tmp_path, "A/img.jpg", "A/IMG.jpg", "A/IMG.xml", "B/img.jpg", "B/IMG.jpg", "B/Img.xml")
+    make(tmp_path, "C/img.jpg", "C/IMG.xml", "C/Img.xml")
+    pairs, reports = paired(tmp_path)
+    assert pairs == [("A/IMG.jpg", "A/IMG.xml")]
+    assert [name for name, _ in reports] == ["img.jpg", "IMG.jpg", "img.jpg", "img.jpg"]
+
+
+def test_no_pair_at_all_is_one_sentence(tmp_path):
+    with pytest.raises(PatientsError, match="no image has an XML"):
+        paired(make(tmp_path, "A/1.jpg"))
+
+
+@pytest.mark.parametrize(
+    ("patient_id", "folder"),
+    [
+        ("患者 甲=1+2,x", "患者 甲=1+2,x"),
+        ("../etc", "%2E.%2Fetc"),
+        ("..", "%2E%2E"),
+        (".", "%2E"),
+        ("a.", "a%2E"),
+        (" a ", "%20a%20"),
+        ("100%", "100%25"),
+        ("%2E", "%252E"),
+        ("CON", "%43ON"),
+        ("nul.txt", "%6Eul.txt"),
+        ('a<>:"/\\|?*b', "a%3C%3E%3A%22%2F%5C%7C%3F%2Ab"),
+        ("a\tb\n", "a%09b%0A"),
+    ],
+)
+def test_folder_names_are_safe_and_give_the_id_back(patient_id, folder):
+    assert patients.safe_folder_name(patient_id) == folder
+    assert patients.patient_id_of(folder) == patient_id
+
+
+def test_ids_that_differ_in_capitals_get_folders_that_differ_everywhere():
+    names = patients.folder_names(["b", "A", "a", "B", "a%~2"])
+    assert names == {"A": "A", "a": "a%~2", "a%~2": "a%25~2", "B": "B", "b": "b%~2"}
+    assert len({name.casefold() for name in names.values()}) == 5
+    assert all(patients.patient_id_of(folder) == patient_id for patient_id, folder in names.items())
+
+
+@pytest.mark.parametrize("patient_id", ["", "x" * 300])
+def test_impossible_ids(patient_id):
+    with pytest.raises(PatientsError):
+        patients.safe_folder_name(patient_id)

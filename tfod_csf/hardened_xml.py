@@ -1,0 +1,81 @@
+"""XML from strangers: decoded by what the bytes are, refused when it could do harm, parsed without looking elsewhere.
+
+A DOCTYPE or an entity is refused in the decoded text, before a parser sees it, so neither another file nor a bomb of
+nested entities can come in, in whatever encoding it is written.
+"""
+
+import re
+
+from lxml import etree
+
+_DECLARATION = re.compile(r"\s*<\?xml[^>]*\?>")
+_DECLARED_ENCODING = re.compile(rb"<\?xml[^>]{0,200}encoding\s*=\s*[\"']([A-Za-z0-9._-]+)[\"']")
+_FORBIDDEN = re.compile(r"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
+# A byte order mark decides; the longer mark first, because UTF-32's begins with UTF-16's.
+_MARKS = ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xef\xbb\xbf", "utf-8-sig"))
+_MARKS += ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+_SAVE_AGAIN = "Save the annotation again in LabelImg."
+
+
+class HardenedXmlError(Exception):
+    """Why XML cannot be used: args are (reason, remedy)."""
+
+
+def decode(data: bytes) -> tuple[str, str]:
+    """Text of an XML file and the mending it took ("" for none).
+
+    Raises:
+      HardenedXmlError: no encoding fits.
+    """
+    try:
+        return _decode(data)
+    except (UnicodeError, LookupError) as error:
+        raise HardenedXmlError(f"the encoding is unknown ({error})", "Save the file as UTF-8.") from None
+
+
+def _decode(data: bytes) -> tuple[str, str]:
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return data.decode(encoding), ""
+    if data[:4] in (b"<\0?\0", b"<\0a\0"):
+        return data.decode("utf-16-le"), "is UTF-16 without a byte order mark"
+    match = _DECLARED_ENCODING.match(data.lstrip())
+    declared = match.group(1).decode("ascii") if match else ""
+    if declared.lower().startswith(("utf-16", "utf-32", "ucs")):
+        declared = ""  # the declaration itself was just read as single bytes, so it is wrong
+    if declared.lower() in ("gbk", "gb2312", "gb18030", "cp936"):
+        return data.decode("gb18030"), ""  # the superset of the other three
+    try:
+        return data.decode(declared or "utf-8"), ""
+    except (UnicodeError, LookupError):
+        text = data.decode("gb18030")  # what Chinese Windows programs write when they say nothing
+        return text, f"is not {declared or 'UTF-8'}, was read as GB18030"
+
+
+def parse(data: bytes) -> tuple[etree._Element, str]:
+    """Root element of an XML file and the mending its encoding took ("" for none).
+
+    Raises:
+      HardenedXmlError: empty, in no known encoding, with DOCTYPE or entities, or not well-formed (names the line).
+    """
+    if not data.strip():
+        raise HardenedXmlError("the XML is empty (0 bytes of content)", _SAVE_AGAIN)
+    text, mending = decode(data)
+    if _FORBIDDEN.search(text):
+        raise HardenedXmlError(
+            "the XML has a DOCTYPE or entities, which annotations never need", "Remove them, or label the image again."
+        )
+    text = _DECLARATION.sub("", text.lstrip("\ufeff"), count=1)  # it names the encoding of the bytes, not of the text
+    parser = etree.XMLParser(
+        encoding="utf-8",
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
+    try:
+        return etree.fromstring(text.encode("utf-8"), parser), mending
+    except (etree.XMLSyntaxError, ValueError) as error:
+        raise HardenedXmlError(f"not well-formed XML ({error})", _SAVE_AGAIN) from None
