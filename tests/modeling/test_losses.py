@@ -103,8 +103,22 @@ def test_static_draw_always_fills_the_minibatch():
         second_stage_batch_size=3,
         second_stage_balance_fraction=0.5,
         use_static_balanced_label_sampler=True,
+        use_static_shapes=True,
     )
     np.testing.assert_array_equal(boxes[0], ANCHORS[:3])
+    np.testing.assert_array_equal(num_proposals, [3])
+
+
+def test_static_shapes_without_the_static_sampler_repeat_the_first_proposal():
+    boxes, num_proposals = losses.sample_second_stage(
+        ANCHORS[tf.newaxis],
+        tf.constant([2]),
+        ONE_BOX,
+        second_stage_batch_size=3,
+        second_stage_balance_fraction=0.5,
+        use_static_shapes=True,
+    )
+    np.testing.assert_array_equal(boxes[0], tf.gather(ANCHORS, [0, 1, 0]))
     np.testing.assert_array_equal(num_proposals, [3])
 
 

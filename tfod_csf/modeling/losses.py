@@ -91,13 +91,14 @@ def sample_second_stage(
     second_stage_batch_size: int = 64,
     second_stage_balance_fraction: float = 0.25,
     use_static_balanced_label_sampler: bool = False,
+    use_static_shapes: bool = False,
     seed: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Draws the proposals that the second stage is trained on: boxes [B, S, 4] and their number int32 [B].
 
-    proposal_boxes [B, P, 4] of which the first num_proposals [B] are valid. S is second_stage_batch_size. Drawn
-    proposals keep their order; the rest of the S rows is zeros. The static variant always returns S proposals: it fills
-    up with the first proposal where fewer were drawn.
+    proposal_boxes [B, P, 4] of which the first num_proposals [B] are valid (the static sampler fills up with the
+    others). S is second_stage_batch_size. Drawn proposals keep their order; the rest of the S rows is zeros. With
+    use_static_shapes S proposals count always: the rest of the rows is the first proposal.
     """
     targets = target_assigner.batch_assign_second_stage_targets(proposal_boxes, groundtruth)
     valid = tf.sequence_mask(num_proposals, tf.shape(proposal_boxes)[1])
@@ -114,7 +115,7 @@ def sample_second_stage(
     rows = tf.pad(rows, [[0, 0], [0, second_stage_batch_size - tf.shape(rows)[1]]])
     is_drawn = tf.sequence_mask(num_sampled, second_stage_batch_size)  # [B, S]
     boxes = tf.gather(proposal_boxes, rows, batch_dims=1)
-    if use_static_balanced_label_sampler:
+    if use_static_shapes:
         boxes = tf.where(is_drawn[..., tf.newaxis], boxes, proposal_boxes[:, :1])
         num_sampled = tf.fill(tf.shape(num_sampled), second_stage_batch_size)
     else:
