@@ -80,14 +80,14 @@ def test_refused_field_names_path_value_reason_and_remedy():
 def test_every_refused_field_is_named_at_once_and_with_its_index():
     message = _error(
         _config(
-            "train_config { bias_grad_multiplier: 2.0 data_augmentation_options { random_horizontal_flip { } } "
+            "train_config { use_multiclass_scores: true data_augmentation_options { random_horizontal_flip { } } "
             "data_augmentation_options { random_patch_gaussian { } } }"
         )
     )
     assert message.startswith(
         "train_config.data_augmentation_options[1].random_patch_gaussian: { ... } is not supported"
     )
-    assert "; also train_config.bias_grad_multiplier: 2 is not supported" in message
+    assert "; also train_config.use_multiclass_scores: true is not supported" in message
 
 
 @pytest.mark.parametrize(
@@ -130,6 +130,16 @@ def test_fields_without_effect_are_noticed():
     assert notices(config, parts=("model",)) == []
 
 
+def test_the_dense_layers_regularizer_is_noticed_unless_its_weight_is_0():
+    text = (
+        "model {{ faster_rcnn {{ second_stage_box_predictor {{ mask_rcnn_box_predictor {{ fc_hyperparams {{ "
+        "regularizer {{ l2_regularizer {{ weight: {} }} }} }} }} }} }} }}"
+    )
+    assert notices(_config(text.format("0.0"))) == []
+    (notice,) = notices(_config(text.format("0.5")))
+    assert "fc_hyperparams.regularizer.l2_regularizer.weight: 0.5 has no effect" in notice
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -166,7 +176,7 @@ def test_missing_parts_are_named():
 
 
 def test_only_the_named_parts_are_looked_at():
-    config = _config("train_config { bias_grad_multiplier: 2.0 }")
+    config = _config("train_config { use_multiclass_scores: true }")
     check_supported(config, parts=("model",))
     with pytest.raises(UnsupportedConfigError, match=r"^here\.config: train_config"):
         check_supported(config, source="here.config")

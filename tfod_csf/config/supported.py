@@ -42,11 +42,24 @@ def check_supported(
 
 def notices(pipeline_config: pipeline_pb2.TrainEvalPipelineConfig, parts: tuple[str, ...] = PARTS) -> list[str]:
     """One sentence for each set field that is accepted although nothing depends on it, here or in TFOD."""
-    return [
+    found = [
         f"{path}: {value_text(field, value)} has no effect ({rule.note})."
         for path, field, value, rule in _set_fields(pipeline_config, parts)
         if rule.kind == "no_effect"
     ]
+    return found + (list(_second_stage_notices(pipeline_config.model.faster_rcnn)) if "model" in parts else [])
+
+
+def _second_stage_notices(model: Message) -> Iterator[str]:
+    """`Hyperparams` has one row for all its places, but the dense layers' regularizer acts less than the others."""
+    regularizer = model.second_stage_box_predictor.mask_rcnn_box_predictor.fc_hyperparams.regularizer
+    kind = regularizer.WhichOneof("regularizer_oneof")
+    weight = getattr(regularizer, kind).weight if kind else 0.0
+    if weight:
+        yield (
+            "model.faster_rcnn.second_stage_box_predictor.mask_rcnn_box_predictor.fc_hyperparams.regularizer."
+            f"{kind}.weight: {weight:.7g} has no effect (TFOD's Keras dense layers are not regularised)."
+        )
 
 
 def value_text(field: FieldDescriptor, value: Any) -> str:

@@ -225,7 +225,7 @@ TRAINING: dict[str, dict[str, Rule]] = {
         **_honoured(
             "batch_size data_augmentation_options optimizer gradient_clipping_by_norm fine_tune_checkpoint "
             "from_detection_checkpoint num_steps add_regularization_loss max_number_of_boxes fine_tune_checkpoint_type "
-            "fine_tune_checkpoint_version"
+            "fine_tune_checkpoint_version freeze_variables update_trainable_variables bias_grad_multiplier"
         ),
         **_same("unpad_groundtruth_tensors", "padding boxes have weight 0 and change nothing"),
         **_no_effect(
@@ -236,8 +236,6 @@ TRAINING: dict[str, dict[str, Rule]] = {
         **_no_effect("retain_original_images", "nothing in training looks at the original images"),
         **_no_effect("use_bfloat16", "TFOD acts on it on TPUs only"),
         **_no_effect("run_fine_tune_checkpoint_dummy_computation", "the variables exist before the checkpoint is read"),
-        **_refused("freeze_variables update_trainable_variables", "TFOD on TensorFlow 2 ignores it in silence"),
-        **_refused("bias_grad_multiplier", "TFOD on TensorFlow 2 ignores it in silence"),
         **_refused("merge_multiple_label_boxes", "a box has one class here"),
         **_refused(
             "load_all_detection_checkpoint_vars",
