@@ -134,18 +134,6 @@ def create_slots(optimizer: tf_keras.optimizers.legacy.Optimizer, variables: Ite
     optimizer._create_all_weights(list(variables))
 
 
-def check_rms_prop_rule(checkpoint_path: str, optimizer_config: optimizer_pb2.Optimizer, rms_prop_rule: str) -> None:
-    """Refuses to continue a training checkpoint under another rms_prop rule than the one that wrote it."""
-    if optimizer_config.WhichOneof("optimizer") != "rms_prop_optimizer":
-        return
-    recorded = rms_prop_rule_of_checkpoint(checkpoint_path, optimizer_config.rms_prop_optimizer.decay)
-    if recorded not in (None, rms_prop_rule):
-        raise OptimizerError(
-            f"{checkpoint_path}: was trained under rms_prop_rule={recorded}, this run has rms_prop_rule="
-            f"{rms_prop_rule}; continue with {recorded}, or train in another model_dir."
-        )
-
-
 def rms_prop_rule_of_checkpoint(checkpoint_path: str, rms_prop_decay: float) -> str | None:
     """The rms_prop rule under which a training checkpoint was written, None if it holds no rms_prop optimizer.
 

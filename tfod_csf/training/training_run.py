@@ -164,7 +164,11 @@ def evaluate_checkpoints(
     optimizer = None
     if config.eval_config.use_moving_averages:
         optimizer, _ = optimizers.build(config.train_config.optimizer)
-        optimizers.create_slots(optimizer, model.trainable_variables)
+        update = _update_settings(config.train_config)
+        averaged = optimizers.select_trainable(
+            model.trainable_variables, update.update_trainable_variables, update.freeze_variables
+        )
+        optimizers.create_slots(optimizer, averaged)
         restored["optimizer"] = optimizer
     checkpoint = tf.train.Checkpoint(**restored)
 
