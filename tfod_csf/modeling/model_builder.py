@@ -112,7 +112,7 @@ def _build_first_stage_settings(config: faster_rcnn_pb2.FasterRcnn, is_training:
             first_stage_positive_balance_fraction=config.first_stage_positive_balance_fraction,
             first_stage_localization_loss_weight=config.first_stage_localization_loss_weight,
             first_stage_objectness_loss_weight=config.first_stage_objectness_loss_weight,
-            use_static_balanced_label_sampler=config.use_static_balanced_label_sampler,
+            use_static_balanced_label_sampler=_uses_static_sampler(config),
         ),
     )
 
@@ -138,11 +138,17 @@ def _build_second_stage_settings(config: faster_rcnn_pb2.FasterRcnn, crop_subsam
             losses.sample_second_stage,
             second_stage_batch_size=config.second_stage_batch_size,
             second_stage_balance_fraction=config.second_stage_balance_fraction,
-            use_static_balanced_label_sampler=config.use_static_balanced_label_sampler,
+            use_static_balanced_label_sampler=_uses_static_sampler(config),
+            use_static_shapes=config.use_static_shapes,
         ),
         losses=_build_second_stage_losses(config),
         samples_proposals=not config.HasField("hard_example_miner"),
     )
+
+
+def _uses_static_sampler(config: faster_rcnn_pb2.FasterRcnn) -> bool:
+    """As in TFOD, use_static_balanced_label_sampler acts together with use_static_shapes only."""
+    return config.use_static_balanced_label_sampler and config.use_static_shapes
 
 
 def _build_non_max_suppression(config: post_processing_pb2.BatchNonMaxSuppression):
