@@ -17,8 +17,13 @@ def test_counts(serialized, write_records, tmp_path):
     assert (found.max_boxes, found.max_boxes_image) == (2, "a.png")
     assert found.objects_per_class == {"x": 1, "y": 1, "id 2": 1}
     assert found.class_ids == {"x": {1}, "y": {2}, "id 2": {2}}
-    assert found.image_sizes == {(8, 10): 3}
-    np.testing.assert_allclose(found.box_sides, [0.5, 0.4, 0.5])  # sqrt(0.2 * 0.8) = 0.4
+
+
+def test_objects_of_weight_0_are_rows_but_not_counted(serialized, write_records):
+    record = serialized([BOX, BOX], [1, 2], ["x", "y"], image__object__weight=[0.0, 1.0])
+    found = record_statistics([write_records("a.record", [record])])
+    assert (found.num_boxes, found.max_boxes) == (1, 2)
+    assert found.objects_per_class == {"y": 1}
 
 
 def test_boxes_in_pixels(serialized, write_records):

@@ -22,13 +22,11 @@ class RecordStatistics:
     Attributes:
       num_examples: number of records, one image each.
       num_negatives: records without an object.
-      max_boxes: objects of the most crowded image.
+      max_boxes: objects of the most crowded image, those of weight 0 included.
       max_boxes_image: its name.
-      objects_per_class: number of objects by class text (by label as "id 3" where a record has no texts).
+      objects_per_class: number of objects by class text (by label as "id 3" where a record has no texts); objects of
+          weight 0, which training passes over, are not among them.
       class_ids: labels that stand beside each class text.
-      image_sizes: number of images by (height, width) in px as the records state them.
-      box_sides: float32 [all objects], sqrt(height * width) of each box as a share of its image.
-      mean_record_bytes: mean length of a record.
     """
 
     num_examples: int = 0
@@ -37,13 +35,10 @@ class RecordStatistics:
     max_boxes_image: str = ""
     objects_per_class: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     class_ids: dict[str, set[int]] = dataclasses.field(default_factory=lambda: collections.defaultdict(set))
-    image_sizes: collections.Counter = dataclasses.field(default_factory=collections.Counter)
-    box_sides: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.float32))
-    mean_record_bytes: float = 0.0
 
     @property
     def num_boxes(self) -> int:
-        """Objects of all images together."""
+        """Objects of all images together, without those of weight 0."""
         return self.objects_per_class.total()
 
 
@@ -56,18 +51,13 @@ def record_statistics(input_paths: Sequence[str]) -> RecordStatistics:
           names file, record and image.
     """
     found = RecordStatistics()
-    sides: list[np.ndarray] = []
-    total_bytes = 0
     for path in record_files.record_files(input_paths):
         for number, record in enumerate(record_files.read_records(path), start=1):
-            sides.append(_add_record(found, record, f"{path}, record {number}"))
-            total_bytes += len(record)
+            _add_record(found, record, f"{path}, record {number}")
     if not found.num_examples:
         raise RecordFileError(
             f"{', '.join(input_paths)}: no record in any file; create_csf_tf_record writes one per image."
         )
-    found.box_sides = np.concatenate(sides)
-    found.mean_record_bytes = total_bytes / found.num_examples
     return found
 
 
@@ -81,37 +71,29 @@ def boxes_in_pixels(input_paths: Sequence[str]) -> Iterator[tuple[float, float, 
         for number, record in enumerate(record_files.read_records(path), start=1):
             where = f"{path}, record {number}"
             features = record_files.parse_features(record, where)
-            height, width = _image_size(features)
+            height, width = (int(next(iter(features.get(f"image/{side}", [])), 0)) for side in ("height", "width"))
             num_boxes = len(features.get("image/object/bbox/ymin", []))
             boxes = _boxes(features, num_boxes, where)[:, [1, 0, 3, 2]]
             yield width, height, [tuple(box) for box in (boxes * [width, height, width, height]).tolist()]
 
 
-def _add_record(found: RecordStatistics, record: bytes, where: str) -> np.ndarray:
-    """Adds one record; returns the sides of its boxes [M]."""
+def _add_record(found: RecordStatistics, record: bytes, where: str) -> None:
     features = record_files.parse_features(record, where)
     name = record_files.image_name(features)
     where = f"{where} ({name})" if name else where
     if not b"".join(features.get("image/encoded", [])):
         raise RecordFileError(f"{where}: image/encoded is missing; write it again with create_csf_tf_record.")
     classes = class_names(features)
-    boxes = _boxes(features, len(classes), where)
+    _boxes(features, len(classes), where)
     labels = features.get("image/object/class/label", [])
     for class_name, label in zip(classes, labels):
         found.class_ids[class_name].add(label)
-    found.objects_per_class.update(classes)
+    weights = features.get("image/object/weight") or [1.0] * len(classes)
+    found.objects_per_class.update(name for name, weight in zip(classes, weights) if weight > 0)
     found.num_examples += 1
     found.num_negatives += not classes
-    found.image_sizes[_image_size(features)] += 1
     if len(classes) > found.max_boxes:
         found.max_boxes, found.max_boxes_image = len(classes), name or where
-    return np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
-
-
-def _image_size(features: dict[str, list]) -> tuple[int, int]:
-    """(height, width) in px as the record states them; 0 where it does not."""
-    height, width = (int(next(iter(features.get(f"image/{side}", [])), 0)) for side in ("height", "width"))
-    return height, width
 
 
 def class_names(features: dict[str, list]) -> list[str]:
