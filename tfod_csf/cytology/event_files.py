@@ -1,0 +1,99 @@
+"""Reads the numbers of TensorBoard event files without TensorFlow.
+
+An event file is a row of records: length (8 bytes, little-endian), a checksum of it (4), that many bytes of an Event
+message, a checksum of them (4). Only the message types come from the tensorboard package; its own reader would load
+TensorFlow. Checksums are not looked at: a file that is still being written simply ends early, and what cannot be parsed
+ends the reading of that file.
+"""
+
+import dataclasses
+import os
+import pathlib
+import struct
+from collections.abc import Iterator
+
+import numpy as np
+from google.protobuf.message import DecodeError
+from tensorboard.compat.proto import event_pb2, types_pb2
+
+_DTYPES = {
+    types_pb2.DT_FLOAT: np.dtype("<f4"),
+    types_pb2.DT_DOUBLE: np.dtype("<f8"),
+    types_pb2.DT_INT32: np.dtype("<i4"),
+    types_pb2.DT_INT64: np.dtype("<i8"),
+}
+_VALUE_FIELDS = {
+    types_pb2.DT_FLOAT: "float_val",
+    types_pb2.DT_DOUBLE: "double_val",
+    types_pb2.DT_INT32: "int_val",
+    types_pb2.DT_INT64: "int64_val",
+}
+# One record of a healthy file is a few pictures at most; a larger length means that the file is broken.
+_MAX_RECORD_BYTES = 1 << 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+    """One number over a run.
+
+    Attributes:
+      steps: int64 [N], rising.
+      values: float64 [N].
+      wall_times: float64 [N], seconds since 1970.
+    """
+
+    steps: np.ndarray
+    values: np.ndarray
+    wall_times: np.ndarray
+
+
+def read_scalars(folder: str | os.PathLike) -> dict[str, Series]:
+    """All scalars of the event files directly in a folder, {tag: series}; empty without event files.
+
+    After a restart the same steps were written again, perhaps into another file: the latest write of a step counts.
+    """
+    found: dict[str, dict[int, tuple[float, float]]] = {}
+    for path in sorted(pathlib.Path(folder).glob("*.tfevents.*")):
+        for event in _events(path):
+            for value in event.summary.value:
+                number = _number(value)
+                if number is None:
+                    continue
+                of_tag = found.setdefault(value.tag, {})
+                if event.step not in of_tag or of_tag[event.step][1] <= event.wall_time:
+                    of_tag[event.step] = (number, event.wall_time)
+    return {tag: _series(of_tag) for tag, of_tag in sorted(found.items())}
+
+
+def _series(of_tag: dict[int, tuple[float, float]]) -> Series:
+    steps = sorted(of_tag)
+    pairs = np.array([of_tag[step] for step in steps], float)
+    return Series(np.array(steps, np.int64), pairs[:, 0], pairs[:, 1])
+
+
+def _events(path: pathlib.Path) -> Iterator[event_pb2.Event]:
+    with open(path, "rb") as file:
+        while len(head := file.read(12)) == 12:
+            (length,) = struct.unpack("<Q", head[:8])
+            if length > _MAX_RECORD_BYTES:
+                return
+            data = file.read(length)
+            if len(data) < length or len(file.read(4)) < 4:
+                return
+            try:
+                yield event_pb2.Event.FromString(data)
+            except DecodeError:
+                return
+
+
+def _number(value) -> float | None:
+    """The scalar in a summary value, None for pictures, text and histograms."""
+    if value.HasField("simple_value"):
+        return float(value.simple_value)
+    tensor = value.tensor
+    if not value.HasField("tensor") or tensor.dtype not in _DTYPES or tensor.tensor_shape.dim:
+        return None
+    if tensor.tensor_content:
+        return float(np.frombuffer(tensor.tensor_content, _DTYPES[tensor.dtype], count=1)[0])
+    numbers = getattr(tensor, _VALUE_FIELDS[tensor.dtype])
+    return float(numbers[0]) if numbers else 0.0  # a zero is stored as no value at all
