@@ -1,0 +1,95 @@
+import contextlib
+import hashlib
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from tfod_csf import image_io
+from tfod_csf.data import tf_example_encoder as encoder
+from tfod_csf.data.annotated_set import ReadyImage
+from tfod_csf.data.tf_example_decoder import TfExampleDecoder
+from tfod_csf.label_map import label_map_from_names
+from tfod_csf.labelimg import LabelledObject
+from tfod_csf.patients import ImageFile
+
+LABEL_MAP = label_map_from_names(["lymphocyte", "monocyte", "单核"])
+JPEG = image_io.encode_jpeg(np.zeros((48, 64, 3), np.uint8))
+
+
+def ready(objects=(), passed_over=()) -> ReadyImage:
+    key = "患者/IMG 1.jpg"
+    image = ImageFile(pathlib.Path(key), "患者", "IMG 1.jpg", key)
+    return ReadyImage(image, 64, 48, JPEG, list(objects), list(passed_over))
+
+
+def values(example: tf.train.Example) -> dict[str, list]:
+    features = example.features.feature
+    return {key: list(getattr(f, f.WhichOneof("kind") or "int64_list").value) for key, f in features.items()}
+
+
+def test_one_box_by_hand():
+    box = LabelledObject("单核", 16, 12, 48, 36, difficult=1, truncated=1, pose="Left")
+    found = values(encoder.create_tf_example(ready([box]), LABEL_MAP))
+    assert found.pop("image/encoded") == [JPEG]
+    assert found.pop("image/key/sha256") == [hashlib.sha256(JPEG).hexdigest().encode()]
+    assert found == {
+        "image/height": [48],
+        "image/width": [64],
+        "image/filename": ["患者/IMG 1.jpg".encode()],
+        "image/source_id": ["患者/IMG 1.jpg".encode()],
+        "image/format": [b"jpeg"],
+        "image/object/bbox/xmin": [16 / 64],
+        "image/object/bbox/xmax": [48 / 64],
+        "image/object/bbox/ymin": [12 / 48],
+        "image/object/bbox/ymax": [36 / 48],
+        "image/object/class/text": ["单核".encode()],
+        "image/object/class/label": [3],
+        "image/object/difficult": [1],
+        "image/object/truncated": [1],
+        "image/object/view": [b"Left"],
+    }
+
+
+def test_no_boxes_leave_every_list_empty_but_there():
+    found = values(encoder.create_tf_example(ready(), LABEL_MAP))
+    assert {key for key, value in found.items() if not value} == {
+        *(f"image/object/bbox/{side}" for side in ("xmin", "xmax", "ymin", "ymax")),
+        *(f"image/object/{name}" for name in ("class/text", "class/label", "difficult", "truncated", "view")),
+    }
+
+
+def test_a_box_passed_over_stands_once_for_every_class_with_weight_0():
+    cell, unknown = LabelledObject("monocyte", 0, 0, 32, 24), LabelledObject("unknown", 32, 24, 64, 48)
+    example = encoder.create_tf_example(ready([cell], [unknown]), LABEL_MAP)
+    found = values(example)
+    assert found["image/object/class/label"] == [2, 1, 2, 3]
+    assert found["image/object/weight"] == [1, 0, 0, 0]
+    assert found["image/object/is_crowd"] == [0, 1, 1, 1]
+    assert found["image/object/difficult"] == [0, 1, 1, 1]
+    assert found["image/object/bbox/xmin"] == [0, 0.5, 0.5, 0.5]
+    decoded = TfExampleDecoder(LABEL_MAP).decode(encoder.serialize(example))
+    np.testing.assert_array_equal(decoded["groundtruth_weights"], [1, 0, 0, 0])
+    np.testing.assert_array_equal(decoded["groundtruth_classes"], [2, 1, 2, 3])
+    np.testing.assert_array_equal(decoded["groundtruth_is_crowd"], [False, True, True, True])
+
+
+def test_records_are_written_whole_with_a_digest_of_their_content(tmp_path):
+    serialized = [encoder.serialize(encoder.create_tf_example(ready(), LABEL_MAP)), b"second"]
+    path = tmp_path / "new folder" / "a.record"
+    assert encoder.write_record(serialized, path) == hashlib.sha256(b"".join(serialized)).hexdigest()
+    assert list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator()) == serialized
+
+    def failing():
+        yield b"first"
+        raise RuntimeError
+
+    with contextlib.suppress(RuntimeError):
+        encoder.write_record(failing(), path)
+    assert list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator()) == serialized
+    assert [file.name for file in path.parent.iterdir()] == ["a.record"]
+
+
+def test_shard_names_are_tfods():
+    names = [path.name for path in encoder.shard_paths("out/train.record", 2)]
+    assert names == ["train.record-00000-of-00002", "train.record-00001-of-00002"]
