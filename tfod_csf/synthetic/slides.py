@@ -15,7 +15,7 @@ from PIL import Image
 from scipy import ndimage
 from tqdm import tqdm
 
-from tfod_csf import atomic_write, csv_tables, labelimg
+from tfod_csf import atomic_write, csv_schemas, labelimg
 from tfod_csf.errors import UserError
 from tfod_csf.synthetic import cells
 
@@ -261,5 +261,5 @@ def synthesize(
         own = counts[index * images_per_patient : (index + 1) * images_per_patient]
         totals = {cell_class: sum(count[cell_class] for count in own) for cell_class in CLASSES}
         rows.append({"patient_id": patient.patient_id, "case": patient.case.name, "images": len(own), **totals})
-    csv_tables.write_rows(output_dir / "truth.csv", ["patient_id", "case", "images", *CLASSES], rows)
+    csv_schemas.load("truth").write(output_dir / "truth.csv", rows)
     return rows

@@ -1,0 +1,46 @@
+import pytest
+
+from tfod_csf import csv_schemas, csv_tables
+from tfod_csf.errors import UserError
+from tfod_csf.synthetic import truth
+
+
+def _write(tmp_path, found_rows):
+    names = ["patient_id", "case", "images", "lymphocyte", "monocyte", "neutrophil", "erythrocyte", "unknown"]
+    csv_schemas.load("truth").write(
+        tmp_path / "truth.csv",
+        [
+            dict(zip(names, ["p1", "high WBC", 2, 50, 30, 20, 5, 1])),
+            dict(zip(names, ["p2", "low WBC", 2, 0, 0, 0, 0, 0])),
+        ],
+    )
+    columns = ["patient_id", "white_cells", "lymphocyte_percent", "monocyte_percent", "neutrophil_percent"]
+    csv_tables.write_rows(tmp_path / "differentials.csv", columns, found_rows)
+    return tmp_path / "differentials.csv", tmp_path / "truth.csv"
+
+
+def test_differences_are_found_minus_true(tmp_path):
+    paths = _write(
+        tmp_path,
+        [
+            {"patient_id": "p1", "white_cells": 96, "lymphocyte_percent": 56.25, "monocyte_percent": 25}
+            | {"neutrophil_percent": 18.75},
+            {"patient_id": "p2", "white_cells": 2},
+        ],
+    )
+    first, second = truth.compare(*paths)
+    assert first.true_percent == (50, 30, 20)
+    assert first.differences_points == pytest.approx((6.25, -5, -1.25))
+    assert second.true_percent is None
+    assert second.differences_points is None
+    text = truth.format_comparison([first, second])
+    assert "6.2 points" in text
+    assert "too few white cells" in text
+    truth.write_comparison([first, second], tmp_path / "truth_comparison.csv")
+    assert csv_schemas.load("truth_comparison").check(tmp_path / "truth_comparison.csv") == 6
+
+
+def test_a_patient_that_was_not_drawn_is_named(tmp_path):
+    paths = _write(tmp_path, [{"patient_id": "other", "white_cells": 2}])
+    with pytest.raises(UserError, match="no patient 'other'"):
+        truth.compare(*paths)

@@ -1,0 +1,105 @@
+"""Holds the differentials that were found against what was drawn."""
+
+import dataclasses
+import os
+
+from tfod_csf import csv_schemas, csv_tables
+from tfod_csf.errors import UserError
+
+WHITE_CELLS = ("lymphocyte", "monocyte", "neutrophil")
+
+
+@dataclasses.dataclass(frozen=True)
+class PatientComparison:
+    """One patient; percentages are of lymphocyte + monocyte + neutrophil, in the order of `WHITE_CELLS`.
+
+    Attributes:
+      patient_id: folder name.
+      case: kind of patient that was drawn.
+      true_white_cells: drawn.
+      found_white_cells: found and counted.
+      true_percent: three numbers; None when no white cells were drawn.
+      found_percent: three numbers; None when batch_infer gave no percentages (too few cells).
+    """
+
+    patient_id: str
+    case: str
+    true_white_cells: int
+    found_white_cells: float
+    true_percent: tuple[float, ...] | None
+    found_percent: tuple[float, ...] | None
+
+    @property
+    def differences_points(self) -> tuple[float, ...] | None:
+        """Found minus true, in percentage points; None when one of them is missing."""
+        if self.true_percent is None or self.found_percent is None:
+            return None
+        return tuple(found - true for found, true in zip(self.found_percent, self.true_percent, strict=True))
+
+
+def compare(differentials_csv: str | os.PathLike, truth_csv: str | os.PathLike) -> list[PatientComparison]:
+    """Joins `differentials.csv` of batch_infer and `truth.csv` of synthesize by patient_id.
+
+    Raises:
+      UserError: a patient of differentials.csv was not drawn.
+    """
+    truth = {row["patient_id"]: row for row in csv_tables.read_rows(truth_csv, ["patient_id", "case", *WHITE_CELLS])}
+    columns = ["patient_id", "white_cells", *(f"{name}_percent" for name in WHITE_CELLS)]
+    comparisons = []
+    for row in csv_tables.read_rows(differentials_csv, columns):
+        if row["patient_id"] not in truth:
+            raise UserError(f"{truth_csv}: has no patient {row['patient_id']!r}, which {differentials_csv} holds.")
+        drawn = truth[row["patient_id"]]
+        counts = [int(drawn[name]) for name in WHITE_CELLS]
+        found = [row[f"{name}_percent"] for name in WHITE_CELLS]
+        comparisons.append(
+            PatientComparison(
+                patient_id=row["patient_id"],
+                case=drawn["case"],
+                true_white_cells=sum(counts),
+                found_white_cells=float(row["white_cells"]),
+                true_percent=tuple(100 * count / sum(counts) for count in counts) if sum(counts) else None,
+                found_percent=tuple(map(float, found)) if all(found) else None,
+            )
+        )
+    return comparisons
+
+
+def write_comparison(comparisons: list[PatientComparison], path: str | os.PathLike) -> None:
+    """Writes truth_comparison.csv: one row per patient and class."""
+    rows = []
+    for one in comparisons:
+        for index, name in enumerate(WHITE_CELLS):
+            rows.append(
+                {
+                    "patient_id": one.patient_id,
+                    "case": one.case,
+                    "class": name,
+                    "true_white_cells": one.true_white_cells,
+                    "found_white_cells": one.found_white_cells,
+                    "true_percent": one.true_percent and one.true_percent[index],
+                    "found_percent": one.found_percent and one.found_percent[index],
+                    "difference_points": one.differences_points and one.differences_points[index],
+                }
+            )
+    csv_schemas.load("truth_comparison").write(path, rows)
+
+
+def _percent(values: tuple[float, ...] | None) -> str:
+    return "   -    -    -" if values is None else " ".join(f"{value:4.0f}" for value in values)
+
+
+def format_comparison(comparisons: list[PatientComparison]) -> str:
+    """A table for the console: true and found percentages side by side, and the largest difference."""
+    lines = [
+        "                            white cells     true %         found %       largest",
+        "patient       case          true  found  lym  mon  neu   lym  mon  neu   difference",
+    ]
+    for one in comparisons:
+        points = one.differences_points
+        largest = f"{max(map(abs, points)):.1f} points" if points else "too few white cells"
+        lines.append(
+            f"{one.patient_id:<13} {one.case:<16} {one.true_white_cells:4d}  {one.found_white_cells:4.0f} "
+            f"{_percent(one.true_percent)}  {_percent(one.found_percent)}   {largest}"
+        )
+    return "\n".join(lines)
