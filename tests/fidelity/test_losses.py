@@ -132,6 +132,25 @@ def test_training_step(recorded, build_recorded_model, record_property):
     assert not exceeded, f"deviation over tolerance: {exceeded}"
 
 
+@pytest.mark.slow
+@pytest.mark.recorded("loss_*.npz")
+def test_losses_as_a_graph(recorded, build_recorded_model):
+    """What the trainer runs: the same losses from a tf.function."""
+    case = recorded_case(recorded)
+    model, arrays = build_recorded_model(recorded, is_training=True)
+
+    @tf.function
+    def step(images):
+        preprocessed, true_image_shapes = model.preprocess(images)
+        predictions = model.predict(preprocessed, true_image_shapes, case.groundtruth, training=True)
+        return model.loss(predictions, true_image_shapes, case.groundtruth)
+
+    is_trained = case.config.feature_extractor.batch_norm_trainable
+    for name, value in step(tf.constant(arrays["in/images"])).items():
+        expected = arrays["loss/" + name.replace("/", "|")]
+        np.testing.assert_allclose(value, expected, rtol=LOSS_RTOL[is_trained], err_msg=name)
+
+
 def training_step(model, case, variables):
     """Predictions, all losses by TFOD's names, and gradients as {index: array}, of one eager training step."""
     images, true_image_shapes = model.preprocess(tf.constant(case.arrays["in/images"]))

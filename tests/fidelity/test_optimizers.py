@@ -72,17 +72,18 @@ def test_as_tfod_on_tensorflow_2(recorded, tmp_path):
         np.testing.assert_allclose(slots[key], value, **VARIABLES, err_msg=key)
 
 
-def test_classes(reference_dir):
+@pytest.mark.recorded("optimizer_classes*.json")
+def test_classes(recorded):
     """Each recorded optimizer is the Keras class of TFOD, with its hyper-parameters."""
-    for name, recorded in json.loads((reference_dir / "optimizer_classes.json").read_text()).items():
-        _, config = read(reference_dir / f"{name}.npz")
+    for name, expected in json.loads(recorded.read_text()).items():
+        _, config = read(recorded.parent / f"{name}.npz")
         built, _ = optimizer.build(config, rms_prop_rule="tf2")
-        assert type(built).__name__ == recorded["tf2_class"].rsplit(".", 1)[-1]
+        assert type(built).__name__ == expected["tf2_class"].rsplit(".", 1)[-1]
         assert ".legacy." in type(built).__module__
         built.learning_rate = 0.0  # schedules of ours have no Keras config
         values = built.get_config()
-        for field, expected in recorded["tf2_config"].items():
-            assert values[field] == pytest.approx(expected), (name, field)
+        for field, value in expected["tf2_config"].items():
+            assert values[field] == pytest.approx(value), (name, field)
 
 
 @pytest.mark.recorded("optimizer_*.npz")
