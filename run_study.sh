@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# The whole study on your slides: seven commands, from labelled images to one differential per patient.
+#
+#   ./run_study.sh IMAGES_DIR OUT_DIR
+#
+# IMAGES_DIR  one folder per patient with images and their LabelImg XML, for training
+# OUT_DIR     everything that is made; run the same line again and it goes on where it stopped
+#
+# Copy this file and edit it for your slides; or set the variables below in front of the line, for example
+#   FEATURE_EXTRACTOR=resnet50 PATIENTS_DIR=new_patients ./run_study.sh slides study
+set -euo pipefail
+
+if [ $# -ne 2 ] || [ ! -d "$1" ]; then
+  echo "usage: ./run_study.sh IMAGES_DIR OUT_DIR   (IMAGES_DIR: folders of images with LabelImg XML; found: ${1:-nothing})" >&2
+  exit 1
+fi
+mkdir -p "$2"
+images_dir=$(cd "$1" && pwd)
+out_dir=$(cd "$2" && pwd)
+
+# Patients to diagnose: folders of images; XML is not needed. By default those that were labelled, as a rehearsal.
+patients_dir=$(cd "${PATIENTS_DIR:-$images_dir}" && pwd)
+# Classes to rename or drop, OLD=NEW or OLD= (for example platelet=).
+class_map=${CLASS_MAP:-}
+# image: the paper's split; patient: a person is never on both sides, which is what we recommend.
+split_by=${SPLIT_BY:-patient}
+test_fraction=${TEST_FRACTION:-0.1}
+# resnet50, resnet101, resnet152 (start from a COCO checkpoint, want a GPU) or resnet18 (from scratch, on two cores).
+feature_extractor=${FEATURE_EXTRACTOR:-resnet50}
+# The paper's 32,000 steps; training ends earlier when the loss has saturated.
+num_steps=${NUM_STEPS:-32000}
+checkpoint_every_n=${CHECKPOINT_EVERY_N:-1000}
+eval_every_n=${EVAL_EVERY_N:-1000}
+# Further flags for single commands, for example GENERATE_FLAGS="--fine_tune_checkpoint=my_checkpoint".
+read -r -a generate_flags <<< "${GENERATE_FLAGS:-}"
+read -r -a train_flags <<< "${TRAIN_FLAGS:---stop_when_saturated}"
+read -r -a infer_flags <<< "${INFER_FLAGS:-}"
+
+cd "$(dirname "${BASH_SOURCE[0]}")"
+if ! command -v tfod_csf >/dev/null || ! tfod_csf --version >/dev/null 2>&1; then
+  . ./environment.sh
+  use_environment train
+fi
+step() { printf '\n== %s\n' "$1"; }
+
+step "1. LabelImg XML to TFRecords"
+tfod_csf create_csf_tf_record --images_dir="$images_dir" --output_dir="$out_dir/tfrecords" \
+  --split_by="$split_by" --test_fraction="$test_fraction" --class_map="$class_map"
+
+step "2. pipeline.config with the paper's settings"
+tfod_csf generate_pipeline_config --records_dir="$out_dir/tfrecords" --output_path="$out_dir/pipeline.config" \
+  --feature_extractor="$feature_extractor" --num_steps="$num_steps" ${generate_flags[@]+"${generate_flags[@]}"}
+
+step "3. Training; watch it with: tensorboard --logdir=$out_dir/model"
+tfod_csf model_main_tf2 --pipeline_config_path="$out_dir/pipeline.config" --model_dir="$out_dir/model" \
+  --checkpoint_every_n="$checkpoint_every_n" --eval_every_n="$eval_every_n" ${train_flags[@]+"${train_flags[@]}"}
+
+step "4. The best checkpoint by PASCAL VOC mAP becomes a SavedModel"
+tfod_csf exporter_main_v2 --pipeline_config_path="$out_dir/pipeline.config" \
+  --trained_checkpoint_dir="$out_dir/model/best" --output_directory="$out_dir/exported_model"
+
+step "5. The exported model on the images it was not trained on"
+tfod_csf evaluate --model="$out_dir/exported_model" --input_path="$out_dir/tfrecords/test.record-?????-of-?????" \
+  --output_dir="$out_dir/evaluation"
+
+step "6. Every patient: cells, labelled pictures, differentials"
+tfod_csf batch_infer --model="$out_dir/exported_model" --images_dir="$patients_dir" \
+  --output_dir="$out_dir/patients" ${infer_flags[@]+"${infer_flags[@]}"}
+
+step "7. Were enough cells counted?"
+tfod_csf saturation --inference_dir="$out_dir/patients" --output_dir="$out_dir/saturation"
+
+cat <<END
+
+Done. In $out_dir:
+  patients/differentials.csv         one line per patient
+  patients/patients/<id>/pictures/   every cell boxed and named; orange: a person has to look
+  evaluation/                        metrics, curves, confusion matrix on held-out images
+  saturation/                        were enough cells counted
+  model/                             checkpoints and logs: tensorboard --logdir=$out_dir/model
+  exported_model/                    the model: give this folder to batch_infer anywhere
+END
