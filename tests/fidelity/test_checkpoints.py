@@ -1,16 +1,29 @@
 """Checkpoint keys, shapes and the weight rule against TFOD's."""
 
+import collections
 import json
 import re
 import zlib
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from google.protobuf import text_format
 
-from tfod_csf.config.protos import model_pb2
+from tfod_csf.config.protos import model_pb2, optimizer_pb2
 from tfod_csf.modeling import model_builder
 from tfod_csf.training import checkpoints
+from tfod_csf.training import optimizer as optimizers
+
+CLASS_BIAS = (
+    "model/_mask_rcnn_box_predictor/_class_prediction_head/_class_predictor_layers/1/bias/.ATTRIBUTES/VARIABLE_VALUE"
+)
+CONSTANT_RATE = "{ learning_rate { constant_learning_rate {} } }"
+OPTIMIZERS = {
+    "momentum_optimizer": f"momentum_optimizer {CONSTANT_RATE} use_moving_average: false",
+    "momentum_optimizer_with_use_moving_average": f"momentum_optimizer {CONSTANT_RATE} use_moving_average: true",
+    "rms_prop_optimizer": f"rms_prop_optimizer {CONSTANT_RATE} use_moving_average: false",
+}
 
 CONFIG = """
   faster_rcnn {{
@@ -64,3 +77,56 @@ def test_weight_rule(recorded, weight_rule):
     rule = weight_rule(recorded.parent)
     made = rule.make_all(shapes["keys_share_box_across_classes_true"])
     assert {key: zlib.crc32(value.astype("<f4").tobytes()) for key, value in made.items()} == checksums
+
+
+@pytest.mark.recorded("fine_tune_restore*.json")
+def test_what_fine_tuning_restores(recorded, tmp_path):
+    """Counts of restored variables by part of the model; an error where TFOD has one (ours comes as a sentence)."""
+    cases = json.loads(recorded.read_text())
+    source, same, other = build("resnet50", 3), build("resnet50", 3), build("resnet50", 5)
+    prefix = tf.train.Checkpoint(model=checkpoints.checkpoint_view(source)).write(str(tmp_path / "ckpt-0"))
+    for name in ("detection", "full", "classification", "fine_tune", "empty_type_from_detection_checkpoint"):
+        for suffix, target in (("", same), ("_other_num_classes", other)):
+            if name + suffix not in cases:
+                continue
+            checkpoint_type = "" if name.startswith("empty_type") else name
+            expected = cases[name + suffix]
+            arguments = (target, prefix, checkpoint_type, name.startswith("empty_type"))
+            if expected["result"] != "ok":
+                with pytest.raises(checkpoints.CheckpointError):
+                    checkpoints.restore_fine_tune_checkpoint(*arguments)
+                continue
+            report = checkpoints.restore_fine_tune_checkpoint(*arguments)
+            assert _count(report.restored) == expected["equal_to_source"], name + suffix
+            assert _count(report.not_restored) == expected["not_restored"], name + suffix
+            by_key = [checkpoints.variables_by_key(model=checkpoints.checkpoint_view(m)) for m in (source, target)]
+            for key in report.restored:
+                np.testing.assert_array_equal(by_key[0][key], by_key[1][key])
+
+
+def _count(keys) -> dict[str, int]:
+    return dict(collections.Counter(key.split("/")[1] for key in keys))
+
+
+@pytest.mark.recorded("train_checkpoint_keys_resnet50*.json")
+def test_keys_of_a_training_checkpoint(recorded, tmp_path):
+    """step, save_counter, model, and the optimizer with its slots, for each recorded optimizer."""
+    expected = json.loads(recorded.read_text())
+    num_classes = expected["train_checkpoint_keys"][CLASS_BIAS][0] - 1
+    model = build("resnet50", num_classes)
+    model_keys = {key for key in expected["train_checkpoint_keys"] if ".OPTIMIZER_SLOT" not in key}
+    model_keys = {key for key in model_keys if not key.startswith("optimizer/")}
+    for name, optimizer_keys in expected["optimizer_keys"].items():
+        optimizer, _ = optimizers.build(text_format.Parse(OPTIMIZERS[name], optimizer_pb2.Optimizer()))
+        optimizers.create_slots(optimizer, model.trainable_variables)
+        checkpoint = tf.train.Checkpoint(
+            step=tf.Variable(0, dtype=tf.int64), model=checkpoints.checkpoint_view(model), optimizer=optimizer
+        )
+        path = tf.train.CheckpointManager(checkpoint, str(tmp_path / name), max_to_keep=7).save()
+        keys = dict(tf.train.list_variables(path))
+        assert set(keys) == model_keys | set(optimizer_keys), name
+        assert {key: keys[key] for key in optimizer_keys} == optimizer_keys, name
+        reader = tf.train.load_checkpoint(path)
+        for key, dtype in expected["dtypes"].items():
+            if key in keys:
+                assert reader.get_variable_to_dtype_map()[key] == tf.as_dtype(dtype)

@@ -42,6 +42,12 @@ flags.DEFINE_enum(
     "What rms_prop_optimizer means: TFOD's rule on TensorFlow 1 (default) or 2; a resumed run keeps its own.",
     flag_values=FLAGS,
 )
+flags.DEFINE_bool(
+    "leave_out_class_heads",
+    False,
+    "With fine_tune_checkpoint_type full: leave out the predictors whose size depends on num_classes.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_integer(
     "num_workers", 1, "Machines that train together; above 1 TF_CONFIG must be set.", 1, flag_values=FLAGS
 )
@@ -143,6 +149,7 @@ def _options(training_run):
         num_workers=FLAGS.num_workers,
         seed=FLAGS.seed,
         rms_prop_rule=FLAGS.rms_prop_rule,
+        leave_out_class_heads=FLAGS.leave_out_class_heads,
         eval_on_train_data=FLAGS.eval_on_train_data,
         sample_1_of_n_eval_on_train_examples=FLAGS.sample_1_of_n_eval_on_train_examples,
     )

@@ -44,6 +44,7 @@ class BoxHead(tf.Module):
     ):
         super().__init__(name="second_stage_head")
         self.num_classes = num_classes
+        self.share_box_across_classes = share_box_across_classes
         self.boxes_per_proposal = 1 if share_box_across_classes else num_classes
         self._use_dropout = use_dropout
         self._dropout_keep_probability = dropout_keep_probability

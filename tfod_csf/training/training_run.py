@@ -50,6 +50,7 @@ class RunOptions:
       num_workers: machines that train together (TF_CONFIG names them).
       seed: of initial weights, order, augmentation and sampling; None draws one.
       rms_prop_rule: "tf1" or "tf2" (see `optimizer`); None: tf1 for a new run, the checkpoint's own for a resumed one.
+      leave_out_class_heads: with fine_tune_checkpoint_type full, do not take the predictors that depend on num_classes.
       eval_on_train_data: evaluate on training records too.
       sample_1_of_n_eval_on_train_examples: of which every n-th is taken.
     """
@@ -57,6 +58,7 @@ class RunOptions:
     num_workers: int = 1
     seed: int | None = None
     rms_prop_rule: str | None = None
+    leave_out_class_heads: bool = False
     eval_on_train_data: bool = False
     sample_1_of_n_eval_on_train_examples: int = 5
 
@@ -117,7 +119,7 @@ def train(
             keeper.restore_latest(latest)
             _log.info("Going on from %s (step %d).", latest, int(global_step.numpy()))
         elif train_config.fine_tune_checkpoint:
-            _log.info("%s", _restore_fine_tune_checkpoint(model, train_config))
+            _log.info("%s", _restore_fine_tune_checkpoint(model, train_config, options))
     step = int(global_step.numpy())
     trainer = FasterRcnnTrainer(
         model,
@@ -241,12 +243,13 @@ def _update_settings(train_config) -> UpdateSettings:
     )
 
 
-def _restore_fine_tune_checkpoint(model: FasterRCNN, train_config) -> "checkpoints.MatchReport":
+def _restore_fine_tune_checkpoint(model: FasterRCNN, train_config, options: RunOptions) -> checkpoints.MatchReport:
     return checkpoints.restore_fine_tune_checkpoint(
         model,
         train_config.fine_tune_checkpoint,
         train_config.fine_tune_checkpoint_type,
         from_detection_checkpoint=train_config.from_detection_checkpoint,
+        leave_out_class_heads=options.leave_out_class_heads,
     )
 
 

@@ -1,0 +1,153 @@
+"""Finds and reads the checkpoint that a user names: a prefix, a folder or a .tar.gz; refuses what is damaged."""
+
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from tfod_csf.errors import UserError
+
+_ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
+# The two kinds of files of a checkpoint; the files of a SavedModel's variables have the same form and are not one.
+_CHECKPOINT_FILE = re.compile(r"(?P<prefix>.+)\.(index|data-\d{5}-of-\d{5})$")
+_SAVED_MODEL_PREFIX = "variables"
+_MAX_ARCHIVE_BYTES = 16 * 2**30
+# What TensorFlow's reader raises for damaged files; IndexError is its "read less bytes than requested".
+_READ_ERRORS = (tf.errors.OpError, ValueError, RuntimeError, IndexError)
+
+
+class CheckpointError(UserError):
+    """A checkpoint that cannot be used."""
+
+
+class StoredCheckpoint:
+    """An open checkpoint.
+
+    Attributes:
+      prefix: path without .index.
+      shapes: key to shape, of every value.
+    """
+
+    def __init__(self, prefix: str, named: str):
+        self.prefix = prefix
+        self._named = named
+        try:
+            self._reader = tf.train.load_checkpoint(prefix)
+            self.shapes = dict(self._reader.get_variable_to_shape_map())
+        except _READ_ERRORS as error:
+            raise CheckpointError(_damaged(named, prefix, error)) from error
+
+    def read(self, key: str) -> np.ndarray:
+        """The value stored under a key of `shapes`."""
+        try:
+            return self._reader.get_tensor(key)
+        except _READ_ERRORS as error:
+            raise CheckpointError(_damaged(self._named, self.prefix, error)) from error
+
+
+@contextlib.contextmanager
+def open_checkpoint(path: str | os.PathLike) -> Iterator[StoredCheckpoint]:
+    """The checkpoint that `path` names; an archive is unpacked into a scratch folder for as long as it is open.
+
+    Args:
+      path: a prefix (.../ckpt-0, also with .index); a folder that holds one checkpoint, or a `checkpoint` file that
+          says which is the newest, itself or in a folder below it; or a .tar.gz of such a folder.
+
+    Raises:
+      CheckpointError: there is nothing, more than one, or it is damaged.
+    """
+    named = os.fspath(path)
+    if named.endswith(_ARCHIVE_SUFFIXES):
+        with tempfile.TemporaryDirectory(prefix="tfod_csf_checkpoint_") as folder:
+            _unpack(named, pathlib.Path(folder))
+            yield StoredCheckpoint(find_prefix(folder, named), named)
+    else:
+        yield StoredCheckpoint(find_prefix(named), named)
+
+
+def find_prefix(path: str | os.PathLike, named: str | None = None) -> str:
+    """Prefix of the checkpoint at a prefix or in a folder; `named` is what messages call it."""
+    given, named = pathlib.Path(path), named or os.fspath(path)
+    if given.is_dir():
+        prefix = _newest_in(given, named)
+    else:
+        prefix = str(given).removesuffix(".index")
+        if not os.path.isfile(prefix + ".index"):
+            raise CheckpointError(
+                f"{named}: there is no such checkpoint (looked for {prefix}.index); name the folder, the prefix such "
+                "as .../checkpoint/ckpt-0, or the .tar.gz."
+            )
+    if not list(pathlib.Path(prefix).parent.glob(_glob_literal(pathlib.Path(prefix).name) + ".data-*")):
+        raise CheckpointError(
+            f"{named}: {prefix}.index is there, but its .data-00000-of-00001 file is not; copy or download both."
+        )
+    return prefix
+
+
+def _newest_in(folder: pathlib.Path, named: str) -> str:
+    """The newest checkpoint of the folder, else the only one below it."""
+    newest = tf.train.latest_checkpoint(str(folder))
+    if newest:
+        return newest
+    found = sorted(
+        str(index).removesuffix(".index")
+        for index in folder.rglob("*.index")
+        if index.name != f"{_SAVED_MODEL_PREFIX}.index"
+    )
+    folders = {os.path.dirname(prefix) for prefix in found}
+    if len(found) > 1 and len(folders) == 1:
+        newest = tf.train.latest_checkpoint(folders.pop())
+        if newest:
+            return newest
+    if len(found) != 1:
+        what = "holds no checkpoint (no .index file)" if not found else f"holds {len(found)} checkpoints"
+        listed = f": {', '.join(found[:5])}; name one of them" if found else "; name a folder that does, or a prefix"
+        raise CheckpointError(f"{named}: {what}{listed}.")
+    return found[0]
+
+
+def _unpack(archive: str, folder: pathlib.Path) -> None:
+    """Writes the archive's checkpoint files, and nothing else, below the folder."""
+    try:
+        with tarfile.open(archive) as tar:
+            total = 0
+            for member in tar:
+                parts = pathlib.PurePosixPath(member.name).parts
+                name = parts[-1] if parts else ""
+                match = _CHECKPOINT_FILE.match(name)
+                is_wanted = name == "checkpoint" or (match and match["prefix"] != _SAVED_MODEL_PREFIX)
+                # Links, devices and names that lead out of the folder are no part of a checkpoint.
+                if not (is_wanted and member.isfile()) or ".." in parts or parts[0] == "/":
+                    continue
+                total += member.size
+                if total > _MAX_ARCHIVE_BYTES:
+                    raise CheckpointError(f"{archive}: unpacks to more than {_MAX_ARCHIVE_BYTES // 2**30} GiB.")
+                target = folder.joinpath(*parts)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with tar.extractfile(member) as source, target.open("wb") as copy:
+                    shutil.copyfileobj(source, copy)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{archive}: there is no such file.") from error
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise CheckpointError(
+            f"{archive}: cannot be unpacked ({error}); it is damaged or incomplete, download it again."
+        ) from error
+
+
+def _damaged(named: str, prefix: str, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    return (
+        f"{named}: the checkpoint {os.path.basename(prefix)} cannot be read ({reason}); it is truncated or not a "
+        "TensorFlow checkpoint, copy or download it again."
+    )
+
+
+def _glob_literal(name: str) -> str:
+    return re.sub(r"([*?\[])", r"[\1]", name)
