@@ -11,7 +11,6 @@ from tfod_csf.config.pipeline_config import ConfigError, config_text
 from tfod_csf.config.protos import pipeline_pb2
 
 _SHARD = re.compile(r"-\d{5}-of-(\d{5})$")
-_ANCHOR_STRIDE_PX = 16
 
 
 def find_records(records_dir: pathlib.Path) -> paper_settings.Records:
@@ -76,8 +75,11 @@ def choose_anchor_scales(
         f"anchors: cells are {low:.0f} to {high:.0f} px (5 to 95 %, median {middle:.0f}) at the network's input, "
         f"so anchors have sides of {sides} px"
     )
-    if low < _ANCHOR_STRIDE_PX:
-        remark += f"; small cells are below the anchors' spacing of {_ANCHOR_STRIDE_PX} px, a larger --input_size helps"
+    if low < network.first_stage_features_stride:
+        remark += (
+            f"; small cells are below the anchors' spacing of {network.first_stage_features_stride} px, a larger "
+            "--input_size helps"
+        )
     return scales, remark
 
 

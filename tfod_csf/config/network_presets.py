@@ -23,7 +23,12 @@ class NetworkPreset:
       is_fixed_shape: the image is stretched to height and width (the zoo's 1024x1024) instead of padded.
       zoo_checkpoint: where the zoo's COCO checkpoint lies after unpacking; "" when there is none.
       least_detections: detections and proposals per image when nothing asks for more.
-      rms_prop_epsilon: default of RMSprop's epsilon.
+      first_stage_features_stride: input pixels per cell of the map that proposals come from, and between anchors.
+      aspect_ratios: of the anchors; cells are round, so the small network has one.
+      first_stage_minibatch_size: anchors per image that the first stage learns from.
+      second_stage_batch_size: proposals per image that the second stage learns from.
+      rms_prop_epsilon: default of RMSprop's epsilon. 1 is TFOD's: next to it gradients of a trained network vanish, the
+        rule is then plain momentum. A network from scratch needs the scaling that a small epsilon leaves in force.
     """
 
     name: str
@@ -33,6 +38,10 @@ class NetworkPreset:
     is_fixed_shape: bool
     zoo_checkpoint: str
     least_detections: int
+    first_stage_features_stride: int
+    aspect_ratios: tuple[float, ...]
+    first_stage_minibatch_size: int
+    second_stage_batch_size: int
     rms_prop_epsilon: float
 
 
@@ -65,7 +74,11 @@ def network_preset(feature_extractor: str, input_size: str = "") -> NetworkPrese
         is_fixed_shape=size == "1024x1024",
         zoo_checkpoint=f"pre-trained-models/{zoo_name}/checkpoint/ckpt-0" if is_zoo else "",
         least_detections=300 if is_zoo else 100,
-        rms_prop_epsilon=1.0,
+        first_stage_features_stride=16 if is_zoo else 8,
+        aspect_ratios=(0.5, 1.0, 2.0) if is_zoo else (1.0,),
+        first_stage_minibatch_size=256 if is_zoo else 64,
+        second_stage_batch_size=64 if is_zoo else 32,
+        rms_prop_epsilon=1.0 if is_zoo else 0.01,
     )
 
 

@@ -18,9 +18,6 @@ from tfod_csf.config.protos import pipeline_pb2, train_pb2
 _FIXED_SETTINGS = """
 model {
   faster_rcnn {
-    first_stage_anchor_generator {
-      grid_anchor_generator { aspect_ratios: [0.5, 1.0, 2.0] height_stride: 16 width_stride: 16 }
-    }
     first_stage_box_predictor_conv_hyperparams {
       op: CONV
       regularizer { l2_regularizer { weight: 0.0 } }
@@ -160,7 +157,13 @@ def _fill_in_model(model, network: NetworkPreset, num_classes: int, anchor_scale
         resizer.min_dimension = network.min_dimension
         resizer.max_dimension = network.max_dimension
         resizer.pad_to_max_dimension = True
-    model.first_stage_anchor_generator.grid_anchor_generator.scales.extend(anchor_scales)
+    anchors = model.first_stage_anchor_generator.grid_anchor_generator
+    anchors.scales.extend(anchor_scales)
+    anchors.aspect_ratios.extend(network.aspect_ratios)
+    anchors.height_stride = anchors.width_stride = network.first_stage_features_stride
+    model.feature_extractor.first_stage_features_stride = network.first_stage_features_stride
+    model.first_stage_minibatch_size = network.first_stage_minibatch_size
+    model.second_stage_batch_size = network.second_stage_batch_size
 
 
 def _fill_in_training(config: pipeline_pb2.TrainEvalPipelineConfig, network: NetworkPreset, training: Training) -> None:
