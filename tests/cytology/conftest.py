@@ -18,6 +18,7 @@ def _write_patient(
     models: Sequence[str] = ("m",),
     score: float = 0.9,
     failed: int = 0,
+    scores: Mapping[str, float] | None = None,
 ) -> None:
     """One patient: `images` holds {class: cells} per image, the same for every model; each cell has `score`."""
     cells, rows = [], []
@@ -31,7 +32,7 @@ def _write_patient(
                 cells.append(
                     {"patient_id": patient_id, "image": image, "cell_id": cell_id, "model": model, **box}
                     | {"predicted_class": name, "score": score, "status": status}
-                    | {"counted_as": name if status == "counted" else "unknown"}
+                    | {"counted_as": name if status == "counted" else "unknown", **(scores or {})}
                 )
             rows.append(
                 {"patient_id": patient_id, "image": image, "sha256": "0" * 64, "width": 640, "height": 480}

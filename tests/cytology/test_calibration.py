@@ -1,0 +1,148 @@
+"""Temperatures and errors worked by hand."""
+
+import doctest
+import json
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from tfod_csf import csv_schemas
+from tfod_csf.commands import command_line
+from tfod_csf.cytology import calibration, calibration_tables
+from tfod_csf.cytology.annotated_cells import MatchedCells
+from tfod_csf.cytology.calibration import (
+    ScoredCells,
+    coverage_accuracy,
+    expected_calibration_error,
+    fit_temperature,
+    negative_log_likelihood,
+    reliability,
+    scored_cells,
+)
+from tfod_csf.cytology.calibration_tables import CalibrationError
+from tfod_csf.labelimg import Annotation, LabelledObject, write_annotation
+
+
+def overconfident(right=60, wrong=40):
+    """Cells scored 0.9 of which 60 % are right: the best temperature has sigmoid(ln 9 / T) = 0.6."""
+    return ScoredCells(np.tile([0.1, 0.9], (right + wrong, 1)), np.array([1] * right + [0] * wrong))
+
+
+def test_examples_in_the_docstrings():
+    assert doctest.testmod(calibration).failed == 0
+
+
+def test_temperature_worked_by_hand():
+    cells = overconfident()
+    temperature = fit_temperature(cells)
+    assert temperature == pytest.approx(math.log(9) / math.log(1.5), rel=1e-4)  # 5.419
+    assert cells.at(temperature).confidence == pytest.approx(0.6, abs=1e-4)
+    assert expected_calibration_error(cells) == pytest.approx(0.3)
+    assert expected_calibration_error(cells.at(temperature)) == pytest.approx(0, abs=1e-4)
+    assert negative_log_likelihood(cells) == pytest.approx(-0.6 * math.log(0.9) - 0.4 * math.log(0.1))
+
+
+def test_calibrated_scores_keep_their_temperature():
+    rng = np.random.default_rng(0)
+    scores = rng.dirichlet([0.5, 1, 1, 1], size=20000)
+    truth = np.array([rng.choice(4, p=row) for row in scores])
+    cells = ScoredCells(scores, truth)
+    assert fit_temperature(cells) == pytest.approx(1, abs=0.03)
+    sharper = ScoredCells(scores**2 / (scores**2).sum(axis=1, keepdims=True), truth)
+    assert fit_temperature(sharper) == pytest.approx(2, abs=0.06)
+
+
+def test_truth_outside_the_models_classes_is_left_out():
+    scores = [[0.7, 0.2], [0.6, 0.3], [0.1, 0.9], [np.nan, np.nan]]
+    cells = scored_cells(scores, ("a", "b"), ["a", "eosinophil", "", "a"])
+    assert cells.truth.tolist() == [1, 0]
+    np.testing.assert_allclose(cells.scores, [[0.1, 0.7, 0.2], [5e-5, 0.1, 0.9]], atol=1e-4)
+    assert cells.is_right.tolist() == [True, False]
+
+
+def test_bins_are_closed_above_and_hold_every_cell():
+    scores = np.array([0.5, 0.55, 0.551, 1.0])
+    cells = ScoredCells(np.stack([1 - scores, scores], axis=1), np.array([1, 1, 0, 1]))
+    assert [(round(b.low, 2), round(b.high, 2), b.count) for b in reliability(cells)] == [
+        (0.45, 0.5, 1),
+        (0.5, 0.55, 1),
+        (0.55, 0.6, 1),
+        (0.95, 1.0, 1),
+    ]
+    assert reliability(cells)[-1].accuracy_low == pytest.approx(1 / (1 + 1.959964**2), abs=1e-6)  # Wilson, 1 of 1
+
+
+def test_coverage_and_accuracy_by_hand():
+    scores = np.array([0.6, 0.7, 0.8, 0.9])
+    cells = ScoredCells(np.stack([1 - scores, scores], axis=1), np.array([0, 1, 1, 1]))
+    points = coverage_accuracy(cells, [0.5, 0.8, 0.95])
+    assert [(p.cells, p.coverage) for p in points] == [(4, 1), (2, 0.5), (0, 0)]
+    assert [p.accuracy for p in points[:2]] == [0.75, 1]
+    assert math.isnan(points[2].accuracy)
+
+
+def test_no_cells():
+    empty = scored_cells(np.empty((0, 2)), ("a", "b"), [])
+    assert reliability(empty) == []
+    assert math.isnan(expected_calibration_error(empty))
+    assert coverage_accuracy(empty, [0.5]) == []
+    with pytest.raises(ValueError, match="annotated cells"):
+        fit_temperature(empty)
+    nothing = MatchedCells(
+        (), *(np.empty(0, object) for _ in range(2)), np.empty(0), np.empty((0, 0)), [], Counter(), 0
+    )
+    with pytest.raises(CalibrationError, match="score_<class>"):
+        calibration_tables.write_calibration("unused", nothing, 0.8)
+
+
+@pytest.fixture
+def calibrated_run(tmp_path, write_patient, write_run):
+    """A model that says 0.9 for 40 lymphocytes on each of 5 images, of which people call 24 so."""
+    output = tmp_path / "run"
+    write_run(output, models=[{"name": "m"}])
+    scores = {"score_lymphocyte": 0.9, "score_monocyte": 0.1, "score_neutrophil": 0.0, "score_erythrocyte": 0.0}
+    write_patient(output / "patients" / "p", "p", [{"lymphocyte": 40}] * 5, scores=scores)
+    names = ["lymphocyte"] * 24 + ["monocyte"] * 16
+    objects = [LabelledObject(name, 10 * i, 5, 10 * i + 8, 13) for i, name in enumerate(names, start=1)]
+    for number in range(5):
+        path = tmp_path / "xml" / "p" / f"img_{number:02d}.xml"
+        write_annotation(Annotation(path, "x.jpg", 640, 480, objects), path)
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "model.json").write_text('{"thresholds": {"min_score": 0.5}}', encoding="utf-8")
+    flags = [f"--inference_dir={output}", f"--annotations_dir={tmp_path / 'xml'}", f"--output_dir={tmp_path / 'out'}"]
+    return [*flags, f"--model={tmp_path / 'm'}"]
+
+
+def test_command_stores_the_temperature(calibrated_run, tmp_path, capsys):
+    assert command_line.main(["calibrate", *calibrated_run]) == 0, capsys.readouterr().err
+    assert "200 cells, 60.0 % right" in capsys.readouterr().out
+    info = json.loads((tmp_path / "m" / "model.json").read_text(encoding="utf-8"))
+    # Two classes of 0.9 and 0.1 (the others are next to nothing): ln 9 / ln 1.5 = 5.42 as above, less a little because
+    # the nearly empty classes rise too.
+    assert 2 < info["calibration"]["temperature"] < 5.42
+    assert info["calibration"]["cells"] == 200
+    assert info["thresholds"] == {"min_score": 0.5}
+    for name in ("calibration_bins", "calibration_thresholds"):
+        assert csv_schemas.load(name).check(tmp_path / "out" / f"{name}.csv") > 0
+    assert (tmp_path / "out" / "calibration.png").stat().st_size > 10_000
+
+
+def test_a_run_made_at_a_temperature_multiplies(calibrated_run, tmp_path, capsys):
+    assert command_line.main(["calibrate", *calibrated_run]) == 0
+    first = json.loads((tmp_path / "m" / "model.json").read_text(encoding="utf-8"))["calibration"]["temperature"]
+    run = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    run["models"] = [{"name": "m", "temperature": 1.5}]
+    (tmp_path / "run" / "run.json").write_text(json.dumps(run), encoding="utf-8")
+    assert command_line.main(["calibrate", *calibrated_run]) == 0
+    again = json.loads((tmp_path / "m" / "model.json").read_text(encoding="utf-8"))["calibration"]["temperature"]
+    assert again == pytest.approx(1.5 * first, rel=1e-4)
+
+
+def test_too_few_cells_and_another_model_are_one_sentence(calibrated_run, tmp_path, capsys):
+    assert command_line.main(["calibrate", *calibrated_run, "--min_cells=500"]) == 1
+    assert "200 machine cells on annotated images are too few (at least 500)" in capsys.readouterr().err
+    (tmp_path / "other").mkdir()
+    assert command_line.main(["calibrate", *calibrated_run[:3], f"--model={tmp_path / 'other'}"]) == 1
+    assert "the run was made with m, not with other" in capsys.readouterr().err
