@@ -8,6 +8,7 @@ from PIL import Image
 from tests.hand_made_model import save_grey
 from tfod_csf import csv_schemas, csv_tables, patients
 from tfod_csf.inference import batch, detector
+from tfod_csf.inference.patient_results import DetectionFailedError
 from tfod_csf.inference.score_thresholds import ScoreThresholds
 from tfod_csf.label_map import label_map_from_names
 from tfod_csf.problems import ProblemLog, StrictProblemError
@@ -95,6 +96,24 @@ def test_same_picture_twice_is_counted_once(images_dir, tmp_path, model):
     result = run(images_dir, tmp_path / "out", model, problems=problems)
     assert result.summaries["p1"].cells == {model.name: 5}
     assert [problem.action for problem in problems.problems] == ["skipped", "noted"]
+
+
+def test_a_model_that_fails_on_an_image_is_tried_again(images_dir, tmp_path, model, monkeypatch):
+    detect = model.detect
+
+    def failing(pixels, image):
+        if image == "a.png":
+            raise DetectionFailedError("out of memory")
+        return detect(pixels, image)
+
+    monkeypatch.setattr(model, "detect", failing)
+    result = run(images_dir, tmp_path / "out", model)
+    assert (result.num_failed, result.summaries["p1"].cells) == (2, {model.name: 2})
+    rows = csv_tables.read_rows(tmp_path / "out" / "patients" / "p1" / "images.csv")
+    assert [(row["status"], row["model"]) for row in rows] == [("failed", model.name), ("ok", model.name)]
+    monkeypatch.undo()
+    again = run(images_dir, tmp_path / "out", model)
+    assert (again.reused, again.num_failed) == (set(), 0)
 
 
 def test_several_models(images_dir, tmp_path, model, hand_made_model):

@@ -4,8 +4,9 @@
     OUT/patients/<id>/stamp.json                         written last: inputs, models and thresholds behind the files
 
 A patient is done when its stamp names the same images (by checksum), the same models (by fingerprint), the same
-thresholds and the same version of this package. The stamp is removed first and written last, so that an interrupted
-patient is redone whole. Memory does not grow with the number of patients beyond one summary each.
+thresholds and the same version of this package; one on whose image a model failed gets no stamp. The stamp is removed
+first and written last, so that an interrupted patient is redone whole. Memory does not grow with the number of patients
+beyond one summary each.
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ from tqdm import tqdm
 
 from tfod_csf import __version__, atomic_write
 from tfod_csf.errors import UserError
-from tfod_csf.inference.patient_results import ImageDetector, PatientSummary, run_patient
+from tfod_csf.inference.patient_results import ImageDetector, PatientJob, PatientSummary, run_patient
 from tfod_csf.inference.score_thresholds import ScoreThresholds
 from tfod_csf.patients import ImageFile, folder_names
 from tfod_csf.problems import Problem, ProblemLog
@@ -114,29 +115,15 @@ def run(
                 progress.update(len(patient_images))
             else:
                 _clear(folder)
+                job = PatientJob(patient_id, folder, detectors, thresholds, draw)
                 own_problems = ProblemLog(strict=problems.strict)
                 try:
-                    summary = run_patient(
-                        patient_id,
-                        patient_images,
-                        checksums,
-                        folder,
-                        detectors,
-                        thresholds,
-                        own_problems,
-                        draw,
-                        on_image=progress.update,
-                    )
+                    summary = run_patient(job, patient_images, checksums, own_problems, progress.update)
                 finally:
                     problems.problems.extend(own_problems.problems)
                 summary.input_hash = _input_hash(checksums)
-                stamp = {
-                    "settings": settings,
-                    "images": checksums,
-                    "summary": dataclasses.asdict(summary),
-                    "problems": [dataclasses.asdict(problem) for problem in own_problems.problems],
-                }
-                atomic_write.write_json(folder / _STAMP, stamp)
+                if not summary.detector_failures:
+                    atomic_write.write_json(folder / _STAMP, _stamp(settings, checksums, summary, own_problems))
             result.summaries[patient_id], result.folders[patient_id] = summary, folder
             _note_shared_images(patient_id, patient_images, checksums, owners, problems)
     return result
@@ -198,6 +185,17 @@ def _sha256(path: pathlib.Path) -> str | None:
 
 def _input_hash(checksums: Mapping[str, str | None]) -> str:
     return hashlib.sha256(json.dumps(dict(sorted(checksums.items()))).encode()).hexdigest()
+
+
+def _stamp(
+    settings: dict[str, Any], checksums: Mapping[str, str | None], summary: PatientSummary, problems: ProblemLog
+) -> dict[str, Any]:
+    return {
+        "settings": settings,
+        "images": dict(checksums),
+        "summary": dataclasses.asdict(summary),
+        "problems": [dataclasses.asdict(problem) for problem in problems.problems],
+    }
 
 
 def _read_stamp(folder: pathlib.Path) -> dict[str, Any] | None:

@@ -92,12 +92,15 @@ class Detector:
     @classmethod
     def open(cls, model_folder: ModelFolder) -> "Detector":
         """The detector of an exported model's folder."""
+        limits = model_folder.info.get("limits", {})
+        # Class-agnostic suppression has a limit for all classes together only, and the signature tells that one.
+        per_class = None if limits.get("use_class_agnostic_nms") else limits.get("max_detections_per_class")
         return cls(
             model_folder.saved_model_dir,
             model_folder.label_map,
             input_type=model_folder.info.get("input_type"),
             name=model_folder.name,
-            max_detections_per_class=model_folder.info.get("limits", {}).get("max_detections_per_class"),
+            max_detections_per_class=per_class,
         )
 
     def _checked_signature(self) -> Any:

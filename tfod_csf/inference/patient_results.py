@@ -46,6 +46,7 @@ class PatientSummary:
     Attributes:
       images: images found.
       failed: images that could not be used.
+      detector_failures: images that a model could not handle; the patient is tried again in the next run.
       examined: images each model examined.
       cells: cells per model.
       duplicates_merged: detections dropped because they lay on a better one, per model.
@@ -57,6 +58,7 @@ class PatientSummary:
 
     images: int = 0
     failed: int = 0
+    detector_failures: int = 0
     examined: dict[str, int] = dataclasses.field(default_factory=dict)
     cells: dict[str, int] = dataclasses.field(default_factory=dict)
     duplicates_merged: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -66,39 +68,49 @@ class PatientSummary:
     input_hash: str = ""
 
 
+@dataclasses.dataclass(frozen=True)
+class PatientJob:
+    """What is to be done with one patient's images.
+
+    Attributes:
+      patient_id: the patient.
+      folder: the patient's output folder.
+      detectors: the models, at least one.
+      thresholds: what counts as a cell.
+      draw: whether to write the pictures.
+    """
+
+    patient_id: str
+    folder: pathlib.Path
+    detectors: Sequence[ImageDetector]
+    thresholds: ScoreThresholds
+    draw: bool = True
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names in the order of the first model's ids."""
+        return self.detectors[0].label_map.names
+
+
 @dataclasses.dataclass
 class _Rows:
     cells: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     images: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
-def classes_of(detectors: Sequence[ImageDetector]) -> list[str]:
-    """Class names of the models, in the order of the first model's ids."""
-    return detectors[0].label_map.names
-
-
 def run_patient(
-    patient_id: str,
+    job: PatientJob,
     images: Sequence[ImageFile],
     checksums: Mapping[str, str | None],
-    folder: pathlib.Path,
-    detectors: Sequence[ImageDetector],
-    thresholds: ScoreThresholds,
     problems: ProblemLog,
-    draw: bool = True,
     on_image: Callable[[], None] = lambda: None,
 ) -> PatientSummary:
-    """Detects the cells of one patient and writes cells.csv, images.csv and pictures/ into `folder`.
+    """Detects the cells of one patient and writes cells.csv, images.csv and pictures/ into the patient's folder.
 
     Args:
-      patient_id: the patient.
       images: the patient's images.
       checksums: sha256 of each image by name; None where the file cannot be read.
-      folder: the patient's output folder.
-      detectors: the models, at least one.
-      thresholds: what counts as a cell.
       problems: gets every image that failed or was mended, and every reached limit.
-      draw: whether to write the pictures.
       on_image: called after each image.
     """
     started = time.perf_counter()
@@ -116,13 +128,12 @@ def run_patient(
             loaded, reason = _open(image, problems)
         if loaded is None:
             summary.failed += 1
-            rows.images.append(_failed_row(patient_id, image.name, checksum, reason))
+            rows.images.append(_failed_row(job.patient_id, image.name, checksum, reason))
         else:
-            _run_image(patient_id, image, loaded, folder, detectors, thresholds, problems, draw, rows, summary)
+            _run_image(job, image, loaded, problems, rows, summary)
         on_image()
-    classes = classes_of(detectors)
-    csv_schemas.load("cells").write(folder / "cells.csv", rows.cells, classes)
-    csv_schemas.load("images").write(folder / "images.csv", rows.images, _counted_classes(classes))
+    csv_schemas.load("cells").write(job.folder / "cells.csv", rows.cells, job.classes)
+    csv_schemas.load("images").write(job.folder / "images.csv", rows.images, _counted_classes(job.classes))
     summary.seconds = time.perf_counter() - started
     return summary
 
@@ -136,52 +147,54 @@ def _open(image: ImageFile, problems: ProblemLog) -> tuple[image_io.LoadedImage 
 
 
 def _run_image(
-    patient_id: str,
+    job: PatientJob,
     image: ImageFile,
     loaded: image_io.LoadedImage,
-    folder: pathlib.Path,
-    detectors: Sequence[ImageDetector],
-    thresholds: ScoreThresholds,
     problems: ProblemLog,
-    draw: bool,
     rows: _Rows,
     summary: PatientSummary,
 ) -> None:
     """All models on one image."""
     is_used = False
-    for detector in detectors:
+    for detector in job.detectors:
         started = time.perf_counter()
         try:
             detections = detector.detect(loaded.pixels, image.name)
         except DetectionFailedError as error:
             reason = f"model {detector.name} failed: {error}"
             problems.skipped(image.path, reason, "Free memory and run again; only this patient is redone.")
-            rows.images.append(_failed_row(patient_id, image.name, loaded.sha256, reason, detector.name))
+            summary.detector_failures += 1
+            rows.images.append(_failed_row(job.patient_id, image.name, loaded.sha256, reason, detector.name))
             continue
         seconds = time.perf_counter() - started
-        cells = select_cells(detections, detector.label_map, thresholds, detector.max_detections_per_class)
+        cells = select_cells(detections, detector.label_map, job.thresholds, detector.max_detections_per_class)
         is_used = True
-        rows.cells.extend(_cell_rows(patient_id, detector, cells))
-        rows.images.append(_image_row(patient_id, loaded.sha256, detector, cells, seconds))
-        for total, value in (
-            (summary.examined, 1),
-            (summary.cells, len(cells.detections)),
-            (summary.duplicates_merged, cells.num_duplicates),
-            (summary.detection_seconds, seconds),
-        ):
-            total[detector.name] = total.get(detector.name, 0) + value
+        rows.cells.extend(_cell_rows(job.patient_id, detector, cells))
+        rows.images.append(_image_row(job.patient_id, loaded.sha256, detector, cells, seconds))
+        _add_to_summary(summary, detector.name, cells, seconds)
         if cells.limit_reached:
-            summary.limit_reached.append(image.name)
             problems.noted(
                 image.path,
                 f"model {detector.name} found as many cells as it can ({len(cells.detections)}); more may be there",
                 "Export the model with larger max_detections_per_class and max_total_detections.",
             )
-        if draw:
-            pictures = folder / "pictures" / (detector.name if len(detectors) > 1 else "")
-            picture = drawing.draw_cells(loaded.pixels, cells, thresholds.unknown_below)
+        if job.draw:
+            pictures = job.folder / "pictures" / (detector.name if len(job.detectors) > 1 else "")
+            picture = drawing.draw_cells(loaded.pixels, cells, job.thresholds.unknown_below)
             drawing.save_picture(picture, pictures / picture_name(image.name))
     summary.failed += not is_used
+
+
+def _add_to_summary(summary: PatientSummary, model: str, cells: Cells, seconds: float) -> None:
+    for total, value in (
+        (summary.examined, 1),
+        (summary.cells, len(cells.detections)),
+        (summary.duplicates_merged, cells.num_duplicates),
+        (summary.detection_seconds, seconds),
+    ):
+        total[model] = total.get(model, 0) + value
+    if cells.limit_reached:
+        summary.limit_reached.append(cells.detections.image)
 
 
 def picture_name(image_name: str) -> pathlib.PurePosixPath:
