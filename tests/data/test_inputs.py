@@ -1,4 +1,5 @@
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -91,6 +92,37 @@ def test_evaluation_keeps_every_box_and_image(serialized, write_records, reader_
     assert batches[0][0]["original_image"].dtype == np.uint8
     reader.drop_remainder = True
     assert len(one_epoch(inputs.eval_input(eval_pb2.EvalConfig(batch_size=2), reader, model_config))) == 1
+
+
+def test_original_images_are_retained_where_asked_for(serialized, write_records, reader_of, model_config):
+    reader = reader_of(write_records("a.record", [serialized()]))
+    eval_config = eval_pb2.EvalConfig()
+    assert "original_image" in inputs.eval_input(eval_config, reader, model_config).element_spec[0]
+    eval_config.retain_original_images = False
+    assert "original_image" not in inputs.eval_input(eval_config, reader, model_config).element_spec[0]
+
+
+def test_fields_that_say_how_much_is_done_at_once(serialized, write_records, reader_of, model_config, monkeypatch):
+    asked_for = {}
+
+    def spy(name, argument):
+        original = getattr(tf.data.Dataset, name)
+
+        def called(self, *args, **kwargs):
+            asked_for[name] = kwargs.get(argument, args[0] if args else None)
+            return original(self, *args, **kwargs)
+
+        monkeypatch.setattr(tf.data.Dataset, name, called)
+
+    spy("map", "num_parallel_calls")
+    spy("prefetch", "buffer_size")
+    reader = reader_of(write_records("a.record", [serialized()]), num_parallel_batches=1, num_prefetch_batches=3)
+    inputs.eval_input(eval_pb2.EvalConfig(batch_size=2), reader, model_config)
+    assert asked_for == {"map": 2, "prefetch": 3}
+    reader.num_prefetch_batches = -1
+    reader.num_parallel_batches = 1000
+    inputs.eval_input(eval_pb2.EvalConfig(), reader, model_config)
+    assert asked_for == {"map": 4 * os.cpu_count(), "prefetch": tf.data.AUTOTUNE}
 
 
 def test_unknown_classes_are_left_out_and_named(

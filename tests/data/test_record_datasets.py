@@ -33,6 +33,14 @@ def test_shuffling_keeps_epochs_whole_and_repeats_with_the_seed(reader_of, two_f
     assert numbers(config, num_epochs=2, seed=1) != two_epochs
 
 
+def test_files_are_shuffled_too(reader_of, two_files):
+    config = reader_of(*two_files, shuffle=True, shuffle_buffer_size=1)
+    orders = {tuple(numbers(config, seed=seed)) for seed in range(8)}
+    assert orders == {(*range(12),), (*range(6, 12), *range(6))}
+    config.filenames_shuffle_buffer_size = 1
+    assert numbers(config) == list(range(12))
+
+
 def test_no_end(reader_of, two_files):
     assert numbers(reader_of(*two_files), num_epochs=None, count=25)[-2:] == [11, 0]
 

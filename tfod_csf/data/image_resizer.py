@@ -38,7 +38,11 @@ class ImageResizerError(UserError):
 
 
 def resize(
-    image: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor, method: str = "bilinear", align_corners=False
+    image: tf.Tensor,
+    height: int | tf.Tensor,
+    width: int | tf.Tensor,
+    method: str = "bilinear",
+    align_corners: bool = False,
 ) -> tf.Tensor:
     """Resizes one image [h, w, c] to [height, width, c] float32, with TensorFlow 1's sampling.
 

@@ -7,7 +7,7 @@ features:
   image: float32 [B, H, W, 3], resized, padded, channel means subtracted.
   true_image_shape: int32 [B, 3], the part of the input that is image, not padding.
   original_image_spatial_shape: int32 [B, 2], height and width before resizing.
-  original_image: uint8 [B, H, W, 3], resized and padded but neither augmented nor normalised; where it is asked for.
+  original_image: uint8 [B, H, W, 3], resized and padded but not normalised; in evaluation, where it is asked for.
   source_id: string [B]; hash: int32 [B], of source_id.
 labels:
   groundtruth_boxes: float32 [B, M, 4], normalised to the padded input [H, W]; padding rows are 0.
@@ -78,7 +78,7 @@ def train_input(
     batch_size = _replica_batch_size(train_config.batch_size, input_context)
     max_number_of_boxes = train_config.max_number_of_boxes
     transform = _Transform(
-        train_input_config, model_config, left_out_boxes or LeftOutBoxes(), train_config.retain_original_images
+        train_input_config, model_config, left_out_boxes or LeftOutBoxes(), retain_original_images=False
     )
 
     def train_example(number: tf.Tensor, serialized: tf.Tensor) -> Batch:
