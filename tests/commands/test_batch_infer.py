@@ -73,6 +73,14 @@ def test_several_models_are_averaged(images_dir, tmp_path, hand_made_model):
     assert (row["models"], row["lymphocyte"], row["neutrophil"], row["unknown"]) == ("hand_made+other", "10", "0", "10")
 
 
+def test_a_full_list_marks_the_patient(images_dir, tmp_path):
+    three = by_hand.save(tmp_path / "three", max_detections=3)
+    out = tmp_path / "out"
+    assert run(f"--images_dir={images_dir / 'p2'}", f"--model={three}", f"--output_dir={out}") == 0
+    (row,) = csv_tables.read_rows(out / "differentials.csv")
+    assert "on 10 of the images a model gave as many cells as it can" in row["note"]
+
+
 def test_stored_thresholds_are_the_default(images_dir, tmp_path, hand_made_model):
     strict = tmp_path / "strict"
     shutil.copytree(hand_made_model, strict)

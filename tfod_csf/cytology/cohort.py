@@ -57,6 +57,7 @@ def patient_differential(
         patient.counts_by_model() or {"": {}},
         images_used=len(patient.used_images),
         images_failed=patient.num_failed,
+        images_limited=patient.num_limited,
         cells_per_ul=cells_per_ul,
         references=references,
         rules=rules or DifferentialRules(),

@@ -141,6 +141,7 @@ def differential(
     counts_by_model: Mapping[str, Mapping[str, int]],
     images_used: int = 0,
     images_failed: int = 0,
+    images_limited: int = 0,
     cells_per_ul: float | None = None,
     references: Mapping[str, ReferenceRange] | None = None,
     rules: DifferentialRules = DifferentialRules(),
@@ -152,6 +153,7 @@ def differential(
         is the one a cell is counted under (`cell_classes.counted_as`).
       images_used: images examined.
       images_failed: images that could not be used.
+      images_limited: images on which a model gave as many cells as it can; goes into the note.
       cells_per_ul: white cells per microlitre, from a patient table.
       references: `reference_ranges.load_reference_ranges()`; without it nothing is marked.
       rules: numbers of the rules.
@@ -166,6 +168,8 @@ def differential(
     counts = _mean_counts(counts_by_model)
     white = sum(counts[name] for name in cell_classes.WHITE_CELLS)
     notes = [f"{images_failed} image{'s' if images_failed > 1 else ''} failed"] if images_failed else []
+    if images_limited:
+        notes.append(f"on {images_limited} of the images a model gave as many cells as it can, more may be there")
     shares: dict[str, Share] = {}
     method, half_width, needed = "", None, None
     if white < rules.min_white_cells or not white:

@@ -28,7 +28,7 @@ PATIENTS_DIR = "patients"
 # What the machine decided may be decided again with other thresholds; what a person decided (any other status) stays.
 _MACHINE_STATUS = ("counted", "unknown")
 _CELL_COLUMNS = ("patient_id", "image", "model", "predicted_class", "score", "status", "counted_as")
-_IMAGE_COLUMNS = ("patient_id", "image", "status", "model", "seconds", "cells")
+_IMAGE_COLUMNS = ("patient_id", "image", "status", "model", "seconds", "cells", "limit_reached")
 # In the order of [N, 4] boxes.
 BOX_COLUMNS = ("ymin", "xmin", "ymax", "xmax")
 _SCORE_PREFIX = "score_"
@@ -82,6 +82,11 @@ class PatientTables:
     def num_failed(self) -> int:
         """Images that no model could use."""
         return len(set(self.images["image"]) - set(self.used_images))
+
+    @property
+    def num_limited(self) -> int:
+        """Images on which a model found as many cells as it can give, so that some may be missing."""
+        return self.images.loc[self.images["limit_reached"] == "yes", "image"].nunique()
 
     def counts_by_model(self) -> dict[str, dict[str, int]]:
         """{model: {counted_as: cells}} as `differential.differential` takes it; a model without cells is there."""
