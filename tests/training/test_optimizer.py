@@ -111,7 +111,9 @@ def test_restored_slots_continue_the_run(tmp_path, rule):
     np.testing.assert_allclose(variable, whole, rtol=1e-6)
 
 
-def test_unknown_rule_and_no_optimizer_are_refused():
+def test_unknown_rule_no_optimizer_and_impossible_momentum_are_refused():
+    with pytest.raises(optimizer.OptimizerError, match=r"rms_prop_optimizer\.momentum_optimizer_value: 1\.5"):
+        optimizer.build(message(rms_prop(momentum=1.5)))
     with pytest.raises(optimizer.OptimizerError, match="'tf3'"):
         optimizer.build(message(rms_prop()), rms_prop_rule="tf3")
     with pytest.raises(optimizer.OptimizerError, match="no optimizer"):

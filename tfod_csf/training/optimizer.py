@@ -50,6 +50,11 @@ def build(
             "use rms_prop_optimizer, momentum_optimizer or adam_optimizer."
         )
     config = getattr(optimizer_config, kind)
+    if kind != "adam_optimizer" and not 0.0 <= config.momentum_optimizer_value <= 1.0:
+        raise OptimizerError(
+            f"train_config.optimizer.{kind}.momentum_optimizer_value: {config.momentum_optimizer_value:g} is not "
+            "between 0 and 1."
+        )
     learning_rate = learning_schedules.build(config.learning_rate)
     optimizers = tf_keras.optimizers.legacy
     if kind == "momentum_optimizer":
