@@ -107,10 +107,21 @@ def draw_cells(pixels: np.ndarray, cells: Cells, unknown_below: float) -> Image.
 def _letter_size(
     draw: ImageDraw.ImageDraw, labels: list[list], rectangles: np.ndarray, picture_size: tuple[int, int]
 ) -> int:
-    """One size for the whole picture."""
+    """One letter size for the whole picture.
+
+    How it works: letters shrink until a label is about as wide as a cell, and by another quarter in a crowded field,
+    but not below what can be read when the picture fills a screen (1/80 of its height, 10 px).
+    """
     size = font_size_px(*picture_size)
-    covered = _areas(rectangles).sum() + sum(np.prod(_label_size(draw, plates, size)) for plates in labels)
-    return size if covered < _CROWDED * np.prod(picture_size) else max(min(size, 10), size * 3 // 4)
+    if not labels:
+        return size
+    smallest = min(size, max(10, min(picture_size) // 80))
+    sizes = np.array([_label_size(draw, plates[:1], size) for plates in labels])
+    shrunk = size * min(1.0, np.median(rectangles[:, 2] - rectangles[:, 0]) / np.median(sizes[:, 0]))
+    covered = _areas(rectangles).sum() + sizes.prod(axis=1).sum() * (shrunk / size) ** 2
+    if covered > _CROWDED * np.prod(picture_size):
+        shrunk *= 0.75
+    return int(max(smallest, shrunk))
 
 
 def save_picture(picture: Image.Image, path: str | os.PathLike) -> None:
