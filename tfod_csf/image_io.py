@@ -5,6 +5,7 @@ dropped, ...) is a row in `problems`; what cannot be used is None and a row with
 """
 
 import dataclasses
+import functools
 import hashlib
 import io
 import os
@@ -46,14 +47,14 @@ class LoadedImage:
 
     Attributes:
       path: the file.
-      pixels: uint8 [height, width, 3], RGB.
+      image: decoded, mode RGB.
       sha256: hex digest of the file.
-      is_plain_jpeg: the file is a three-channel JPEG whose stored pixels are `pixels`.
+      is_plain_jpeg: the file is a three-channel JPEG whose stored pixels are those of `image`.
       file_bytes: the file; kept only when `is_plain_jpeg`.
     """
 
     path: pathlib.Path
-    pixels: np.ndarray
+    image: Image.Image
     sha256: str
     is_plain_jpeg: bool
     file_bytes: bytes | None
@@ -61,23 +62,32 @@ class LoadedImage:
     @property
     def width(self) -> int:
         """Pixels."""
-        return self.pixels.shape[1]
+        return self.image.width
 
     @property
     def height(self) -> int:
         """Pixels."""
-        return self.pixels.shape[0]
+        return self.image.height
+
+    @functools.cached_property
+    def pixels(self) -> np.ndarray:
+        """uint8 [height, width, 3], RGB; copied out of `image` at first use (records of JPEGs never need it)."""
+        return np.array(self.image)
 
     def jpeg_bytes(self) -> bytes:
-        """The file itself when it is a plain JPEG, else `pixels` encoded with JPEG_QUALITY and no subsampling."""
-        return self.file_bytes if self.is_plain_jpeg else encode_jpeg(self.pixels)
+        """The file itself when it is a plain JPEG, else `image` encoded with JPEG_QUALITY and no subsampling."""
+        return self.file_bytes if self.is_plain_jpeg else _encoded(self.image)
+
+
+def _encoded(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    return buffer.getvalue()
 
 
 def encode_jpeg(pixels: np.ndarray) -> bytes:
     """uint8 [H, W, 3] RGB as JPEG; the same pixels give the same bytes."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    return buffer.getvalue()
+    return _encoded(Image.fromarray(pixels))
 
 
 def _open_checked(path: pathlib.Path) -> tuple[Image.Image, bytes]:
@@ -137,48 +147,48 @@ def _scaled_grey(values: np.ndarray) -> tuple[np.ndarray, int]:
     return np.round(values * (255 / (2**bits - 1))).astype(np.uint8), bits
 
 
-def _grey_pixels(image: Image.Image) -> tuple[np.ndarray, str]:
-    """uint8 [H, W, 3] of a grey image of 1, 8 or 16 bits, and what was done."""
+def _rgb_of_grey(image: Image.Image) -> tuple[Image.Image, str]:
+    """RGB of a grey image of 1, 8 or 16 bits, and what was done."""
     lost = "grey, made three equal channels: the colour of the stain is lost"
-    if image.mode in ("1", "L"):
-        grey = np.asarray(image.convert("L"))
-    else:
+    if image.mode not in ("1", "L"):
         values = np.asarray(image)
         if values.dtype.kind == "f" or values.min(initial=0) < 0 or values.max(initial=0) >= 2**16:
             raise _UnusableError(f"pixels of mode {image.mode} ({values.dtype}) have no known range", _EXPORT)
         grey, bits = _scaled_grey(values.astype(np.uint32))
         lost = f"16-bit samples read as {bits} bits (brightest {values.max()}) and scaled to 8; {lost}"
-    return np.repeat(grey[..., None], 3, axis=2), lost
+        image = Image.fromarray(grey)
+    return image.convert("RGB"), lost
 
 
-def _rgb_pixels(image: Image.Image, data: bytes) -> tuple[np.ndarray, str]:
-    """uint8 [H, W, 3] of a decoded image, and what was done to get there ("" for nothing)."""
+def _rgb(image: Image.Image, data: bytes) -> tuple[Image.Image, list[str]]:
+    """RGB of a decoded image, and what was done to get there."""
     if image.mode in ("1", "L", "I", "F") or image.mode.startswith("I;16"):
-        return _grey_pixels(image)
-    done = ""
+        image, done = _rgb_of_grey(image)
+        return image, [done]
+    done = []
     bits = _bits_per_channel(image, data)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         # Colours as stored, not mixed with some background: a microscope has no transparency to show.
-        image, done = image.convert("RGBA").convert("RGB"), "the alpha channel was dropped, colours kept as stored"
+        image = image.convert("RGBA")
+        done.append("the alpha channel was dropped, colours kept as stored")
     elif image.mode == "CMYK":
-        image, done = image.convert("RGB"), "CMYK converted to RGB without a colour profile"
-    elif image.mode == "P":
-        image = image.convert("RGB")  # a colour table is only another way to write RGB
-    elif image.mode != "RGB":
-        image, done = image.convert("RGB"), f"mode {image.mode} converted to RGB"
-    pixels = np.array(image, dtype=np.uint8)
+        done.append("CMYK converted to RGB without a colour profile")
+    elif image.mode not in ("RGB", "P"):  # P, a colour table, is only another way to write RGB
+        done.append(f"mode {image.mode} converted to RGB")
+    if image.mode != "RGB":
+        image = image.convert("RGB")
     if bits > 8:
-        brightest = int(pixels.max(initial=0))
+        brightest = max(high for _, high in image.getextrema())
         if brightest < 64:  # Pillow keeps the high byte; 12 bits in 16 leave nothing of the picture there
             raise _UnusableError(f"{bits} bits a channel of which the upper 2 or more are unused", _EXPORT)
-        done = f"{bits} bits a channel scaled to 8"
-    return pixels, done
+        done.append(f"{bits} bits a channel scaled to 8")
+    return image, done
 
 
 def _load(path: pathlib.Path, annotated_size: tuple[int, int] | None, problems: ProblemLog) -> LoadedImage:
     image, data = _open_checked(path)
+    mendings = []
     with image:
-        mendings = []
         if path.suffix.lower() not in _SUFFIXES_OF[image.format]:
             mendings.append(f"the content is {image.format}, not what the name says, and was read as that")
         num_frames = getattr(image, "n_frames", 1) if image.format in ("TIFF", "WEBP", "PNG", "MPO") else 1
@@ -191,13 +201,11 @@ def _load(path: pathlib.Path, annotated_size: tuple[int, int] | None, problems: 
             mendings.append(about_orientation)
         if turned:
             image = ImageOps.exif_transpose(image)
-        pixels, done = _rgb_pixels(image, data)
-    if done:
-        mendings.append(done)
-    for mending in mendings:
+        image, done = _rgb(image, data)
+    for mending in mendings + done:
         problems.mended(path, mending, "Compare one labelled picture with the microscope's own view.")
     sha256 = hashlib.sha256(data).hexdigest()
-    return LoadedImage(path, pixels, sha256, is_plain_jpeg, data if is_plain_jpeg else None)
+    return LoadedImage(path, image, sha256, is_plain_jpeg, data if is_plain_jpeg else None)
 
 
 def open_image(

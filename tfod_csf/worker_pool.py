@@ -5,6 +5,7 @@ import concurrent.futures
 import itertools
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
@@ -41,7 +42,10 @@ def ordered_map(function: Callable[[_Item], _Result], items: Iterable[_Item], nu
     items = iter(items)
     # Fresh interpreters instead of copies of this one: TensorFlow's threads, if it is loaded, do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    executor = concurrent.futures.ProcessPoolExecutor(num_processes, mp_context=context)
+    ignore_interrupt = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; this one ends the others
+    executor = concurrent.futures.ProcessPoolExecutor(
+        num_processes, mp_context=context, initializer=signal.signal, initargs=ignore_interrupt
+    )
     try:
         futures = collections.deque(
             executor.submit(function, item) for item in itertools.islice(items, num_processes * _AHEAD)
