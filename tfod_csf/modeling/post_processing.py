@@ -90,6 +90,7 @@ def batch_multiclass_non_max_suppression(
     if num_valid_boxes is not None:
         is_valid = tf.sequence_mask(num_valid_boxes, tf.shape(scores)[1])[:, :, tf.newaxis]
         scores = tf.where(is_valid, scores, _NO_BOX)
+    boxes, scores = _with_at_least_one_row(boxes, scores)
     settings = (score_threshold, iou_threshold, soft_nms_sigma)
     if use_class_agnostic_nms:
         best_class = tf.argmax(scores, axis=-1, output_type=tf.int32)  # [B, P]
@@ -107,6 +108,15 @@ def batch_multiclass_non_max_suppression(
     return _clip_and_keep_best(
         boxes, scores, classes, indices, clip_window, max_total_detections, keeps_empty_boxes=use_static_shapes
     )
+
+
+def _with_at_least_one_row(boxes: tf.Tensor, scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Adds a box that is none where P is 0 (an image so small that all anchors cross its border)."""
+    if scores.shape[1]:
+        return boxes, scores
+    added = tf.cast(tf.equal(tf.shape(scores)[1], 0), tf.int32)
+    boxes = tf.pad(boxes, [[0, 0], [0, added], [0, 0], [0, 0]])
+    return boxes, tf.pad(scores, [[0, 0], [0, added], [0, 0]], constant_values=_NO_BOX)
 
 
 def _suppress_each_class(

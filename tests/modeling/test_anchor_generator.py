@@ -1,0 +1,39 @@
+import numpy as np
+
+from tfod_csf.modeling.anchor_generator import GridAnchorGenerator
+
+
+def test_order_size_and_centres():
+    generator = GridAnchorGenerator(
+        scales=[0.5, 1.0],
+        aspect_ratios=[1.0, 4.0],
+        height=8,
+        width=16,
+        height_stride=10,
+        width_stride=20,
+        height_offset=3,
+        width_offset=5,
+    )
+    assert generator.num_anchors_per_location == 4
+    anchors = generator.generate(1, 2)
+    # Sizes (height, width): ratio 1: 4x8, 8x16; ratio 4: height / 2, width * 2: 2x16, 4x32. Centres (3, 5), (3, 25).
+    expected = [
+        [3 - 2, 5 - 4, 3 + 2, 5 + 4],
+        [3 - 4, 5 - 8, 3 + 4, 5 + 8],
+        [3 - 1, 5 - 8, 3 + 1, 5 + 8],
+        [3 - 2, 5 - 16, 3 + 2, 5 + 16],
+        [3 - 2, 25 - 4, 3 + 2, 25 + 4],
+        [3 - 4, 25 - 8, 3 + 4, 25 + 8],
+        [3 - 1, 25 - 8, 3 + 1, 25 + 8],
+        [3 - 2, 25 - 16, 3 + 2, 25 + 16],
+    ]
+    np.testing.assert_allclose(anchors, expected)
+
+
+def test_defaults_are_those_of_the_config():
+    anchors = GridAnchorGenerator(scales=[1.0], aspect_ratios=[1.0]).generate(2, 1)
+    np.testing.assert_allclose(anchors, [[-128, -128, 128, 128], [16 - 128, -128, 16 + 128, 128]])
+
+
+def test_map_without_cells_has_no_anchors():
+    assert GridAnchorGenerator(scales=[1.0], aspect_ratios=[1.0]).generate(0, 3).shape == (0, 4)

@@ -1,0 +1,76 @@
+"""Crops of small maps, worked by hand: a map whose value is 10 * row + column, so a sample shows its position."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfod_csf.modeling import roi_crop
+
+FEATURES = np.array([[10.0 * row + column for column in range(5)] for row in range(4)], np.float32)[None, :, :, None]
+WHOLE = [0.0, 0.0, 1.0, 1.0]
+
+
+def crop(boxes, crop_size, kernel=1, stride=1, matmul=True, subsampling=1, features=FEATURES):
+    boxes = np.asarray(boxes, np.float32).reshape(len(features), -1, 4)
+    pooled = roi_crop.crop_and_pool(
+        tf.constant(features), tf.constant(boxes), crop_size, kernel, stride, matmul, subsampling
+    )
+    return pooled.numpy()
+
+
+@pytest.mark.parametrize("matmul", [True, False])
+def test_corners_of_the_box_are_samples(matmul):
+    # 4 rows, 5 columns: corners (0, 0), (0, 4), (3, 0), (3, 4).
+    np.testing.assert_allclose(crop([WHOLE], 2, matmul=matmul)[0, :, :, 0], [[0, 4], [30, 34]], atol=1e-4)
+    # Rows 0.25 * 3 = 0.75 to 0.75 * 3 = 2.25 in 3 steps: 0.75, 1.5, 2.25; columns 1, 2, 3.
+    inner = crop([[0.25, 0.25, 0.75, 0.75]], 3, matmul=matmul)[0, :, :, 0]
+    np.testing.assert_allclose(inner, [[8.5, 9.5, 10.5], [16, 17, 18], [23.5, 24.5, 25.5]], atol=1e-4)
+
+
+@pytest.mark.parametrize("matmul", [True, False])
+def test_pooling_takes_the_maximum_of_each_window(matmul):
+    # Rows 0, 1, 2, 3 and columns 0, 4/3, 8/3, 4; windows of 2 end at rows 1 and 3 and at columns 4/3 and 4.
+    pooled = crop([WHOLE], 4, kernel=2, stride=2, matmul=matmul)[0, :, :, 0]
+    np.testing.assert_allclose(pooled, [[10 + 4 / 3, 14], [30 + 4 / 3, 34]], atol=1e-4)
+
+
+@pytest.mark.parametrize("matmul", [True, False])
+@pytest.mark.parametrize(("crop_size", "kernel", "stride"), [(14, 2, 2), (7, 1, 1), (10, 2, 2), (9, 3, 2), (2, 2, 2)])
+def test_subsampling_gives_every_second_pooled_cell(crop_size, kernel, stride, matmul):
+    boxes = [[0.1, 0.2, 0.7, 0.95], [0.0, 0.0, 0.0, 0.0], [0.3, 0.3, 0.35, 0.31]]
+    features = np.random.RandomState(0).uniform(-1, 1, [1, 6, 7, 3]).astype(np.float32)
+    whole = crop(boxes, crop_size, kernel, stride, matmul, features=features)
+    part = crop(boxes, crop_size, kernel, stride, matmul, subsampling=2, features=features)
+    np.testing.assert_allclose(part, whole[:, ::2, ::2], atol=1e-5)
+
+
+def test_beyond_the_far_edge():
+    box = [1.0, 0.0, 1.0 + 1 / 6, 1.0]  # rows 3 and 3.5 of 0..3
+    np.testing.assert_allclose(crop([box], 2)[0, :, :, 0], [[30, 34], [15, 17]], atol=1e-4)  # fades within a cell
+    np.testing.assert_allclose(crop([box], 2, matmul=False)[0, 1], 0.0)  # nothing at once
+
+
+def test_each_box_is_cut_from_its_own_image():
+    features = np.concatenate([FEATURES, FEATURES + 100])
+    crops = crop([[WHOLE, [0, 0, 0, 0]], [WHOLE, WHOLE]], 2, features=features)
+    assert crops.shape == (4, 2, 2, 1)
+    np.testing.assert_allclose(crops[:, 0, 1, 0], [4, 0, 104, 104], atol=1e-3)
+
+
+def test_one_sample_lies_in_the_middle():
+    np.testing.assert_allclose(crop([WHOLE], 1)[0, 0, 0], 17.0, atol=1e-4)  # row 1.5, column 2
+
+
+def test_no_proposals():
+    assert crop(np.zeros([1, 0, 4]), 4, 2, 2).shape == (0, 2, 2, 1)
+
+
+def test_gradient_of_padding_is_that_of_one_cell():
+    """A box without area reads one cell only, so all its gradient arrives there, as with max pooling."""
+    features = tf.constant(FEATURES)
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        total = tf.reduce_sum(roi_crop.crop_and_pool(features, tf.zeros([1, 1, 4]), 4, 2, 2, True))
+    expected = np.zeros_like(FEATURES)
+    expected[0, 0, 0, 0] = 4.0
+    np.testing.assert_allclose(tape.gradient(total, features), expected, atol=1e-5)
