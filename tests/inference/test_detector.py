@@ -1,10 +1,14 @@
+import io
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from PIL import Image
 
 from tests import hand_made_model as by_hand
+from tfod_csf import image_io
 from tfod_csf.inference import detector
 from tfod_csf.label_map import label_map_from_names
 
@@ -31,6 +35,23 @@ def test_every_input_type_gives_the_same(hand_made_model, tmp_path, input_type):
     found = detector.Detector(folder / "saved_model", LABEL_MAP, input_type=input_type).detect(image)
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
     np.testing.assert_array_equal(found.boxes, expected.boxes)
+
+
+@pytest.mark.parametrize("input_type", ["image_tensor", "encoded_image_string_tensor", "tf_example"])
+def test_jpegs_are_decoded_as_in_training(tmp_path, input_type):
+    noise = np.random.default_rng(0).integers(0, 256, [40, 60, 3]).astype(np.uint8)
+    jpeg = image_io.encode_jpeg(noise)
+    by_pillow = np.array(Image.open(io.BytesIO(jpeg)))
+    by_tensorflow = tf.io.decode_jpeg(jpeg).numpy()
+    assert (by_pillow != by_tensorflow).any()
+    sensitive = [
+        by_hand.Candidate((0.1 * i, 0.1 * i, 0.1 * i + 0.1, 0.1 * i + 0.1), 1, 1.0, fade=1.0) for i in range(8)
+    ]
+    folder = by_hand.save(tmp_path / "m", sensitive, input_type=input_type)
+    model = detector.Detector(folder / "saved_model", LABEL_MAP, input_type=input_type)
+    found = model.detect(by_pillow, jpeg=jpeg)
+    np.testing.assert_array_equal(found.scores, model.detect(by_tensorflow).scores)
+    assert (found.scores != model.detect(by_pillow).scores).any()
 
 
 def test_full_list_is_flagged(tmp_path):

@@ -107,7 +107,7 @@ def _compare(model, images, thresholds, readings, reports, total: int | None) ->
 
     has_unknown = False
     for image in tqdm(images, total=total, unit="image", disable=not sys.stderr.isatty()):
-        detections = model.detect(image.pixels, image.image_id)
+        detections = model.detect(image.pixels, image.image_id, image.jpeg)
         cells = select_cells(detections, model.label_map, thresholds).detections
         found = [ground_truth.detections_dict(part) for part in (detections, cells)]
         for name, report in reports.items():

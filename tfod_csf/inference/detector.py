@@ -3,6 +3,9 @@
 The SavedModel is called through its `serving_default` signature by TFOD's names, so models exported by TFOD itself
 work too. Boxes leave in pixels of the image that was given, classes as label-map ids, and the padding rows of the
 signature are cut off at `num_detections`.
+
+A JPEG is decoded here by TensorFlow, as in training: its decoder differs from Pillow's by up to about 14 grey levels
+(another inverse cosine transform), and a model should see the pixels it was trained on.
 """
 
 import hashlib
@@ -118,18 +121,19 @@ class Detector:
             )
         return signature
 
-    def detect(self, pixels: np.ndarray, image: str = "") -> Detections:
+    def detect(self, pixels: np.ndarray, image: str = "", jpeg: bytes | None = None) -> Detections:
         """Detects cells in one image.
 
         Args:
           pixels: uint8 [H, W, 3] RGB.
           image: name that the detections carry.
+          jpeg: the JPEG file whose unchanged pixels these are, where there is one; it is decoded again as in training.
 
         Returns:
           All detections of the model, in its order (falling score), low scores included.
         """
         try:
-            outputs = self._signature(**{self._input_name: self._input(pixels)})
+            outputs = self._signature(**{self._input_name: self._input(pixels, jpeg)})
         except tf.errors.OpError as error:
             raise DetectionFailedError(str(error).splitlines()[0]) from error
         num_detections = int(outputs["num_detections"][0])
@@ -160,14 +164,17 @@ class Detector:
                 f"{', '.join(map(str, self.label_map.ids))}; put the label map of its training into the model folder."
             )
 
-    def _input(self, pixels: np.ndarray) -> tf.Tensor:
+    def _input(self, pixels: np.ndarray, jpeg: bytes | None) -> tf.Tensor:
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
             raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}; expected uint8 [H, W, 3]")
         if self._input_spec.dtype != tf.string:
-            return tf.constant(pixels[np.newaxis], dtype=self._input_spec.dtype)
-        encoded = tf.io.encode_png(pixels, compression=1).numpy()
+            decoded = pixels if jpeg is None else tf.io.decode_jpeg(jpeg, channels=3)
+            return tf.cast(decoded[tf.newaxis], self._input_spec.dtype)
+        encoded = jpeg or tf.io.encode_png(pixels, compression=1).numpy()
         if self._input_type == _TF_EXAMPLE:
             feature = {"image/encoded": tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded]))}
-            feature["image/format"] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"png"]))
+            feature["image/format"] = tf.train.Feature(
+                bytes_list=tf.train.BytesList(value=[b"jpeg" if jpeg else b"png"])
+            )
             encoded = tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
         return tf.constant([encoded])

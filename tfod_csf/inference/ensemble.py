@@ -41,9 +41,9 @@ class CellEnsemble:
         limits = [d.max_detections_per_class for d in detectors if d.max_detections_per_class]
         self.max_detections_per_class = min(limits, default=None)
 
-    def detect(self, pixels: np.ndarray, image: str = "") -> Detections:
+    def detect(self, pixels: np.ndarray, image: str = "", jpeg: bytes | None = None) -> Detections:
         """Cells of uint8 [H, W, 3] pixels, best score first."""
-        found = [detector.detect(pixels, image) for detector in self._detectors]
+        found = [detector.detect(pixels, image, jpeg) for detector in self._detectors]
         maps = [detector.label_map for detector in self._detectors]
         return fuse(found, maps, self._iou_threshold)
 

@@ -32,6 +32,7 @@ class LabelledImage:
       classes: int32 [M], label-map ids.
       difficult: bool [M].
       is_passed_over: bool [M], see the module's docstring.
+      jpeg: the JPEG whose unchanged pixels these are, where there is one.
     """
 
     image_id: str
@@ -40,6 +41,7 @@ class LabelledImage:
     classes: np.ndarray
     difficult: np.ndarray
     is_passed_over: np.ndarray
+    jpeg: bytes | None = None
 
     @property
     def groundtruth_dict(self) -> dict[str, np.ndarray]:
@@ -139,6 +141,7 @@ def read_labelled_folder(
             classes=np.array([label_map.id_of(labelled.name) for labelled in objects], dtype=np.int32),
             difficult=np.array([labelled.difficult for labelled in objects], dtype=bool),
             is_passed_over=np.zeros(len(objects), bool),
+            jpeg=read.loaded.file_bytes,
         )
         yield named.with_passed_over(labelimg.boxes_of(read.passed_over), label_map.ids)
 

@@ -35,8 +35,8 @@ class ImageDetector(Protocol):
     label_map: LabelMap
     max_detections_per_class: int | None
 
-    def detect(self, pixels: np.ndarray, image: str = "") -> Detections:
-        """Detections of uint8 [H, W, 3] pixels."""
+    def detect(self, pixels: np.ndarray, image: str = "", jpeg: bytes | None = None) -> Detections:
+        """Detections of uint8 [H, W, 3] pixels; `jpeg` is the JPEG file whose unchanged pixels these are."""
 
 
 @dataclasses.dataclass
@@ -159,7 +159,7 @@ def _run_image(
     for detector in job.detectors:
         started = time.perf_counter()
         try:
-            detections = detector.detect(loaded.pixels, image.name)
+            detections = detector.detect(loaded.pixels, image.name, loaded.file_bytes)
         except DetectionFailedError as error:
             reason = f"model {detector.name} failed: {error}"
             problems.skipped(image.path, reason, "Free memory and run again; only this patient is redone.")

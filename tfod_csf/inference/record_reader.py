@@ -54,6 +54,7 @@ def _read_example(
     try:
         with Image.open(io.BytesIO(encoded[0] if encoded else b"")) as image:
             pixels = np.array(image.convert("RGB"))
+            jpeg = encoded[0] if image.format == "JPEG" and image.mode == "RGB" else None
     except (OSError, ValueError, SyntaxError) as error:
         problems.skipped(shard, f"the image cannot be decoded ({error})", remedy, item)
         return None
@@ -78,6 +79,7 @@ def _read_example(
         classes=classes,
         difficult=difficult if len(difficult) == len(boxes) else np.zeros(len(boxes), bool),
         is_passed_over=weights == 0 if len(weights) == len(boxes) else np.zeros(len(boxes), bool),
+        jpeg=jpeg,
     )
 
 
