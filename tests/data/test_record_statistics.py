@@ -30,7 +30,9 @@ def test_boxes_in_pixels(serialized, write_records):
     path = write_records("a.record", [serialized([(0.25, 0.1, 0.5, 0.2)], [1]), serialized()])  # 8 high, 10 wide
     first, second = boxes_in_pixels([path])
     assert first[:2] == (10, 8)
-    np.testing.assert_allclose(first[2], [(1, 2, 2, 4)], rtol=1e-6)
+    ((*box, class_name),) = first[2]
+    np.testing.assert_allclose(box, (1, 2, 2, 4), rtol=1e-6)
+    assert class_name == "id 1"
     assert second == (10, 8, [])
 
 

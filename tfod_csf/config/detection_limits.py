@@ -4,6 +4,7 @@ TFOD's limits (100 boxes per image, 100 detections per class, 100 or 300 in all)
 of erythrocytes holds more. The limits here leave room for half as many cells again as the most crowded labelled image.
 """
 
+import collections
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,29 +48,58 @@ def _round_up(value: float, multiple: int) -> int:
     return math.ceil(value / multiple) * multiple
 
 
-def box_side_quantiles_px(
-    statistics: RecordStatistics, min_dimension: int, max_dimension: int, fractions: Sequence[float] = (0.05, 0.5, 0.95)
-) -> list[float]:
-    """Quantiles of the boxes' sides (sqrt of their area) in pixels of the network's input.
+@dataclass(frozen=True)
+class BoxSides:
+    """Sides of the boxes (sqrt of their area) in pixels of the network's input.
+
+    Attributes:
+      small_px: least 5 % quantile of a class.
+      median_px: of all boxes.
+      large_px: greatest 95 % quantile of a class. By class, because a hundred erythrocytes must not decide that there
+        are no anchors for the few monocytes.
+    """
+
+    small_px: float
+    median_px: float
+    large_px: float
+
+
+def box_sides(statistics: RecordStatistics, min_dimension: int, max_dimension: int) -> BoxSides:
+    """Sizes that the anchors have to meet.
 
     An image is scaled so that its shorter side is `min_dimension`, or its longer side `max_dimension` if that would
     exceed it (keep_aspect_ratio_resizer).
+
+    Args:
+      statistics: holds at least one box with an area.
+      min_dimension: pixels.
+      max_dimension: pixels.
     """
-    sides = sorted(
-        side * min(min_dimension / short, max_dimension / long) for side, short, long in statistics.box_sizes
+    sides: dict[str, list[float]] = collections.defaultdict(list)
+    for side, short, long, class_name in statistics.box_sizes:
+        sides[class_name].append(side * min(min_dimension / short, max_dimension / long))
+    every_side = [side for of_class in sides.values() for side in of_class]
+    return BoxSides(
+        small_px=min(_quantile(of_class, 0.05) for of_class in sides.values()),
+        median_px=_quantile(every_side, 0.5),
+        large_px=max(_quantile(of_class, 0.95) for of_class in sides.values()),
     )
-    return [sides[min(int(fraction * len(sides)), len(sides) - 1)] for fraction in fractions]
+
+
+def _quantile(values: Sequence[float], fraction: float) -> float:
+    return sorted(values)[min(int(fraction * len(values)), len(values) - 1)]
 
 
 def anchor_scales_for(smallest_px: float, largest_px: float) -> tuple[float, ...]:
-    """Four scales, of 256 pixels, in equal ratios from the small to the large cells.
+    """Four to six scales, of 256 pixels, in equal ratios from the small to the large cells.
 
     How it works: a box and an anchor of the same centre whose sides differ by a factor r have an IoU of 1/r^2, so steps
-    up to 1.4 leave every box within r = 1.2, IoU 0.7. Cells of nearly one size still get a range of a factor 2, because
-    a new patient's cells need not have the size of the labelled ones.
+    up to 1.42 leave every box within r = 1.2, IoU 0.7. Cells of nearly one size still get a range of a factor 2, as
+    a new patient's cells need not have the size of the labelled ones; above a factor of 5.8 the steps grow.
     """
     middle = math.sqrt(smallest_px * largest_px)
     half_range = max(math.sqrt(largest_px / smallest_px), math.sqrt(2.0))
     first, last = middle / half_range, middle * half_range
-    step = (last / first) ** (1 / 3)
-    return tuple(float(f"{first * step**index / ANCHOR_BASE_PX:.3g}") for index in range(4))
+    num_scales = min(max(4, 1 + math.ceil(math.log(last / first, 1.42))), 6)
+    step = (last / first) ** (1 / (num_scales - 1))
+    return tuple(float(f"{first * step**index / ANCHOR_BASE_PX:.3g}") for index in range(num_scales))

@@ -68,14 +68,15 @@ def choose_anchor_scales(
     """(anchor scales, the sentence that says where they come from)."""
     if statistics is None or not statistics.box_sizes:
         return detection_limits.ZOO_ANCHOR_SCALES, "anchors: the zoo's scales, because no box sizes are known"
-    low, middle, high = detection_limits.box_side_quantiles_px(statistics, network.min_dimension, network.max_dimension)
-    scales = detection_limits.anchor_scales_for(low, high)
+    cells = detection_limits.box_sides(statistics, network.min_dimension, network.max_dimension)
+    scales = detection_limits.anchor_scales_for(cells.small_px, cells.large_px)
     sides = ", ".join(f"{scale * detection_limits.ANCHOR_BASE_PX:.0f}" for scale in scales)
     remark = (
-        f"anchors: cells are {low:.0f} to {high:.0f} px (5 to 95 %, median {middle:.0f}) at the network's input, "
+        f"anchors: cells are {cells.small_px:.0f} to {cells.large_px:.0f} px (5 % of the smallest class to 95 % of the "
+        f"largest, median of all {cells.median_px:.0f}) at the network's input, "
         f"so anchors have sides of {sides} px"
     )
-    if low < network.first_stage_features_stride:
+    if cells.small_px < network.first_stage_features_stride:
         remark += (
             f"; small cells are below the anchors' spacing of {network.first_stage_features_stride} px, a larger "
             "--input_size helps"

@@ -19,26 +19,29 @@ class RecordStatistics:
       images: images that hold at least one box.
       boxes: boxes in all images.
       max_boxes_per_image: boxes in the most crowded image.
-      box_sizes: [boxes] of (side, short, long): side = sqrt(box width * box height), and the shorter and longer side
-        of the box's image, all in pixels of the original image; sorted by side.
+      box_sizes: [boxes] of (side, short, long, class): side = sqrt(box width * box height), and the shorter and longer
+        side of the box's image, all in pixels of the original image; sorted by side.
     """
 
     images: int
     boxes: int
     max_boxes_per_image: int
-    box_sizes: tuple[tuple[float, float, float], ...]
+    box_sizes: tuple[tuple[float, float, float, str], ...]
 
 
-def from_boxes(images: Iterable[tuple[float, float, Sequence[tuple[float, float, float, float]]]]) -> RecordStatistics:
-    """Statistics of (image width, image height, [(xmin, ymin, xmax, ymax), ...]) per image, in pixels."""
+Box = tuple[float, float, float, float, str]
+
+
+def from_boxes(images: Iterable[tuple[float, float, Sequence[Box]]]) -> RecordStatistics:
+    """Statistics of (image width, image height, [(xmin, ymin, xmax, ymax, class), ...]) per image, in pixels."""
     counts, sizes = [], []
     for width, height, boxes in images:
         if boxes:
             counts.append(len(boxes))
-        for xmin, ymin, xmax, ymax in boxes:
+        for xmin, ymin, xmax, ymax, class_name in boxes:
             area = max(xmax - xmin, 0.0) * max(ymax - ymin, 0.0)
             if area > 0:
-                sizes.append((area**0.5, min(width, height), max(width, height)))
+                sizes.append((area**0.5, min(width, height), max(width, height), class_name))
     return RecordStatistics(len(counts), sum(counts), max(counts, default=0), tuple(sorted(sizes)))
 
 
@@ -57,5 +60,5 @@ def from_annotations_csv(path: str | os.PathLike) -> RecordStatistics:
             except ValueError as error:
                 raise UserError(f"{path}, line {line}: {name} is {row[name]!r}; expected a number.") from error
         width, height, *box = numbers
-        images[row["filename"], width, height].append(tuple(box))
+        images[row["filename"], width, height].append((*box, row["class"]))
     return from_boxes((width, height, boxes) for (_, width, height), boxes in images.items())

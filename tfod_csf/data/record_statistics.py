@@ -61,8 +61,10 @@ def record_statistics(input_paths: Sequence[str]) -> RecordStatistics:
     return found
 
 
-def boxes_in_pixels(input_paths: Sequence[str]) -> Iterator[tuple[float, float, list[tuple[float, ...]]]]:
-    """(image width, image height, [(xmin, ymin, xmax, ymax), ...]) of each record, in px of the original image.
+def boxes_in_pixels(
+    input_paths: Sequence[str],
+) -> Iterator[tuple[float, float, list[tuple[float, float, float, float, str]]]]:
+    """(image width, image height, [(xmin, ymin, xmax, ymax, class), ...]) of each record, in px of the original image.
 
     Raises:
       RecordFileError: as `record_statistics`.
@@ -72,9 +74,9 @@ def boxes_in_pixels(input_paths: Sequence[str]) -> Iterator[tuple[float, float, 
             where = f"{path}, record {number}"
             features = record_files.parse_features(record, where)
             height, width = (int(next(iter(features.get(f"image/{side}", [])), 0)) for side in ("height", "width"))
-            num_boxes = len(features.get("image/object/bbox/ymin", []))
-            boxes = _boxes(features, num_boxes, where)[:, [1, 0, 3, 2]]
-            yield width, height, [tuple(box) for box in (boxes * [width, height, width, height]).tolist()]
+            classes = class_names(features)
+            boxes = _boxes(features, len(classes), where)[:, [1, 0, 3, 2]] * [width, height, width, height]
+            yield width, height, [(*box, class_name) for box, class_name in zip(boxes.tolist(), classes)]
 
 
 def _add_record(found: RecordStatistics, record: bytes, where: str) -> None:
