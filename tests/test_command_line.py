@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import pytest
+from absl import flags
 
 from tfod_csf.commands import command_line
 
@@ -32,3 +33,20 @@ def test_help_and_mistyped_flag_load_no_tensorflow(name):
     assert run.returncode == 0, run.stderr
     assert "usage: tfod_csf " + name in run.stdout
     assert "there is no flag --no_such_flag" in run.stderr
+
+
+def test_a_path_the_system_refuses_is_one_sentence(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+
+    def main():
+        (tmp_path / "file" / "below").mkdir()
+
+    assert command_line.run(main, flags.FlagValues(), "", "any", []) == 1
+    error = capsys.readouterr().err
+    assert f"tfod_csf any: error: {tmp_path / 'file' / 'below'}: Not a directory; check" in error
+
+    def broken():
+        raise OSError("no path")
+
+    with pytest.raises(OSError, match="no path"):
+        command_line.run(broken, flags.FlagValues(), "", "any", [])

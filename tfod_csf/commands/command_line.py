@@ -7,6 +7,7 @@ imports belong inside `main`, after the paths are checked: `--help` and a mistyp
 
 import ast
 import difflib
+import errno
 import importlib
 import pathlib
 import re
@@ -96,7 +97,8 @@ def run(
     """Runs one command.
 
     Returns:
-      Exit status: 0 when it ended well, 1 after a `UserError` (printed as one sentence), 130 when interrupted.
+      Exit status: 0 when it ended well, 1 after a `UserError` or a file that the system refuses (each printed as one
+      sentence), 130 when interrupted.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if any(argument in ("--help", "-help", "-h", "--helpfull", "--helpshort") for argument in arguments):
@@ -108,6 +110,12 @@ def run(
         main()
     except UserError as error:
         print(f"tfod_csf {name}: error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise  # not about a path the user could look at
+        reason = f"{error.filename or 'disk'}: {error.strerror}; check the path, its rights and the free space."
+        print(f"tfod_csf {name}: error: {reason}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"tfod_csf {name}: stopped; run the same command again to go on.", file=sys.stderr)

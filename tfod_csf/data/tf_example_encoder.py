@@ -13,8 +13,13 @@ import tensorflow as tf
 
 from tfod_csf import atomic_write
 from tfod_csf.data.annotated_set import ReadyImage
+from tfod_csf.errors import UserError
 from tfod_csf.label_map import LabelMap
 from tfod_csf.labelimg import LabelledObject
+
+
+class RecordWriteError(UserError):
+    """A TFRecord that could not be written."""
 
 
 def _bytes(values: Iterable[bytes]) -> tf.train.Feature:
@@ -97,10 +102,18 @@ def write_record(examples: Iterable[bytes], path: str | os.PathLike) -> str:
 
     Returns:
       Hex sha256 over the serialized Examples.
+
+    Raises:
+      RecordWriteError: TensorFlow cannot write there.
     """
     digest = hashlib.sha256()
-    with atomic_write.replacing_path(path) as beside, tf.io.TFRecordWriter(str(beside)) as writer:
-        for serialized in examples:
-            digest.update(serialized)
-            writer.write(serialized)
+    try:
+        with atomic_write.replacing_path(path) as beside, tf.io.TFRecordWriter(str(beside)) as writer:
+            for serialized in examples:
+                digest.update(serialized)
+                writer.write(serialized)
+    except tf.errors.OpError as error:
+        raise RecordWriteError(
+            f"{path}: cannot be written ({error.message}); check its rights and the space."
+        ) from error
     return digest.hexdigest()

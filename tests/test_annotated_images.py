@@ -1,0 +1,61 @@
+import shutil
+
+import pytest
+
+from tests import labelled_folders
+from tfod_csf.annotated_images import read_annotated_image
+from tfod_csf.label_map import label_map_from_names, parse_class_map
+from tfod_csf.patients import find_pairs
+from tfod_csf.problems import ProblemLog
+
+LABEL_MAP = label_map_from_names(["lymphocyte", "monocyte"])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    labelled_folders.write_labelled(tmp_path / "P" / "a.jpg", ["lymphocyte", "unknown", "platelet"], seed=1)
+    return tmp_path
+
+
+def read_all(folder, **arguments):
+    problems = ProblemLog(quiet=True)
+    pairs = find_pairs(folder, None, problems)
+    return [read_annotated_image(pair, problems, LABEL_MAP, **arguments) for pair in pairs], problems
+
+
+def test_pixels_and_boxes_come_together(folder):
+    (read,), problems = read_all(folder, class_map=parse_class_map(["platelet="]))
+    assert read.loaded.pixels.shape == (labelled_folders.HEIGHT, labelled_folders.WIDTH, 3)
+    assert read.image.key == "P/a.jpg"
+    assert [o.name for o in read.annotation.objects] == ["lymphocyte"]
+    assert [o.name for o in read.passed_over] == ["unknown"]
+    assert problems.problems == []
+
+
+def test_a_renamed_pair_is_used_and_said(folder):
+    for suffix in (".jpg", ".xml"):
+        (folder / "P" / f"a{suffix}").rename(folder / "P" / f"b{suffix}")
+    (read,), problems = read_all(folder)
+    assert read is not None
+    assert problems.problems[0].reason == "<filename> is 'a.jpg'; paired with b.jpg by name"
+
+
+def test_a_copied_xml_is_not_used(folder):
+    labelled_folders.write_image(folder / "P" / "b.jpg", seed=2)
+    shutil.copy(folder / "P" / "a.xml", folder / "P" / "b.xml")
+    (first, second), problems = read_all(folder)
+    assert first is not None
+    assert second is None
+    assert str(folder / "P" / "b.xml") in problems.skipped_files()
+
+
+def test_a_resized_image_needs_permission_to_scale_its_boxes(folder):
+    from PIL import Image
+
+    path = folder / "P" / "a.jpg"
+    with Image.open(path) as image:
+        image.resize((32, 24)).save(path)
+    assert read_all(folder)[0] == [None]
+    (read,), _ = read_all(folder, rescale_boxes=True)
+    assert (read.annotation.width, read.annotation.height) == (32, 24)
+    assert [getattr(read.annotation.objects[0], side) for side in ("xmin", "ymin", "xmax", "ymax")] == [0.5, 5, 3, 8]
