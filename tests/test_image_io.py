@@ -1,6 +1,8 @@
 import hashlib
 import io
 import pathlib
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -92,6 +94,31 @@ def test_sixteen_bit_grey_is_scaled_by_the_depth_the_camera_used(tmp_path):
         assert abs(loaded.pixels.mean() - 127.5) < 1
         assert f"read as {bits} bits (brightest {2**bits - 1})" in said
         assert "colour of the stain is lost" in said
+
+
+def png_of_16_bits(values: np.ndarray) -> bytes:
+    """A PNG of uint16 [H, W, 3], which Pillow reads but cannot write."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    height, width, _ = values.shape
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+def test_sixteen_bit_colour_is_scaled_or_refused_when_its_upper_bits_are_empty(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(png_of_16_bits(picture().astype(np.uint16) * 256 + 77))
+    loaded, said = opened(path)
+    np.testing.assert_array_equal(loaded.pixels, picture())
+    assert "16 bits a channel scaled to 8" in said
+    path.write_bytes(png_of_16_bits(picture().astype(np.uint16) * 16))  # a 12-bit camera
+    loaded, said = opened(path)
+    assert loaded is None
+    assert "upper 2 or more are unused" in said
 
 
 def test_float_pixels_have_no_known_range(tmp_path):

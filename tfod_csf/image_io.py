@@ -104,15 +104,16 @@ def _open_checked(path: pathlib.Path) -> tuple[Image.Image, bytes]:
         if width * height <= MAX_PIXELS:
             data = path.read_bytes()
             return Image.open(io.BytesIO(data), formats=_FORMATS), data
-        too_large = f"{width} x {height} pixels, more than {MAX_PIXELS:,}"
+        too_large = f"{width} x {height} pixels"
     except Image.DecompressionBombError as error:
-        too_large = str(error)
+        too_large = str(error).partition(" exceeds")[0]  # "Image size (400000000 pixels)"
     except Image.UnidentifiedImageError:
         with open(path, "rb") as file:
             start = file.read(16)
         reason = f"the content is no image that can be read (it begins with {start!r})"
         raise _UnusableError(reason, _COPY_AGAIN) from None
-    raise _UnusableError(f"{too_large}; was not decoded", "Cut the slide scan into fields, or export single fields.")
+    reason = f"{too_large}, more than {MAX_PIXELS:,}; was not decoded"
+    raise _UnusableError(reason, "Cut the slide scan into fields, or export single fields.")
 
 
 def _is_turned(image: Image.Image, annotated_size: tuple[int, int] | None) -> tuple[bool, str]:
