@@ -127,6 +127,8 @@ def test_any_number_of_images_of_any_size_in_one_graph(model):
         preprocessed, true_image_shapes = model.preprocess(images)
         return model.postprocess(model.predict(preprocessed, true_image_shapes), true_image_shapes)
 
+    preprocess = tf.function(model.preprocess).get_concrete_function(detect.input_signature[0])
+    assert preprocess.output_shapes[0].as_list() == [None, 64, 64, 3]
     graph = detect.get_concrete_function().graph
     assert not {operation.type for operation in graph.get_operations()} & {"PyFunc", "EagerPyFunc"}
     for shape in ([1, 30, 50, 3], [3, 80, 20, 3]):

@@ -84,6 +84,7 @@ class FasterRCNN(tf.Module):
         self.rpn_head = rpn_head
         self.box_head = box_head
         self._image_resizer = image_resizer
+        self._input_shape = _shape_resized_to(image_resizer)
         self._anchor_generator = anchor_generator
         self._first_stage = first_stage
         self._second_stage = second_stage
@@ -131,7 +132,7 @@ class FasterRCNN(tf.Module):
         resized, true_image_shapes = tf.map_fn(
             self._image_resizer,
             images,
-            fn_output_signature=(tf.TensorSpec([None, None, 3], tf.float32), tf.TensorSpec([3], tf.int32)),
+            fn_output_signature=(tf.TensorSpec(self._input_shape, tf.float32), tf.TensorSpec([3], tf.int32)),
         )
         return image_normalizer.subtract_channel_means(resized), true_image_shapes
 
@@ -316,6 +317,12 @@ class FasterRCNN(tf.Module):
                 in_pixels,
             )
         return named_losses
+
+
+def _shape_resized_to(resizer: image_resizer.ImageResizer) -> tf.TensorShape:
+    """[H, W, 3] as far as the resizer determines it; known shapes make faster graphs than those found at run time."""
+    image = tf.TensorSpec([None, None, 3], tf.float32)
+    return tf.function(resizer).get_concrete_function(image).output_shapes[0]
 
 
 def _box_scale(image_shape: tf.Tensor) -> tf.Tensor:
