@@ -4,6 +4,7 @@ From run.json and images.csv of a batch_infer run, a CSV of technicians' times a
 times. Errors are propagated twice: as independent, and as the worst case in which all parts vary together.
 """
 
+import math
 import pathlib
 import sys
 
@@ -54,8 +55,8 @@ def main() -> None:
                 f"(worst case){note}"
             )
     for row in image_rows:
-        print(f"{row['model']}: {row['median_seconds']:.3f} s per image, rank correlation with {row['against']} "
-              f"{row['spearman']:+.2f}")  # fmt: skip
+        rank = "not defined" if math.isnan(row["spearman"]) else f"{row['spearman']:+.2f}"
+        print(f"{row['model']}: {row['median_seconds']:.3f} s per image, rank correlation with {row['against']} {rank}")
     print(f"written to {FLAGS.output_dir}.")
 
 

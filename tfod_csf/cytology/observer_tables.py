@@ -51,10 +51,11 @@ def read_round(inference_dir: str | os.PathLike, names: set[str], model: str | N
     for patient in map(_with_details, tables.patient_folders(inference_dir)):
         wanted = model or (patient.models[0] if patient.models else "")
         cells = patient.cells[patient.cells["model"] == wanted]
+        rows = cells.groupby("image", sort=False).indices
         for image in patient.used_images:
             stem = pathlib.PurePosixPath(image).with_suffix("").as_posix()
             full = f"{patient.patient_id}/{stem}"
-            of_image = cells[cells["image"] == image]
+            of_image = cells.iloc[rows.get(image, [])]
             classes = tuple(map(cell_classes.canonical_name, of_image["counted_as"]))
             boxes = of_image[list(tables.BOX_COLUMNS)].to_numpy(dtype=float)
             found[stem if full not in names and stem in names else full] = ImageCells(classes, boxes)
@@ -78,15 +79,18 @@ def round_differences(rounds: Sequence[str]) -> Iterator[dict[str, Any]]:
             raise tables.TableError(f"{other_dir}: not the same patients as in {rounds[0]}; repeat the whole run.")
         for folder in first:
             one, other = _with_details(folder), _with_details(others[folder.name])
+            columns = ["image", *_COMPARED]
+            if one.cells[columns].reset_index(drop=True).equals(other.cells[columns].reset_index(drop=True)):
+                continue
             for image in sorted({*one.images["image"], *other.images["image"]}):
-                row = _image_difference(one.cells[one.cells["image"] == image], other.cells, image)
+                row = _image_difference(*(side.cells[side.cells["image"] == image] for side in (one, other)))
                 if row:
                     same = {"patient_id": one.patient_id, "image": image}
                     yield {**same, "first_round": rounds[0], "other_round": other_dir, **row}
 
 
-def _image_difference(one: pd.DataFrame, other_cells: pd.DataFrame, image: str) -> dict[str, Any] | None:
-    other = other_cells[other_cells["image"] == image]
+def _image_difference(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any] | None:
+    """How the cells of one image differ between two rounds; None where they are equal."""
     row: dict[str, Any] = {"first_cells": len(one), "other_cells": len(other)}
     if len(one) != len(other):
         return row

@@ -153,7 +153,7 @@ def read_patient(folder: str | os.PathLike, details: bool = False) -> PatientTab
       TableError: a file is missing, is no CSV, lacks a column, or holds a score that is no number.
     """
     folder = pathlib.Path(folder)
-    images = _read_csv(folder / "images.csv", _IMAGE_COLUMNS, numbers=("seconds", "cells"))
+    images = read_images(folder)
     needed = (*_CELL_COLUMNS, *BOX_COLUMNS) if details else _CELL_COLUMNS
     cells = _read_csv(folder / "cells.csv", needed, ("score", *BOX_COLUMNS), _SCORE_PREFIX if details else None)
     ids = set(images["patient_id"]) | set(cells["patient_id"])
@@ -164,6 +164,15 @@ def read_patient(folder: str | os.PathLike, details: bool = False) -> PatientTab
     # A removed cell keeps its row, counted under nothing.
     cells = cells[cells["counted_as"] != ""]
     return PatientTables(ids.pop() if ids else folder.name, folder, cells, images)
+
+
+def read_images(folder: str | os.PathLike) -> pd.DataFrame:
+    """One patient's images.csv alone, for questions that need no cells.
+
+    Raises:
+      TableError: as `read_patient`.
+    """
+    return _read_csv(pathlib.Path(folder) / "images.csv", _IMAGE_COLUMNS, numbers=("seconds", "cells"))
 
 
 def read_patients(inference_dir: str | os.PathLike) -> Iterator[PatientTables]:

@@ -98,7 +98,7 @@ def image_times(inference_dir: str | os.PathLike, run: Mapping[str, Any]) -> dic
     for name in order or list(folders):
         if name not in folders:
             continue
-        images = tables.read_patient(folders[name]).images
+        images = tables.read_images(folders[name])
         done = images[(images["status"] == "ok") & images["seconds"].notna()]
         for model, cells, seconds in zip(done["model"], done["cells"], done["seconds"], strict=True):
             found.setdefault(model, []).append((cells, seconds))
