@@ -56,6 +56,11 @@ def test_images_beside_folders_are_noted(tmp_path):
     assert [problem.action for problem in problems.problems] == ["noted"]
 
 
+def test_images_beside_a_folder_of_the_same_name_are_another_patient(tmp_path):
+    images, _ = found(make(tmp_path / "study", "a.jpg", "study/a.jpg"))
+    assert [image[:2] for image in images] == [("study", "a.jpg"), ("study_", "a.jpg")]
+
+
 def test_pictures_that_are_not_read_are_reported(tmp_path):
     images, problems = found(make(tmp_path, "P/a.jpg", "P/b.svs", "P/c.HEIC"))
     assert len(images) == 1

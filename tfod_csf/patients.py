@@ -103,6 +103,8 @@ def _is_image(path: pathlib.Path, problems: ProblemLog) -> bool:
 
 def _by_folder(folder: pathlib.Path, paths: list[pathlib.Path], problems: ProblemLog) -> list[ImageFile]:
     flat_patient = folder.resolve().name or "images"
+    while any(path.relative_to(folder).parts[:-1][:1] == (flat_patient,) for path in paths):
+        flat_patient += "_"  # a sub-folder of that name is another patient
     images = []
     for path in paths:
         parts = path.relative_to(folder).parts

@@ -126,14 +126,19 @@ class ProblemLog:
         plural = "s" if len(self.problems) > 1 else ""
         return f"{len(self.problems)} problem{plural}: {', '.join(parts)}"
 
-    def table(self, max_rows: int = 20) -> str:
-        """What was skipped, mended or noted and why, one line for each reason with its count (numbers in it as "#")."""
+    def reasons(self) -> list[tuple[str, str, int]]:
+        """(action, reason, number of objects), skipped and frequent ones first; numbers in a reason are "#"."""
         counts: collections.Counter = collections.Counter()
         for problem in self.problems:
             counts[problem.action, _NUMBER.sub("#", problem.reason)] += problem.count
         order = (SKIPPED, MENDED, NOTED)
-        rows = sorted(counts.items(), key=lambda row: (order.index(row[0][0]), -row[1], row[0][1]))
-        lines = [f"{action:<8}{count:>7}  {reason}" for (action, reason), count in rows[:max_rows]]
+        rows = [(action, reason, count) for (action, reason), count in counts.items()]
+        return sorted(rows, key=lambda row: (order.index(row[0]), -row[2], row[1]))
+
+    def table(self, max_rows: int = 20) -> str:
+        """What was skipped, mended or noted and why: `reasons`, a line each."""
+        rows = self.reasons()
+        lines = [f"{action:<8}{count:>7}  {reason}" for action, reason, count in rows[:max_rows]]
         if len(rows) > max_rows:
             lines.append(f"... and {len(rows) - max_rows} more reasons, see problems.csv")
         return "\n".join(lines) if lines else "nothing was skipped or mended"

@@ -9,7 +9,6 @@ import dataclasses
 import os
 import pathlib
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from tqdm import tqdm
@@ -150,13 +149,11 @@ def _write_side(
     return records
 
 
-def _remove_other_shards(output_dir: pathlib.Path, records: Sequence[dict], problems: ProblemLog) -> None:
-    """Shards of an earlier run with other numbers would be read beside the new ones (train.record-?????-of-?????)."""
-    written = {record["file"] for record in records}
-    for path in sorted(output_dir.iterdir()):
-        if _SHARD.fullmatch(path.name) and path.name not in written:
+def _remove_shards(output_dir: pathlib.Path) -> None:
+    """Removes the shards of an earlier run: beside new ones they would be read too, or test what now trains."""
+    for path in output_dir.iterdir():
+        if _SHARD.fullmatch(path.name):
             path.unlink()
-            problems.noted(path, "a shard of an earlier run was removed", "No action is needed.")
 
 
 def create_csf_tf_record(options: RecordOptions, problems: ProblemLog) -> DatasetStatistics:
@@ -185,13 +182,13 @@ def create_csf_tf_record(options: RecordOptions, problems: ProblemLog) -> Datase
         problems.noted(options.images_dir, f"no {name} on the {side} side", "Label more of them, or try another seed.")
     by_key = {entry.image.key: entry for entry in read.entries}
     records = []
+    _remove_shards(output_dir)
     for side, keys in (("train", by_key.keys() - test_keys), ("test", test_keys)):
         if keys:
             entries = [by_key[key] for key in dataset_split.seeded_order(keys, options.seed)]
             path = output_dir / f"{side}.record"
             pass_over = options.other_objects == "pass_over"
             records += _write_side(read, entries, label_map, path, options.num_shards, pass_over)
-    _remove_other_shards(output_dir, records, problems)
     label_maps.save_label_map(label_map, output_dir / "label_map.pbtxt")
     dataset_report.write_split_csv(output_dir / "split.csv", read.entries, test_keys)
     problems.write_csv(problems_path)
@@ -213,14 +210,11 @@ def _report(
     elsewhere = ("images_dir", "output_dir", "annotations_dir", "label_map_path", "keep_together", "manifest")
     settings = dataclasses.asdict(options)
     settings = {name: value for name, value in settings.items() if name not in (*elsewhere, "num_processes")}
-    counts = Counter()
-    for problem in problems.problems:
-        counts[problem.action] += problem.count
     return {
         "version": __version__,
         "settings": settings | {"class_map": class_map, "jpeg_quality_of_reencoded": image_io.JPEG_QUALITY},
         "classes": [{"id": item.id, "name": item.name} for item in label_map.items],
         **statistics.as_dict(),
         "records": records,
-        "problems": dict(sorted(counts.items())),
+        "problems": [{"action": a, "reason": reason, "count": count} for a, reason, count in problems.reasons()],
     }
