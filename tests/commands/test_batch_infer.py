@@ -73,6 +73,19 @@ def test_several_models_are_averaged(images_dir, tmp_path, hand_made_model):
     assert (row["models"], row["lymphocyte"], row["neutrophil"], row["unknown"]) == ("hand_made+other", "10", "0", "10")
 
 
+def test_rounds(images_dir, tmp_path, hand_made_model, capsys):
+    out = tmp_path / "out"
+    assert run(f"--images_dir={images_dir}", f"--model={hand_made_model}", f"--output_dir={out}", "--rounds=3") == 0
+    assert "3 rounds: all are equal" in capsys.readouterr().out
+    assert json.loads((out / "run.json").read_text())["rounds"] == {"number": 3, "differing_patients": []}
+    third = out / "rounds" / "3" / "patients" / "p1"
+    assert (third / "cells.csv").read_bytes() == (out / "patients" / "p1" / "cells.csv").read_bytes()
+    # A round that was done is not repeated; one whose cells were tampered with is seen.
+    (third / "cells.csv").write_text("tampered")
+    assert run(f"--images_dir={images_dir}", f"--model={hand_made_model}", f"--output_dir={out}", "--rounds=3") == 0
+    assert "3 rounds: 1 patients differ" in capsys.readouterr().out
+
+
 def test_a_full_list_marks_the_patient(images_dir, tmp_path):
     three = by_hand.save(tmp_path / "three", max_detections=3)
     out = tmp_path / "out"

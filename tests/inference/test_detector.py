@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from tests import hand_made_model as by_hand
 from tfod_csf import image_io
 from tfod_csf.inference import detector
 from tfod_csf.label_map import label_map_from_names
+from tfod_csf.model_folder import ModelFolder
 
 LABEL_MAP = label_map_from_names(by_hand.CLASSES)
 BLACK = np.zeros([144, 192, 3], np.uint8)
@@ -57,6 +59,17 @@ def test_jpegs_are_decoded_as_in_training(tmp_path, input_type):
 def test_full_list_is_flagged(tmp_path):
     folder = by_hand.save(tmp_path / "m", max_detections=3)
     assert detector.Detector(folder / "saved_model", LABEL_MAP).detect(BLACK).num_at_limit
+
+
+def test_temperature(hand_made_model):
+    info = {"calibration": {"temperature": 2.0}}
+    folder = dataclasses.replace(ModelFolder.open(hand_made_model), info=info)
+    found = detector.Detector.open(folder).detect(BLACK)
+    # [0.0125 four times, 0.95] ** (1 / 2), made to add up to 1: sqrt(0.95) / (sqrt(0.95) + 4 sqrt(0.0125)) = 0.6855.
+    np.testing.assert_allclose(found.scores[0], 0.6855, atol=1e-4)
+    np.testing.assert_allclose(found.multiclass_scores.sum(axis=1), 1, atol=1e-6)
+    assert found.classes.tolist() == [1, 4, 3, 2, 3]
+    assert (np.diff(found.scores) <= 0).all()
 
 
 def test_wrong_label_map_is_named(hand_made_model):

@@ -50,6 +50,9 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_boolean("draw", True, "Write labelled pictures.", flag_values=FLAGS)
 flags.DEFINE_boolean("deterministic", True, "The same bits on every run, also on a GPU.", flag_values=FLAGS)
+flags.DEFINE_integer(
+    "rounds", 1, "Repeat the inference and say whether anything differed (OUT/rounds/2, ...).", 1, flag_values=FLAGS
+)
 flags.DEFINE_boolean("strict", False, "End the run at the first image that is skipped or mended.", flag_values=FLAGS)
 flags.DEFINE_float(
     "max_skipped_fraction", 0.1, "Exit with an error if more of the images were skipped.", 0, 1, flag_values=FLAGS
@@ -80,7 +83,7 @@ def main() -> None:
     try:
         images = patients.find_images(images_dir, problems, FLAGS.manifest, FLAGS.patient_pattern)
         from tfod_csf.cytology import cohort
-        from tfod_csf.inference import detector, ensemble
+        from tfod_csf.inference import detector, ensemble, rounds
 
         if FLAGS.deterministic:
             detector.use_deterministic_ops()
@@ -89,6 +92,7 @@ def main() -> None:
         if FLAGS.ensemble == "cell" and len(detectors) > 1:
             detectors = [ensemble.CellEnsemble(detectors)]
         result = batch.run(images, detectors, thresholds, output_dir, problems, FLAGS.draw)
+        differing = rounds.run_further_rounds(FLAGS.rounds, images, detectors, thresholds, output_dir)
     except UserError:
         if problems.problems:
             problems.write_csv(output_dir / "problems.csv")
@@ -99,6 +103,9 @@ def main() -> None:
         flag: FLAGS[flag].value for flag in ("images_dir", "manifest", "patient_pattern", "model", "ensemble", "draw")
     }
     record = run_record.run_record(started, settings, detectors, thresholds, result, problems)
+    if FLAGS.rounds > 1:
+        record["rounds"] = {"number": FLAGS.rounds, "differing_patients": differing}
+        print(f"{FLAGS.rounds} rounds: {f'{len(differing)} patients differ' if differing else 'all are equal'}.")
     run_record.write_run_record(output_dir / "run.json", record)
     print(batch.closing_text(result, record["seconds_per_image"]))
     print(f"{summary}; {problems.summary()} (problems.csv); written to {output_dir}.")

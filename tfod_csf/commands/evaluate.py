@@ -85,7 +85,12 @@ def main() -> None:
     problems.check_skipped_files(
         num_skipped, num_images + num_skipped, FLAGS.max_skipped_fraction, "--max_skipped_fraction"
     )
-    settings = {"model": folder.name, "fingerprint": model.fingerprint, "data": FLAGS.input_path or FLAGS.images_dir}
+    settings = {
+        "model": folder.name,
+        "fingerprint": model.fingerprint,
+        "temperature": model.temperature,
+        "data": FLAGS.input_path or FLAGS.images_dir,
+    }
     for number, (name, report) in enumerate(reports.items()):
         if number and not has_unknown:
             break

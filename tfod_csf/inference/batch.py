@@ -3,10 +3,10 @@
     OUT/patients/<id>/cells.csv, images.csv, pictures/   by patient_results.run_patient
     OUT/patients/<id>/stamp.json                         written last: inputs, models and thresholds behind the files
 
-A patient is done when its stamp names the same images (by checksum), the same models (by fingerprint), the same
-thresholds and the same version of this package; one on whose image a model failed gets no stamp. The stamp is removed
-first and written last, so that an interrupted patient is redone whole. Memory does not grow with the number of patients
-beyond one summary each.
+A patient is done when its stamp names the same images (by checksum), the same models (by fingerprint and temperature),
+the same thresholds and the same version of this package; one on whose image a model failed gets no stamp. The stamp is
+removed first and written last, so that an interrupted patient is redone whole. Memory does not grow with the number of
+patients beyond one summary each.
 """
 
 import dataclasses
@@ -67,7 +67,7 @@ def run_settings(detectors: Sequence[ImageDetector], thresholds: ScoreThresholds
     """Everything beside the images that a patient's files depend on."""
     return {
         "version": __version__,
-        "models": {detector.name: detector.fingerprint for detector in detectors},
+        "models": {d.name: {"fingerprint": d.fingerprint, "temperature": d.temperature} for d in detectors},
         "thresholds": dataclasses.asdict(thresholds),
         "draw": draw,
     }

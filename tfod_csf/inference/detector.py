@@ -8,6 +8,7 @@ A JPEG is decoded here by TensorFlow, as in training: its decoder differs from P
 (another inverse cosine transform), and a model should see the pixels it was trained on.
 """
 
+import dataclasses
 import hashlib
 import os
 import pathlib
@@ -24,6 +25,7 @@ from tfod_csf.errors import UserError
 from tfod_csf.inference.patient_results import DetectionFailedError
 from tfod_csf.label_map import LabelMap
 from tfod_csf.model_folder import ModelFolder
+from tfod_csf.score_temperature import temperature_of, with_temperature
 
 _OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
 _TF_EXAMPLE = "tf_example"
@@ -63,6 +65,7 @@ class Detector:
         signature, which cannot tell the last two apart and takes encoded_image_string_tensor.
       name: how results name the model; default: the folder that holds saved_model/.
       max_detections_per_class: the model's limit, where known; kept for `score_thresholds.select_cells`.
+      temperature: of `score_temperature`; 1 leaves the scores as they are.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Detector:
         input_type: str | None = None,
         name: str | None = None,
         max_detections_per_class: int | None = None,
+        temperature: float = 1.0,
     ):
         self.saved_model_dir = pathlib.Path(saved_model_dir)
         self.label_map = label_map
@@ -90,6 +94,7 @@ class Detector:
         ((self._input_name, self._input_spec),) = self._signature.structured_input_signature[1].items()
         self._input_type = input_type
         self.max_detections_per_class = max_detections_per_class
+        self.temperature = temperature
         self.max_detections = self._signature.structured_outputs["detection_boxes"].shape[1]
 
     @classmethod
@@ -104,6 +109,7 @@ class Detector:
             input_type=model_folder.info.get("input_type"),
             name=model_folder.name,
             max_detections_per_class=per_class,
+            temperature=temperature_of(model_folder.info, str(model_folder.path / "model.json")),
         )
 
     def _checked_signature(self) -> Any:
@@ -154,7 +160,19 @@ class Detector:
             num_at_limit=num_detections >= int(outputs["detection_boxes"].shape[1]),
         )
         self._check_classes(detections.classes)
-        return detections
+        return detections if self.temperature == 1 else self._calibrated(detections)
+
+    def _calibrated(self, detections: Detections) -> Detections:
+        """Scores at the model's temperature, best first; each detection keeps its class."""
+        if detections.multiclass_scores is None:
+            raise DetectorError(
+                f"{self.saved_model_dir}: model.json holds a temperature, which needs the output "
+                "detection_multiclass_scores; export the model again, or delete calibration from model.json."
+            )
+        multiclass_scores = with_temperature(detections.multiclass_scores, self.temperature)
+        scores = multiclass_scores[np.arange(len(detections)), detections.classes]
+        calibrated = dataclasses.replace(detections, scores=scores, multiclass_scores=multiclass_scores)
+        return calibrated.select(np.argsort(-scores, kind="stable"))
 
     def _check_classes(self, classes: np.ndarray) -> None:
         wrong = set(classes.tolist()) - set(self.label_map.ids)

@@ -35,9 +35,11 @@ class CellEnsemble:
         self._detectors = list(detectors)
         self._iou_threshold = matching_iou_threshold
         self.name = "+".join(detector.name for detector in detectors)
-        joined = "\0".join([*(detector.fingerprint for detector in detectors), str(matching_iou_threshold)])
+        members = [f"{detector.fingerprint} {detector.temperature}" for detector in detectors]
+        joined = "\0".join([*members, str(matching_iou_threshold)])
         self.fingerprint = hashlib.sha256(joined.encode()).hexdigest()
         self.label_map = detectors[0].label_map
+        self.temperature = 1.0  # the members' own are in their scores
         limits = [d.max_detections_per_class for d in detectors if d.max_detections_per_class]
         self.max_detections_per_class = min(limits, default=None)
 

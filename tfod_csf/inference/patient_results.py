@@ -34,6 +34,7 @@ class ImageDetector(Protocol):
     fingerprint: str
     label_map: LabelMap
     max_detections_per_class: int | None
+    temperature: float
 
     def detect(self, pixels: np.ndarray, image: str = "", jpeg: bytes | None = None) -> Detections:
         """Detections of uint8 [H, W, 3] pixels; `jpeg` is the JPEG file whose unchanged pixels these are."""

@@ -70,6 +70,7 @@ def run_record(
             {
                 "name": detector.name,
                 "fingerprint": detector.fingerprint,
+                "temperature": detector.temperature,
                 "classes": detector.label_map.names,
                 "seconds_per_image": seconds[detector.name],
             }
