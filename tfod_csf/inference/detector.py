@@ -185,9 +185,12 @@ class Detector:
     def _input(self, pixels: np.ndarray, jpeg: bytes | None) -> tf.Tensor:
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
             raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}; expected uint8 [H, W, 3]")
+        decoded = _decode(jpeg, pixels.shape) if jpeg else None
         if self._input_spec.dtype != tf.string:
-            decoded = pixels if jpeg is None else tf.io.decode_jpeg(jpeg, channels=3)
-            return tf.cast(decoded[tf.newaxis], self._input_spec.dtype)
+            image = tf.constant(pixels) if decoded is None else decoded
+            return tf.cast(image[tf.newaxis], self._input_spec.dtype)
+        if decoded is None:
+            jpeg = None
         encoded = jpeg or tf.io.encode_png(pixels, compression=1).numpy()
         if self._input_type == _TF_EXAMPLE:
             feature = {"image/encoded": tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded]))}
@@ -196,3 +199,12 @@ class Detector:
             )
             encoded = tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
         return tf.constant([encoded])
+
+
+def _decode(jpeg: bytes, shape: tuple[int, ...]) -> tf.Tensor | None:
+    """uint8 [H, W, 3] as in training; None when TensorFlow cannot read what Pillow could, or reads another size."""
+    try:
+        decoded = tf.io.decode_jpeg(jpeg, channels=3)
+    except tf.errors.InvalidArgumentError:
+        return None
+    return decoded if tuple(decoded.shape) == tuple(shape) else None
