@@ -39,6 +39,12 @@ def write_rows(path: str | os.PathLike, columns: Sequence[str], rows: Iterable[M
             writer.writerow({key: _cell(value) for key, value in row.items()})
 
 
+def read_header(path: str | os.PathLike) -> list[str]:
+    """Names of the columns of a CSV that `read_rows` can read; also of one without rows."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        return [unguard_text(name) for name in next(csv.reader(file), [])]
+
+
 def read_rows(path: str | os.PathLike, required_columns: Sequence[str] = ()) -> list[dict[str, str]]:
     """Reads a CSV written by us or by a spreadsheet (byte order mark accepted); every value is text, guards undone.
 
