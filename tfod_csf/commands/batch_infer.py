@@ -99,9 +99,8 @@ def main() -> None:
         raise
     problems.write_csv(output_dir / "problems.csv")
     summary = cohort.write_differentials(output_dir, output_dir)
-    settings = {
-        flag: FLAGS[flag].value for flag in ("images_dir", "manifest", "patient_pattern", "model", "ensemble", "draw")
-    }
+    written_down = ("images_dir", "manifest", "patient_pattern", "model", "ensemble", "deterministic", "draw")
+    settings = {flag: FLAGS[flag].value for flag in written_down}
     record = run_record.run_record(started, settings, detectors, thresholds, result, problems)
     if FLAGS.rounds > 1:
         record["rounds"] = {"number": FLAGS.rounds, "differing_patients": differing}
@@ -110,10 +109,8 @@ def main() -> None:
     print(batch.closing_text(result, record["seconds_per_image"]))
     print(f"{summary}; {problems.summary()} (problems.csv); written to {output_dir}.")
     skipped = problems.skipped_files()
-    problems.check_skipped_files(
-        len(skipped), len({str(image.path) for image in images} | skipped), FLAGS.max_skipped_fraction,
-        "--max_skipped_fraction",
-    )  # fmt: skip
+    num_files = len({str(image.path) for image in images} | skipped)
+    problems.check_skipped_files(len(skipped), num_files, FLAGS.max_skipped_fraction, "--max_skipped_fraction")
 
 
 if __name__ == "__main__":

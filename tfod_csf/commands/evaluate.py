@@ -58,7 +58,6 @@ def main() -> None:
         pairs = patients.find_pairs(FLAGS.images_dir, FLAGS.annotations_dir, problems)
     elif not (shards := ground_truth.find_shards(FLAGS.input_path)):
         raise UserError(f"--input_path={FLAGS.input_path}: no such file; give a record of create_csf_tf_record.")
-    from tfod_csf.evaluation import plots
     from tfod_csf.evaluation.detection_report import DetectionReport
     from tfod_csf.inference import detector, record_reader
 
@@ -81,26 +80,31 @@ def main() -> None:
         raise
     problems.write_csv(output_dir / "problems.csv")
     num_images = next(iter(reports.values())).num_images
+    if not num_images:
+        raise UserError(f"no labelled image could be used ({problems.summary()}); see {output_dir}/problems.csv.")
     num_skipped = len(problems.skipped_files()) if FLAGS.images_dir else problems.count(SKIPPED)
     problems.check_skipped_files(
         num_skipped, num_images + num_skipped, FLAGS.max_skipped_fraction, "--max_skipped_fraction"
     )
-    settings = {
-        "model": folder.name,
-        "fingerprint": model.fingerprint,
-        "temperature": model.temperature,
-        "data": FLAGS.input_path or FLAGS.images_dir,
-    }
+    _write(model, reports, thresholds.min_score, has_unknown)
+    print(f"{problems.summary()} (problems.csv); written to {output_dir}.")
+
+
+def _write(model, reports, min_score: float, has_unknown: bool) -> None:
+    """Files and table of the first reading of cells labelled unknown; of the other too, where there are such cells."""
+    from tfod_csf.evaluation import plots
+
+    settings = {"model": model.name, "fingerprint": model.fingerprint, "temperature": model.temperature}
+    settings["data"] = FLAGS.input_path or FLAGS.images_dir
     for number, (name, report) in enumerate(reports.items()):
         if number and not has_unknown:
-            break
-        target = output_dir / f"unknown_{name}" if number else output_dir
+            return
+        target = pathlib.Path(FLAGS.output_dir, f"unknown_{name}" if number else "")
         metrics = report.write(target, {**settings, "cells_labelled_unknown": name if has_unknown else "none"})
-        plots.plot_precision_recall(report.curves(), thresholds.min_score, target / "precision_recall.png", folder.name)
-        plots.plot_confusion_matrix(report.confusion, target / "confusion_matrix.png", folder.name)
+        plots.plot_precision_recall(report.curves(), min_score, target / "precision_recall.png", model.name)
+        plots.plot_confusion_matrix(report.confusion, target / "confusion_matrix.png", model.name)
         heading = f" (cells labelled unknown are {name})" if has_unknown else ""
-        print(f"{folder.name} on {num_images} images{heading}:\n{report.text(metrics)}\n")
-    print(f"{problems.summary()} (problems.csv); written to {output_dir}.")
+        print(f"{model.name} on {report.num_images} images{heading}:\n{report.text(metrics)}\n")
 
 
 def _compare(model, images, thresholds, readings, reports, total: int | None) -> bool:
