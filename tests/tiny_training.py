@@ -17,7 +17,7 @@ model {{ faster_rcnn {{
   image_resizer {{ fixed_shape_resizer {{ height: {size} width: {size} }} }}
   feature_extractor {{ type: "faster_rcnn_resnet18_keras" batch_norm_trainable: {batch_norm_trainable} }}
   first_stage_anchor_generator {{ grid_anchor_generator {{
-    scales: 0.0625 scales: 0.125 aspect_ratios: 1.0 height_stride: 16 width_stride: 16 }} }}
+    scales: 0.0859375 scales: 0.125 aspect_ratios: 1.0 height_stride: 16 width_stride: 16 }} }}
   first_stage_box_predictor_conv_hyperparams {{ op: CONV
     regularizer {{ l2_regularizer {{ weight: 0.0001 }} }}
     initializer {{ truncated_normal_initializer {{ stddev: 0.01 }} }} }}
@@ -102,8 +102,10 @@ def make_records(folder: pathlib.Path) -> None:
     rng = np.random.default_rng(7)
 
     def example(name: str, count: int, seed: int) -> bytes:
-        corners = rng.uniform(0.05, 0.55, [count, 2])
-        boxes = [(y, x, y + 0.35, x + 0.3) for y, x in corners.tolist()]
+        # Near the middle of an anchor each, so that a network that knows nothing has some positive proposals.
+        places = rng.choice([(y, x) for y in (0.25, 0.5, 0.75) for x in (0.25, 0.5, 0.75)], count, replace=False)
+        middles = places + rng.uniform(-0.03, 0.03, [count, 2])
+        boxes = [(y - 0.175, x - 0.15, y + 0.175, x + 0.15) for y, x in middles.tolist()]
         return make_example(tf, name, boxes, rng.integers(1, 3, count).tolist(), seed)
 
     for shard, counts in enumerate(([2, 1, 3], [2, 0, 1])):

