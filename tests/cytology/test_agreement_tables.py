@@ -66,7 +66,7 @@ def test_command_with_annotations_adds_kappa(tmp_path, small_run, capsys):
     ("row", "message"),
     [
         ("a,0.05,0.03,0.92", "add up to 1, not to about 100; give percent, not fractions"),
-        ("a,50,30,30", "add up to 110"),
+        ("a,50,30,30", "add up to 110, not to about 100; for cells give --hospital_unit=cells"),
         ("a,50,30,many", "neutrophil is 'many'"),
         ("a,50,30,20\na,50,30,20", "line 3, patient 'a': the patient is there twice"),
         ("", "no patient in it"),
@@ -89,3 +89,12 @@ def test_number_of_cells_and_no_common_patient(tmp_path):
     machine, without = agreement_tables.read_machine(tmp_path / "differentials.csv")
     with pytest.raises(TableError, match="patient_id is written the same way"):
         agreement_tables.write_agreement(tmp_path / "out", machine, without, hospital)
+
+
+def test_counts_in_place_of_percentages(tmp_path):
+    path = tmp_path / "truth.csv"
+    path.write_text("patient_id,lymphocyte,monocyte,neutrophil\na,30,10,10\nb,0,0,0\n", encoding="utf-8")
+    hospital = agreement_tables.read_hospital(path, 200, are_counts=True)
+    assert hospital.differentials.patient_ids == ("a",)
+    assert hospital.differentials.percent.tolist() == [[60, 20, 20]]
+    assert (hospital.differentials.cells.tolist(), hospital.assumed.tolist()) == ([50], [False])

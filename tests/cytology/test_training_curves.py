@@ -40,9 +40,9 @@ def test_a_short_or_still_rising_run_has_not_saturated():
 
 
 def test_too_few_points_and_what_is_not_finite():
-    assert fit_asymptote(np.array([0, 1, 2]), np.array([1, 2, 3.0]), 0.01) is None
-    assert fit_asymptote(np.array([1, 2, 3]), np.array([1, math.nan, 3]), 0.01) is None
-    flat = fit_asymptote(np.array([1, 2, 3]), np.array([1, 1, 1.0]), 0.01)
+    assert fit_asymptote(np.array([0, 1, 2, 3]), np.array([1, 2, 3.0, 4]), 0.01) is None
+    assert fit_asymptote(np.array([1, 2, 3, 4]), np.array([1, math.nan, 3, 4]), 0.01) is None
+    flat = fit_asymptote(np.array([1, 2, 3, 4]), np.array([1, 1, 1, 1.0]), 0.01)
     assert math.isnan(flat.r_squared)
     assert flat.saturated
 

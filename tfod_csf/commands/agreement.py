@@ -23,6 +23,13 @@ flags.DEFINE_string(
     "CSV with patient_id, lymphocyte, monocyte, neutrophil (percent) and optionally n (cells).",
     flag_values=FLAGS,
 )
+flags.DEFINE_enum(
+    "hospital_unit",
+    "percent",
+    ["percent", "cells"],
+    "What those columns hold; cells is also right for truth.csv of synthesize.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_string("output_dir", None, "Folder to write to.", flag_values=FLAGS)
 flags.DEFINE_integer("assumed_cells", 200, "Cells the hospital counted where n is not given.", 1, flag_values=FLAGS)
 flags.DEFINE_float(
@@ -53,7 +60,7 @@ def main() -> None:
     from tfod_csf.problems import ProblemLog
 
     machine, without = agreement_tables.read_machine(machine_path)
-    hospital = agreement_tables.read_hospital(FLAGS.hospital, FLAGS.assumed_cells)
+    hospital = agreement_tables.read_hospital(FLAGS.hospital, FLAGS.assumed_cells, FLAGS.hospital_unit == "cells")
     problems, matched = ProblemLog(), None
     if FLAGS.annotations_dir:
         found = annotated_cells.read_annotations(FLAGS.annotations_dir, problems, parse_class_map(FLAGS.class_map))

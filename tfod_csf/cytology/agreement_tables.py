@@ -34,8 +34,12 @@ class HospitalTable:
     assumed: np.ndarray
 
 
-def read_hospital(path: str | os.PathLike, assumed_cells: int) -> HospitalTable:
-    """Reads patient_id, lymphocyte, monocyte, neutrophil (percent) and, where there is one, n (cells counted).
+def read_hospital(path: str | os.PathLike, assumed_cells: int, are_counts: bool = False) -> HospitalTable:
+    """Reads patient_id, lymphocyte, monocyte, neutrophil and, where there is one, n (cells counted).
+
+    Args:
+      assumed_cells: n of a patient without one.
+      are_counts: the three columns are cells, not percent (n is then their sum; a patient without a cell is left out).
 
     Raises:
       TableError: a repeated patient, a value that is no percentage, percentages that do not add up to about 100
@@ -46,15 +50,23 @@ def read_hospital(path: str | os.PathLike, assumed_cells: int) -> HospitalTable:
         where = f"{path}, line {line}, patient {row['patient_id']!r}"
         if row["patient_id"] in seen:
             raise tables.TableError(f"{where}: the patient is there twice; keep one row.")
-        values = [_number(where, name, row[name], 0, 100) for name in cell_classes.WHITE_CELLS]
-        if abs(sum(values) - 100) > _SUM_TOLERANCE:
-            hint = "; give percent, not fractions" if sum(values) <= 1.1 else ""
-            raise tables.TableError(f"{where}: the percentages add up to {sum(values):g}, not to about 100{hint}.")
         seen.add(row["patient_id"])
+        largest = math.inf if are_counts else 100
+        values = np.array([_number(where, name, row[name], 0, largest) for name in cell_classes.WHITE_CELLS])
         text = row.get("n", "").strip()
+        number = _number(where, "n", text, 1, math.inf) if text else assumed_cells
+        if are_counts:
+            number, text = values.sum(), "given"
+            if not number:
+                continue
+            values = 100 * values / number
+        elif abs(values.sum() - 100) > _SUM_TOLERANCE:
+            hint = "; give percent, not fractions" if values.sum() <= 1.1 else ""
+            hint = hint or "; for cells give --hospital_unit=cells"
+            raise tables.TableError(f"{where}: the percentages add up to {values.sum():g}, not to about 100{hint}.")
         ids.append(row["patient_id"])
         percents.append(values)
-        cells.append(_number(where, "n", text, 1, math.inf) if text else assumed_cells)
+        cells.append(number)
         assumed.append(not text)
     if not ids:
         raise tables.TableError(f"{path}: no patient in it.")

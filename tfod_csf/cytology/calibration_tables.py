@@ -27,6 +27,8 @@ from tfod_csf.model_folder import INFO
 from tfod_csf.score_temperature import CALIBRATION, TEMPERATURE, temperature_of
 
 THRESHOLDS = tuple(np.round(np.arange(0.50, 1.0, 0.01), 2))
+# Bins with fewer cells are in the table but not drawn: their accuracy is noise.
+_MIN_DRAWN_CELLS = 10
 _COLOURS = {"before": "#0072B2", "after": "#D55E00"}
 
 
@@ -170,14 +172,23 @@ def plot_calibration(
 def _draw_reliability(axes: Axes, sides: Mapping[str, ScoredCells], eces: Mapping[str, float]) -> None:
     axes.plot([0, 100], [0, 100], color=figures.GREY, linewidth=1, linestyle=":")
     for name, cells in sides.items():
-        bins = reliability(cells)
+        bins = [found for found in reliability(cells) if found.count >= _MIN_DRAWN_CELLS]
         x, y = (100 * np.array([getattr(b, field) for b in bins]) for field in ("mean_score", "accuracy"))
-        ends = 100 * np.array([[b.accuracy - b.accuracy_low, b.accuracy_high - b.accuracy] for b in bins]).T
+        ends = 100 * np.array([[b.accuracy - b.accuracy_low, b.accuracy_high - b.accuracy] for b in bins])
         marker = {"before": "o-", "after": "s--"}[name]
         label = f"{name}: ECE {100 * eces[name]:.1f} points"
-        axes.errorbar(x, y, np.maximum(ends, 0), fmt=marker, color=_COLOURS[name], markersize=4, capsize=2, label=label)
+        axes.errorbar(
+            x,
+            y,
+            np.maximum(ends.reshape(-1, 2).T, 0),
+            fmt=marker,
+            color=_COLOURS[name],
+            markersize=4,
+            capsize=2,
+            label=label,
+        )
     axes.set(title="reliability", xlabel="score (%)", ylabel="cells that are right (%)", xlim=(0, 102), ylim=(0, 102))
-    axes.legend(loc="upper left")
+    axes.legend(loc="lower right")
 
 
 def _draw_coverage(axes: Axes, sides: Mapping[str, ScoredCells], unknown_below: float) -> None:
@@ -195,6 +206,9 @@ def _draw_coverage(axes: Axes, sides: Mapping[str, ScoredCells], unknown_below: 
             axes.plot(
                 100 * chosen.coverage, 100 * chosen.accuracy, "*", color=_COLOURS[name], markersize=11, label=label
             )
-    axes.set(title="coverage and accuracy over thresholds", xlim=(0, 102), ylim=(lowest - 0.6 * (101 - lowest), 101))
+    span = max(100 - lowest, 0.5)
+    axes.set(
+        title="coverage and accuracy over thresholds", xlim=(0, 102), ylim=(lowest - 0.6 * span, 100 + 0.05 * span)
+    )
     axes.set(xlabel="cells decided without a person (%)", ylabel="of them right (%)")
     axes.legend(loc="lower left", fontsize=7)

@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from tfod_csf.cytology import cell_classes, figures
+from tfod_csf.cytology.cases import NO_CASE
 from tfod_csf.cytology.saturation import PAPER_CELLS, Saturation, SaturationRules
 
 # Okabe and Ito's colours again, in the paper's order of cases; a patient without a case is grey.
@@ -19,6 +20,11 @@ _CASE_COLOURS = {
     "medium_white_cells": "#56B4E9",
     "high_white_cells": "#0072B2",
 }
+
+
+def case_title(case: str) -> str:
+    """The case as a person writes it."""
+    return "no case assigned" if case == NO_CASE else case.replace("_", " ")
 
 
 def draw_patient(axes: Axes, result: Saturation, title: str) -> None:
@@ -107,7 +113,7 @@ def plot_cases(path: str | os.PathLike, examples: Mapping[str, tuple[str, Satura
     rows = -(-len(examples) // columns)
     with figures.drawing(path, 4.3 * columns + 0.2, 3.2 * rows + 0.7, rows, columns) as (figure, axes):
         for panel, (case, (patient_id, result)) in zip(axes, examples.items(), strict=False):
-            draw_patient(panel, result, f"{case.replace('_', ' ')}\n{figures.printable(patient_id)}")
+            draw_patient(panel, result, f"{case_title(case)}\n{figures.printable(patient_id)}")
         for panel in axes[len(examples) :]:
             panel.set_visible(False)
         handles = _legend_handles(any(result.bootstrap is not None for _, result in examples.values()))
@@ -142,7 +148,7 @@ def plot_cohort(
         )
         seen = dict.fromkeys(case for case, _, _ in within_curves)
         handles = [
-            Line2D([], [], color=_CASE_COLOURS.get(case, "#BBBBBB"), label=(case or "no case").replace("_", " "))
+            Line2D([], [], color=_CASE_COLOURS.get(case, "#BBBBBB"), label=case_title(case))
             for case in (*_CASE_COLOURS, *seen)
             if case in seen
         ]

@@ -10,7 +10,7 @@ import numpy as np
 
 from tfod_csf import csv_schemas, csv_tables
 from tfod_csf.cytology import cell_classes, intervals, saturation_plots, tables
-from tfod_csf.cytology.cases import CASES
+from tfod_csf.cytology.cases import CASES, NO_CASE
 from tfod_csf.cytology.saturation import (
     Band,
     Saturation,
@@ -19,8 +19,6 @@ from tfod_csf.cytology.saturation import (
     saturation,
     summarise_cases,
 )
-
-_NO_CASE = "none"
 
 
 class _Collector:
@@ -38,7 +36,7 @@ class _Collector:
         if result.orders is None:
             return
         self.percents.append(result.percent)
-        case = row["case"] or _NO_CASE
+        case = row["case"] or NO_CASE
         if result.bootstrap is not None:
             self.curves.append((case, result.bootstrap.cells, result.bootstrap.within))
         if case not in self.examples or result.white_cells > self.examples[case][1].white_cells:
@@ -102,7 +100,7 @@ def write_saturation(
     if kept.curves:
         saturation_plots.plot_cohort(output / "saturation.png", kept.curves, rules)
     if kept.examples:
-        ordered = {case: kept.examples[case] for case in (*CASES, _NO_CASE) if case in kept.examples}
+        ordered = {case: kept.examples[case] for case in (*CASES, NO_CASE) if case in kept.examples}
         saturation_plots.plot_cases(output / "saturation_cases.png", ordered)
     return kept.rows
 
@@ -158,7 +156,7 @@ def _curve_rows(result: Saturation) -> Iterator[dict[str, Any]]:
 def _case_rows(rows: Sequence[dict[str, Any]], rules: SaturationRules) -> Iterator[dict[str, Any]]:
     for measure in ("n_sat_orders", "n_sat_bootstrap"):
         chosen = [row for row in rows if measure == "n_sat_orders" or row["saturated"] is not None]
-        cases = [row["case"] or _NO_CASE for row in chosen]
+        cases = [row["case"] or NO_CASE for row in chosen]
         for summary in summarise_cases([row[measure] for row in chosen], cases, rules.replicates, rules.seed):
             bounded = {
                 name: value if math.isfinite(value) else None

@@ -11,6 +11,9 @@ import math
 import numpy as np
 from scipy import stats
 
+# A curve with two parameters goes nearly through any three points; then it says nothing.
+MIN_POINTS = 4
+
 
 @dataclasses.dataclass(frozen=True)
 class AsymptoteFit:
@@ -53,7 +56,7 @@ def fit_asymptote(steps: np.ndarray, values: np.ndarray, tolerance: float) -> As
       tolerance: in the unit of the values; 0.01 is one point of precision.
 
     Returns:
-      None with fewer than three usable points.
+      None with fewer than `MIN_POINTS` usable points.
 
     >>> fit = fit_asymptote(np.array([100, 200, 400, 800]), 0.9 - 30 / np.array([100, 200, 400, 800]), 0.01)
     >>> round(fit.a, 3), round(fit.b, 3), round(fit.fit_step)
@@ -62,7 +65,7 @@ def fit_asymptote(steps: np.ndarray, values: np.ndarray, tolerance: float) -> As
     steps, values = np.asarray(steps, float), np.asarray(values, float)
     usable = (steps > 0) & np.isfinite(values)
     steps, values = steps[usable], values[usable]
-    if len(steps) < 3 or np.ptp(steps) == 0:
+    if len(steps) < MIN_POINTS or np.ptp(steps) == 0:
         return None
     line = stats.linregress(1 / steps, values)
     t = stats.t.ppf(0.975, len(steps) - 2)

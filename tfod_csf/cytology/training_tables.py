@@ -170,6 +170,7 @@ def plot_training(
                 bottom_right.plot(series.steps, series.values, color=figures.INK, linewidth=1.4, label=run)
         bottom_right.set(title="learning rate", xlabel="training step", ylabel="learning rate", ylim=(0, None))
         for panel in (top_left, top_right, bottom_left, bottom_right):
+            panel.set_xlim(left=0)
             if not panel.lines:
                 panel.text(0.5, 0.5, "not recorded", ha="center", transform=panel.transAxes, color=figures.GREY)
 
