@@ -61,3 +61,32 @@ def trained_run(records_dir, tmp_path_factory) -> dict:
     from tests import tiny_training
 
     return tiny_training.run_and_evaluate(tmp_path_factory.mktemp("tiny_run"), records_dir)
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(records_dir, tmp_path_factory) -> pathlib.Path:
+    """Folder with pipeline.config and ckpt-1 of an untrained tiny network, see tiny_export.py."""
+    from tests import tiny_export
+
+    folder = tmp_path_factory.mktemp("tiny_checkpoint")
+    tiny_export.write_checkpoint(folder, records_dir)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_exported_model(tiny_checkpoint, records_dir, tmp_path_factory) -> pathlib.Path:
+    """Model folder of the tiny network, image_tensor with serving_batch, written by the exporter."""
+    from tfod_csf.config.pipeline_config import load_pipeline_config
+    from tfod_csf.export import exporter
+    from tfod_csf.label_map import load_label_map
+
+    output = tmp_path_factory.mktemp("exported_models") / "tiny"
+    exporter.export(
+        "image_tensor",
+        load_pipeline_config(tiny_checkpoint / "pipeline.config"),
+        tiny_checkpoint,
+        output,
+        load_label_map(records_dir / "label_map.pbtxt"),
+        exporter.ExportOptions(batch_signature=True),
+    )
+    return output

@@ -71,8 +71,9 @@ def size_in_range(
       (height, width) in pixels, int32 scalars.
     """
     size = tf.cast(tf.stack([height, width]), tf.float32)
-    by_shorter_side = tf.round(size * (tf.cast(min_dimension, tf.float32) / tf.reduce_min(size)))
-    by_longer_side = tf.round(size * (tf.cast(max_dimension, tf.float32) / tf.reduce_max(size)))
+    # The same quotient as with "/", which OpenVINO 2026.4 turns upside down here (measured: 128 / 64 for 64 / 128).
+    by_shorter_side = tf.round(size * tf.math.divide_no_nan(tf.cast(min_dimension, tf.float32), tf.reduce_min(size)))
+    by_longer_side = tf.round(size * tf.math.divide_no_nan(tf.cast(max_dimension, tf.float32), tf.reduce_max(size)))
     too_long = tf.reduce_max(by_shorter_side) > tf.cast(max_dimension, tf.float32)
     new_size = tf.cast(tf.where(too_long, by_longer_side, by_shorter_side), tf.int32)
     return new_size[0], new_size[1]

@@ -260,7 +260,7 @@ class FasterRCNN(tf.Module):
             num_valid_boxes=prediction_dict["num_proposals"],
         )
         if boxes.shape[2] > 1:
-            boxes = tf.gather(boxes, tf.argmax(logits[:, :, 1:], axis=-1), batch_dims=2)
+            boxes = post_processing.box_of_class(boxes, tf.argmax(logits[:, :, 1:], axis=-1, output_type=tf.int32))
         else:
             boxes = boxes[:, :, 0]
         raw_boxes = post_processing.normalize_boxes(boxes, true_image_shapes)
@@ -338,7 +338,7 @@ def _in_pixels(groundtruth: Mapping[str, tf.Tensor], image_shape: tf.Tensor) -> 
 def _detections(result: post_processing.NmsResult, scores: tf.Tensor, true_image_shapes: tf.Tensor) -> TensorDict:
     """The entries both numbers of stages share; scores [B, P, K + 1] of the boxes before suppression."""
     is_detection = tf.sequence_mask(result.num_detections, result.scores.shape[1], tf.float32)
-    multiclass_scores = tf.gather(scores, result.indices, batch_dims=1) * is_detection[..., tf.newaxis]
+    multiclass_scores = post_processing.gather_rows(scores, result.indices) * is_detection[..., tf.newaxis]
     return {
         "detection_boxes": post_processing.normalize_boxes(result.boxes, true_image_shapes),
         "detection_scores": result.scores,

@@ -56,6 +56,22 @@ def area(boxes: tf.Tensor) -> tf.Tensor:
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
+def gather_rows(values: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """values [B, P, ...] at rows int32 [B, S], image by image: [B, S, ...].
+
+    The same as tf.gather(values, rows, batch_dims=1), with which OpenVINO 2026.4 crashes where shapes are constant.
+    """
+    size = tf.shape(values)[1]
+    first_rows = tf.range(tf.shape(values)[0])[:, tf.newaxis] * size
+    return tf.gather(tf.reshape(values, tf.concat([[-1], tf.shape(values)[2:]], axis=0)), rows + first_rows)
+
+
+def box_of_class(boxes: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
+    """Of boxes [B, P, Q, 4] each row's one of classes int32 [B, P]: [B, P, 4]."""
+    chosen = gather_rows(tf.reshape(boxes, [-1, boxes.shape[2], 4]), tf.reshape(classes, [-1, 1]))
+    return tf.reshape(chosen, [tf.shape(boxes)[0], -1, 4])
+
+
 def batch_multiclass_non_max_suppression(
     boxes: tf.Tensor,
     scores: tf.Tensor,
@@ -95,16 +111,16 @@ def batch_multiclass_non_max_suppression(
     if use_class_agnostic_nms:
         best_class = tf.argmax(scores, axis=-1, output_type=tf.int32)  # [B, P]
         if boxes.shape[2] > 1:
-            boxes = tf.gather(boxes, best_class[:, :, tf.newaxis], batch_dims=2)
+            boxes = box_of_class(boxes, best_class)[:, :, tf.newaxis]
         best_score = tf.reduce_max(scores, axis=-1, keepdims=True)
         indices, scores = _suppress_each_class(boxes, best_score, max_total_detections, *settings)
-        classes = tf.gather(best_class, indices, batch_dims=1)
+        classes = gather_rows(best_class, indices)
     else:
         num_classes = scores.shape[2]
         indices, scores = _suppress_each_class(boxes, scores, max_detections_per_class, *settings)
         classes = tf.repeat(tf.range(num_classes), max_detections_per_class)[tf.newaxis] + tf.zeros_like(indices)
-    box_of_class = classes if boxes.shape[2] > 1 else tf.zeros_like(classes)
-    boxes = tf.gather_nd(boxes, tf.stack([indices, box_of_class], axis=-1), batch_dims=1)
+    row = indices * boxes.shape[2] + classes if boxes.shape[2] > 1 else indices
+    boxes = gather_rows(tf.reshape(boxes, [tf.shape(boxes)[0], -1, 4]), row)
     return _clip_and_keep_best(
         boxes, scores, classes, indices, clip_window, max_total_detections, keeps_empty_boxes=use_static_shapes
     )
@@ -178,7 +194,7 @@ def _clip_and_keep_best(
     order = tf.minimum(order, tf.shape(indices)[1] - 1)  # places beyond the input hold no box
 
     def in_order(values, is_kept):
-        gathered = tf.gather(values, order, batch_dims=1)
+        gathered = gather_rows(values, order)
         return tf.where(is_kept, gathered, tf.zeros_like(gathered))
 
     return NmsResult(

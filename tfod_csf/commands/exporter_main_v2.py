@@ -1,0 +1,92 @@
+"""Export a trained checkpoint as a SavedModel with TFOD's signature, and check it.
+
+The folder holds saved_model/, checkpoint/ and pipeline.config as TFOD's does, plus label_map.pbtxt and model.json. The
+SavedModel is then run by TensorFlow alone and compared with the checkpoint; a difference is an error.
+"""
+
+import pathlib
+import sys
+
+from absl import flags
+
+from tfod_csf.commands import command_line
+from tfod_csf.errors import UserError
+from tfod_csf.model_folder import DEFAULT_THRESHOLDS
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string(
+    "input_type",
+    "image_tensor",
+    "image_tensor, float_image_tensor, encoded_image_string_tensor or tf_example.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string("pipeline_config_path", None, "The config of the training.", required=True, flag_values=FLAGS)
+flags.DEFINE_string(
+    "trained_checkpoint_dir",
+    None,
+    "Folder of the checkpoint: --model_dir of the training, its folder best, or a prefix such as model/ckpt-7.",
+    required=True,
+    flag_values=FLAGS,
+)
+flags.DEFINE_string("output_directory", None, "The model folder to write.", required=True, flag_values=FLAGS)
+flags.DEFINE_string("config_override", "", "Config text merged over the config.", flag_values=FLAGS)
+flags.DEFINE_bool("use_side_inputs", False, "TFOD's context features; not supported.", flag_values=FLAGS)
+for _name in ("side_input_shapes", "side_input_types", "side_input_names"):
+    flags.DEFINE_string(_name, "", "Belongs to --use_side_inputs; not supported.", flag_values=FLAGS)
+flags.DEFINE_string("label_map_path", "", "The label map; default: the config's.", flag_values=FLAGS)
+flags.DEFINE_float(
+    "min_score", DEFAULT_THRESHOLDS["min_score"], "Score from which a cell counts.", 0.0, 1.0, flag_values=FLAGS
+)
+flags.DEFINE_float(
+    "unknown_below",
+    DEFAULT_THRESHOLDS["unknown_below"],
+    "Score below which a cell is unknown.",
+    0.0,
+    1.0,
+    flag_values=FLAGS,
+)
+flags.DEFINE_enum(
+    "compute_dtype", "float32", ["float32", "bfloat16"], "bfloat16: faster, less exact inference.", flag_values=FLAGS
+)
+flags.DEFINE_bool("batch_signature", False, "Add a signature serving_batch for batches of images.", flag_values=FLAGS)
+
+
+def main() -> None:
+    """Checks flags, config and label map, exports, and says how far SavedModel and checkpoint differ."""
+    from tfod_csf import label_map
+    from tfod_csf.config import pipeline_config
+
+    side_inputs = [name for name in FLAGS if name.startswith(("use_side", "side_input")) and FLAGS[name].value]
+    if side_inputs:
+        raise UserError(f"--{side_inputs[0]}: side inputs (Context R-CNN) are not supported; leave the flag out.")
+    config = pipeline_config.load_pipeline_config(FLAGS.pipeline_config_path)
+    if FLAGS.config_override:
+        config = pipeline_config.override(config, FLAGS.config_override)
+    label_map_path = FLAGS.label_map_path or config.train_input_reader.label_map_path
+    if not pathlib.Path(label_map_path).is_file():
+        raise UserError(f"the label map {label_map_path!r} is not there; give it with --label_map_path.")
+    classes = label_map.load_label_map(label_map_path)
+
+    from tfod_csf.export import exporter, parity_images
+
+    differences = exporter.export(
+        FLAGS.input_type,
+        config,
+        FLAGS.trained_checkpoint_dir,
+        FLAGS.output_directory,
+        classes,
+        exporter.ExportOptions(
+            min_score=FLAGS.min_score,
+            unknown_below=FLAGS.unknown_below,
+            compute_dtype=FLAGS.compute_dtype,
+            batch_signature=FLAGS.batch_signature,
+            parity_images=parity_images.from_records(config),
+        ),
+    )
+    print(
+        f"Wrote {FLAGS.output_directory}; SavedModel and checkpoint differ by at most {max(differences.values()):.2g}."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.run(main, FLAGS, __doc__, "exporter_main_v2"))

@@ -1,0 +1,266 @@
+"""From checkpoint to model folder: TFOD's directory layout and signatures, plus label map and thresholds.
+
+Everything is written into a folder beside the final one, compared with the checkpoint (`parity.py`), and only then
+renamed: what lies at the output directory is whole and checked.
+"""
+
+import dataclasses
+import hashlib
+import pathlib
+import platform
+import shutil
+import uuid
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfod_csf import __version__, atomic_write, model_folder
+from tfod_csf.config import supported
+from tfod_csf.config.pipeline_config import load_pipeline_config, save_pipeline_config
+from tfod_csf.config.protos import pipeline_pb2
+from tfod_csf.errors import UserError
+from tfod_csf.export import parity, parity_images
+from tfod_csf.export.detection_module import INPUT_TYPES, DetectionModule
+from tfod_csf.label_map import LabelMap, check_num_classes, save_label_map
+from tfod_csf.modeling import model_builder
+from tfod_csf.training import checkpoints
+
+_EXPORTED_NAMES = {
+    model_folder.SAVED_MODEL_DIR,
+    model_folder.CHECKPOINT_DIR,
+    model_folder.PIPELINE_CONFIG,
+    model_folder.LABEL_MAP,
+    model_folder.INFO,
+}
+
+
+class ExportError(UserError):
+    """A checkpoint that cannot be exported, or an output directory that cannot be used."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportOptions:
+    """What this package adds to TFOD's exporter.
+
+    Attributes:
+      min_score: score from which a detection counts as a cell, written into model.json.
+      unknown_below: score below which a cell is unknown, written into model.json.
+      compute_dtype: "float32", or "bfloat16" for faster and less exact inference on CPUs that have it.
+      batch_signature: a second signature serving_batch for any number of uint8 images of one size.
+      parity_images: uint8 [h, w, 3] images to compare on; none: drawn ones.
+    """
+
+    min_score: float = model_folder.DEFAULT_THRESHOLDS["min_score"]
+    unknown_below: float = model_folder.DEFAULT_THRESHOLDS["unknown_below"]
+    compute_dtype: str = "float32"
+    batch_signature: bool = False
+    parity_images: tuple[np.ndarray, ...] = ()
+
+
+def export(
+    input_type: str,
+    pipeline_config: pipeline_pb2.TrainEvalPipelineConfig,
+    trained_checkpoint_dir: str | pathlib.Path,
+    output_directory: str | pathlib.Path,
+    label_map: LabelMap,
+    options: ExportOptions = ExportOptions(),
+) -> dict[str, float]:
+    """Writes the model folder.
+
+    Args:
+      input_type: one of INPUT_TYPES.
+      pipeline_config: the config it was trained with, overrides merged.
+      trained_checkpoint_dir: folder whose newest checkpoint is exported, or a checkpoint's prefix (`.../ckpt-7`).
+      output_directory: made; an earlier export in it is replaced, anything else in it is an error.
+      label_map: classes, in number those of the config.
+      options: see ExportOptions.
+
+    Returns:
+      Largest difference of each output between SavedModel and checkpoint.
+    """
+    if input_type not in INPUT_TYPES:
+        raise ExportError(f"--input_type={input_type} is not supported; use one of {', '.join(INPUT_TYPES)}.")
+    supported.check_supported(pipeline_config, parts=("model",))
+    config = pipeline_config.model.faster_rcnn
+    if config.number_of_stages != 2:
+        raise ExportError(
+            "model.faster_rcnn.number_of_stages: 1 gives proposals without classes; an exported model needs 2."
+        )
+    check_num_classes(label_map, config.num_classes, model_folder.LABEL_MAP)
+    output = pathlib.Path(output_directory)
+    _check_replaceable(output)
+    checkpoint = latest_checkpoint(trained_checkpoint_dir)
+    model = _restored_model(pipeline_config, checkpoint, options.compute_dtype)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    part = output.parent / f".{output.name}.{uuid.uuid4().hex[:8]}.part"
+    try:
+        _write_checkpoint(model, part / model_folder.CHECKPOINT_DIR)
+        module = DetectionModule(model, config, input_type)
+        signatures = {"serving_default": module.__call__.get_concrete_function()}
+        if options.batch_signature:
+            module.batch = module.batch_function()
+            signatures["serving_batch"] = module.batch.get_concrete_function()
+        tf.saved_model.save(module, str(part / model_folder.SAVED_MODEL_DIR), signatures=signatures)
+        save_pipeline_config(pipeline_config, part / model_folder.PIPELINE_CONFIG)
+        save_label_map(label_map, part / model_folder.LABEL_MAP)
+        differences = _compare(part, input_type, options)
+        info = _info(input_type, pipeline_config, checkpoint, label_map, options, differences)
+        atomic_write.write_json(part / model_folder.INFO, info)
+        _put_in_place(part, output)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return differences
+
+
+def latest_checkpoint(trained_checkpoint_dir: str | pathlib.Path) -> str:
+    """Prefix of the newest checkpoint of a folder, or the given prefix.
+
+    Raises:
+      ExportError: there is none.
+    """
+    path = pathlib.Path(trained_checkpoint_dir)
+    if pathlib.Path(f"{path}.index").is_file():
+        return str(path)
+    found = tf.train.latest_checkpoint(str(path)) if path.is_dir() else None
+    if found is None:
+        what = "holds no checkpoint" if path.is_dir() else "is not there"
+        raise ExportError(
+            f"--trained_checkpoint_dir={path} {what}; give the --model_dir of training, or its folder best."
+        )
+    return found
+
+
+def _restored_model(
+    pipeline_config: pipeline_pb2.TrainEvalPipelineConfig, checkpoint: str, compute_dtype: str = "float32"
+):
+    """The network with the checkpoint's weights; every variable has to be in it.
+
+    Raises:
+      ExportError: the checkpoint is damaged, or of another model.
+    """
+    model = model_builder.build(pipeline_config.model, is_training=False, compute_dtype=compute_dtype)
+    model.build_variables()
+    root = {"model": checkpoints.checkpoint_view(model)}
+    try:
+        stored = tf.train.load_checkpoint(checkpoint).get_variable_to_shape_map()
+        wrong = [
+            f"{key} is {stored.get(key, 'not there')}, expected {variable.shape.as_list()}"
+            for key, variable in checkpoints.variables_by_key(**root).items()
+            if stored.get(key) != variable.shape.as_list()
+        ]
+        if wrong:
+            raise ExportError(
+                f"{checkpoint}: {len(wrong)} variables do not fit the config's model ({wrong[0]}); give the "
+                "pipeline.config it was trained with."
+            )
+        tf.train.Checkpoint(**root).restore(checkpoint).expect_partial().assert_existing_objects_matched()
+    except (tf.errors.OpError, ValueError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ExportError(f"{checkpoint}: cannot be read ({reason}); the file is damaged or cut off.") from error
+    return model
+
+
+def _write_checkpoint(model, folder: pathlib.Path) -> None:
+    root = tf.train.Checkpoint(model=checkpoints.checkpoint_view(model))
+    tf.train.CheckpointManager(root, str(folder), max_to_keep=1).save(checkpoint_number=0)
+
+
+def _compare(part: pathlib.Path, input_type: str, options: ExportOptions) -> dict[str, float]:
+    """SavedModel against the network built anew from the files beside it."""
+    pipeline_config = load_pipeline_config(part / model_folder.PIPELINE_CONFIG)
+    checkpoint = str(part / model_folder.CHECKPOINT_DIR / "ckpt-0")
+    model = _restored_model(pipeline_config, checkpoint, options.compute_dtype)
+    return parity.compare(
+        part / model_folder.SAVED_MODEL_DIR,
+        DetectionModule(model, pipeline_config.model.faster_rcnn, input_type),
+        input_type,
+        options.parity_images or parity_images.drawn(),
+        options.compute_dtype,
+        options.batch_signature,
+    )
+
+
+def _check_replaceable(output: pathlib.Path) -> None:
+    foreign = (
+        sorted(path.name for path in output.iterdir() if path.name not in _EXPORTED_NAMES) if output.is_dir() else []
+    )
+    if foreign or (output.exists() and not output.is_dir()):
+        raise ExportError(
+            f"--output_directory={output} holds {foreign[0] if foreign else 'a file'}, which no export wrote; give a "
+            "new folder."
+        )
+
+
+def _put_in_place(part: pathlib.Path, output: pathlib.Path) -> None:
+    """Renames; an earlier export is moved away first and removed afterwards."""
+    earlier = part.with_suffix(".old")
+    if output.exists():
+        output.rename(earlier)
+    part.rename(output)
+    shutil.rmtree(earlier, ignore_errors=True)
+
+
+def _info(
+    input_type: str,
+    pipeline_config: pipeline_pb2.TrainEvalPipelineConfig,
+    checkpoint: str,
+    label_map: LabelMap,
+    options: ExportOptions,
+    differences: Mapping[str, float],
+) -> dict[str, Any]:
+    """model.json."""
+    config = pipeline_config.model.faster_rcnn
+    nms = config.second_stage_post_processing.batch_non_max_suppression
+    reader = tf.train.load_checkpoint(checkpoint)
+    step = "step/.ATTRIBUTES/VARIABLE_VALUE"
+    return {
+        "format": 1,
+        "input_type": input_type,
+        "signatures": ["serving_default", *(["serving_batch"] if options.batch_signature else [])],
+        "compute_dtype": options.compute_dtype,
+        "feature_extractor": config.feature_extractor.type,
+        "input_size": _input_size(config),
+        "classes": label_map.names,
+        "thresholds": {"min_score": options.min_score, "unknown_below": options.unknown_below},
+        "limits": {
+            "max_detections_per_class": nms.max_detections_per_class,
+            "max_total_detections": nms.max_total_detections,
+            "use_class_agnostic_nms": nms.use_class_agnostic_nms,
+        },
+        "checkpoint": checkpoint,
+        "step": int(reader.get_tensor(step)) if reader.has_tensor(step) else None,
+        "training_data": training_data(pipeline_config),
+        "largest_difference_from_checkpoint": max(differences.values()),
+        "versions": {
+            "tfod_csf": __version__,
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in ("tensorflow", "tf_keras", "tf-models-official", "numpy")},
+        },
+    }
+
+
+def _input_size(config) -> dict[str, Any]:
+    kind = config.image_resizer.WhichOneof("image_resizer_oneof")
+    resizer = getattr(config.image_resizer, kind)
+    names = ("min_dimension", "max_dimension", "pad_to_max_dimension", "height", "width")
+    return {"resizer": kind, **{name: getattr(resizer, name) for name in names if hasattr(resizer, name)}}
+
+
+def training_data(pipeline_config: pipeline_pb2.TrainEvalPipelineConfig) -> dict[str, Any]:
+    """Records the config trains on: {"files": {name: sha256}, "fingerprint": sha256 of these}, empty when not there."""
+    patterns = pipeline_config.train_input_reader.tf_record_input_reader.input_path
+    paths = sorted({path for pattern in patterns for path in tf.io.gfile.glob(pattern)})
+    files = {pathlib.Path(path).name: _sha256(path) for path in paths}
+    text = "".join(f"{name}\0{digest}\n" for name, digest in sorted(files.items()))
+    return {"files": files, "fingerprint": hashlib.sha256(text.encode()).hexdigest() if files else None}
+
+
+def _sha256(path: str) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,129 @@
+"""Does the exported SavedModel compute what the checkpoint computes?
+
+The SavedModel runs in a fresh process that imports only TensorFlow (`run_saved_model.py`). Beside it the network is
+built anew from the exported pipeline.config, restored from the exported checkpoint, and run on the same images. Both
+run on the CPU, so the outputs should be equal to the bit; what is allowed is rounding.
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tfod_csf.errors import UserError
+from tfod_csf.export import run_saved_model
+from tfod_csf.export.detection_module import DetectionModule
+
+# Float32 outputs of one graph on one machine; measured: 0. bfloat16 keeps 8 bits, and fusing changes the last of them.
+TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2}
+_BATCH_SIGNATURE = "serving_batch"
+
+
+class ParityError(UserError):
+    """The exported SavedModel and its checkpoint give different detections."""
+
+
+def compare(
+    saved_model_dir: pathlib.Path,
+    reference: DetectionModule,
+    input_type: str,
+    images: Sequence[np.ndarray],
+    compute_dtype: str = "float32",
+    has_batch_signature: bool = False,
+) -> dict[str, float]:
+    """Runs both and compares every output.
+
+    Args:
+      saved_model_dir: what was exported.
+      reference: the same network, restored from the exported checkpoint.
+      input_type: of the export.
+      images: uint8 [h, w, 3] each.
+      compute_dtype: of the export; decides the tolerance.
+      has_batch_signature: whether serving_batch is there and has to agree too.
+
+    Returns:
+      Largest difference of each output, over all images.
+
+    Raises:
+      ParityError: an output differs by more than TOLERANCE.
+    """
+    calls = [("", _encode(image, input_type)) for image in images]
+    calls += [("serving_default", value) for _, value in calls]
+    if has_batch_signature:
+        calls.append((_BATCH_SIGNATURE, np.stack([images[0], images[0][::-1]])))
+    found = _run_in_fresh_process(saved_model_dir, calls)
+    differences: dict[str, float] = {}
+    batch_function = reference.batch_function() if has_batch_signature else None
+    for index, (signature, value) in enumerate(calls):
+        function = batch_function if signature == _BATCH_SIGNATURE else reference.__call__
+        expected = {name: tensor.numpy() for name, tensor in function(tf.constant(value)).items()}
+        prefix = f"{index:03d}|"
+        exported = {key.removeprefix(prefix): array for key, array in found.items() if key.startswith(prefix)}
+        _add_differences(differences, expected, exported)
+    worst = max(differences, key=differences.get)
+    if not differences[worst] <= TOLERANCE[compute_dtype]:
+        raise ParityError(
+            f"{saved_model_dir}: {worst} differs from the checkpoint by {differences[worst]:.3g} (allowed "
+            f"{TOLERANCE[compute_dtype]:.0e}), so nothing was exported; report this with the pipeline.config."
+        )
+    return differences
+
+
+def _add_differences(
+    differences: dict[str, float], expected: Mapping[str, np.ndarray], exported: Mapping[str, np.ndarray]
+) -> None:
+    """Largest differences so far; infinite where outputs are missing, of another shape, or not finite."""
+    for name in expected.keys() | exported.keys():
+        difference = np.inf
+        if name in expected and name in exported and expected[name].shape == exported[name].shape:
+            difference = float(np.max(np.abs(expected[name] - exported[name]), initial=0.0))
+        differences[name] = max(differences.get(name, 0.0), difference if np.isfinite(difference) else np.inf)
+
+
+def _encode(image: np.ndarray, input_type: str) -> np.ndarray | list[bytes]:
+    """A batch of this one image as the input of that type."""
+    if input_type == "image_tensor":
+        return image[np.newaxis]
+    if input_type == "float_image_tensor":
+        return image[np.newaxis].astype(np.float32)
+    encoded = tf.io.encode_png(image).numpy()
+    if input_type == "tf_example":
+        feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded]))
+        encoded = tf.train.Example(features=tf.train.Features(feature={"image/encoded": feature})).SerializeToString()
+    return [encoded]
+
+
+def _run_in_fresh_process(
+    saved_model_dir: pathlib.Path, calls: Sequence[tuple[str, np.ndarray | list[bytes]]]
+) -> dict[str, np.ndarray]:
+    """Outputs of every call by "<call>|<output>"."""
+    arrays = {}
+    for index, (signature, value) in enumerate(calls):
+        if isinstance(value, np.ndarray):
+            arrays[f"{index:03d}|{signature}|tensor"] = value
+        else:
+            for position, string in enumerate(value):
+                arrays[f"{index:03d}|{signature}|{position:03d}"] = np.frombuffer(string, np.uint8)
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("TF_USE_LEGACY_KERAS", "PYTHONPATH")
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        inputs, outputs = pathlib.Path(folder, "inputs.npz"), pathlib.Path(folder, "outputs.npz")
+        np.savez(inputs, **arrays)
+        finished = subprocess.run(
+            [sys.executable, run_saved_model.__file__, str(saved_model_dir), str(inputs), str(outputs)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if finished.returncode:
+            lines = finished.stderr.strip().splitlines() or ["no message"]
+            raise ParityError(f"{saved_model_dir}: cannot be run by TensorFlow alone ({lines[-1]}).")
+        with np.load(outputs) as stored:
+            return dict(stored)
