@@ -165,3 +165,16 @@ def test_refused_dtype_and_architecture(tiny_config):
         model_builder.build(tiny_config(), is_training=False, compute_dtype="float16")
     with pytest.raises(model_builder.ModelBuilderError, match=r"builds model\.faster_rcnn"):
         model_builder.build(model_pb2.DetectionModel(), is_training=False)
+
+
+def test_static_shapes_reach_the_first_stage_in_training_only(tiny_config):
+    """`use_static_shapes` pads proposals with boxes without area; outside training only if asked for."""
+    static, for_eval = "use_static_shapes: true", "use_static_shapes: true use_static_shapes_for_eval: true"
+    for changes, is_training, expected in (
+        ("", True, False),
+        (static, True, True),
+        (static, False, False),
+        (for_eval, False, True),
+    ):
+        model = model_builder.build(tiny_config(changes), is_training=is_training)
+        assert model._first_stage.propose.keywords["use_static_shapes"] is expected

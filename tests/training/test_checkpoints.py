@@ -111,7 +111,7 @@ def test_heads_of_another_num_classes(saved):
     ]
     head = "model/_mask_rcnn_box_predictor/_class_prediction_head/_class_predictor_layers/1/bias/.ATTRIBUTES/"
     assert report.mismatched[f"{head}VARIABLE_VALUE"] == ([3], [4])
-    assert "_mask_rcnn_box_predictor: 4 not restored (depends on num_classes)" in str(report)
+    assert "box and class predictors (_mask_rcnn_box_predictor): 4 not restored (depends on num_classes)" in str(report)
 
 
 def test_box_head_that_all_classes_share_is_kept(saved):

@@ -30,6 +30,14 @@ VALUE_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 FINE_TUNE_CHECKPOINT_TYPES = ("detection", "full", "classification")
 
 _BACKBONE_HALVES = ("_feature_extractor_for_proposal_features", "_feature_extractor_for_box_classifier_features")
+# What TFOD's names mean, for the report.
+_WORDS = {
+    "_feature_extractor_for_proposal_features": "backbone, first half",
+    "_feature_extractor_for_box_classifier_features": "backbone, second half",
+    "_first_stage_box_predictor_first_conv": "RPN convolution",
+    "_first_stage_box_predictor": "RPN predictors",
+    "_mask_rcnn_box_predictor": "box and class predictors",
+}
 _CLASSIFIER_PREFIX = "feature_extractor/"
 _LAYER_NUMBER = re.compile(r"layer_with_weights-(?P<number>\d+)/(?P<rest>.+)$")
 _BOOKKEEPING = ("_CHECKPOINTABLE_OBJECT_GRAPH", "save_counter" + VALUE_SUFFIX, "step" + VALUE_SUFFIX)
@@ -259,11 +267,12 @@ def _check_everything_is_there(
 
 
 def _part(key: str) -> str:
-    """The part of a model that a key belongs to, in a word."""
+    """The part of a model that a key belongs to, for people."""
     if "/.OPTIMIZER_SLOT/" in key or key.startswith("optimizer/"):
         return "optimizer state"
     path = key.split("/")
-    return path[1] if path[0] == "model" and len(path) > 1 else path[0]
+    part = path[1] if path[0] == "model" and len(path) > 1 else path[0]
+    return f"{_WORDS[part]} ({part})" if part in _WORDS else part
 
 
 def _count_parts(keys: Iterable[str]) -> dict[str, int]:
