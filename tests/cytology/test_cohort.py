@@ -21,6 +21,15 @@ def test_differentials_of_a_run_in_place(small_run):
     assert (rows["c"]["unknown"], rows["c"]["unknown_percent"]) == ("40", "100.00")
 
 
+def test_a_patient_all_of_whose_images_failed_is_in_the_table(tmp_path, write_patient, write_run):
+    write_run(tmp_path)
+    write_patient(tmp_path / "patients" / "p", "p", [], failed=3)
+    assert "0 with percentages" in str(cohort.write_differentials(tmp_path, tmp_path))
+    assert csv_schemas.load("differentials").check(tmp_path / "differentials.csv") == 1
+    row = rows_by_patient(tmp_path)["p"]
+    assert (row["images_used"], row["images_failed"], row["models"]) == ("0", "3", "")
+
+
 def test_command_counts_anew_into_another_folder(small_run, tmp_path, capsys):
     (tmp_path / "patients.csv").write_text("patient_id,cells_per_ul\nc,80\n", encoding="utf-8")
     flags = [f"--inference_dir={small_run}", f"--output_dir={tmp_path / 'out'}", "--count_unknown=as_predicted"]

@@ -107,9 +107,14 @@ def test_pleocytosis_and_case_need_the_patient_table():
     assert result.case == "high_white_cells"
 
 
-def test_no_model_is_a_mistake_of_the_caller():
-    with pytest.raises(ValueError, match="at least one model"):
-        differential("1", {})
+def test_no_model_examined_an_image(tmp_path):
+    result = differential("1", {}, images_failed=2)
+    assert (result.white_cells, result.shares, result.unknown_percent) == (0, {}, None)
+    assert result.note == "no image could be examined; 2 images failed; fewer than 30 white cells: counts only"
+    write_differential_csv(tmp_path / "differential.csv", result)
+    write_differentials_csv(tmp_path / "differentials.csv", [result])
+    csv_schemas.load("differential").check(tmp_path / "differential.csv")
+    csv_schemas.load("differentials").check(tmp_path / "differentials.csv")
 
 
 def test_both_tables_keep_their_schema_and_hostile_ids(tmp_path):

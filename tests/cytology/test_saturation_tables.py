@@ -39,6 +39,18 @@ def test_command_writes_tables_and_plots(run_of_four, tmp_path, capsys):
     assert not (out / "patients" / "脑").exists()
 
 
+def test_command_counts_with_other_thresholds(run_of_four, tmp_path, capsys):
+    # All cells score 0.9: with unknown_below 0.95 none is left to count, unless unknown cells count as predicted.
+    flags = [f"--inference_dir={run_of_four}", f"--output_dir={tmp_path / 'out'}", "--unknown_below=0.95"]
+    assert command_line.main(["saturation", *flags]) == 0, capsys.readouterr().err
+    rows = csv_tables.read_rows(tmp_path / "out" / "saturation.csv")
+    assert {row["white_cells"] for row in rows} == {"0"}
+    assert not (tmp_path / "out" / "saturation.png").exists()
+    assert command_line.main(["saturation", *flags, "--count_unknown=as_predicted", "--max_plots=0"]) == 0
+    rows = csv_tables.read_rows(tmp_path / "out" / "saturation.csv")
+    assert rows[0]["white_cells"] == "300"
+
+
 def test_unknown_model_is_one_sentence(run_of_four, tmp_path, capsys):
     flags = [f"--inference_dir={run_of_four}", f"--output_dir={tmp_path / 'out'}", "--model=other"]
     assert command_line.main(["saturation", *flags]) == 1

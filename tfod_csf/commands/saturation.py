@@ -18,6 +18,16 @@ flags.DEFINE_string("inference_dir", None, "Output folder of batch_infer.", flag
 flags.DEFINE_string("output_dir", None, "Folder to write to.", flag_values=FLAGS)
 flags.DEFINE_string("differentials", None, "CSV with each patient's case; default: the run's own.", flag_values=FLAGS)
 flags.DEFINE_string("model", None, "Whose cells; default: the first model.", flag_values=FLAGS)
+flags.DEFINE_float(
+    "unknown_below", None, "A cell with a lower score is unknown; default: the run's.", flag_values=FLAGS
+)
+flags.DEFINE_enum(
+    "count_unknown",
+    None,
+    ["apart", "as_predicted"],
+    "Whether such a cell is left out or counted under its predicted class; default: the run's.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_float("tolerance_points", 10.0, "Tolerated error of a percentage, in points.", 0.1, 50, flag_values=FLAGS)
 flags.DEFINE_integer("replicates", 1000, "Random orders and bootstrap replicates.", 100, flag_values=FLAGS)
 flags.DEFINE_integer("min_white_cells", 30, "Patients with fewer cannot saturate.", 1, flag_values=FLAGS)
@@ -39,10 +49,13 @@ def main() -> None:
         raise UserError(f"--differentials={FLAGS.differentials}: no such file.")
     from tqdm import tqdm
 
-    from tfod_csf.cytology import saturation_tables
+    from tfod_csf.cytology import saturation_tables, tables
     from tfod_csf.cytology.saturation import SaturationRules, summarise_cases
 
     differentials = FLAGS.differentials or pathlib.Path(FLAGS.inference_dir) / "differentials.csv"
+    thresholds, is_changed = tables.new_thresholds(
+        FLAGS.inference_dir, unknown_below=FLAGS.unknown_below, count_unknown=FLAGS.count_unknown
+    )
     rows = saturation_tables.write_saturation(
         FLAGS.inference_dir,
         FLAGS.output_dir,
@@ -54,6 +67,7 @@ def main() -> None:
         ),
         model=FLAGS.model,
         cases=saturation_tables.read_cases(differentials),
+        thresholds=thresholds if is_changed else None,
         max_plots=FLAGS.max_plots,
         plan_points=FLAGS.plan_points,
         progress=lambda folders: tqdm(folders, unit="patient", disable=not sys.stderr.isatty()),

@@ -54,7 +54,7 @@ def patient_differential(
     """The differential of a patient's tables."""
     return differential(
         patient.patient_id,
-        patient.counts_by_model() or {"": {}},
+        patient.counts_by_model(),
         images_used=len(patient.used_images),
         images_failed=patient.num_failed,
         images_limited=patient.num_limited,

@@ -149,8 +149,8 @@ def differential(
     """Computes the differential of one patient.
 
     Args:
-      counts_by_model: {model: {class: cells}}; a model that found nothing is there with an empty mapping. The class
-        is the one a cell is counted under (`cell_classes.counted_as`).
+      counts_by_model: {model: {class: cells}}; a model that found nothing is there with an empty mapping; empty when
+        no image could be examined. The class is the one a cell is counted under (`cell_classes.counted_as`).
       images_used: images examined.
       images_failed: images that could not be used.
       images_limited: images on which a model gave as many cells as it can; goes into the note.
@@ -162,12 +162,12 @@ def differential(
     >>> round(d.shares["lymphocyte"].percent, 2), round(d.per_100_white_cells("erythrocyte"), 2)
     (39.9, 14.51)
     """
-    if not counts_by_model:
-        raise ValueError("a differential needs at least one model")
     references = references or {}
     counts = _mean_counts(counts_by_model)
     white = sum(counts[name] for name in cell_classes.WHITE_CELLS)
-    notes = [f"{images_failed} image{'s' if images_failed > 1 else ''} failed"] if images_failed else []
+    notes = [] if counts_by_model else ["no image could be examined"]
+    if images_failed:
+        notes.append(f"{images_failed} image{'s' if images_failed > 1 else ''} failed")
     if images_limited:
         notes.append(f"on {images_limited} of the images a model gave as many cells as it can, more may be there")
     shares: dict[str, Share] = {}
@@ -212,7 +212,7 @@ def _mean_counts(counts_by_model: Mapping[str, Mapping[str, int]]) -> dict[str, 
     for counts in counts_by_model.values():
         for name, count in counts.items():
             totals[cell_classes.canonical_name(name)] += count
-    return {name: total / len(counts_by_model) for name, total in totals.items()}
+    return {name: total / max(len(counts_by_model), 1) for name, total in totals.items()}
 
 
 def _percentages_by_model(counts_by_model: Mapping[str, Mapping[str, int]]) -> np.ndarray:

@@ -91,12 +91,7 @@ def passing_bablok(x: np.ndarray, y: np.ndarray, alpha: float = 0.05, seed: int 
     n = len(x)
     if n < 3:
         raise ValueError("Passing-Bablok needs at least three patients")
-    first, second = np.triu_indices(n, 1)
-    dx, dy = x[second] - x[first], y[second] - y[first]
-    known = (dx != 0) | (dy != 0)
-    with np.errstate(divide="ignore"):
-        slopes = dy[known] / dx[known]
-    slopes = np.sort(slopes[slopes != -1])
+    slopes = _pair_slopes(x, y)
     if not len(slopes):
         raise ValueError("Passing-Bablok needs two different patients")
     count, shift = len(slopes), int((slopes < -1).sum())
@@ -115,6 +110,24 @@ def passing_bablok(x: np.ndarray, y: np.ndarray, alpha: float = 0.05, seed: int 
         return float(np.median(y - b * x)) if math.isfinite(b) else math.nan
 
     return Line(Estimate(slope, low, high), Estimate(intercept(slope), intercept(high), intercept(low)))
+
+
+def _pair_slopes(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Sorted slopes of all pairs of patients but equal points and slopes of exactly -1; vertical pairs are +-inf."""
+    n = len(x)
+    slopes = np.empty(n * (n - 1) // 2)
+    end = 0
+    for i in range(n - 1):  # patient by patient: only the slopes themselves are held for all pairs
+        dx, dy = x[i + 1 :] - x[i], y[i + 1 :] - y[i]
+        known = (dx != 0) | (dy != 0)
+        with np.errstate(divide="ignore"):
+            found = dy[known] / dx[known]
+        found = found[found != -1]
+        slopes[end : end + len(found)] = found
+        end += len(found)
+    slopes = slopes[:end]
+    slopes.sort()
+    return slopes
 
 
 def deming(x: np.ndarray, y: np.ndarray, error_ratio: float = 1.0, alpha: float = 0.05) -> Line:

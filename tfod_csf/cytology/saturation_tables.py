@@ -57,6 +57,7 @@ def write_saturation(
     rules: SaturationRules,
     model: str | None = None,
     cases: dict[str, str] | None = None,
+    thresholds: tables.Thresholds | None = None,
     max_plots: int = 50,
     plan_points: Sequence[float] = (10, 7, 5, 3),
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
@@ -66,6 +67,7 @@ def write_saturation(
     Args:
       model: whose cells; None takes each patient's first model.
       cases: {patient_id: case}.
+      thresholds: counts the cells anew with these; None keeps the run's counting.
       max_plots: patients (the first in order) that get a plot and a curve table of their own.
       plan_points: tolerances of the planner, in percentage points.
       progress: wraps the list of patients' folders.
@@ -81,6 +83,7 @@ def write_saturation(
     def rows() -> Iterator[dict[str, Any]]:
         for number, folder in enumerate(progress(tables.patient_folders(inference_dir))):
             patient = tables.read_patient(folder)
+            patient = patient if thresholds is None else patient.counted_with(thresholds)
             name = _model_of(patient, model)
             counts = patient.image_counts(cell_classes.WHITE_CELLS, name)
             result = saturation(patient.patient_id, counts, rules)
