@@ -27,6 +27,7 @@ from tfod_csf.problems import ProblemLog
 
 MAX_XML_BYTES = 5_000_000
 MAX_OBJECTS = 2000
+REPEATED = "exactly the box and class of an earlier object"
 SAME_CELL_IOU = 0.7  # boxes that overlap more are reported as one cell boxed twice
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -141,7 +142,7 @@ def _without_repeats(objects: list[LabelledObject], path: pathlib.Path, problems
         key = (labelled.name, labelled.xmin, labelled.ymin, labelled.xmax, labelled.ymax)
         if key in seen:
             item = f"object {index} ({labelled.name})"
-            problems.skipped(path, "exactly the box and class of an earlier object", "Delete the repeat.", item)
+            problems.skipped(path, REPEATED, "Delete the repeat.", item)
         else:
             seen.add(key)
             kept.append(labelled)

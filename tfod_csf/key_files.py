@@ -1,0 +1,72 @@
+"""Secret keys in files of their own: 32 random bytes, readable by their owner only, never overwritten.
+
+Whoever has the key can make pseudonyms and signatures with it; it belongs on another disk than what it protects.
+"""
+
+import hashlib
+import hmac
+import logging
+import os
+import pathlib
+import secrets
+
+from tfod_csf.errors import UserError
+
+_BYTES = 32
+_HEADER = "tfod_csf-key-1"
+_OWNER_ONLY = 0o600
+_log = logging.getLogger("tfod_csf")
+
+
+class KeyFileError(UserError):
+    """A key file that cannot be made or used."""
+
+
+def create_key(path: str | os.PathLike) -> bytes:
+    """Makes a new key file with permissions 0600 and returns the key.
+
+    Raises:
+      KeyFileError: the file is there already; a lost key could never be made again.
+    """
+    path = pathlib.Path(path)
+    key = secrets.token_bytes(_BYTES)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # O_EXCL: two runs at the same time cannot both make it; the mode holds from the first moment.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
+    except FileExistsError:
+        raise KeyFileError(f"{path}: the key file exists and is never overwritten.") from None
+    except OSError as error:
+        raise KeyFileError(f"{path}: the key file cannot be written ({error.strerror}).") from None
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(f"{_HEADER} {key.hex()}\n")
+    return key
+
+
+def read_key(path: str | os.PathLike) -> bytes:
+    """The key of a file made by `create_key`; warns when others than the owner can read it.
+
+    Raises:
+      KeyFileError: no such file, or no key in it.
+    """
+    path = pathlib.Path(path)
+    try:
+        words = path.read_text(encoding="ascii").split()
+        mode = path.stat().st_mode
+    except (OSError, UnicodeDecodeError) as error:
+        raise KeyFileError(f"{path}: the key file cannot be read ({getattr(error, 'strerror', error)}).") from None
+    if len(words) != 2 or words[0] != _HEADER or len(words[1]) != 2 * _BYTES or set(words[1]) - set("0123456789abcdef"):
+        raise KeyFileError(f"{path}: not a key file of this program (expected one line: {_HEADER} and 64 hex digits).")
+    if os.name == "posix" and mode & 0o077:
+        _log.warning("%s: others than the owner can read the key; run: chmod 600 '%s'", path, path)
+    return bytes.fromhex(words[1])
+
+
+def key_id(key: bytes) -> str:
+    """A name for a key that does not give it away; the same key has the same one."""
+    return hmac.digest(key, b"key id", hashlib.sha256).hex()[:16]
+
+
+def keyed_digest(key: bytes, purpose: str, text: str) -> bytes:
+    """HMAC-SHA256 of a text for one purpose; digests for different purposes have nothing to do with each other."""
+    return hmac.digest(key, f"{purpose}\0{text}".encode(), hashlib.sha256)
