@@ -140,6 +140,13 @@ def test_a_run_made_at_a_temperature_multiplies(calibrated_run, tmp_path, capsys
     assert again == pytest.approx(1.5 * first, rel=1e-4)
 
 
+def test_a_temperature_that_does_not_help_is_not_stored(calibrated_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(calibration_tables, "fit_temperature", lambda cells: 0.5)
+    assert command_line.main(["calibrate", *calibrated_run]) == 0
+    assert "not stored" in capsys.readouterr().out
+    assert "calibration" not in json.loads((tmp_path / "m" / "model.json").read_text(encoding="utf-8"))
+
+
 def test_too_few_cells_and_another_model_are_one_sentence(calibrated_run, tmp_path, capsys):
     assert command_line.main(["calibrate", *calibrated_run, "--min_cells=500"]) == 1
     assert "200 machine cells on annotated images are too few (at least 500)" in capsys.readouterr().err

@@ -73,6 +73,7 @@ def test_a_round_that_differs_in_one_score_is_named(table_1, tmp_path, capsys):
         ([], "give people with --person"),
         (["--person=anna"], "write NAME=FOLDER"),
         (["--person=anna=/nowhere"], "/nowhere: no such folder"),
+        (["--round=/nowhere", "--round=/nowhere/"], "a folder is given twice"),
     ],
 )
 def test_wrong_flags_are_one_sentence(tmp_path, capsys, flags, message):

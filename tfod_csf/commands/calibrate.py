@@ -1,7 +1,8 @@
 """Do scores mean what they say? Reliability, calibration error, coverage and accuracy; fits a temperature.
 
 Runs on a batch_infer output and LabelImg XML of the same images (the validation side, never the training side). With
---model the temperature is stored in that model folder's model.json and used by later runs; without it nothing changes.
+--model the temperature is stored in that model folder's model.json and used by later runs, if it lowers the calibration
+error; without --model nothing changes.
 """
 
 import pathlib
@@ -71,7 +72,9 @@ def main() -> None:
         f"{result.temperature:.3f}: expected calibration error {100 * result.ece_before:.1f} -> "
         f"{100 * result.ece_after:.1f} points; written to {FLAGS.output_dir}."
     )
-    if FLAGS.model:
+    if FLAGS.model and not result.is_improvement:
+        print(f"not stored in {FLAGS.model}/model.json: the temperature does not bring scores nearer to accuracy.")
+    elif FLAGS.model:
         made_with = calibration_tables.run_temperature(run, name)
         stored = calibration_tables.store_temperature(
             FLAGS.model, result, made_with, annotations_dir=FLAGS.annotations_dir, inference_dir=FLAGS.inference_dir

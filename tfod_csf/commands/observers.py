@@ -42,6 +42,8 @@ def main() -> None:
     people = _people()
     if not people and not FLAGS.round:
         raise UserError("give people with --person=NAME=FOLDER, rounds of the machine with --round=FOLDER, or both.")
+    if len({pathlib.Path(folder).resolve() for folder in FLAGS.round}) < len(FLAGS.round):
+        raise UserError("--round: a folder is given twice; every round needs its own run of batch_infer.")
     for folder in [*people.values(), *FLAGS.round]:
         if not pathlib.Path(folder).is_dir():
             raise UserError(f"{folder}: no such folder.")

@@ -54,6 +54,11 @@ class CalibrationResult:
     nll_before: float
     nll_after: float
 
+    @property
+    def is_improvement(self) -> bool:
+        """Whether the calibration error falls too: the fit makes the likelihood best, which is not quite the same."""
+        return self.ece_after < self.ece_before
+
 
 def write_calibration(
     output_dir: str | os.PathLike,

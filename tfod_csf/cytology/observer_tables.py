@@ -207,6 +207,11 @@ def plot_counts(path: str | os.PathLike, studies: Mapping[str, ObserverStudy]) -
         images = len(next(iter(studies.values())).images)
         shared = f"{images} image{'s' if images > 1 else ''} that all of them saw"
         axes.set(title=f"Cells counted by every observer on the {shared}", ylabel="cells counted")
+        means = [spread.mean for found in studies.values() for spread in found.spreads if spread.mean]
+        if means and max(means) > 15 * min(means):
+            # Thousands of erythrocytes must not press a few monocytes onto the axis.
+            axes.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))
+            axes.set_ylabel("cells counted (square-root scale)")
         axes.set_ylim(bottom=0)
         handles = [
             Line2D([], [], linestyle="", marker="o", color=figures.INK, label="person"),
