@@ -67,6 +67,17 @@ def test_a_round_that_differs_in_one_score_is_named(table_1, tmp_path, capsys):
     assert summary(tmp_path / "out")["rounds", "all", "rounds_identical"] == "0.0000"
 
 
+def test_rounds_inside_the_first_rounds_folder_are_found(tmp_path, write_patient, capsys):
+    for folder in (tmp_path / "run", tmp_path / "run" / "rounds" / "2", tmp_path / "run" / "rounds" / "10"):
+        write_patient(folder / "patients" / "p", "p", [ROUND])
+    assert command_line.main(["observers", f"--round={tmp_path / 'run'}", f"--output_dir={tmp_path / 'out'}"]) == 0
+    assert "3 rounds of the machine: all rounds are identical" in capsys.readouterr().out
+    rows = csv_tables.read_rows(tmp_path / "out" / "observers.csv")
+    assert [row["observer"] for row in rows[::4]] == [
+        str(tmp_path / f"run{end}") for end in ("", "/rounds/2", "/rounds/10")
+    ]
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

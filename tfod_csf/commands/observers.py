@@ -18,7 +18,10 @@ flags.DEFINE_multi_string(
     "person", [], "NAME=FOLDER of that person's LabelImg XML; repeat for every person.", flag_values=FLAGS
 )
 flags.DEFINE_multi_string(
-    "round", [], "Output folder of batch_infer, one per round of the same images; repeat.", flag_values=FLAGS
+    "round",
+    [],
+    "Output folder of batch_infer, one per round of the same images; repeat. That of --rounds=N holds all N.",
+    flag_values=FLAGS,
 )
 flags.DEFINE_string("output_dir", None, "Folder to write to.", flag_values=FLAGS)
 flags.DEFINE_multi_string("class_map", [], "OLD=NEW renames a class of the XML, OLD= drops it.", flag_values=FLAGS)
@@ -37,14 +40,23 @@ def _people() -> dict[str, str]:
     return people
 
 
-def main() -> None:
-    """Reads all observers, compares them, writes, and prints the paper's table."""
-    people = _people()
-    if not people and not FLAGS.round:
-        raise UserError("give people with --person=NAME=FOLDER, rounds of the machine with --round=FOLDER, or both.")
+def _rounds() -> list[str]:
+    """The given folders, each followed by the further rounds in it (OUT/rounds/2, OUT/rounds/3, ...)."""
     if len({pathlib.Path(folder).resolve() for folder in FLAGS.round}) < len(FLAGS.round):
         raise UserError("--round: a folder is given twice; every round needs its own run of batch_infer.")
-    for folder in [*people.values(), *FLAGS.round]:
+    found = []
+    for folder in FLAGS.round:
+        further = [path for path in pathlib.Path(folder, "rounds").glob("*") if path.name.isdigit()]
+        found += [folder, *(str(path) for path in sorted(further, key=lambda path: int(path.name)))]
+    return found
+
+
+def main() -> None:
+    """Reads all observers, compares them, writes, and prints the paper's table."""
+    people, rounds = _people(), _rounds()
+    if not people and not rounds:
+        raise UserError("give people with --person=NAME=FOLDER, rounds of the machine with --round=FOLDER, or both.")
+    for folder in [*people.values(), *rounds]:
         if not pathlib.Path(folder).is_dir():
             raise UserError(f"{folder}: no such folder.")
     from tfod_csf.cytology import annotated_cells, observer_tables
@@ -54,14 +66,14 @@ def main() -> None:
     problems, class_map = ProblemLog(), parse_class_map(FLAGS.class_map)
     cells = {name: annotated_cells.read_annotations(folder, problems, class_map) for name, folder in people.items()}
     studies, differing = observer_tables.write_observers(
-        FLAGS.output_dir, cells, FLAGS.round, problems, FLAGS.model, FLAGS.iou
+        FLAGS.output_dir, cells, rounds, problems, FLAGS.model, FLAGS.iou
     )
     problems.write_csv(pathlib.Path(FLAGS.output_dir) / "problems.csv")
     for group, found in studies.items():
         print(f"{group} on {len(found.images)} images:\n{observer_tables.table_text(found)}")
     if differing is not None:
         verdict = "all rounds are identical, number by number" if not differing else f"{differing} images differ"
-        print(f"{len(FLAGS.round)} rounds of the machine: {verdict} (observers_differences.csv)")
+        print(f"{len(rounds)} rounds of the machine: {verdict} (observers_differences.csv)")
     print(f"{problems.summary()}; written to {FLAGS.output_dir}.")
 
 
