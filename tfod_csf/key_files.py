@@ -3,12 +3,14 @@
 Whoever has the key can make pseudonyms and signatures with it; it belongs on another disk than what it protects.
 """
 
+import contextlib
 import hashlib
 import hmac
 import logging
 import os
 import pathlib
 import secrets
+from collections.abc import Iterator
 
 from tfod_csf.errors import UserError
 
@@ -41,6 +43,16 @@ def create_key(path: str | os.PathLike) -> bytes:
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         file.write(f"{_HEADER} {key.hex()}\n")
     return key
+
+
+@contextlib.contextmanager
+def owner_only() -> Iterator[None]:
+    """Files made inside are readable and writable by their owner only, from their first moment on."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def read_key(path: str | os.PathLike) -> bytes:
