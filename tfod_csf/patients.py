@@ -357,3 +357,14 @@ def folder_names(patient_ids: Sequence[str]) -> dict[str, str]:
         number = taken[_loose(name)]
         names[patient_id] = name if number == 1 else f"{name}%~{number}"
     return names
+
+
+def picture_name(image_name: str) -> pathlib.PurePosixPath:
+    """Path of an image's labelled picture below pictures/; IMG.jpg and IMG.png of one patient get different ones.
+
+    >>> str(picture_name("day1/IMG_1.jpg")), str(picture_name("IMG_1.png"))
+    ('day1/IMG_1.jpg', 'IMG_1.png.jpg')
+    """
+    path = pathlib.PurePosixPath(image_name)
+    is_jpeg = path.suffix.lower() in (".jpg", ".jpeg")
+    return path.with_suffix(".jpg") if is_jpeg else path.with_name(f"{path.name}.jpg")

@@ -73,3 +73,39 @@ def small_run(tmp_path) -> pathlib.Path:
     _write_patient(output / "patients" / "b", "=b", [{}], failed=1)
     _write_patient(output / "patients" / "c", "c", [{"monocyte": 40}], score=0.6)
     return output
+
+
+@pytest.fixture(scope="session")
+def drawn_run(tmp_path_factory) -> pathlib.Path:
+    """batch_infer's output for two drawn patients of six small fields and a third whose only image is no image."""
+    from tests import truth_detector
+    from tfod_csf.synthetic import slides
+
+    folder = tmp_path_factory.mktemp("drawn")
+    settings = slides.FieldSettings(width_px=320, height_px=240, rare_fraction=0.15)
+    slides.synthesize(folder / "slides", 2, 6, seed=3, settings=settings, num_processes=1)
+    broken = folder / "slides" / "王 <b>&lt;" / "broken.jpg"
+    broken.parent.mkdir()
+    broken.write_bytes(b"\xff\xd8 nothing")
+    return truth_detector.infer(folder / "slides", folder / "run")
+
+
+@pytest.fixture(scope="session")
+def odd_run(tmp_path_factory) -> pathlib.Path:
+    """Patients whose names are markup, who have no cells, no images, few cells, two models or only unsure cells."""
+    output = tmp_path_factory.mktemp("odd") / "run"
+    _write_run(output)
+    usual = [{"lymphocyte": 40, "neutrophil": 3}, {"monocyte": 5}]
+    names = {
+        "markup": ("</title><script>document.title='owned'</script><img src=x onerror=alert(1)>", usual, {}),
+        "chinese": ("患者 王\u202e=1", [{}], {"failed": 1}),
+        "failed": ("failed only", [], {"failed": 3}),
+        "few": ("few", [{"lymphocyte": 4, "plasma cell<b>": 1}], {}),
+        "models": ("two models", [{"lymphocyte": 40, "neutrophil": 13}] * 6, {"models": ("m", "<i>n</i>")}),
+        "unsure": ("unsure", [{"lymphocyte": 40, "neutrophil": 13}] * 6, {"score": 0.6}),
+        "red": ("red", [{"erythrocyte": 40}] * 6, {}),
+        "one": ("one image", [{"lymphocyte": 40, "neutrophil": 13}], {}),
+    }
+    for folder, (patient_id, images, more) in names.items():
+        _write_patient(output / "patients" / folder, patient_id, images, **more)
+    return output

@@ -20,7 +20,7 @@ from absl import logging as absl_logging
 from tfod_csf.errors import UserError
 
 _COMMANDS_DIR = pathlib.Path(__file__).parent
-_NOT_COMMANDS = {"__init__", "command_line"}
+_NOT_COMMANDS = {"__init__", "command_line", "differential_flags"}
 
 
 def command_names() -> list[str]:

@@ -26,9 +26,10 @@ from tfod_csf.errors import UserError
 
 PATIENTS_DIR = "patients"
 # What the machine decided may be decided again with other thresholds; what a person decided (any other status) stays.
-_MACHINE_STATUS = ("counted", "unknown")
+MACHINE_STATUS = ("counted", "unknown")
 _CELL_COLUMNS = ("patient_id", "image", "model", "predicted_class", "score", "status", "counted_as")
 _IMAGE_COLUMNS = ("patient_id", "image", "status", "model", "seconds", "cells", "limit_reached")
+_MORE_IMAGE_COLUMNS = ("sha256", "width", "height", "reason")
 # In the order of [N, 4] boxes.
 BOX_COLUMNS = ("ymin", "xmin", "ymax", "xmax")
 _SCORE_PREFIX = "score_"
@@ -117,9 +118,9 @@ class PatientTables:
 
     def counted_with(self, thresholds: Thresholds) -> "PatientTables":
         """The same patient with the machine's cells counted anew; cells a person decided on stay as they are."""
-        machine = self.cells["status"].isin(_MACHINE_STATUS)
+        machine = self.cells["status"].isin(MACHINE_STATUS)
         cells = self.cells[~machine | (self.cells["score"] >= thresholds.min_score)].copy()
-        machine = cells["status"].isin(_MACHINE_STATUS)
+        machine = cells["status"].isin(MACHINE_STATUS)
         names = [
             cell_classes.counted_as(name, score, thresholds.unknown_below, thresholds.count_unknown)
             for name, score in zip(cells.loc[machine, "predicted_class"], cells.loc[machine, "score"], strict=True)
@@ -147,15 +148,16 @@ def read_patient(folder: str | os.PathLike, details: bool = False) -> PatientTab
     """Reads one patient's cells.csv and images.csv.
 
     Args:
-      details: read the boxes and the scores per class too.
+      details: read the boxes, the scores per class and the cells' ids too, and of images checksum, size and reason.
 
     Raises:
       TableError: a file is missing, is no CSV, lacks a column, or holds a score that is no number.
     """
     folder = pathlib.Path(folder)
-    images = read_images(folder)
-    needed = (*_CELL_COLUMNS, *BOX_COLUMNS) if details else _CELL_COLUMNS
-    cells = _read_csv(folder / "cells.csv", needed, ("score", *BOX_COLUMNS), _SCORE_PREFIX if details else None)
+    images = read_images(folder, details)
+    needed = (*_CELL_COLUMNS, "cell_id", *BOX_COLUMNS) if details else _CELL_COLUMNS
+    numbers = ("cell_id", "score", *BOX_COLUMNS)
+    cells = _read_csv(folder / "cells.csv", needed, numbers, _SCORE_PREFIX if details else None)
     ids = set(images["patient_id"]) | set(cells["patient_id"])
     if len(ids) > 1:
         raise TableError(
@@ -166,13 +168,17 @@ def read_patient(folder: str | os.PathLike, details: bool = False) -> PatientTab
     return PatientTables(ids.pop() if ids else folder.name, folder, cells, images)
 
 
-def read_images(folder: str | os.PathLike) -> pd.DataFrame:
+def read_images(folder: str | os.PathLike, details: bool = False) -> pd.DataFrame:
     """One patient's images.csv alone, for questions that need no cells.
+
+    Args:
+      details: read checksum, size and reason too.
 
     Raises:
       TableError: as `read_patient`.
     """
-    return _read_csv(pathlib.Path(folder) / "images.csv", _IMAGE_COLUMNS, numbers=("seconds", "cells"))
+    needed = (*_IMAGE_COLUMNS, *_MORE_IMAGE_COLUMNS) if details else _IMAGE_COLUMNS
+    return _read_csv(pathlib.Path(folder) / "images.csv", needed, numbers=("seconds", "cells", "width", "height"))
 
 
 def read_patients(inference_dir: str | os.PathLike) -> Iterator[PatientTables]:

@@ -30,6 +30,7 @@ from tfod_csf.problems import Problem, ProblemLog
 PATIENTS_DIR = "patients"
 _STAMP = "stamp.json"
 _TABLES = ("cells.csv", "images.csv")
+_PAGES = ("report.html", "report.pdf")  # of the command report; made of earlier cells they would contradict the tables
 
 
 class BatchError(UserError):
@@ -221,7 +222,7 @@ def _is_done(
 def _clear(folder: pathlib.Path) -> None:
     """Removes an earlier run's files, the stamp first."""
     (folder / _STAMP).unlink(missing_ok=True)
-    for name in _TABLES:
+    for name in (*_TABLES, *_PAGES):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "pictures", ignore_errors=True)
 

@@ -16,7 +16,7 @@ from tfod_csf.detections import Detections
 from tfod_csf.inference import drawing
 from tfod_csf.inference.score_thresholds import UNKNOWN, Cells, ScoreThresholds, select_cells
 from tfod_csf.label_map import LabelMap
-from tfod_csf.patients import ImageFile
+from tfod_csf.patients import ImageFile, picture_name
 from tfod_csf.problems import ProblemLog
 
 OK = "ok"
@@ -196,17 +196,6 @@ def _add_to_summary(summary: PatientSummary, model: str, cells: Cells, seconds: 
         total[model] = total.get(model, 0) + value
     if cells.limit_reached:
         summary.limit_reached.append(cells.detections.image)
-
-
-def picture_name(image_name: str) -> pathlib.PurePosixPath:
-    """Path of an image's picture below pictures/; IMG.jpg and IMG.png of one patient get different ones.
-
-    >>> str(picture_name("day1/IMG_1.jpg")), str(picture_name("IMG_1.png"))
-    ('day1/IMG_1.jpg', 'IMG_1.png.jpg')
-    """
-    path = pathlib.PurePosixPath(image_name)
-    is_jpeg = path.suffix.lower() in (".jpg", ".jpeg")
-    return path.with_suffix(".jpg") if is_jpeg else path.with_name(f"{path.name}.jpg")
 
 
 def _counted_classes(classes: Sequence[str]) -> list[str]:

@@ -1,0 +1,109 @@
+import base64
+import io
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfod_csf.cytology import gallery, tables
+
+
+def picture_of(address):
+    assert address.startswith("data:image/jpeg;base64,")
+    return Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))
+
+
+@pytest.fixture(scope="module")
+def patient(drawn_run):
+    return tables.read_patient(drawn_run / "patients" / "patient_002", details=True)
+
+
+@pytest.fixture(scope="module")
+def sources(drawn_run, patient):
+    return gallery.SourceImages(drawn_run.parent / "slides", patient)
+
+
+def test_groups_are_in_order_and_least_certain_first(patient, sources):
+    groups = gallery.cell_groups(patient, "drawn_truth", 0.8, 5, sources)
+    names = [group.name for group in groups]
+    assert names[0] == "unknown"
+    assert names == gallery.group_order(names)
+    for group in groups:
+        scores = [cell.score for cell in group.cells]
+        assert scores == sorted(scores)
+        assert len(scores) == min(group.total, 50 if group.name == "unknown" else 5)
+        assert all(picture_of(cell.picture).size == (gallery.CROP_PX, gallery.CROP_PX) for cell in group.cells)
+    assert sum(group.total for group in groups) == len(patient.cells)
+    first = groups[0].cells[0]
+    assert first.scores[0] == (first.predicted_class, first.score)
+    assert first.image == f"patient_002_{first.image_number:03d}.jpg"
+
+
+def test_unsure_cells_come_first_also_when_counted_as_predicted(patient, sources):
+    counted = patient.counted_with(tables.Thresholds(0.5, 0.8, "as_predicted"))
+    unknown = gallery.cell_groups(counted, "drawn_truth", 0.8, 5, sources)[0]
+    assert unknown.name == "unknown"
+    assert unknown.cells[0].counted_as != "unknown"
+
+
+def test_a_crop_shows_the_cell_in_its_middle():
+    pixels = np.zeros([100, 200, 3], np.uint8)
+    pixels[40:50, 90:100] = 255
+    crop = np.asarray(gallery._crop(pixels, np.array([40.0, 90, 50, 100]), side=20))
+    middle, border = crop[40:72, 40:72].mean(), crop[:20].mean()
+    assert middle > 250
+    assert border < 5
+
+
+def test_a_cell_at_the_edge_stays_in_the_middle_and_a_large_one_is_not_cut():
+    pixels = np.full([100, 200, 3], 10, np.uint8)
+    edge = np.asarray(gallery._crop(pixels, np.array([0.0, 0, 10, 10]), side=20))
+    assert edge[:20, :20].min() > 200  # outside: light grey
+    assert edge[60:, 60:].max() < 30
+    large = np.asarray(gallery._crop(pixels, np.array([0.0, 0, 100, 100]), side=20))
+    assert large[20:90, 20:90].max() < 30
+
+
+def test_no_cells_no_groups(odd_run):
+    empty = tables.read_patient(odd_run / "patients" / "chinese", details=True)
+    assert gallery.cell_groups(empty, "m", 0.8, 5, gallery.SourceImages(None, empty)) == []
+    assert gallery.field_pictures(empty, "m", 5) == ([], 0)
+
+
+def test_another_picture_of_the_same_name_is_not_cropped(drawn_run, patient, tmp_path):
+    shutil.copytree(drawn_run.parent / "slides" / "patient_002", tmp_path / "patient_002")
+    shutil.copy(tmp_path / "patient_002" / "patient_002_001.jpg", tmp_path / "patient_002" / "patient_002_002.jpg")
+    sources = gallery.SourceImages(tmp_path, patient)
+    assert sources.pixels("patient_002_001.jpg") is not None
+    assert sources.pixels("patient_002_002.jpg") is None
+    assert sources.pixels("gone.jpg") is None
+    groups = gallery.cell_groups(patient, "drawn_truth", 0.8, 5, sources)
+    for cell in (cell for group in groups for cell in group.cells):
+        assert (cell.picture == "") == (cell.image == "patient_002_002.jpg")
+
+
+def test_images_lie_in_the_patients_folder_or_directly_there(drawn_run, patient):
+    flat = gallery.SourceImages(drawn_run.parent / "slides" / "patient_002", patient)
+    assert flat.pixels("patient_002_001.jpg").shape == (240, 320, 3)
+    assert gallery.SourceImages(None, patient).pixels("patient_002_001.jpg") is None
+
+
+def test_fields_with_unknown_cells_come_first(patient):
+    fields, total = gallery.field_pictures(patient, "drawn_truth", 4)
+    assert (len(fields), total) == (4, 6)
+    unknown = [dict(field.counts).get("unknown", 0) for field in fields]
+    assert unknown == sorted(unknown, reverse=True)
+    assert picture_of(fields[0].picture).width == 320
+    assert gallery.field_pictures(patient, "drawn_truth", 0)[0] == []
+
+
+def test_large_fields_are_made_smaller(tmp_path, write_patient):
+    write_patient(tmp_path / "p", "p", [{"lymphocyte": 1}])
+    (tmp_path / "p" / "pictures" / "m").mkdir(parents=True)
+    Image.new("RGB", (2600, 1300)).save(tmp_path / "p" / "pictures" / "m" / "img_00.jpg")
+    patient = tables.read_patient(tmp_path / "p", details=True)
+    assert picture_of(gallery.field_pictures(patient, "m", 1)[0][0].picture).size == (1000, 500)
+    (tmp_path / "p" / "pictures" / "m" / "img_00.jpg").write_bytes(b"nothing")
+    with pytest.raises(tables.TableError, match="cannot be read"):
+        gallery.field_pictures(patient, "m", 1)

@@ -1,0 +1,223 @@
+"""The pages as files: what is in them, what is escaped, what stays; test_report_in_browser.py opens them."""
+
+import itertools
+import re
+from urllib.parse import unquote
+
+import pytest
+from lxml import html
+
+from tfod_csf.commands import command_line
+from tfod_csf.cytology import report, report_html, tables
+from tfod_csf.cytology.differential import DifferentialRules
+from tfod_csf.cytology.reference_ranges import load_reference_ranges
+from tfod_csf.cytology.saturation import SaturationRules
+
+
+def write(run, output, thresholds=None, **options):
+    facts = report_html.RunFacts(
+        run=tables.read_run(run),
+        thresholds=thresholds or tables.new_thresholds(run)[0],
+        changed=thresholds is not None,
+        rules=DifferentialRules(),
+        saturation_rules=SaturationRules(replicates=100),
+        references=load_reference_ranges(),
+        population="adult",
+        made="2022-01-24",
+    )
+    return report.write_report(run, output, facts, report.ReportOptions(**options))
+
+
+@pytest.fixture(scope="module")
+def drawn(drawn_run, tmp_path_factory):
+    """(summary, folder) of the report of the drawn patients."""
+    folder = tmp_path_factory.mktemp("report")
+    return write(drawn_run, folder), folder
+
+
+@pytest.fixture(scope="module")
+def odd(odd_run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("odd_report")
+    write(odd_run, folder)
+    return folder
+
+
+def text_of(path):
+    return " ".join(html.parse(str(path)).getroot().text_content().split())
+
+
+def page(folder, patient="patient_002"):
+    return folder / "patients" / patient / "report.html"
+
+
+def test_pages_of_all_patients_and_the_cohort(drawn, drawn_run):
+    summary, folder = drawn
+    assert summary.cohort_page == folder / "report.html"
+    assert len(summary.patient_pages) == len(tables.patient_folders(drawn_run)) == 3
+    links = html.parse(str(folder / "report.html")).getroot().xpath("//table[@id='cohort']//a/@href")
+    assert len(links) == 3
+    assert all((folder / unquote(link)).is_file() for link in links)
+
+
+def test_patient_page_holds_everything_a_reader_needs(drawn, drawn_run):
+    _, folder = drawn
+    text = text_of(page(folder))
+    for part in (
+        "Research software, not a medical device. A person has to look at the slide.",
+        "Blasts and tumour cells.",
+        "Before you rely on it",
+        "95 % interval",
+        "Were enough cells counted?",
+        "from a score of 0.5 on",
+        "below a score of 0.8",
+        "fingerprint",
+        "LHSC Laboratory Test Information Guide",
+        "No image failed.",
+        "Made with tfod_csf",
+        "on 2022-01-24",
+    ):
+        assert part in text
+    root = html.parse(str(page(folder))).getroot()
+    patient = tables.read_patient(drawn_run / "patients" / "patient_002")
+    counts = patient.counts_by_model()["drawn_truth"]
+    rows = {row[0].text_content(): row[1].text_content() for row in root.xpath("//table[contains(@class, 'diff')]//tr")}
+    assert rows["neutrophil"] == str(counts["neutrophil"])
+    assert rows["unknown"] == str(counts["unknown"])
+    assert next(h.text_content().split()[0] for h in root.xpath("//section[@class='group']//h3")) == "unknown"
+
+
+def test_pages_name_no_other_file_and_every_picture_has_words(drawn):
+    summary, _ = drawn
+    for path in summary.pages:
+        root = html.parse(str(path)).getroot()
+        outside = [a for a in root.xpath("//@src | //@srcset") if a and not a.startswith("data:image/jpeg;base64,")]
+        assert outside == []
+        assert root.xpath("//link/@href") == ["data:,"]
+        assert not re.search(r"url\(|@import|https?://(?!www\.w3\.org)", path.read_text(encoding="utf-8"))
+        assert not root.xpath("//img[not(@alt)]")
+        assert not root.xpath("//main//img[@alt='']")
+        assert not root.xpath("//@style | //@onclick")
+        identities = root.xpath("//@id")
+        assert len(identities) == len(set(identities))
+        for named in root.xpath("//@aria-labelledby"):
+            assert set(named.split()) <= set(identities)
+        for target in root.xpath("//a[starts-with(@href, '#')]/@href"):
+            assert target[1:] in identities
+        levels = [int(h.tag[1]) for h in root.xpath("//h1 | //h2 | //h3 | //h4")]
+        assert levels[0] == 1
+        assert levels.count(1) == 1
+        assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
+
+
+def test_the_same_inputs_give_the_same_bytes(drawn, drawn_run, tmp_path):
+    summary, folder = drawn
+    write(drawn_run, tmp_path)
+    for path in summary.pages:
+        assert (tmp_path / path.relative_to(folder)).read_bytes() == path.read_bytes()
+
+
+def test_markup_in_names_stays_text(odd):
+    for path in [odd / "report.html", *odd.glob("patients/*/report.html")]:
+        root = html.parse(str(path)).getroot()
+        assert len(root.xpath("//script")) == 1
+        assert not root.xpath("//img[@src='x']")
+        assert len(root.xpath("//style")) == 1
+        assert not root.xpath("//b[text()!='1'] | //i")
+    root = html.parse(str(page(odd, "markup"))).getroot()
+    assert "onerror=alert(1)" in root.xpath("//h1")[0].text_content()
+    assert root.xpath("//title")[0].text.startswith("</title><script>document.title='owned'")
+
+
+def test_printed_title_cannot_leave_its_string(odd):
+    style = html.parse(str(page(odd, "markup"))).getroot().xpath("//style")[0].text
+    assert r'@top-left { content: "Patient \3c \2f title\3e \3c script\3e document\2e title\3d \27 owned' in style
+
+
+def test_invisible_characters_are_shown(odd):
+    assert "患者 王\\u202e=1" in text_of(page(odd, "chinese"))
+    assert "\u202e" not in page(odd, "chinese").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("patient", "parts"),
+    [
+        ("chinese", ["No cell was found on 1 image.", "1 of 2 images could not be used", "bad_0.jpg", "truncated"]),
+        ("failed", ["No image of this patient could be examined. There is no result.", "bad_2.jpg"]),
+        ("few", ["Fewer than 30, so no percentages are given", "plasma cell<b>", "4 white cells are too few"]),
+        ("models", ["means of 2 models", "Smallest and largest percentage of the models", "Cells of model m"]),
+        ("unsure", ["318 unknown cells (100.0 % of all cells)"]),
+        ("red", ["high erythrocytes", "0 white cells are too few"]),
+        ("one", ["1 image cannot tell", "the run does not say where its images are"]),
+    ],
+)
+def test_what_is_missing_is_said(odd, patient, parts):
+    text = text_of(page(odd, patient))
+    for part in parts:
+        assert part in text
+
+
+def test_without_an_image_no_number_is_shown(odd):
+    root = html.parse(str(page(odd, "failed"))).getroot()
+    assert not root.xpath("//table[contains(@class, 'differential')]")
+    assert not root.xpath("//section[@id='cells']")
+    row = html.parse(str(odd / "report.html")).getroot().xpath("//tr[th[.='failed only']]")[0]
+    assert [cell.text_content() for cell in row][1:9] == ["–"] * 8
+    assert row.get("data-f") == "ef"
+
+
+def test_image_failures_stand_on_both_pages(drawn):
+    _, folder = drawn
+    broken = next(path for path in (folder / "patients").iterdir() if path.name.startswith("王"))
+    for path in (broken / "report.html", folder / "report.html"):
+        assert "the content is no image that can be read" in text_of(path)
+
+
+def test_limits_of_a_page(drawn_run, tmp_path):
+    summary = write(
+        drawn_run, tmp_path, max_cells_per_class=2, max_fields=1, patients=("patient_002",), cohort_page=True
+    )
+    assert summary.cohort_page is None
+    assert summary.pages == [page(tmp_path)]
+    text = text_of(page(tmp_path))
+    assert "the 2 with the lowest scores are shown" in text
+    assert "1 of 6 fields" in text
+    assert not html.parse(str(page(tmp_path))).getroot().xpath("//a[.='All patients']")
+    write(drawn_run, tmp_path, max_fields=0, patients=("patient_002",))
+    assert "(--max_fields=0)" in text_of(page(tmp_path))
+
+
+def test_cohort_alone_links_only_pages_that_are_there(drawn_run, tmp_path):
+    write(drawn_run, tmp_path, patients=("patient_001",))
+    write(drawn_run, tmp_path, patient_pages=False)
+    links = html.parse(str(tmp_path / "report.html")).getroot().xpath("//table[@id='cohort']//a/@href")
+    assert links == ["patients/patient_001/report.html"]
+
+
+def test_other_thresholds_are_said(drawn_run, tmp_path):
+    thresholds = tables.Thresholds(0.5, 0.97, "as_predicted")
+    write(drawn_run, tmp_path, thresholds, patients=("patient_002",))
+    text = text_of(page(tmp_path))
+    assert "below a score of 0.97 but counted under its predicted class" in text
+    assert "other ones than the labelled fields were drawn with" in text
+
+
+def test_unknown_patient_or_model_is_named(drawn_run, tmp_path):
+    with pytest.raises(report.ReportError, match="no patient 'nobody'"):
+        write(drawn_run, tmp_path, patients=("nobody",))
+    with pytest.raises(report.ReportError, match="no cells of model 'x'; it has drawn_truth"):
+        write(drawn_run, tmp_path, model="x")
+
+
+def test_command(drawn_run, tmp_path, capsys, monkeypatch):
+    flags = ["report", f"--inference_dir={drawn_run}", f"--output_dir={tmp_path}", "--replicates=100"]
+    assert command_line.main([*flags, "--population=neonate", "--patient=patient_002"]) == 0, capsys.readouterr().err
+    assert f"1 pages written; open {page(tmp_path)} in a browser." in capsys.readouterr().out
+    assert "neonate" in text_of(page(tmp_path))
+    assert command_line.main([*flags, f"--images_dir={tmp_path / 'none'}"]) == 1
+    assert "no such folder" in capsys.readouterr().err
+    assert command_line.main([*flags, f"--images_dir={tmp_path}", "--pages=patients"]) == 0
+    assert "2 patients lack pictures of cells" in capsys.readouterr().out
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("tfod_csf.cytology.chromium._PLACES", ())
+    assert command_line.main([*flags, "--pdf"]) == 1
+    assert "--pdf needs Chromium" in capsys.readouterr().err

@@ -1,0 +1,170 @@
+"""The pages in a real headless Chromium: nothing on the console, nothing fetched, keys, narrow screens, print."""
+
+import pathlib
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests import browser as browsers
+from tests.cytology.test_report import page, write
+from tfod_csf.cytology import chromium
+
+pytestmark = pytest.mark.slow
+
+PICTURES_THERE = "[...document.querySelectorAll('main img')].every((image) => image.naturalWidth > 0)"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    try:
+        chromium.find_chromium()
+    except chromium.ChromiumError:
+        pytest.skip("Chromium is not installed")
+    with browsers.running() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def drawn(drawn_run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    return write(drawn_run, folder), folder
+
+
+@pytest.fixture(scope="module")
+def odd(odd_run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("odd_report")
+    return write(odd_run, folder), folder
+
+
+def check_quiet(browser):
+    assert browser.console == []
+    assert len([request for request in browser.requests if not request.startswith("data:")]) == 1  # the page itself
+
+
+@pytest.mark.parametrize("which", ["drawn", "odd"])
+@pytest.mark.parametrize("width", [1200, 390])
+def test_pages_are_quiet_full_and_fit_the_screen(browser, request, tmp_path, which, width):
+    summary, _ = request.getfixturevalue(which)
+    for path in summary.pages:
+        browser.open(path, width)
+        check_quiet(browser)
+        assert browser.evaluate(PICTURES_THERE)
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width
+        pixels = np.asarray(Image.open(browser.screenshot(tmp_path / "page.png")).convert("L"))
+        assert pixels.shape[1] == width
+        # Text and pictures on white: neither blank nor black, also in the last third.
+        assert 0.01 < (pixels < 128).mean() < 0.6
+        assert (pixels[-pixels.shape[0] // 3 :] < 128).mean() > 0.005
+
+
+def test_markup_of_a_name_did_not_run(browser, odd):
+    _, folder = odd
+    for path in (page(folder, "markup"), folder / "report.html"):
+        browser.open(path)
+        assert not browser.evaluate("document.title").startswith("owned")
+        assert browser.evaluate("document.scripts.length") == 1
+
+
+def test_policy_of_the_page_stops_what_gets_in(browser, drawn):
+    _, folder = drawn
+    browser.open(page(folder))
+    browser.evaluate("document.body.insertAdjacentHTML('beforeend', '<img id=bad src=http://127.0.0.1:9/a.png>')")
+    browser.evaluate("document.body.insertAdjacentHTML('beforeend', '<b onclick=\"document.title=1\" id=b>x</b>')")
+    browser.evaluate("document.getElementById('b').click()")
+    assert browser.evaluate("document.title") != "1"
+    browser.evaluate("new Promise((done) => setTimeout(done, 200))")
+    assert any("Content Security Policy" in line for line in browser.console)
+    assert browser.blocked == ["csp"]
+
+
+def test_gallery_by_keyboard(browser, drawn):
+    _, folder = drawn
+    browser.open(page(folder), width=390)
+    browser.press("Tab")
+    assert browser.evaluate("document.activeElement.textContent") == "Skip to the result"
+    groups = browser.evaluate("document.querySelectorAll('.gallery').length")
+    assert browser.evaluate("document.querySelectorAll('.gallery [tabindex=\"0\"]').length") == groups
+    browser.evaluate("document.querySelectorAll('.gallery')[1].querySelector('button').focus()")
+    place = "[...document.activeElement.closest('ul').querySelectorAll('button')].indexOf(document.activeElement)"
+    browser.press("ArrowRight")
+    assert browser.evaluate(place) == 1
+    browser.press("ArrowDown")
+    assert browser.evaluate(place) == 5  # four stand side by side
+    browser.press("ArrowUp")
+    assert browser.evaluate(place) == 1
+    browser.press("Enter")
+    said = browser.evaluate("document.querySelector('#viewer[open] p').textContent")
+    assert re.search(r"\d+\u00a0%.*; image \d+, cell \d+ \(patient_002_\d+\.jpg\)", said)
+    browser.press("ArrowRight")
+    assert browser.evaluate("document.querySelector('#viewer p').textContent") != said
+    browser.press("Escape")
+    assert browser.evaluate("document.getElementById('viewer').open") is False
+    assert browser.evaluate(place) == 2
+
+
+def test_cohort_table_sorts_searches_and_filters(browser, odd):
+    _, folder = odd
+    browser.open(folder / "report.html")
+    first = "document.querySelector('#cohort tbody tr:not([hidden]) th').textContent"
+    browser.evaluate("document.querySelectorAll('#cohort thead button')[1].focus()")
+    browser.press("Enter")
+    assert browser.evaluate(first) == "two models"  # 318 white cells
+    sorted_by = "document.querySelectorAll('#cohort thead th')[1].getAttribute('aria-sort')"
+    assert browser.evaluate(sorted_by) == "descending"
+    browser.press("Enter")
+    assert browser.evaluate(sorted_by) == "ascending"
+    assert browser.evaluate(first) == "failed only"  # no number at all
+    search = (
+        "((text) => { const find = document.getElementById('find'); find.value = text; "
+        "find.dispatchEvent(new Event('input')); return shown.textContent; })"
+    )
+    assert browser.evaluate(f"{search}('ONE im')") == "1 of 8 patients"
+    assert browser.evaluate(first) == "one image"
+    assert browser.evaluate(f"{search}('')") == "8 of 8 patients"
+    browser.evaluate("document.querySelector('.filter input[value=f]').click()")
+    assert browser.evaluate("shown.textContent") == "2 of 8 patients"
+
+
+def test_names_of_all_controls(browser, drawn):
+    _, folder = drawn
+    for path in (page(folder), folder / "report.html"):
+        browser.open(path)
+        nodes = browser.call("Accessibility.getFullAXTree")["nodes"]
+        named = {"button", "link", "image", "checkbox", "searchbox", "table", "dialog"}
+        for node in nodes:
+            if node.get("role", {}).get("value") in named and not node.get("ignored"):
+                assert node.get("name", {}).get("value"), node
+
+
+@pytest.mark.parametrize("which", ["drawn", "odd"])
+def test_printed_pages(browser, request, tmp_path, which):
+    if not shutil.which("pdftotext"):
+        pytest.skip("poppler-utils is not installed")
+    _, folder = request.getfixturevalue(which)
+    for path, first, most in ((page(folder, {"drawn": "patient_002", "odd": "chinese"}[which]), 1, 6),
+                              (folder / "report.html", 1, 3)):  # fmt: skip
+        pdf = tmp_path / "page.pdf"
+        chromium.print_pdf(chromium.find_chromium(), path, pdf)
+        info = subprocess.run(["pdfinfo", pdf], capture_output=True, text=True, check=True).stdout
+        sheets = int(re.search(r"Pages:\s+(\d+)", info)[1])
+        assert first <= sheets <= most
+        assert "A4" in info
+        texts = subprocess.run(["pdftotext", "-layout", pdf, "-"], capture_output=True, text=True, check=True).stdout
+        texts = texts.split("\f")[:sheets]
+        title = {"drawn": "Patient patient_002", "odd": "Patient "}[which] if path.parent != folder else "CSF cell diff"
+        for number, text in enumerate(texts, start=1):
+            assert title in text
+            assert "Research software, not a medical device." in text
+            assert f"{number}/{sheets}" in text.replace(" ", "")
+
+
+def test_page_needs_nothing_beside_it(browser, drawn, tmp_path):
+    _, folder = drawn
+    alone = pathlib.Path(shutil.copy(page(folder), tmp_path / "sent by mail.html"))
+    browser.open(alone)
+    check_quiet(browser)
+    assert browser.evaluate(PICTURES_THERE)

@@ -1,0 +1,93 @@
+"use strict";
+(() => {
+  // Pictures: one tab stop per class, arrow keys inside it, Enter shows the picture larger.
+  const viewer = document.getElementById("viewer");
+  const step = (from, by) => {
+    const cells = [...from.closest("ul").querySelectorAll("button")];
+    return cells[Math.min(Math.max(cells.indexOf(from) + by, 0), cells.length - 1)];
+  };
+  const inRow = (cell) => {
+    const cells = [...cell.closest("ul").querySelectorAll("button")];
+    const next = cells.findIndex((other) => other.offsetTop > cells[0].offsetTop);
+    return next < 0 ? cells.length : next;
+  };
+  const moves = { ArrowRight: () => 1, ArrowLeft: () => -1, ArrowDown: inRow, ArrowUp: (c) => -inRow(c), Home: () => -1e6, End: () => 1e6 };
+  let shown = null;
+  const large = new Image();
+  if (viewer) viewer.querySelector("p").before(large);
+  const show = (button) => {
+    const image = button.querySelector("img");
+    if (!image || !viewer) return;
+    shown = button;
+    large.src = image.src;
+    large.alt = image.alt;
+    large.className = button.classList.contains("cell") ? "small" : "";
+    viewer.querySelector("p").textContent = image.alt;
+    if (!viewer.open) viewer.showModal();
+  };
+  document.querySelectorAll(".gallery, .fields").forEach((list) => {
+    list.addEventListener("click", (event) => {
+      const button = event.target.closest("button");
+      if (button) show(button);
+    });
+  });
+  document.querySelectorAll(".gallery").forEach((list) => {
+    list.addEventListener("keydown", (event) => {
+      const cell = event.target.closest("button");
+      if (!cell || !moves[event.key]) return;
+      event.preventDefault();
+      const next = step(cell, moves[event.key](cell));
+      cell.tabIndex = -1;
+      next.tabIndex = 0;
+      next.focus();
+    });
+  });
+  if (viewer) {
+    viewer.addEventListener("keydown", (event) => {
+      const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (by && shown) show(step(shown, by));
+    });
+    viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
+    viewer.addEventListener("close", () => { if (shown) { shown.tabIndex = 0; shown.focus(); } });
+  }
+
+  // The table of patients: sorting by a heading, search, and the boxes that choose rows.
+  const table = document.getElementById("cohort");
+  if (!table) return;
+  const body = table.tBodies[0];
+  const rows = [...body.rows];
+  const value = (row, column) => {
+    const text = row.cells[column].textContent.trim();
+    const found = parseFloat(text);
+    return [Number.isNaN(found) ? -Infinity : found, text];
+  };
+  const headings = [...table.tHead.rows[0].cells];
+  headings.forEach((heading, column) => {
+    const isText = column === 0 || column === headings.length - 1;
+    heading.querySelector("button").addEventListener("click", () => {
+      const now = heading.getAttribute("aria-sort");
+      const way = now ? (now === "ascending" ? -1 : 1) : isText ? 1 : -1;
+      headings.forEach((other) => other.removeAttribute("aria-sort"));
+      heading.setAttribute("aria-sort", way === 1 ? "ascending" : "descending");
+      const compare = new Intl.Collator(undefined, { numeric: true }).compare;
+      const keyed = rows.map((row) => [value(row, column), row]);
+      keyed.sort(([a], [b]) => way * (isText ? compare(a[1], b[1]) : a[0] === b[0] ? 0 : a[0] - b[0]));
+      body.append(...keyed.map(([, row]) => row));
+    });
+  });
+  const find = document.getElementById("find");
+  const boxes = [...document.querySelectorAll(".filter input[type=checkbox]")];
+  const choose = () => {
+    const wanted = find.value.trim().toLowerCase();
+    const letters = boxes.filter((box) => box.checked).map((box) => box.value);
+    let count = 0;
+    rows.forEach((row) => {
+      const has = letters.every((letter) => row.dataset.f.includes(letter));
+      row.hidden = !(has && row.cells[0].textContent.toLowerCase().includes(wanted));
+      count += !row.hidden;
+    });
+    document.getElementById("shown").textContent = `${count} of ${rows.length} patients`;
+  };
+  [find, ...boxes].forEach((input) => input.addEventListener("input", choose));
+  document.querySelector(".filter").addEventListener("submit", (event) => event.preventDefault());
+})();
