@@ -40,6 +40,7 @@ class TruthDetector:
         self.fingerprint = hashlib.sha256(f"{name} {seed}".encode()).hexdigest()
         self.label_map = label_map_from_names(CELL_CLASSES)
         self.max_detections_per_class = max_detections_per_class
+        self.temperature = 1.0
         quiet = ProblemLog(quiet=True)
         self._truth = {}
         for path in sorted(images_dir.rglob("*.xml")):
@@ -48,7 +49,7 @@ class TruthDetector:
                 if image.exists() and (loaded := image_io.open_image(image, quiet)) is not None:
                     self._truth[_digest(loaded.pixels)] = labelimg.read_annotation(path, quiet).objects
 
-    def detect(self, pixels: np.ndarray, image: str = "") -> Detections:
+    def detect(self, pixels: np.ndarray, image: str = "", jpeg: bytes | None = None) -> Detections:
         """The labelled cells; one in 25 under another class, and what has no class here as some class, unsure."""
         objects = self._truth.get(_digest(pixels), [])
         rng = np.random.default_rng([self._seed, int(_digest(pixels)[:8], 16)])
