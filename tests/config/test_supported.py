@@ -1,5 +1,8 @@
 """Every set field is honoured, noticed or refused: the table is complete, and each kind of row does what it says."""
 
+import pathlib
+import re
+
 import pytest
 from google.protobuf import text_format
 
@@ -180,3 +183,20 @@ def test_only_the_named_parts_are_looked_at():
     check_supported(config, parts=("model",))
     with pytest.raises(UnsupportedConfigError, match=r"^here\.config: train_config"):
         check_supported(config, source="here.config")
+
+
+def test_every_honoured_value_is_read_by_name_outside_of_this_room():
+    package = pathlib.Path(supported_fields.__file__).parent.parent
+    code = "\n".join(
+        path.read_text(encoding="utf-8")
+        for path in package.rglob("*.py")
+        if path.relative_to(package).parts[0] != "config"
+    )
+    read_by_check_supported = {"fine_tune_checkpoint_version"}
+    unread = {
+        f"{message}.{name}"
+        for message, rules in supported_fields.FIELDS.items()
+        for name, rule in rules.items()
+        if rule.kind == "honoured" and not re.search(rf"\b{name}\b", code) and name not in read_by_check_supported
+    }
+    assert unread == set()

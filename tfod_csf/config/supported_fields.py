@@ -338,10 +338,12 @@ INPUT_AND_EVALUATION: dict[str, dict[str, Rule]] = {
     "InputReader": {
         **_honoured(
             "label_map_path shuffle num_epochs num_readers tf_record_input_reader shuffle_buffer_size "
-            "filenames_shuffle_buffer_size read_block_length use_display_name num_parallel_batches "
-            "num_prefetch_batches max_number_of_boxes sample_1_of_n_examples name include_source_id "
+            "filenames_shuffle_buffer_size read_block_length num_parallel_batches "
+            "num_prefetch_batches max_number_of_boxes sample_1_of_n_examples name "
             "sample_from_datasets_weights drop_remainder"
         ),
+        **_same("use_display_name", "a class text is looked up as name, then as display_name"),
+        **_same("include_source_id", "the batch always holds it"),
         "input_type": Rule(
             "only", "records hold one tf.train.Example per image", ("TF_EXAMPLE", "INPUT_DEFAULT"), "use TF_EXAMPLE"
         ),

@@ -91,9 +91,9 @@ def export(
         )
     check_num_classes(label_map, config.num_classes, model_folder.LABEL_MAP)
     output = pathlib.Path(output_directory)
-    _check_replaceable(output)
+    check_replaceable(output)
     checkpoint = latest_checkpoint(trained_checkpoint_dir)
-    model = _restored_model(pipeline_config, checkpoint, options.compute_dtype)
+    model = restored_model(pipeline_config, checkpoint, options.compute_dtype)
     output.parent.mkdir(parents=True, exist_ok=True)
     part = output.parent / f".{output.name}.{uuid.uuid4().hex[:8]}.part"
     try:
@@ -109,7 +109,7 @@ def export(
         differences = _compare(part, input_type, options)
         info = _info(input_type, pipeline_config, checkpoint, label_map, options, differences)
         atomic_write.write_json(part / model_folder.INFO, info)
-        _put_in_place(part, output)
+        put_in_place(part, output)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return differences
@@ -133,7 +133,7 @@ def latest_checkpoint(trained_checkpoint_dir: str | pathlib.Path) -> str:
     return found
 
 
-def _restored_model(
+def restored_model(
     pipeline_config: pipeline_pb2.TrainEvalPipelineConfig, checkpoint: str, compute_dtype: str = "float32"
 ):
     """The network with the checkpoint's weights; every variable has to be in it.
@@ -157,7 +157,7 @@ def _restored_model(
                 "pipeline.config it was trained with."
             )
         tf.train.Checkpoint(**root).restore(checkpoint).expect_partial().assert_existing_objects_matched()
-    except (tf.errors.OpError, ValueError, AssertionError) as error:
+    except (tf.errors.OpError, IndexError, ValueError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ExportError(f"{checkpoint}: cannot be read ({reason}); the file is damaged or cut off.") from error
     return model
@@ -172,7 +172,7 @@ def _compare(part: pathlib.Path, input_type: str, options: ExportOptions) -> dic
     """SavedModel against the network built anew from the files beside it."""
     pipeline_config = load_pipeline_config(part / model_folder.PIPELINE_CONFIG)
     checkpoint = str(part / model_folder.CHECKPOINT_DIR / "ckpt-0")
-    model = _restored_model(pipeline_config, checkpoint, options.compute_dtype)
+    model = restored_model(pipeline_config, checkpoint, options.compute_dtype)
     return parity.compare(
         part / model_folder.SAVED_MODEL_DIR,
         DetectionModule(model, pipeline_config.model.faster_rcnn, input_type),
@@ -183,7 +183,8 @@ def _compare(part: pathlib.Path, input_type: str, options: ExportOptions) -> dic
     )
 
 
-def _check_replaceable(output: pathlib.Path) -> None:
+def check_replaceable(output: pathlib.Path) -> None:
+    """Raises ExportError unless `output` is free, or holds nothing but an earlier export."""
     foreign = (
         sorted(path.name for path in output.iterdir() if path.name not in _EXPORTED_NAMES) if output.is_dir() else []
     )
@@ -194,7 +195,7 @@ def _check_replaceable(output: pathlib.Path) -> None:
         )
 
 
-def _put_in_place(part: pathlib.Path, output: pathlib.Path) -> None:
+def put_in_place(part: pathlib.Path, output: pathlib.Path) -> None:
     """Renames; an earlier export is moved away first and removed afterwards."""
     earlier = part.with_suffix(".old")
     if output.exists():

@@ -52,7 +52,7 @@ def compare(
     Raises:
       ParityError: an output differs by more than TOLERANCE.
     """
-    calls = [("", _encode(image, input_type)) for image in images]
+    calls = [("", encode(image, input_type)) for image in images]
     calls += [("serving_default", value) for _, value in calls]
     if has_batch_signature:
         calls.append((_BATCH_SIGNATURE, np.stack([images[0], images[0][::-1]])))
@@ -85,7 +85,7 @@ def _add_differences(
         differences[name] = max(differences.get(name, 0.0), difference if np.isfinite(difference) else np.inf)
 
 
-def _encode(image: np.ndarray, input_type: str) -> np.ndarray | list[bytes]:
+def encode(image: np.ndarray, input_type: str) -> np.ndarray | list[bytes]:
     """A batch of this one image as the input of that type."""
     if input_type == "image_tensor":
         return image[np.newaxis]

@@ -1,0 +1,247 @@
+"""The exporter on the tiny network: what is written, when nothing is, and who can load it."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tfod_csf import label_map as label_maps
+from tfod_csf.config.pipeline_config import load_pipeline_config
+from tfod_csf.model_folder import ModelFolder
+
+IMAGE = np.random.default_rng(3).integers(0, 255, [48, 60, 3]).astype(np.uint8)
+
+
+@pytest.fixture
+def exporter():
+    from tfod_csf.export import exporter
+
+    return exporter
+
+
+@pytest.fixture
+def config(tiny_checkpoint):
+    return load_pipeline_config(tiny_checkpoint / "pipeline.config")
+
+
+@pytest.fixture
+def classes(records_dir):
+    return label_maps.load_label_map(records_dir / "label_map.pbtxt")
+
+
+def test_model_folder_holds_thresholds_classes_and_fingerprint_of_the_records(tiny_exported_model, classes):
+    model = ModelFolder.open(tiny_exported_model)
+    assert model.label_map == classes
+    assert model.thresholds == {"min_score": 0.5, "unknown_below": 0.8}
+    info = model.info
+    assert info["classes"] == ["red", "blue"]
+    assert info["input_type"] == "image_tensor"
+    assert info["signatures"] == ["serving_default", "serving_batch"]
+    assert info["input_size"] == {"resizer": "fixed_shape_resizer", "height": 64, "width": 64}
+    assert info["limits"]["max_total_detections"] == 8
+    assert len(info["training_data"]["files"]) == 2
+    assert len(info["training_data"]["fingerprint"]) == 64
+    assert info["largest_difference_from_checkpoint"] <= 1e-4
+    assert {"tfod_csf", "tensorflow", "python"} <= set(info["versions"])
+
+
+def test_nothing_else_is_left_beside_it(tiny_exported_model):
+    assert [path.name for path in tiny_exported_model.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_ten_lines_with_tensorflow_alone_load_and_run_it(tiny_exported_model, tmp_path):
+    script = tmp_path / "detect.py"
+    script.write_text(
+        "import sys\n"
+        "import tensorflow as tf\n"
+        f"detect = tf.saved_model.load({str(tiny_exported_model / 'saved_model')!r})\n"
+        "detections = detect(tf.zeros([1, 48, 60, 3], tf.uint8))\n"
+        "count = int(detections.pop('num_detections')[0])\n"
+        "boxes = detections['detection_boxes'][0, :count].numpy()\n"
+        "assert boxes.shape == (count, 4) and (boxes >= 0).all() and (boxes <= 1).all()\n"
+        "assert set(detections['detection_classes'].numpy().ravel()) <= {1.0, 2.0}\n"
+        "assert not {'official', 'tf_keras', 'tfod_csf'} & set(sys.modules)\n"
+    )
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("TF_USE_LEGACY_KERAS", "PYTHONPATH")
+    }
+    ended = subprocess.run([sys.executable, str(script)], check=False, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr[-800:]
+
+
+def test_the_checkpoint_in_the_folder_gives_the_same_detections(tiny_exported_model, exporter, config):
+    import tensorflow as tf
+
+    from tfod_csf.export.detection_module import DetectionModule
+
+    model = exporter.restored_model(config, str(tiny_exported_model / "checkpoint" / "ckpt-0"))
+    expected = DetectionModule(model, config.model.faster_rcnn, "image_tensor").__call__(IMAGE[np.newaxis])
+    found = tf.saved_model.load(str(tiny_exported_model / "saved_model"))(IMAGE[np.newaxis])
+    assert int(found["num_detections"][0]) > 0
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)
+
+
+def test_batches_give_what_single_images_give(tiny_exported_model):
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(tiny_exported_model / "saved_model"))
+    images = np.stack([IMAGE, IMAGE[::-1], IMAGE[:, ::-1]])
+    batch = loaded.signatures["serving_batch"](input_tensor=tf.constant(images))
+    for index, image in enumerate(images):
+        single = loaded(tf.constant(image[np.newaxis]))
+        for name, value in single.items():
+            np.testing.assert_allclose(batch[name][index], value[0], atol=1e-4, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("input_type", ["float_image_tensor", "encoded_image_string_tensor", "tf_example"])
+def test_other_input_types(exporter, config, classes, tiny_checkpoint, tiny_exported_model, tmp_path, input_type):
+    import tensorflow as tf
+
+    from tfod_csf.export import parity
+
+    exporter.export(input_type, config, tiny_checkpoint, tmp_path / "out", classes)
+    found = tf.saved_model.load(str(tmp_path / "out" / "saved_model"))(tf.constant(parity.encode(IMAGE, input_type)))
+    expected = tf.saved_model.load(str(tiny_exported_model / "saved_model"))(IMAGE[np.newaxis])
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, atol=1e-4, err_msg=name)
+
+
+@pytest.mark.slow
+def test_bfloat16_is_close(exporter, config, classes, tiny_checkpoint, tiny_exported_model, tmp_path):
+    import tensorflow as tf
+
+    options = exporter.ExportOptions(compute_dtype="bfloat16", min_score=0.25)
+    exporter.export("image_tensor", config, tiny_checkpoint, tmp_path / "out", classes, options)
+    model = ModelFolder.open(tmp_path / "out")
+    assert (model.info["compute_dtype"], model.thresholds["min_score"]) == ("bfloat16", 0.25)
+    exact = tf.saved_model.load(str(tiny_exported_model / "saved_model"))(IMAGE[np.newaxis])
+    rounded = tf.saved_model.load(str(model.saved_model_dir))(IMAGE[np.newaxis])
+    assert abs(float(exact["detection_scores"][0, 0] - rounded["detection_scores"][0, 0])) < 0.1
+
+
+def _snapshot(folder: pathlib.Path) -> list[str]:
+    return sorted(str(path) for path in folder.rglob("*"))
+
+
+def test_a_difference_is_an_error_and_leaves_nothing(exporter, config, classes, tiny_checkpoint, tmp_path, monkeypatch):
+    from tfod_csf.export import parity
+
+    def halved(saved_model_dir, calls):
+        return {key: value * 0.5 for key, value in run(saved_model_dir, calls).items()}
+
+    run = parity._run_in_fresh_process
+    monkeypatch.setattr(parity, "_run_in_fresh_process", halved)
+    with pytest.raises(parity.ParityError, match=r"differs from the checkpoint by .* so nothing was exported"):
+        exporter.export("image_tensor", config, tiny_checkpoint, tmp_path / "out", classes)
+    assert _snapshot(tmp_path) == []
+
+
+def test_a_folder_with_other_files_is_refused_and_an_earlier_export_is_replaced(exporter, tmp_path):
+    output = tmp_path / "out"
+    (output / "saved_model").mkdir(parents=True)
+    exporter.check_replaceable(output)
+    (output / "notes.txt").touch()
+    with pytest.raises(exporter.ExportError, match=r"holds notes\.txt, which no export wrote"):
+        exporter.check_replaceable(output)
+    with pytest.raises(exporter.ExportError, match="holds a file"):
+        exporter.check_replaceable(output / "notes.txt")
+    part = tmp_path / ".new.part"
+    part.mkdir()
+    (part / "model.json").touch()
+    (output / "notes.txt").unlink()
+    exporter.put_in_place(part, output)
+    assert _snapshot(tmp_path) == [str(output), str(output / "model.json")]
+
+
+def test_newest_checkpoint_of_a_folder_or_the_one_named(exporter, tiny_checkpoint, tmp_path):
+    assert exporter.latest_checkpoint(tiny_checkpoint).endswith("ckpt-1")
+    assert exporter.latest_checkpoint(tiny_checkpoint / "ckpt-1") == str(tiny_checkpoint / "ckpt-1")
+    with pytest.raises(exporter.ExportError, match="holds no checkpoint; give the --model_dir"):
+        exporter.latest_checkpoint(tmp_path)
+    with pytest.raises(exporter.ExportError, match="is not there"):
+        exporter.latest_checkpoint(tmp_path / "absent")
+
+
+def test_wrong_or_damaged_checkpoints_are_refused_with_the_reason(exporter, config, classes, tiny_checkpoint, tmp_path):
+    config.model.faster_rcnn.num_classes = 3
+    three = label_maps.label_map_from_names(["a", "b", "c"])
+    with pytest.raises(exporter.ExportError, match=r"variables do not fit the config's model .*expected"):
+        exporter.export("image_tensor", config, tiny_checkpoint, tmp_path / "out", three)
+    config.model.faster_rcnn.num_classes = 2
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_checkpoint, broken)
+    data = broken / "ckpt-1.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:1000])
+    with pytest.raises(exporter.ExportError, match="damaged or cut off"):
+        exporter.export("image_tensor", config, broken, tmp_path / "out", classes)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda config: None, "--input_type=tensor is not supported; use one of image_tensor"),
+        (lambda config: setattr(config.model.faster_rcnn, "number_of_stages", 1), "an exported model needs 2"),
+        (lambda config: setattr(config.model.faster_rcnn, "number_of_stages", 3), "number_of_stages: 3"),
+        (lambda config: setattr(config.model.faster_rcnn, "num_classes", 5), "label_map.pbtxt"),
+    ],
+)
+def test_what_cannot_be_exported(exporter, config, classes, tiny_checkpoint, tmp_path, change, words):
+    from tfod_csf.errors import UserError
+
+    change(config)
+    input_type = "tensor" if words.startswith("--input_type") else "image_tensor"
+    with pytest.raises(UserError) as error:
+        exporter.export(input_type, config, tiny_checkpoint, tmp_path / "out", classes)
+    assert words in str(error.value)
+
+
+def test_info_of_records_that_are_not_there(exporter, config):
+    config.train_input_reader.tf_record_input_reader.input_path[:] = ["/absent/train.record-?????-of-00002"]
+    assert exporter.training_data(config) == {"files": {}, "fingerprint": None}
+
+
+def test_model_json_is_plain_json(tiny_exported_model):
+    assert json.loads((tiny_exported_model / "model.json").read_text(encoding="utf-8"))["format"] == 1
+
+
+@pytest.mark.slow
+def test_saved_model_cli_shows_and_runs_it(tiny_exported_model, tmp_path):
+    cli = pathlib.Path(sys.executable).with_name("saved_model_cli")
+    folder = str(tiny_exported_model / "saved_model")
+    shown = subprocess.run(
+        [cli, "show", "--dir", folder, "--tag_set", "serve", "--signature_def", "serving_default"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert "inputs['input_tensor'] tensor_info:\n      dtype: DT_UINT8\n      shape: (1, -1, -1, 3)" in shown
+    assert "outputs['detection_boxes'] tensor_info:\n      dtype: DT_FLOAT\n      shape: (1, 8, 4)" in shown
+    np.save(tmp_path / "image.npy", IMAGE[np.newaxis])
+    arguments = ["--inputs", f"input_tensor={tmp_path / 'image.npy'}", "--outdir", str(tmp_path / "out")]
+    arguments += ["--dir", folder, "--tag_set", "serve", "--signature_def", "serving_default"]
+    subprocess.run([cli, "run", *arguments], check=True, capture_output=True)
+    assert np.load(tmp_path / "out" / "detection_scores.npy").shape == (1, 8)
+
+
+@pytest.mark.slow
+def test_openvino_finds_the_same(tiny_exported_model):
+    openvino = pytest.importorskip("openvino")
+    import tensorflow as tf
+
+    expected = tf.saved_model.load(str(tiny_exported_model / "saved_model"))(IMAGE[np.newaxis])
+    # A process of its own: a conversion that goes wrong ends in a segmentation fault, not in an exception.
+    converted = openvino.convert_model(str(tiny_exported_model / "saved_model"))
+    assert [port.get_any_name() for port in converted.inputs] == ["input_tensor"]
+    compiled = openvino.compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    result = {port.get_any_name(): value for port, value in compiled({"input_tensor": IMAGE[np.newaxis]}).items()}
+    assert result.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(result[name], value, atol=1e-3, err_msg=name)
