@@ -111,3 +111,18 @@ def test_groundtruth_in_pixels_scales_by_the_padded_input_and_prepends_backgroun
     )
     np.testing.assert_allclose(truth.boxes, [[[20, 50, 40, 100]]])
     np.testing.assert_array_equal(truth.classes_with_background, [[[0, 0, 1]]])
+
+
+def test_padding_that_no_image_needs_is_cut_off():
+    boxes = tf.tile(tf.constant([[[0.1, 0.1, 0.4, 0.4]]]), [2, 5, 1])
+    groundtruth = {"boxes": boxes, "classes": tf.ones([2, 5, 1]), "weights": tf.ones([2, 5])}
+
+    def num_rows(*num_boxes):
+        truth = target_assigner.groundtruth_in_pixels(groundtruth | {"num_boxes": tf.constant(num_boxes)}, 10, 10)
+        assert truth.boxes.shape[1] == truth.classes_with_background.shape[1] == truth.weights.shape[1]
+        return truth.boxes.shape[1]
+
+    assert num_rows(2, 3) == 3
+    assert num_rows(5, 0) == 5
+    assert num_rows(0, 0) == 1  # a row that weighs nothing spares every later step the case of no rows
+    assert target_assigner.groundtruth_in_pixels(groundtruth, 10, 10).boxes.shape[1] == 5

@@ -298,7 +298,7 @@ class FasterRCNN(tf.Module):
           prediction_dict: output of `predict`, in training or not.
           true_image_shapes: int32 [B, 3].
           groundtruth: boxes [B, M, 4] normalised to the padded network input, classes [B, M, K] one-hot, zero-based
-              without background, weights [B, M], 0 in padding rows.
+              without background, weights [B, M], 0 in padding rows, num_boxes [B] (may be left out; saves time).
         """
         del true_image_shapes  # groundtruth is relative to the padded input; kept for TFOD's signature
         in_pixels = _in_pixels(groundtruth, prediction_dict["image_shape"])

@@ -55,9 +55,11 @@ def crop_and_pool(
         # The whole grid in one call: TFOD's rounding at the far edge, which other boxes would change, is kept.
         size = [initial_crop_size, initial_crop_size]
         crops = tf.image.crop_and_resize(features_to_crop, boxes, image_of_box, size)
-        if maxpool_kernel_size > 1 or maxpool_stride > 1:
-            crops = tf.nn.max_pool2d(crops, maxpool_kernel_size, maxpool_stride, "VALID")
-        return crops[:, ::subsampling, ::subsampling]
+        if maxpool_kernel_size == maxpool_stride == subsampling == 1:
+            return crops
+        # A longer stride leaves cells out before they are pooled; slicing them out afterwards would cost more than the
+        # crop itself.
+        return tf.nn.max_pool2d(crops, maxpool_kernel_size, maxpool_stride * subsampling, "VALID")
     features, boxes = _add_zero_border(features_to_crop, boxes)
     pooled_size = (initial_crop_size - maxpool_kernel_size) // maxpool_stride + 1
     size = -(-pooled_size // subsampling)

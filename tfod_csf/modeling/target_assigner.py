@@ -55,8 +55,13 @@ def groundtruth_in_pixels(groundtruth: Mapping[str, tf.Tensor], height: tf.Tenso
     """GroundTruth of the labels of the input pipeline.
 
     groundtruth: `boxes` [B, M, 4] normalised to the padded network input, `classes` [B, M, K] one-hot, zero-based,
-    `weights` [B, M]. height, width: of the padded network input, in pixels.
+    `weights` [B, M], and where known `num_boxes` [B], the leading rows that are not padding: padding that no image of
+    the batch needs is then cut off, because every row is compared with every anchor. height, width: of the padded
+    network input, in pixels.
     """
+    if "num_boxes" in groundtruth:
+        num_rows = tf.maximum(tf.reduce_max(groundtruth["num_boxes"]), 1)
+        groundtruth = {name: groundtruth[name][:, :num_rows] for name in ("boxes", "classes", "weights")}
     scale = tf.cast(tf.stack([height, width, height, width]), tf.float32)
     return GroundTruth(
         boxes=tf.cast(groundtruth["boxes"], tf.float32) * scale,
