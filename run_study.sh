@@ -67,16 +67,16 @@ step "6. Every patient: cells, labelled pictures, differentials"
 tfod_csf batch_infer --model="$out_dir/exported_model" --images_dir="$patients_dir" \
   --output_dir="$out_dir/patients" ${infer_flags[@]+"${infer_flags[@]}"}
 
-step "7. Were enough cells counted?"
-tfod_csf saturation --inference_dir="$out_dir/patients" --output_dir="$out_dir/saturation"
+step "7. A page per patient: differential, were enough cells counted, pictures of all cells, unknown ones first"
+tfod_csf report --inference_dir="$out_dir/patients" --images_dir="$patients_dir"
 
 cat <<END
 
 Done. In $out_dir:
+  patients/report.html               all patients; each has a page of its own
   patients/differentials.csv         one line per patient
   patients/patients/<id>/pictures/   every cell boxed and named; orange: a person has to look
   evaluation/                        metrics, curves, confusion matrix on held-out images
-  saturation/                        were enough cells counted
   model/                             checkpoints and logs: tensorboard --logdir=$out_dir/model
   exported_model/                    the model: give this folder to batch_infer anywhere
 END
