@@ -60,15 +60,28 @@ def test_a_cell_at_the_edge_stays_in_the_middle_and_a_large_one_is_not_cut():
     pixels = np.full([100, 200, 3], 10, np.uint8)
     edge = np.asarray(gallery._crop(pixels, np.array([0.0, 0, 10, 10]), side=20))
     assert edge[:20, :20].min() > 200  # outside: light grey
-    assert edge[60:, 60:].max() < 30
+    assert edge[58:80, 58:80].max() < 30
     large = np.asarray(gallery._crop(pixels, np.array([0.0, 0, 100, 100]), side=20))
     assert large[20:90, 20:90].max() < 30
+
+
+def test_angles_mark_the_box_and_leave_it_uncovered():
+    pixels = np.full([100, 200, 3], 128, np.uint8)
+    crop = np.asarray(gallery._crop(pixels, np.array([40.0, 90, 60, 110]), side=40)).astype(int)
+    # The box takes half of the crop, 28 to 84, and the angles stand two pixels outside.
+    assert abs(crop[30:82, 30:82] - 128).max() <= 12  # JPEG is not involved here, resampling is
+    assert abs(crop[26, 26:36] - 128).max() > 50
+    assert abs(crop[26, 50:60] - 128).max() <= 12
+
+
+def test_a_box_far_outside_the_image_needs_no_more_memory():
+    pixels = np.zeros([10, 10, 3], np.uint8)
+    assert gallery._crop(pixels, np.array([-1e9, 0, 1e9, 5]), side=4).size == (gallery.CROP_PX, gallery.CROP_PX)
 
 
 def test_no_cells_no_groups(odd_run):
     empty = tables.read_patient(odd_run / "patients" / "chinese", details=True)
     assert gallery.cell_groups(empty, "m", 0.8, 5, gallery.SourceImages(None, empty)) == []
-    assert gallery.field_pictures(empty, "m", 5) == ([], 0)
 
 
 def test_another_picture_of_the_same_name_is_not_cropped(drawn_run, patient, tmp_path):
@@ -87,23 +100,3 @@ def test_images_lie_in_the_patients_folder_or_directly_there(drawn_run, patient)
     flat = gallery.SourceImages(drawn_run.parent / "slides" / "patient_002", patient)
     assert flat.pixels("patient_002_001.jpg").shape == (240, 320, 3)
     assert gallery.SourceImages(None, patient).pixels("patient_002_001.jpg") is None
-
-
-def test_fields_with_unknown_cells_come_first(patient):
-    fields, total = gallery.field_pictures(patient, "drawn_truth", 4)
-    assert (len(fields), total) == (4, 6)
-    unknown = [dict(field.counts).get("unknown", 0) for field in fields]
-    assert unknown == sorted(unknown, reverse=True)
-    assert picture_of(fields[0].picture).width == 320
-    assert gallery.field_pictures(patient, "drawn_truth", 0)[0] == []
-
-
-def test_large_fields_are_made_smaller(tmp_path, write_patient):
-    write_patient(tmp_path / "p", "p", [{"lymphocyte": 1}])
-    (tmp_path / "p" / "pictures" / "m").mkdir(parents=True)
-    Image.new("RGB", (2600, 1300)).save(tmp_path / "p" / "pictures" / "m" / "img_00.jpg")
-    patient = tables.read_patient(tmp_path / "p", details=True)
-    assert picture_of(gallery.field_pictures(patient, "m", 1)[0][0].picture).size == (1000, 500)
-    (tmp_path / "p" / "pictures" / "m" / "img_00.jpg").write_bytes(b"nothing")
-    with pytest.raises(tables.TableError, match="cannot be read"):
-        gallery.field_pictures(patient, "m", 1)

@@ -162,7 +162,7 @@ def test_without_an_image_no_number_is_shown(odd):
     assert not root.xpath("//section[@id='cells']")
     row = html.parse(str(odd / "report.html")).getroot().xpath("//tr[th[.='failed only']]")[0]
     assert [cell.text_content() for cell in row][1:9] == ["–"] * 8
-    assert row.get("data-f") == "ef"
+    assert row.get("data-f") == "efr"
 
 
 def test_image_failures_stand_on_both_pages(drawn):
@@ -198,7 +198,8 @@ def test_other_thresholds_are_said(drawn_run, tmp_path):
     write(drawn_run, tmp_path, thresholds, patients=("patient_002",))
     text = text_of(page(tmp_path))
     assert "below a score of 0.97 but counted under its predicted class" in text
-    assert "other ones than the labelled fields were drawn with" in text
+    assert "boxes of the labelled fields were drawn anew" in text
+    assert "Letters: ? unknown, " in text
 
 
 def test_unknown_patient_or_model_is_named(drawn_run, tmp_path):

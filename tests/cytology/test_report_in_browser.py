@@ -102,6 +102,7 @@ def test_gallery_by_keyboard(browser, drawn):
     browser.press("ArrowRight")
     assert browser.evaluate("document.querySelector('#viewer p').textContent") != said
     browser.press("Escape")
+    browser.evaluate("new Promise((done) => setTimeout(done, 200))")  # the event that closes is a task of its own
     assert browser.evaluate("document.getElementById('viewer').open") is False
     assert browser.evaluate(place) == 2
 

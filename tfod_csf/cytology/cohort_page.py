@@ -42,6 +42,7 @@ class CohortPatient:
       saturated: None where it is not known.
       images_limited: images at a model's limit.
       failures: (image, reason).
+      reviewers: people who reviewed the patient.
     """
 
     result: Differential
@@ -50,6 +51,7 @@ class CohortPatient:
     saturated: bool | None
     images_limited: int
     failures: tuple[tuple[str, str], ...]
+    reviewers: tuple[str, ...] = ()
 
 
 def cohort_html(patients: Sequence[CohortPatient], facts: report_html.RunFacts) -> str:
@@ -57,6 +59,7 @@ def cohort_html(patients: Sequence[CohortPatient], facts: report_html.RunFacts) 
     failures = [(p.result.patient_id, *failure) for p in patients for failure in p.failures]
     curve = [p.n_sat for p in patients if p.saturated is not None]
     title = f"{len(patients):,} patients" if len(patients) != 1 else "1 patient"
+    has_reviews = any(p.reviewers for p in patients)
     return report_html.render(
         "cohort.html.j2",
         f"CSF cell differentials, {title}",
@@ -66,7 +69,8 @@ def cohort_html(patients: Sequence[CohortPatient], facts: report_html.RunFacts) 
         histograms=_histograms(patients, facts),
         cases=list(_case_rows(patients)),
         settled=report_charts.settled_patients(curve, "settled") if curve else "",
-        filters=_FILTERS,
+        filters=[*_FILTERS, *([("r", "no review by a person")] if has_reviews else [])],
+        has_reviews=has_reviews,
         num_patients=len(patients),
         number_columns=_COLUMNS,
         rows=map(_row, patients),
@@ -75,24 +79,24 @@ def cohort_html(patients: Sequence[CohortPatient], facts: report_html.RunFacts) 
     )
 
 
-def _overview(patients: Sequence[CohortPatient], rules: DifferentialRules) -> list[dict[str, Any]]:
+def _overview(patients: Sequence[CohortPatient], rules: DifferentialRules) -> list[tuple[str, str, str]]:
+    """(name, value, more) of the numbers at the top."""
     results = [p.result for p in patients]
     shared = sum(bool(r.shares) for r in results)
     marked = sum(any(share.mark for share in r.shares.values()) for r in results)
     images, failed = sum(r.images_used for r in results), sum(r.images_failed for r in results)
     unknown, cells = sum(r.counts[cell_classes.UNKNOWN] for r in results), sum(r.all_cells for r in results)
-    with_failures = sum(r.images_failed > 0 for r in results)
+    of_whom = report_text.plural(sum(r.images_failed > 0 for r in results), "patient")
+    few = f"; the others have fewer than {rules.min_white_cells} white cells" if shared < len(results) else ""
+    enough = sum(r.enough_cells for r in results)
     return [
-        {"name": "With percentages", "value": f"{shared:,}", "more": f"of {len(results):,}" +
-         (f"; the others have fewer than {rules.min_white_cells} white cells" if shared < len(results) else "")},
-        {"name": f"Enough cells for ± {rules.tolerance_points:g} points",
-         "value": f"{sum(r.enough_cells for r in results):,}", "more": f"of {shared:,}"},
-        {"name": "Outside a reference range", "value": f"{marked:,}", "more": f"of {shared:,}"},
-        {"name": "Unknown cells", "value": f"{unknown:,.0f}", "more":
-         f"{100 * unknown / cells:.1f} % of {cells:,.0f} cells" if cells else "no cells"},
-        {"name": "Images used", "value": f"{images:,}", "more":
-         f"{failed:,} failed, of {report_text.plural(with_failures, 'patient')}" if failed else "none failed"},
-    ]  # fmt: skip
+        ("With percentages", f"{shared:,}", f"of {len(results):,}{few}"),
+        (f"Enough cells for ± {rules.tolerance_points:g} points", f"{enough:,}", f"of {shared:,}"),
+        ("Outside a reference range", f"{marked:,}", f"of {shared:,}"),
+        ("Unknown cells", f"{unknown:,.0f}", f"{100 * unknown / cells:.1f} % of {cells:,.0f} cells" if cells else ""),
+        ("Images used", f"{images:,}", f"{failed:,} failed, of {of_whom}" if failed else "none failed"),
+        ("Reviewed by a person", f"{sum(bool(p.reviewers) for p in patients):,}", f"of {len(results):,}"),
+    ]
 
 
 def _histograms(patients: Sequence[CohortPatient], facts: report_html.RunFacts) -> list[tuple[str, Markup, str]]:
@@ -135,6 +139,7 @@ def _row(patient: CohortPatient) -> dict[str, Any]:
         "u": result.counts[cell_classes.UNKNOWN] > 0,
         "f": result.images_failed > 0,
         "l": patient.images_limited > 0,
+        "r": not patient.reviewers,
     }
     per_100 = result.per_100_white_cells(cell_classes.ERYTHROCYTE)
     cells = [
@@ -152,6 +157,7 @@ def _row(patient: CohortPatient) -> dict[str, Any]:
         "href": patient.href,
         "letters": "".join(letter for letter, applies in letters.items() if applies),
         "cells": cells,
+        "reviewers": ", ".join(patient.reviewers),
         "case": report_text.CASE_WORDS.get(result.case or "", ""),
     }
 

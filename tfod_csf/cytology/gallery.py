@@ -1,4 +1,4 @@
-"""Pictures of a patient's report: crops of single cells from the original images, and labelled fields.
+"""Pictures of single cells for a patient's report, cut out of the original images.
 
 Symbols: N cells of one model. Boxes are [N, 4] ymin, xmin, ymax, xmax in pixels of the original image (turned as EXIF
 says). All pictures leave here as small JPEGs in data: addresses, so that a page needs no other file.
@@ -16,19 +16,17 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from tfod_csf import image_io
 from tfod_csf.cytology import cell_classes, tables
-from tfod_csf.patients import picture_name
 from tfod_csf.problems import ProblemLog
 
 CROP_PX = 112  # shown at 84 px, so that fine screens and prints have pixels to spare
-FIELD_WIDTH_PX = 1000
 _CROP_QUALITY = 82
-_FIELD_QUALITY = 80
 _MARGIN = 1.35  # side of a crop against the box of a large cell of the patient
 _OUTSIDE = (236, 239, 241)
+_INK = (27, 39, 51)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +36,9 @@ class CellPicture:
     Attributes:
       image, image_number, cell_id: where it is; the number is that of the page's table of images.
       counted_as: class it is counted under.
-      predicted_class, score: what the model says.
+      predicted_class, score: what the model says; "" and None for a cell that a person added.
       scores: (class, score) of all classes, highest first; empty where the model gives none.
-      by_person: a person has decided on this cell.
+      decision: what a person did with this cell (confirmed, relabelled, added, ...); "" without a person.
       picture: data: address, "" where the original image is not at hand.
     """
 
@@ -49,9 +47,9 @@ class CellPicture:
     cell_id: int
     counted_as: str
     predicted_class: str
-    score: float
+    score: float | None
     scores: tuple[tuple[str, float], ...]
-    by_person: bool
+    decision: str
     picture: str
 
 
@@ -62,16 +60,6 @@ class CellGroup:
     name: str
     total: int
     cells: tuple[CellPicture, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class FieldPicture:
-    """A labelled picture of batch_infer, at most FIELD_WIDTH_PX wide."""
-
-    image: str
-    image_number: int
-    counts: tuple[tuple[str, int], ...]
-    picture: str
 
 
 class SourceImages:
@@ -90,17 +78,27 @@ class SourceImages:
         used = patient.images[patient.images["status"] == "ok"]
         self._checksums = dict(zip(used["image"], used["sha256"], strict=True))
 
+    def has(self, image: str) -> bool:
+        """Whether there is a file of that name; its checksum is not looked at."""
+        return any(self._candidates(image))
+
     def pixels(self, image: str) -> np.ndarray | None:
         """uint8 [H, W, 3]; None where the image is gone or another one."""
-        for folder in self._folders:
-            try:
-                is_there = (folder / image).is_file()
-            except (OSError, ValueError):  # an id that is no path (NUL, too long)
-                continue
-            loaded = image_io.open_image(folder / image, ProblemLog(quiet=True)) if is_there else None
+        for path in self._candidates(image):
+            loaded = image_io.open_image(path, ProblemLog(quiet=True))
             if loaded is not None and loaded.sha256 == self._checksums.get(image):
                 return loaded.pixels
         return None
+
+    def _candidates(self, image: str) -> list[pathlib.Path]:
+        found = []
+        for folder in self._folders:
+            try:
+                if (folder / image).is_file():
+                    found.append(folder / image)
+            except (OSError, ValueError):  # an id that is no path (NUL, too long)
+                continue
+        return found
 
 
 def group_order(names: Sequence[str]) -> list[str]:
@@ -129,10 +127,7 @@ def cell_groups(
       max_cells_per_class: cells shown of a class; ten times as many of the unknown ones, which a person has to see.
       sources: the original images.
     """
-    cells = patient.cells[patient.cells["model"] == model].copy()
-    group = cells["counted_as"].map(cell_classes.canonical_name)
-    unsure = cells["status"].isin(tables.MACHINE_STATUS) & (cells["score"] < unknown_below)
-    cells["group"] = group.mask(unsure, cell_classes.UNKNOWN)
+    cells = cells_of(patient, model, unknown_below)
     cells = cells.sort_values(["score", "image", "cell_id"], kind="stable")
     limits = {cell_classes.UNKNOWN: 10 * max_cells_per_class}
     chosen = {
@@ -152,6 +147,14 @@ def cell_groups(
     ]
 
 
+def cells_of(patient: tables.PatientTables, model: str, unknown_below: float) -> pd.DataFrame:
+    """One model's cells with a column `group`: the class they are shown as, unknown while the machine is unsure."""
+    cells = patient.cells[patient.cells["model"] == model].copy()
+    unsure = cells["status"].isin(tables.MACHINE_STATUS) & (cells["score"] < unknown_below)
+    cells["group"] = cells["counted_as"].map(cell_classes.canonical_name).mask(unsure, cell_classes.UNKNOWN)
+    return cells
+
+
 def image_numbers(patient: tables.PatientTables) -> dict[str, int]:
     """{image: 1, 2, ...} of all images of a patient, sorted by name."""
     return {name: number for number, name in enumerate(sorted(set(patient.images["image"])), start=1)}
@@ -169,9 +172,9 @@ def _cell_picture(row: dict, classes: Sequence[str], numbers: dict[str, int], pi
         cell_id=int(row["cell_id"]),
         counted_as=cell_classes.canonical_name(row["counted_as"]),
         predicted_class=cell_classes.canonical_name(row["predicted_class"]),
-        score=row["score"],
+        score=None if math.isnan(row["score"]) else row["score"],
         scores=tuple(sorted(scores, key=lambda pair: -pair[1])),
-        by_person=row["status"] not in tables.MACHINE_STATUS,
+        decision="" if row["status"] in tables.MACHINE_STATUS else row["status"],
         picture=picture,
     )
 
@@ -198,14 +201,14 @@ def _crop_cells(cells: pd.DataFrame, scale: float, sources: SourceImages) -> dic
             continue
         for row, box in zip(rows.index, rows[list(tables.BOX_COLUMNS)].to_numpy(dtype=float), strict=True):
             if np.isfinite(box).all():
-                pictures[row] = _data_address(_crop(pixels, box, scale * pixels.shape[1]), _CROP_QUALITY)
+                pictures[row] = data_address(_crop(pixels, box, scale * pixels.shape[1]), _CROP_QUALITY)
     return pictures
 
 
 def _crop(pixels: np.ndarray, box: np.ndarray, side: float) -> Image.Image:
-    """A square around the middle of a box; what lies outside the image is light grey, the cell stays in the middle."""
+    """A square around the middle of a box, whose corners are marked; what lies outside the image is light grey."""
     ymin, xmin, ymax, xmax = box
-    side = max(side, 1.1 * (ymax - ymin), 1.1 * (xmax - xmin), 8)
+    side = min(max(side, 1.1 * (ymax - ymin), 1.1 * (xmax - xmin), 8), 2 * max(pixels.shape))
     top, left = round((ymin + ymax - side) / 2), round((xmin + xmax - side) / 2)
     side = round(side)
     square = np.empty([side, side, 3], np.uint8)
@@ -214,60 +217,24 @@ def _crop(pixels: np.ndarray, box: np.ndarray, side: float) -> Image.Image:
     y0, x0, y1, x1 = max(top, 0), max(left, 0), min(top + side, height), min(left + side, width)
     if y0 < y1 and x0 < x1:
         square[y0 - top : y1 - top, x0 - left : x1 - left] = pixels[y0:y1, x0:x1]
-    return Image.fromarray(square).resize((CROP_PX, CROP_PX), Image.Resampling.LANCZOS)
+    crop = Image.fromarray(square).resize((CROP_PX, CROP_PX), Image.Resampling.LANCZOS)
+    half = np.array([xmax - xmin, ymax - ymin]) / 2 * CROP_PX / side + 2
+    _mark_corners(crop, CROP_PX / 2 - half, CROP_PX / 2 + half)
+    return crop
 
 
-def field_pictures(patient: tables.PatientTables, model: str, max_fields: int) -> tuple[list[FieldPicture], int]:
-    """Labelled pictures: those with the most unknown cells first, then those with the most white cells.
-
-    Returns:
-      (at most `max_fields` pictures, number of labelled pictures there are).
-    """
-    cells = patient.cells[patient.cells["model"] == model]
-    counts = pd.crosstab(cells["image"], cells["counted_as"].map(cell_classes.canonical_name))
-    counts = counts.reindex(index=list(patient.used_images), fill_value=0)
-    classes = group_order(list(counts.columns))
-    files = {image: path for image in counts.index if (path := _labelled_picture(patient.folder, model, image))}
-    counts = counts.loc[list(files)]
-    white = counts[[name for name in classes if name in cell_classes.WHITE_CELLS]].sum(axis=1)
-    unknown = counts.get(cell_classes.UNKNOWN, pd.Series(0, index=counts.index))
-    order = sorted(counts.index, key=lambda image: (-unknown[image], -white[image], image))
-    numbers = image_numbers(patient)
-    fields = []
-    for image in order[:max_fields]:
-        small = _small_field(files[image])
-        found = tuple((name, int(count)) for name, count in counts.loc[image, classes].items() if count)
-        fields.append(FieldPicture(image, numbers[image], found, _data_address(small, _FIELD_QUALITY)))
-    return fields, len(files)
+def _mark_corners(crop: Image.Image, low: np.ndarray, high: np.ndarray) -> None:
+    """Small angles at the corners of a box (x, y): they say which of many cells is meant and leave it uncovered."""
+    draw = ImageDraw.Draw(crop)
+    length = float(np.clip((high - low).min() / 4, 4, 12))
+    for colour, width in (("white", 3), (_INK, 1)):
+        for x, inwards_x in ((low[0], length), (high[0], -length)):
+            for y, inwards_y in ((low[1], length), (high[1], -length)):
+                draw.line([(x + inwards_x, y), (x, y), (x, y + inwards_y)], fill=colour, width=width)
 
 
-def _labelled_picture(folder: pathlib.Path, model: str, image: str) -> pathlib.Path | None:
-    """The file batch_infer wrote; with several models it lies in a folder of the model's name."""
-    for pictures in (folder / "pictures" / model, folder / "pictures"):
-        if (path := pictures / picture_name(image)).is_file():
-            return path
-    return None
-
-
-def _small_field(path: pathlib.Path) -> Image.Image:
-    """A labelled picture, at most FIELD_WIDTH_PX wide.
-
-    Raises:
-      TableError: the file is damaged.
-    """
-    try:
-        with Image.open(path) as picture:
-            picture.draft("RGB", (FIELD_WIDTH_PX, FIELD_WIDTH_PX))
-            small = picture.convert("RGB")
-    except OSError as error:
-        raise tables.TableError(f"{path}: a labelled picture that cannot be read ({error}); delete it.") from error
-    if small.width <= FIELD_WIDTH_PX:
-        return small
-    height = round(small.height * FIELD_WIDTH_PX / small.width)
-    return small.resize((FIELD_WIDTH_PX, height), Image.Resampling.LANCZOS)
-
-
-def _data_address(picture: Image.Image, quality: int) -> str:
+def data_address(picture: Image.Image, quality: int) -> str:
+    """A picture as the data: address of a JPEG."""
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=quality, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

@@ -4,7 +4,16 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from tfod_csf.cytology import cell_classes, gallery, report_charts, report_html, report_text, tables
+from tfod_csf.cytology import (
+    cell_classes,
+    gallery,
+    labelled_fields,
+    report_charts,
+    report_html,
+    report_review,
+    report_text,
+    tables,
+)
 from tfod_csf.cytology.differential import Differential
 from tfod_csf.cytology.saturation import Saturation
 
@@ -18,6 +27,7 @@ class PatientPage:
       model: whose cells the gallery, the fields and the saturation show.
       groups, fields, num_fields: pictures; `num_fields` counts also the fields that are not shown.
       images_dir: where the original images were looked for, "" when not known.
+      review: None when no person has reviewed the patient; `review_error` when the history of reviews is broken.
       cohort_href: address of the cohort's page, "" without one.
     """
 
@@ -26,9 +36,11 @@ class PatientPage:
     settled: Saturation
     model: str
     groups: Sequence[gallery.CellGroup]
-    fields: Sequence[gallery.FieldPicture]
+    fields: Sequence[labelled_fields.FieldPicture]
     num_fields: int
     images_dir: str
+    review: report_review.Review | None
+    review_error: str
     cohort_href: str
 
 
@@ -46,7 +58,11 @@ def patient_html(page: PatientPage, facts: report_html.RunFacts) -> str:
         title=f"{shown_id} - CSF cell differential",
         result=result,
         headline=report_text.headline(result, facts.rules),
-        remarks=report_text.remarks(result, page.settled, facts.rules, patient.num_limited),
+        remarks=_remarks(page, facts),
+        review=page.review,
+        review_words=report_review.review_words(page.review, result.images_used) if page.review else "",
+        review_rows=report_review.comparison_rows(page.review, result) if page.review else [],
+        letters=list(labelled_fields.letters_of(page.fields).items()),
         white_cells=cell_classes.WHITE_CELLS,
         apart=[(name, n) for name, n in result.counts.items() if name not in cell_classes.WHITE_CELLS],
         bars=report_charts.percent_bars(result.shares, "bars") if result.shares else "",
@@ -67,6 +83,14 @@ def patient_html(page: PatientPage, facts: report_html.RunFacts) -> str:
         images=_image_rows(patient, page.model, classes, numbers),
         cohort_href=page.cohort_href,
     )
+
+
+def _remarks(page: PatientPage, facts: report_html.RunFacts) -> list[report_text.Remark]:
+    remarks = report_text.remarks(page.result, page.settled, facts.rules, page.patient.num_limited)
+    if page.review_error:
+        text = f"The history of reviews is broken, so nobody can say who decided: {page.review_error}"
+        remarks.insert(0, report_text.Remark("stop", text))
+    return remarks
 
 
 def _image_rows(
@@ -103,4 +127,4 @@ def _crops_missing(images_dir: str) -> str:
 def _fields_missing(page: PatientPage) -> str:
     if page.num_fields:
         return f"There are {page.num_fields} labelled pictures; none was to be shown (--max_fields=0)."
-    return "There are no labelled pictures (batch_infer ran with --nodraw, or they were moved away)."
+    return "There are no labelled pictures, and the original images to draw on were not found."

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tfod_csf import atomic_write
-from tfod_csf.cytology import cell_classes, cohort, gallery, report_html, tables
+from tfod_csf.cytology import cell_classes, cohort, gallery, labelled_fields, report_html, report_review, tables
 from tfod_csf.cytology.cohort_page import CohortPatient, cohort_html
 from tfod_csf.cytology.differential import Differential
 from tfod_csf.cytology.patient_page import PatientPage, patient_html
+from tfod_csf.cytology.revisions import RevisionError
 from tfod_csf.cytology.saturation import Saturation, saturation
 from tfod_csf.errors import UserError
 
@@ -92,28 +93,55 @@ def write_report(
         missing.discard(patient.patient_id)
         if options.patients and patient.patient_id not in options.patients:
             continue
-        if facts.changed:
-            patient = patient.counted_with(facts.thresholds)
-        result = cohort.patient_differential(
-            patient, (cells_per_ul or {}).get(patient.patient_id), facts.references, facts.rules
-        )
-        model = _model_of(patient, options.model)
-        counts = patient.image_counts(cell_classes.WHITE_CELLS, model)
-        settled = saturation(patient.patient_id, counts, facts.saturation_rules)
+        examined = _examine(patient, facts, options, (cells_per_ul or {}).get(patient.patient_id))
         path = output / tables.PATIENTS_DIR / folder.name / PAGE
         if options.patient_pages:
-            page = _patient_page(patient, result, settled, model, facts, options, wants_cohort)
+            page = _patient_page(examined, facts, options, wants_cohort)
             atomic_write.write_text(path, patient_html(page, facts))
             summary.patient_pages.append(path)
             summary.without_crops += _lacks_crops(page)
         if wants_cohort:
-            kept.append(_cohort_patient(patient, result, settled, _address(folder.name) if path.exists() else ""))
+            kept.append(_cohort_patient(examined, _address(folder.name) if path.exists() else ""))
     if missing:
         raise ReportError(f"{inference_dir}: no patient {sorted(missing)[0]!r} in this run; see differentials.csv.")
     if wants_cohort:
         summary.cohort_page = output / PAGE
         atomic_write.write_text(summary.cohort_page, cohort_html(kept, facts))
     return summary
+
+
+@dataclasses.dataclass(frozen=True)
+class _Examined:
+    """A patient with everything that is computed of it; fields as in `PatientPage`."""
+
+    patient: tables.PatientTables
+    result: Differential
+    model: str
+    settled: Saturation
+    review: report_review.Review | None
+    review_error: str
+
+
+def _examine(
+    patient: tables.PatientTables, facts: report_html.RunFacts, options: ReportOptions, cells_per_ul: float | None
+) -> _Examined:
+    if facts.changed:
+        patient = patient.counted_with(facts.thresholds)
+    model = _model_of(patient, options.model)
+    counts = patient.image_counts(cell_classes.WHITE_CELLS, model)
+    review, review_error = None, ""
+    try:
+        review = report_review.read_review(patient.folder, facts, cells_per_ul)
+    except RevisionError as error:
+        review_error = str(error)
+    return _Examined(
+        patient=patient,
+        result=cohort.patient_differential(patient, cells_per_ul, facts.references, facts.rules),
+        model=model,
+        settled=saturation(patient.patient_id, counts, facts.saturation_rules),
+        review=review,
+        review_error=review_error,
+    )
 
 
 def _model_of(patient: tables.PatientTables, model: str | None) -> str:
@@ -125,25 +153,19 @@ def _model_of(patient: tables.PatientTables, model: str | None) -> str:
 
 
 def _patient_page(
-    patient: tables.PatientTables,
-    result: Differential,
-    settled: Saturation,
-    model: str,
-    facts: report_html.RunFacts,
-    options: ReportOptions,
-    wants_cohort: bool,
+    examined: _Examined, facts: report_html.RunFacts, options: ReportOptions, wants_cohort: bool
 ) -> PatientPage:
     images_dir = options.images_dir
     if images_dir is None and (named := (facts.run.get("settings") or {}).get("images_dir")):
         images_dir = pathlib.Path(named)
+    patient, model = examined.patient, examined.model
     sources = gallery.SourceImages(images_dir, patient)
     unknown_below = facts.thresholds.unknown_below
-    fields, num_fields = gallery.field_pictures(patient, model, options.max_fields)
+    fields, num_fields = labelled_fields.field_pictures(
+        patient, model, options.max_fields, sources, unknown_below, facts.changed
+    )
     return PatientPage(
-        patient=patient,
-        result=result,
-        settled=settled,
-        model=model,
+        **{field.name: getattr(examined, field.name) for field in dataclasses.fields(examined)},
         groups=gallery.cell_groups(patient, model, unknown_below, options.max_cells_per_class, sources),
         fields=fields,
         num_fields=num_fields,
@@ -157,17 +179,17 @@ def _lacks_crops(page: PatientPage) -> bool:
     return any(not cell.picture for cell in cells)
 
 
-def _cohort_patient(
-    patient: tables.PatientTables, result: Differential, settled: Saturation, href: str
-) -> CohortPatient:
+def _cohort_patient(examined: _Examined, href: str) -> CohortPatient:
+    patient, settled = examined.patient, examined.settled
     failed = patient.images[patient.images["status"] != "ok"]
     return CohortPatient(
-        result=result,
+        result=examined.result,
         href=href,
         n_sat=settled.n_sat_bootstrap,
         saturated=settled.saturated if settled.orders is not None else False,
         images_limited=patient.num_limited,
         failures=tuple(zip(failed["image"], failed["reason"], strict=True)),
+        reviewers=examined.review.reviewers if examined.review else (),
     )
 
 

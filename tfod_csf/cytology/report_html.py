@@ -61,6 +61,7 @@ def _environment() -> jinja2.Environment:
         "count_words": report_text.count_words,
         "mark_text": report_text.mark_text,
         "marker": report_charts.marker,
+        "moment": _moment,
         "num": report_text.number,
         "percentage": report_text.percentage,
         "visible": report_text.visible,
@@ -116,6 +117,7 @@ def _run_view(run: Mapping[str, Any]) -> dict[str, Any]:
                 "name": str(model.get("name", "")),
                 "fingerprint": str(model.get("fingerprint", "")),
                 "classes": [str(name) for name in model.get("classes") or []],
+                "temperature": "" if model.get("temperature") in (None, 1) else str(model["temperature"]),
             }
             for model in run.get("models") or []
         ],

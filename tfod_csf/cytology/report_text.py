@@ -183,13 +183,17 @@ def count_words(counts: Sequence[tuple[str, int]]) -> str:
 
 def cell_words(cell: CellPicture, group: str) -> str:
     """A cell of the gallery in words, for who cannot see it and for the larger view."""
-    others = ", ".join(f"{name} {percentage(score)}" for name, score in cell.scores if score >= 0.01)
-    what = f"unknown, most likely {cell.predicted_class}" if group == cell_classes.UNKNOWN else group
+    what = group
+    if group == cell_classes.UNKNOWN and cell.predicted_class:
+        what += f", most likely {cell.predicted_class}"
     if cell.counted_as != group:
         what += f", counted as {cell.counted_as}"
-    person = "; a person decided" if cell.by_person else ""
-    scores = others or percentage(cell.score)
-    return visible(f"{what}: {scores}{person}; image {cell.image_number}, cell {cell.cell_id} ({cell.image})")
+    scores = ", ".join(f"{name} {percentage(score)}" for name, score in cell.scores if score >= 0.01)
+    if not scores and cell.score is not None:
+        scores = f"{cell.predicted_class} {percentage(cell.score)}"
+    said = [what, f"the model: {scores}" if scores else "", f"{cell.decision} by a person" if cell.decision else ""]
+    place = f"image {cell.image_number}, cell {cell.cell_id} ({cell.image})"
+    return visible("; ".join(part for part in (*said, place) if part))
 
 
 def known_classes(run: Mapping[str, Any]) -> list[str]:

@@ -63,7 +63,7 @@
   };
   const headings = [...table.tHead.rows[0].cells];
   headings.forEach((heading, column) => {
-    const isText = column === 0 || column === headings.length - 1;
+    const isText = !heading.classList.contains("n");
     heading.querySelector("button").addEventListener("click", () => {
       const now = heading.getAttribute("aria-sort");
       const way = now ? (now === "ascending" ? -1 : 1) : isText ? 1 : -1;
