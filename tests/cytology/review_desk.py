@@ -31,9 +31,9 @@ class Desk:
         return self.root / name
 
     def take(self, review: pathlib.Path, *flags: str, reviewer: str = "Li") -> int:
-        """Runs review_import and returns its exit status."""
+        """Runs review_import, without pages unless asked for, and returns its exit status."""
         arguments = [f"--inference_dir={self.study.inference_dir}", f"--output_dir={self.output}"]
-        arguments += [f"--review_dir={review}", f"--reviewer={reviewer}", "--min_white_cells=1", *flags]
+        arguments += [f"--review_dir={review}", f"--reviewer={reviewer}", "--min_white_cells=1", "--noreport", *flags]
         return command_line.run(review_import.main, review_import.FLAGS, "", "review_import", arguments)
 
     def rows(self, name: str) -> list[dict[str, str]]:

@@ -101,6 +101,24 @@ def test_a_review_says_who_and_when_and_what_went_in(desk):
     assert run["review"]["=王"]["reviewers"] == ["Dr 李"]
 
 
+def test_the_report_of_a_reviewed_patient_is_made_anew(desk, capsys):
+    review = desk.export()
+    edit(_xml(review), rename(1, "monocyte"))
+    assert desk.take(review, "--report") == 0
+    assert "with 1 report.html" in capsys.readouterr().out
+    assert (desk.output / "patients" / "=王" / "report.html").is_file()
+    assert not (desk.output / "patients" / "p2" / "report.html").exists()
+    assert desk.take(review, "--report") == 0, "nothing new, no page"
+
+
+def test_cells_nobody_decided_on_are_counted_as_the_flags_say(desk):
+    review = desk.export()
+    edit(_xml(review), rename(1, "neutrophil"))
+    assert desk.take(review, "--unknown_below=0.5") == 0
+    rows = {row["patient_id"]: row for row in desk.rows("differentials.csv")}
+    assert (rows["=王"]["neutrophil"], rows["p2"]["monocyte"], rows["p2"]["unknown"]) == ("2", "1", "0")
+
+
 def test_nothing_saved_makes_no_revision(desk):
     review = desk.export()
     assert desk.take(review) == 0

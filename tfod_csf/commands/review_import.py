@@ -10,7 +10,7 @@ import sys
 
 from absl import flags
 
-from tfod_csf.commands import command_line
+from tfod_csf.commands import command_line, differential_flags
 from tfod_csf.errors import UserError
 
 FLAGS = flags.FlagValues()
@@ -35,12 +35,14 @@ flags.DEFINE_string("signing_key", None, "Key file to sign with and check with; 
 flags.DEFINE_string(
     "training_dir", None, "Write verified images and their XML here, for create_csf_tf_record.", flag_values=FLAGS
 )
-flags.DEFINE_integer("min_white_cells", 30, "Under this many, counts only.", 0, flag_values=FLAGS)
-flags.DEFINE_float("tolerance_points", 10.0, "As in differential.", 0.1, 50, flag_values=FLAGS)
-flags.DEFINE_string("reference_ranges", None, "CSV of reference ranges; default: the package's.", flag_values=FLAGS)
-flags.DEFINE_string("population", "adult", "Whose ranges of that table.", flag_values=FLAGS)
-flags.DEFINE_string("patient_table", None, "CSV with patient_id and cells_per_ul.", flag_values=FLAGS)
+flags.DEFINE_boolean(
+    "report", True, "Write the page report.html of every patient with a new revision.", flag_values=FLAGS
+)
+flags.DEFINE_string(
+    "images_dir", None, "Images for the report; default: the folder batch_infer read.", flag_values=FLAGS
+)
 flags.DEFINE_boolean("strict", False, "End at the first file that is skipped or mended.", flag_values=FLAGS)
+differential_flags.define(FLAGS)
 flags.mark_flags_as_required(["review_dir", "inference_dir", "output_dir", "reviewer"], flag_values=FLAGS)
 
 
@@ -48,25 +50,51 @@ def main() -> None:
     """Imports patient by patient; one that is refused does not keep the others from being imported."""
     if not FLAGS.reviewer.strip():
         raise UserError("--reviewer is empty; a review needs a name.")
-    from tfod_csf import key_files
-    from tfod_csf.cytology import reference_ranges, review_cohort, review_session, tables
-    from tfod_csf.cytology.differential import DifferentialRules
-    from tfod_csf.cytology.review_import import ImportSettings
-    from tfod_csf.label_map import parse_class_map
+    from tqdm import tqdm
+
+    from tfod_csf.cytology import review_cohort, review_session
     from tfod_csf.problems import ProblemLog
 
+    def progress(items):
+        return tqdm(items, unit="patient", disable=not sys.stderr.isatty())
+
     folders = review_session.folders_to_import(FLAGS.review_dir, FLAGS.inference_dir, FLAGS.output_dir)
-    ranges_path = FLAGS.reference_ranges or reference_ranges.DEFAULT_TABLE
+    inputs = differential_flags.read(FLAGS)
     counting = review_cohort.Counting(
-        references=reference_ranges.load_reference_ranges(ranges_path, FLAGS.population),
-        rules=DifferentialRules(min_white_cells=FLAGS.min_white_cells, tolerance_points=FLAGS.tolerance_points),
-        cells_per_ul=tables.read_cells_per_ul(FLAGS.patient_table) if FLAGS.patient_table else {},
+        references=inputs.references,
+        rules=inputs.rules,
+        cells_per_ul=inputs.cells_per_ul,
+        thresholds=inputs.thresholds if inputs.changed else None,
     )
+    problems, output_dir = ProblemLog(strict=FLAGS.strict), pathlib.Path(FLAGS.output_dir)
+    try:
+        session = review_session.run(
+            folders, FLAGS.inference_dir, output_dir, _settings(), counting, problems, progress
+        )
+        images = review_session.write_training(session, output_dir, FLAGS.training_dir, problems)
+    finally:
+        problems.write_csv(output_dir / "problems.csv")
+    print(session)
+    if FLAGS.training_dir:
+        print(f"{images[0]} verified images with {images[1]} cells for training; written to {FLAGS.training_dir}.")
+    pages = _write_pages(session, output_dir, inputs, progress) if FLAGS.report else []
+    more = f", with {len(pages)} report.html" if pages else ""
+    print(f"{problems.summary()} (problems.csv); written to {output_dir}{more}.")
+    if session.refused:
+        raise UserError(f"{len(session.refused)} of {len(folders)} patients were not imported: {session.refused[0]}")
+
+
+def _settings():
+    """What the flags say about the review itself."""
+    from tfod_csf import key_files
+    from tfod_csf.cytology.review_import import ImportSettings
+    from tfod_csf.label_map import parse_class_map
+
     key = None
     if FLAGS.signing_key:
         path = pathlib.Path(FLAGS.signing_key)
         key = key_files.read_key(path) if path.exists() else key_files.create_key(path)
-    settings = ImportSettings(
+    return ImportSettings(
         reviewer=" ".join(FLAGS.reviewer.split()),
         comment=FLAGS.comment,
         class_map=parse_class_map(FLAGS.class_map),
@@ -75,19 +103,31 @@ def main() -> None:
         disagreements=FLAGS.disagreements,
         key=key,
     )
-    problems = ProblemLog(strict=FLAGS.strict)
-    output_dir = pathlib.Path(FLAGS.output_dir)
-    try:
-        session = review_session.run(folders, FLAGS.inference_dir, output_dir, settings, counting, problems)
-        images = review_session.write_training(session, output_dir, FLAGS.training_dir, problems)
-    finally:
-        problems.write_csv(output_dir / "problems.csv")
-    print(session)
-    if FLAGS.training_dir:
-        print(f"{images[0]} verified images with {images[1]} cells for training; written to {FLAGS.training_dir}.")
-    print(f"{problems.summary()} (problems.csv); written to {output_dir}.")
-    if session.refused:
-        raise UserError(f"{len(session.refused)} of {len(folders)} patients were not imported: {session.refused[0]}")
+
+
+def _write_pages(session, output_dir: pathlib.Path, inputs, progress) -> list[pathlib.Path]:
+    """The pages of patients with a new revision; `tfod_csf report` makes those of all and of the cohort."""
+    import datetime
+
+    from tfod_csf.cytology import report, report_html, tables
+    from tfod_csf.cytology.saturation import SaturationRules
+
+    new = tuple(one.patient_id for one in session.imported.values() if one.revision)
+    if not new:
+        return []
+    facts = report_html.RunFacts(
+        run=tables.read_run(output_dir),
+        thresholds=inputs.thresholds,
+        changed=inputs.changed,
+        rules=inputs.rules,
+        saturation_rules=SaturationRules(FLAGS.tolerance_points, min_white_cells=max(FLAGS.min_white_cells, 1)),
+        references=inputs.references,
+        population=FLAGS.population,
+        made=datetime.date.today().isoformat(),
+    )
+    images_dir = pathlib.Path(FLAGS.images_dir) if FLAGS.images_dir else None
+    options = report.ReportOptions(images_dir=images_dir, patients=new)
+    return report.write_report(output_dir, output_dir, facts, options, inputs.cells_per_ul, progress).pages
 
 
 if __name__ == "__main__":

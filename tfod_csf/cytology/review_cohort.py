@@ -14,7 +14,7 @@ import dataclasses
 import os
 import pathlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from tfod_csf import atomic_write, csv_schemas, csv_tables
@@ -38,15 +38,19 @@ class Counting:
       references: reference ranges.
       rules: numbers of the rules.
       cells_per_ul: {patient_id: white cells per uL}.
+      thresholds: counts cells that nobody decided on anew; None keeps the run's counting.
     """
 
     references: Mapping[str, ReferenceRange]
     rules: DifferentialRules
     cells_per_ul: Mapping[str, float]
+    thresholds: tables.Thresholds | None = None
 
     def differential(self, folder: pathlib.Path) -> Differential:
         """Of the cells.csv and images.csv in a folder."""
         patient = tables.read_patient(folder)
+        if self.thresholds is not None:
+            patient = patient.counted_with(self.thresholds)
         cells_per_ul = self.cells_per_ul.get(patient.patient_id)
         return cohort.patient_differential(patient, cells_per_ul, self.references, self.rules)
 
@@ -180,6 +184,7 @@ def write_cohort(
     counting: Counting,
     problems: ProblemLog,
     key: bytes | None = None,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> list[ReviewedPatient]:
     """Writes everything of the module's docstring anew and returns the reviewed patients.
 
@@ -187,7 +192,7 @@ def write_cohort(
     """
     run, output = pathlib.Path(inference_dir), pathlib.Path(output_dir)
     reviewed = []
-    for machine in tables.patient_folders(run):
+    for machine in progress(tables.patient_folders(run)):
         folder = output / tables.PATIENTS_DIR / machine.name
         try:
             bring_up_to_date(machine, folder, problems)
@@ -214,6 +219,12 @@ def write_cohort(
     }
     atomic_write.write_json(output / "run.json", {**tables.read_run(run), "review": state})
     cohort.write_differentials(
-        output, output, None, counting.cells_per_ul, references=counting.references, rules=counting.rules
+        output,
+        output,
+        thresholds=counting.thresholds,
+        cells_per_ul=counting.cells_per_ul,
+        references=counting.references,
+        rules=counting.rules,
+        progress=progress,
     )
     return reviewed

@@ -4,9 +4,10 @@ import dataclasses
 import os
 import pathlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
-from tfod_csf.cytology import review_cohort, review_training, tables
+from tfod_csf.cytology import cell_classes, review_cohort, review_training, tables
 from tfod_csf.cytology.review_cohort import Counting, ReviewedPatient
 from tfod_csf.cytology.review_import import ImportSettings, PatientImport, import_patient
 from tfod_csf.cytology.review_sidecar import FILE_NAME, ReviewError
@@ -40,6 +41,9 @@ class Session:
         disagreements = sum(one.disagreements for one in new)
         if disagreements:
             lines.append(f"{disagreements} cells on which two reviews disagree were settled as --disagreements says.")
+        unknown = sum(patient.after.counts[cell_classes.UNKNOWN] for patient in self.reviewed)
+        if self.reviewed:
+            lines.append(f"{unknown:g} unknown cells are left in {len(self.reviewed)} reviewed patients.")
         for one in new:
             lines.append(f"{one.patient_id}: revision {one.revision.number}, checksum {one.revision.sha256}")
         return "\n".join(lines)
@@ -72,10 +76,15 @@ def run(
     settings: ImportSettings,
     counting: Counting,
     problems: ProblemLog,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> Session:
-    """Imports the folders one by one, then brings the tables over all patients up to date."""
+    """Imports the folders one by one, then brings the tables over all patients up to date.
+
+    Args:
+      progress: wraps a list of patients' folders.
+    """
     session = Session()
-    for folder in folders:
+    for folder in progress(folders):
         machine = pathlib.Path(inference_dir) / tables.PATIENTS_DIR / folder.name
         target = output_dir / tables.PATIENTS_DIR / folder.name
         try:
@@ -85,7 +94,7 @@ def run(
         except (ReviewError, RevisionError) as error:
             session.refused.append(str(error))
             problems.skipped(folder, str(error), "The patient was not imported.")
-    session.reviewed = review_cohort.write_cohort(inference_dir, output_dir, counting, problems, settings.key)
+    session.reviewed = review_cohort.write_cohort(inference_dir, output_dir, counting, problems, settings.key, progress)
     return session
 
 
