@@ -85,12 +85,13 @@ def test_evaluates_each_checkpoint_and_keeps_the_best(tmp_path):
     assert kept_checkpoints.read_best(tmp_path)["step"] == 200
 
 
-def test_ends_at_num_steps_even_if_it_was_jumped_over_and_after_max_evals(tmp_path):
+def test_ends_at_num_steps_even_if_it_was_jumped_over_and_eval_once_leaves_best_alone(tmp_path):
     _write_checkpoint(tmp_path, 2)
-    for settings in ({"num_steps": 150}, {"max_evals": 1}, {"eval_once": True}):
+    for settings, best_step in (({"eval_once": True}, None), ({"num_steps": 150}, 200)):
         evaluation = Evaluation(tmp_path, [0.2])
         _evaluate(tmp_path, evaluation, timeout_seconds=3600, **settings)
         assert evaluation.steps == [200]
+        assert (kept_checkpoints.read_best(tmp_path) or {}).get("step") == best_step
 
 
 def test_a_best_checkpoint_that_training_deleted_meanwhile_is_not_kept(tmp_path, caplog):
@@ -100,7 +101,7 @@ def test_a_best_checkpoint_that_training_deleted_meanwhile_is_not_kept(tmp_path,
         for path in tmp_path.glob("ckpt-1.*"):
             path.unlink()
 
-    _evaluate(tmp_path, Evaluation(tmp_path, [0.5], delete), eval_once=True)
+    _evaluate(tmp_path, Evaluation(tmp_path, [0.5], delete))
     assert "training has deleted it meanwhile" in caplog.text
     assert kept_checkpoints.read_best(tmp_path) is None
 

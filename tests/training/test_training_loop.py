@@ -100,7 +100,11 @@ def test_history_holds_block_means_and_survives_a_restart(make_loop, tmp_path):
     loop.run()
     rows = (tmp_path / "loss_history.csv").read_text().splitlines()
     # blocks of losses 0 1 and 2 3; the third block was taken again after the restart at step 4
-    assert [row.split(",")[:2] for row in rows[1:]] == [["2", "0.5"], ["4", "2.5"], ["6", "100"]]
+    assert [row.split(",")[:2] for row in rows[1:]] == [
+        ["2", "0.5000000"],
+        ["4", "2.5000000"],
+        ["6", "100.0000000"],
+    ]
 
 
 def test_a_loss_that_is_not_finite_names_step_and_images_and_keeps_the_last_good_checkpoint(make_loop, tmp_path):

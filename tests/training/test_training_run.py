@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 
 from tests.tiny_training import read_tags, read_tensors, run_command
+from tfod_csf import csv_schemas
 
 
 def _variables(prefix) -> dict[str, np.ndarray]:
@@ -65,6 +66,7 @@ def test_console_lines_are_tfods_and_come_once(trained_run):
 
 
 def test_loss_history(trained_run):
+    assert csv_schemas.load("loss_history").check(trained_run["model_dir"] / "loss_history.csv") == 3
     with open(trained_run["model_dir"] / "loss_history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == ["2", "4", "5"]

@@ -61,8 +61,6 @@ def evaluate_continuously(
     num_steps: int,
     timeout_seconds: float,
     eval_once: bool = False,
-    max_evals: int = 0,
-    keeps_best: bool = True,
 ) -> dict[str, float]:
     """Evaluates every checkpoint that is the newest when it is looked for.
 
@@ -73,9 +71,7 @@ def evaluate_continuously(
       model_dir: where `eval` and `best` are written.
       num_steps: a checkpoint of this step or later is the last.
       timeout_seconds: how long to wait for a new checkpoint.
-      eval_once: evaluate the newest checkpoint and return.
-      max_evals: return after so many evaluations; 0 is no limit.
-      keeps_best: keep the best checkpoint in `<model_dir>/best`.
+      eval_once: evaluate the newest checkpoint and return; it may be on other records, so `best` is left as it is.
 
     Returns:
       The metrics of the last evaluation (of the first input).
@@ -83,7 +79,7 @@ def evaluate_continuously(
     Raises:
       NoCheckpointError: none was found at all.
     """
-    seen, count, metrics = None, 0, {}
+    seen, metrics = None, {}
     while True:
         if not eval_once:
             _log.info("Waiting for new checkpoint at %s (at most %d s)", checkpoint_dir, timeout_seconds)
@@ -93,14 +89,14 @@ def evaluate_continuously(
         _log.info("Found new checkpoint at %s", path)
         step = restore(path)
         all_metrics = [evaluation.run(step) for evaluation in evaluations]
-        seen, count, metrics = path, count + 1, all_metrics[0]
-        if keeps_best and is_better(metrics, model_dir):
+        seen, metrics = path, all_metrics[0]
+        if not eval_once and is_better(metrics, model_dir):
             try:
                 keep_best(path, step, metrics, model_dir)
                 _log.info("Best checkpoint so far: step %d (%s), in %s/best", step, best_text(metrics), model_dir)
             except FileNotFoundError:
                 _log.warning("%s is the best so far, but training has deleted it meanwhile; it is not kept.", path)
-        if eval_once or step >= num_steps or count == max_evals:
+        if eval_once or step >= num_steps:
             _log.info("Exiting evaluation at step %d", step)
             return metrics
     if seen is None:

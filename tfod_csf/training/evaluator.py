@@ -55,7 +55,7 @@ def images_of_batch(
     Args:
       features: image [B, H, W, 3], true_image_shape [B, 3], original_image_spatial_shape [B, 2].
       labels: groundtruth_boxes normalised to the padded image, groundtruth_classes one-hot, num_groundtruth_boxes,
-        and where the records have them groundtruth_difficult, groundtruth_is_crowd.
+        and where the records have them groundtruth_weights, groundtruth_difficult, groundtruth_is_crowd.
       detections: the model's detection_* (boxes normalised to the true image, classes from 0).
 
     Yields:
@@ -71,7 +71,7 @@ def images_of_batch(
             "groundtruth_boxes": _to_original_pixels(labels["groundtruth_boxes"][row, :count], frame, part, original),
             "groundtruth_classes": labels["groundtruth_classes"][row, :count].argmax(axis=-1) + 1,
         }
-        for key in ("groundtruth_difficult", "groundtruth_is_crowd"):
+        for key in ("groundtruth_weights", "groundtruth_difficult", "groundtruth_is_crowd"):
             if key in labels:
                 groundtruth[key] = labels[key][row, :count]
         found = int(detections["num_detections"][row])
@@ -168,6 +168,8 @@ class FasterRcnnEvaluator(orbit.StandardEvaluator):
         height, width = features["true_image_shape"][row, :2]
         pixels = summaries.visible_images(features["image"][row : row + 1, :height, :width])[0]
         original = np.tile(features["original_image_spatial_shape"][row], 2)
+        # Objects of weight 0 are passed over, here as in training and in the metrics.
+        counts = groundtruth["groundtruth_weights"] > 0
         return draw_side_by_side(
             pixels,
             {
@@ -175,7 +177,10 @@ class FasterRcnnEvaluator(orbit.StandardEvaluator):
                 "classes": detections["detection_classes"],
                 "scores": detections["detection_scores"],
             },
-            {"boxes": groundtruth["groundtruth_boxes"] / original, "classes": groundtruth["groundtruth_classes"]},
+            {
+                "boxes": groundtruth["groundtruth_boxes"][counts] / original,
+                "classes": groundtruth["groundtruth_classes"][counts],
+            },
             self.class_names,
             self.drawing,
         )

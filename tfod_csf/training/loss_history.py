@@ -8,10 +8,10 @@ import math
 import os
 import pathlib
 
-from tfod_csf import csv_tables
+from tfod_csf import csv_schemas, csv_tables
+from tfod_csf.errors import UserError
 
 FILE_NAME = "loss_history.csv"
-COLUMNS = ("step", "mean_total_loss", "learning_rate", "steps_per_second")
 
 
 class LossHistory:
@@ -24,10 +24,15 @@ class LossHistory:
 
     def __init__(self, folder: str | os.PathLike | None, last_step: int):
         self._path = None if folder is None else pathlib.Path(folder) / FILE_NAME
-        self._rows: list[dict] = []
+        self._schema = csv_schemas.load("loss_history")
+        self._rows: list[dict[str, float]] = []
         if self._path is not None and self._path.is_file():
-            rows = csv_tables.read_rows(self._path, COLUMNS)
-            self._rows = [row for row in rows if int(row["step"]) <= last_step]
+            rows = csv_tables.read_rows(self._path, ["step", "mean_total_loss", "learning_rate", "steps_per_second"])
+            try:
+                rows = [{name: float(value) for name, value in row.items()} for row in rows]
+            except ValueError as error:
+                raise UserError(f"{self._path}: {error}; restore the file, or delete it.") from error
+            self._rows = [row for row in rows if row["step"] <= last_step]
 
     @property
     def steps(self) -> list[int]:
@@ -37,13 +42,19 @@ class LossHistory:
     @property
     def losses(self) -> list[float]:
         """[N] mean total loss of each block."""
-        return [float(row["mean_total_loss"]) for row in self._rows]
+        return [row["mean_total_loss"] for row in self._rows]
 
     def add(self, step: int, mean_total_loss: float, learning_rate: float, steps_per_second: float) -> None:
         """Adds one block and writes the table."""
         if not math.isfinite(mean_total_loss):
             raise ValueError(f"mean total loss of the block that ends at step {step} is {mean_total_loss}")
-        values = (step, f"{mean_total_loss:.7g}", f"{learning_rate:.7g}", f"{steps_per_second:.4g}")
-        self._rows.append(dict(zip(COLUMNS, values)))
+        self._rows.append(
+            {
+                "step": step,
+                "mean_total_loss": mean_total_loss,
+                "learning_rate": learning_rate,
+                "steps_per_second": steps_per_second,
+            }
+        )
         if self._path is not None:
-            csv_tables.write_rows(self._path, COLUMNS, self._rows)
+            self._schema.write(self._path, self._rows)

@@ -47,23 +47,27 @@ class Progress:
             unit="step",
             bar_format=_BAR_FORMAT,
             dynamic_ncols=True,
-            smoothing=0.05,
             disable=quiet or not sys.stderr.isatty(),
         )
         self._last_step = first_step
         self._clock_start = time.perf_counter()
         self._seconds = 0.0
         self._steps = 0
+        self._is_first_step = True
 
     def step(self, total_loss: float) -> None:
         """Moves the bar on by one step."""
         if not self._bar.disable:
+            if self._is_first_step:  # it traces the graph, which says nothing about the steps to come
+                self._bar.unpause()
+                self._is_first_step = False
             self._bar.set_postfix_str(f"loss {total_loss:.4f}", refresh=False)
             self._bar.update(1)
 
     def restart_clock(self) -> None:
         """Begins to count time: evaluations and checkpoints between blocks do not count as time per step."""
         self._clock_start = time.perf_counter()
+        self._bar.unpause()
 
     def stop_clock(self, step: int) -> None:
         """Ends counting time, at this step."""

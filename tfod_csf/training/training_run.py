@@ -192,7 +192,6 @@ def evaluate_checkpoints(
             num_steps=config.train_config.num_steps,
             timeout_seconds=timeout_seconds,
             eval_once=eval_once,
-            max_evals=config.eval_config.max_evals,
         )
 
 
