@@ -43,13 +43,21 @@ def test_time_between_blocks_does_not_count(monkeypatch):
     assert shown.take_seconds_per_step() == 0.0
 
 
-def test_report_says_what_is_left(caplog):
+def test_report_says_what_is_left(caplog, monkeypatch):
     caplog.set_level("INFO", logger="tfod_csf")
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
     shown = progress.Progress(first_step=0, num_steps=300)
+    shown.restart_clock()
+    now[0] = 33.0  # the first step traces the graph
+    shown.step(0.5)
+    now[0] = 33.0 + 99 * 0.5
+    shown.stop_clock(100)
+    assert shown.take_seconds_per_step() == 0.825
     shown.report(100, 1.027, {"Loss/total_loss": 0.5}, 0.001)
     shown.report(300, 1.0, {"Loss/total_loss": 0.5}, 0.001)
     lines = [record.getMessage() for record in caplog.records]
-    assert lines[0] == "Step 100 per-step time 1.027s; 200 steps to go, about 0:03:25"
+    assert lines[0] == "Step 100 per-step time 1.027s; 200 steps to go, about 0:01:40"  # 200 * 0.5 s
     assert lines[2] == "Step 300 per-step time 1.000s"
 
 

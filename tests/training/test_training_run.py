@@ -84,11 +84,11 @@ def test_training_images_are_pictures_of_what_the_network_sees(trained_run):
     assert 85 < np.median(pixels) < 115
 
 
-def test_side_by_side_picture_is_two_images_wide(trained_run):
+def test_side_by_side_picture_is_two_enlarged_images_wide(trained_run):
     import tensorflow as tf
 
     tensor = read_tensors(trained_run["model_dir"] / "eval", "eval_side_by_side_0_0")[0]
-    assert tf.io.decode_image(tensor[2]).shape == (64, 128, 3)
+    assert tf.io.decode_image(tensor[2]).shape == (7 * 64, 7 * 128, 3)
 
 
 def test_best_checkpoint(trained_run):

@@ -53,14 +53,16 @@ class Progress:
         self._clock_start = time.perf_counter()
         self._seconds = 0.0
         self._steps = 0
-        self._is_first_step = True
+        self._first_step_seconds: float | None = None
+        self._typical_seconds = 0.0
 
     def step(self, total_loss: float) -> None:
         """Moves the bar on by one step."""
+        if self._first_step_seconds is None:
+            # It traces the graph: that counts as time per step, as in TFOD, but says nothing about the steps to come.
+            self._first_step_seconds = time.perf_counter() - self._clock_start
+            self._bar.unpause()
         if not self._bar.disable:
-            if self._is_first_step:  # it traces the graph, which says nothing about the steps to come
-                self._bar.unpause()
-                self._is_first_step = False
             self._bar.set_postfix_str(f"loss {total_loss:.4f}", refresh=False)
             self._bar.update(1)
 
@@ -78,13 +80,16 @@ class Progress:
     def take_seconds_per_step(self) -> float:
         """Mean seconds of the steps counted since the last call."""
         seconds = self._seconds / max(self._steps, 1)
-        self._seconds, self._steps = 0.0, 0
+        self._typical_seconds = seconds
+        if self._first_step_seconds and self._steps > 1:
+            self._typical_seconds = (self._seconds - self._first_step_seconds) / (self._steps - 1)
+        self._seconds, self._steps, self._first_step_seconds = 0.0, 0, 0.0
         return seconds
 
     def report(self, step: int, seconds_per_step: float, losses: Mapping[str, float], learning_rate: float) -> None:
         """TFOD's two records at the end of a block."""
         left = self._num_steps - step
-        to_go = f"; {left:,} steps to go, about {format_seconds(left * seconds_per_step)}" if left else ""
+        to_go = f"; {left:,} steps to go, about {format_seconds(left * self._typical_seconds)}" if left else ""
         self.say(f"Step {step} per-step time {seconds_per_step:.3f}s{to_go}")
         self.say(format_losses(losses, learning_rate))
 

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 _MIN_TEXT_PX = 9
+_MIN_SIDE_PX = 400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,8 @@ def draw_side_by_side(
       settings: which detections are drawn.
 
     Returns:
-      uint8 [H, 2 W, 3].
+      uint8 [s H, 2 s W, 3]; s is the smallest whole number that makes the shorter side 400 px, because letters that
+      can be read would cover the cells of a smaller picture.
     """
     keep = np.flatnonzero(detections["scores"] >= settings.min_score_threshold)[: settings.max_num_boxes_to_visualize]
     left = [
@@ -67,13 +69,14 @@ def draw_side_by_side(
 
 def _draw(pixels: np.ndarray, labelled: list) -> np.ndarray:
     picture = Image.fromarray(np.ascontiguousarray(pixels))
+    scale = -(-_MIN_SIDE_PX // min(picture.size))
+    picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(picture)
     shorter = min(picture.size)
     width = max(1, round(shorter / 250))
     font = ImageFont.load_default(max(_MIN_TEXT_PX, shorter // 40))
-    scale = np.array([picture.width, picture.height] * 2)
     for box, class_id, text in labelled:
-        xmin, ymin, xmax, ymax = box[[1, 0, 3, 2]] * scale
+        xmin, ymin, xmax, ymax = box[[1, 0, 3, 2]] * np.array([*picture.size, *picture.size])
         if xmax <= xmin or ymax <= ymin:
             continue
         colour = colour_of(class_id)
