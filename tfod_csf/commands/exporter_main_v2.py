@@ -69,6 +69,7 @@ def main() -> None:
 
     from tfod_csf.export import exporter, parity_images
 
+    exporter.use_only_the_cpu()
     differences = exporter.export(
         FLAGS.input_type,
         config,

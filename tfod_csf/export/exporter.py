@@ -60,6 +60,14 @@ class ExportOptions:
     parity_images: tuple[np.ndarray, ...] = ()
 
 
+def use_only_the_cpu() -> None:
+    """Hides GPUs from this process, so that both sides of the comparison compute alike; call it before anything else.
+
+    The SavedModel names no devices: it runs on a GPU where there is one.
+    """
+    tf.config.set_visible_devices([], "GPU")
+
+
 def export(
     input_type: str,
     pipeline_config: pipeline_pb2.TrainEvalPipelineConfig,

@@ -52,8 +52,8 @@ def compare(
     Raises:
       ParityError: an output differs by more than TOLERANCE.
     """
-    calls = [("", encode(image, input_type)) for image in images]
-    calls += [("serving_default", value) for _, value in calls]
+    calls = [("serving_default", encode(image, input_type)) for image in images]
+    calls.append(("", calls[0][1]))
     if has_batch_signature:
         calls.append((_BATCH_SIGNATURE, np.stack([images[0], images[0][::-1]])))
     found = _run_in_fresh_process(saved_model_dir, calls)
