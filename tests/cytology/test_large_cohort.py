@@ -65,13 +65,14 @@ def test_memory_stays_flat_and_time_linear(tmp_path):
         commands = {
             "differential": where,
             "saturation": [*where, "--max_plots=5"],
+            "report": [*where, "--pages=cohort", "--replicates=100"],
             "agreement": [f"--machine={out}", f"--hospital={run / 'hospital.csv'}", f"--output_dir={out}"],
         }
         for name, flags in commands.items():
             seconds, megabytes = measured(name, *flags)
             print(f"{patients} patients, {name}: {seconds:.1f} s, {megabytes} MB")
             peaks.setdefault(name, []).append(megabytes)
-    for name in ("differential", "saturation"):
+    for name in ("differential", "saturation", "report"):
         assert peaks[name][1] - peaks[name][0] < 40, peaks
     # The slopes of all pairs of patients are held for Passing-Bablok: 8 bytes each, up to 5,000 patients.
     assert peaks["agreement"][1] - peaks["agreement"][0] < 40 + 8e-6 * min(PATIENTS, 5000) ** 2, peaks

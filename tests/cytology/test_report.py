@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import shutil
 from urllib.parse import unquote
 
 import pytest
@@ -222,3 +223,65 @@ def test_command(drawn_run, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("tfod_csf.cytology.chromium._PLACES", ())
     assert command_line.main([*flags, "--pdf"]) == 1
     assert "--pdf needs Chromium" in capsys.readouterr().err
+
+
+ODD_IDS = {
+    "template": "{{ 7 * 7 }}{% raw %}",
+    "css": "*/ } body { display: none } /* \\27",
+    "long": "x" * 600,
+    "na": "NA",
+    "arabic": "مريض ١ (2)",
+    "emoji": "🧪-0️⃣1",
+    "lines": "a\nb\tc",
+    "formula": "=HYPERLINK(0)",
+    "percent": "100%20 %s #1?x&amp;",
+}
+
+
+@pytest.fixture(scope="module")
+def odd_ids(tmp_path_factory, write_patient, write_run):
+    """Nobody has enough cells, everybody an odd id, one has 600 failed images and images with odd names."""
+    root = tmp_path_factory.mktemp("odd_ids")
+    write_run(root / "run", models=[{"name": None}, {}], versions=None, settings={"images_dir": "\0 nowhere"})
+    for folder, patient_id in ODD_IDS.items():
+        failed = 600 if folder == "long" else 0
+        write_patient(root / "run" / "patients" / folder, patient_id, [{"lymphocyte": 2}], failed=failed)
+    write(root / "run", root / "report")
+    return root
+
+
+def test_odd_ids_stand_as_they_are(odd_ids):
+    root = html.parse(str(odd_ids / "report" / "report.html")).getroot()
+    shown = {" ".join(th.text_content().split()) for th in root.xpath("//table[@id='cohort']/tbody/tr/th")}
+    wanted = {**ODD_IDS, "lines": "a\\x0ab\\x09c", "emoji": ODD_IDS["emoji"]}
+    assert shown == {" ".join(text.split()) for text in wanted.values()}
+    for folder, patient_id in wanted.items():
+        heading = html.parse(str(page(odd_ids / "report", folder))).getroot().xpath("//h1")[0].text_content()
+        assert heading == patient_id
+
+
+def test_cohort_without_percentages_and_with_many_failures(odd_ids):
+    text = text_of(odd_ids / "report" / "report.html")
+    assert "Patients in steps of ten points" not in text
+    assert "The first 500 of 600 images that could not be used" in text
+    assert "of 9; the others have fewer than 30 white cells" in text
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "part"),
+    [
+        ("run.json", "{", "not JSON"),
+        ("run.json", "{}", "thresholds lack"),
+        ("patients/few/cells.csv", "patient_id\n", "column 'image' is missing"),
+        ("patients/few/images.csv", "", "not a CSV table"),
+    ],
+)
+def test_damaged_tables_are_one_sentence(odd_run, tmp_path, capsys, file, content, part):
+    shutil.copytree(odd_run, tmp_path / "run")
+    (tmp_path / "run" / file).write_text(content, encoding="utf-8")
+    flags = [f"--inference_dir={tmp_path / 'run'}", "--pages=patients", "--patient=few", "--replicates=100"]
+    assert command_line.main(["report", *flags]) == 1
+    said = capsys.readouterr().err
+    assert part in said
+    assert file.rpartition("/")[2] in said
+    assert "Traceback" not in said

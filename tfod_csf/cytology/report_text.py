@@ -91,7 +91,7 @@ def mark_text(share: Share) -> str:
     """The mark in words behind its sign."""
     if not share.mark:
         return "within" if share.reference else ""
-    return f"{mark_sign(share)} {_plain_mark(share)}"
+    return f"{mark_sign(share)}\u00a0{_plain_mark(share)}"
 
 
 def _plain_mark(share: Share) -> str:
