@@ -72,6 +72,19 @@ def test_a_sidecar_that_was_edited_or_is_damaged_is_refused(desk):
         review_sidecar.read_sidecar(path)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("p2", "../../elsewhere"), ("a.jpg", "../a.jpg"), ("a.jpg", "/a.jpg"), ("p2__a.jpg", "x/p2__a.jpg")],
+)
+def test_a_sidecar_whose_names_lead_elsewhere_is_refused(desk, old, new):
+    path = desk.export() / "p2" / "cells.json"
+    content = json.loads(path.read_text(encoding="utf-8").replace(f'"{old}"', f'"{new}"'))
+    content["checksum"] = review_sidecar._checksum(content)
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ReviewError, match="run review_export again"):
+        review_sidecar.read_sidecar(path)
+
+
 def test_an_export_is_never_written_over(desk, capsys):
     review = desk.export()
     before = {path: path.read_bytes() for path in review.rglob("*") if path.is_file()}

@@ -304,6 +304,19 @@ def test_strangers_in_the_folder_are_passed_over(desk):
     assert any("belongs to no image" in reason for reason in reasons)
 
 
+def test_a_renamed_folder_is_known_and_a_copied_one_is_refused(desk, capsys):
+    review = desk.export()
+    edit(_xml(review), rename(1, "monocyte"))
+    (review / "=王").rename(review / "done")
+    assert desk.take(review) == 0
+    assert desk.cells("=王")["day1/a.jpg", 2] == ("monocyte", "relabelled")
+    shutil.copytree(review / "done", review / "done - copy")
+    edit(review / "done" / "=王__day1__a.xml", rename(1, "neutrophil"))
+    assert desk.take(review) == 1
+    assert "the patient is there 2 times" in capsys.readouterr().err
+    assert desk.cells("=王")["day1/a.jpg", 2] == ("monocyte", "relabelled"), "which of the two is newer is not guessed"
+
+
 def test_an_image_deleted_in_labelimg_does_not_take_its_review_along(desk):
     review = desk.export()
     edit(_xml(review), rename(1, "monocyte"))

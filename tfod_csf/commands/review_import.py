@@ -112,7 +112,7 @@ def _write_pages(session, output_dir: pathlib.Path, inputs, progress) -> list[pa
     from tfod_csf.cytology import report, report_html, tables
     from tfod_csf.cytology.saturation import SaturationRules
 
-    new = tuple(one.patient_id for one in session.imported.values() if one.revision)
+    new = tuple(one.patient_id for one in session.new)
     if not new:
         return []
     facts = report_html.RunFacts(

@@ -240,7 +240,8 @@ def write_formats(
                 tasks.add(label_studio_task(image, image_prefix))
             if "qupath" in formats:
                 path = output_dir / "qupath" / image.patient_folder / f"{image.image}.geojson"
-                atomic_write.write_json(path, qupath_collection(image))
+                text = json.dumps(qupath_collection(image), ensure_ascii=False, allow_nan=False)
+                atomic_write.write_text(path, text + "\n")
             num_images += 1
             num_cells += len(image.cells)
         if coco is not None:

@@ -32,9 +32,10 @@ _MAX_STEM_BYTES = 180
 # Endings of JPEG files that LabelImg's file list leaves out.
 _SUFFIXES = {".jpe": ".jpg", ".jfif": ".jpg"}
 INSTRUCTIONS = """\
-How to review with LabelImg (pip install labelImg)
+How to review with LabelImg
 
-For each patient's folder, open it with its own class list and as its own save folder:
+LabelImg 1.8.6 (pip install labelImg) needs Python 3.9 or older; on newer ones it stops as soon as a box is drawn. Its
+ready-made Windows program brings its own. Open each patient's folder with its class list and as its own save folder:
 
     labelImg PATIENT PATIENT/{classes} PATIENT
 
@@ -194,6 +195,7 @@ def export_patient(
         export_id=export_id,
         exported=revisions.now(),
         patient_id=next(iter(rows.values()))["patient_id"],
+        folder=source.folder.name,
         model=source.model,
         names=class_names,
         machine_sha256=revisions.tables_sha256(machine),

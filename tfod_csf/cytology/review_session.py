@@ -1,5 +1,6 @@
 """One import over all patients of an export: who could be taken over, who not and why, and what changed altogether."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -10,7 +11,7 @@ from typing import Any
 from tfod_csf.cytology import cell_classes, review_cohort, review_training, tables
 from tfod_csf.cytology.review_cohort import Counting, ReviewedPatient
 from tfod_csf.cytology.review_import import ImportSettings, PatientImport, import_patient
-from tfod_csf.cytology.review_sidecar import FILE_NAME, ReviewError
+from tfod_csf.cytology.review_sidecar import FILE_NAME, ReviewError, read_sidecar
 from tfod_csf.cytology.revisions import RevisionError
 from tfod_csf.problems import ProblemLog
 
@@ -20,17 +21,22 @@ class Session:
     """What an import did.
 
     Attributes:
-      imported: {patient's folder of the export: result}, with those in which nothing was new.
+      imported: {patient's folder in the run: (the reviewer's folder, result)}, with those in which nothing was new.
       refused: one sentence per patient that was not taken over.
       reviewed: all patients with reviews, those of earlier imports too.
     """
 
-    imported: dict[pathlib.Path, PatientImport] = dataclasses.field(default_factory=dict)
+    imported: dict[str, tuple[pathlib.Path, PatientImport]] = dataclasses.field(default_factory=dict)
     refused: list[str] = dataclasses.field(default_factory=list)
     reviewed: list[ReviewedPatient] = dataclasses.field(default_factory=list)
 
+    @property
+    def new(self) -> list[PatientImport]:
+        """Patients with a new revision."""
+        return [one for _, one in self.imported.values() if one.revision]
+
     def __str__(self) -> str:
-        new = [one for one in self.imported.values() if one.revision]
+        new = self.new
         changes = sum((Counter(one.changes) for one in new), Counter())
         parts = ", ".join(f"{count} {change}" for change, count in changes.items() if change != "verified")
         lines = [
@@ -69,6 +75,15 @@ def folders_to_import(
     return folders
 
 
+def _owners(folders: Iterable[pathlib.Path]) -> dict[str, list[pathlib.Path]]:
+    """{patient's folder in the run: reviewers' folders}; a copied folder makes it two."""
+    owners: dict[str, list[pathlib.Path]] = {}
+    for folder in folders:
+        with contextlib.suppress(ReviewError):  # said when it is imported
+            owners.setdefault(read_sidecar(folder / FILE_NAME).folder, []).append(folder)
+    return owners
+
+
 def run(
     folders: Sequence[pathlib.Path],
     inference_dir: str | os.PathLike,
@@ -84,13 +99,17 @@ def run(
       progress: wraps a list of patients' folders.
     """
     session = Session()
+    owners = _owners(folders)
     for folder in progress(folders):
-        machine = pathlib.Path(inference_dir) / tables.PATIENTS_DIR / folder.name
-        target = output_dir / tables.PATIENTS_DIR / folder.name
         try:
-            session.imported[folder] = import_patient(
-                folder, machine, target, settings, counting.write_differential, problems
-            )
+            name = read_sidecar(folder / FILE_NAME).folder
+            if len(owners[name]) > 1:
+                copies = ", ".join(map(str, owners[name]))
+                raise ReviewError(f"{folder}: the patient is there {len(owners[name])} times ({copies}); keep one.")
+            machine = pathlib.Path(inference_dir) / tables.PATIENTS_DIR / name
+            target = output_dir / tables.PATIENTS_DIR / name
+            result = import_patient(folder, machine, target, settings, counting.write_differential, problems)
+            session.imported[name] = (folder, result)
         except (ReviewError, RevisionError) as error:
             session.refused.append(str(error))
             problems.skipped(folder, str(error), "The patient was not imported.")
@@ -103,8 +122,8 @@ def write_training(
 ) -> tuple[int, int]:
     """Writes the verified images of the imported folders for training; returns (images, cells)."""
     totals = [0, 0]
-    for folder in session.imported if training_dir else ():
-        target = output_dir / tables.PATIENTS_DIR / folder.name
+    for name, (folder, _) in session.imported.items() if training_dir else ():
+        target = output_dir / tables.PATIENTS_DIR / name
         written = review_training.write_training_images(folder, target, pathlib.Path(training_dir), problems)
         totals = [a + b for a, b in zip(totals, written, strict=True)]
     return totals[0], totals[1]

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfod_csf import atomic_write
@@ -73,6 +73,7 @@ class Sidecar:
     Attributes:
       export_id: unique for every export.
       exported: ISO time with zone.
+      folder: the patient's folder name in the run.
       model: whose cells are shown.
       names: class names a reviewer may use.
       machine_sha256: checksum of the run's tables (`revisions.tables_sha256`).
@@ -84,6 +85,7 @@ class Sidecar:
     export_id: str
     exported: str
     patient_id: str
+    folder: str
     model: str
     names: tuple[str, ...]
     machine_sha256: str
@@ -104,6 +106,16 @@ def write_sidecar(path: str | os.PathLike, sidecar: Sidecar) -> None:
     atomic_write.write_json(path, {**content, "checksum": _checksum(content)})
 
 
+def _check_names(path: pathlib.Path, folder: str, files: Sequence[str], images: Sequence[str]) -> None:
+    """Refuses names that lead out of the folders they belong in; the file comes back from outside."""
+    for name in (folder, *files):
+        if pathlib.PurePath(name).name != name or name in ("", ".", ".."):
+            raise ReviewError(f"{path}: {name!r} is no plain name; run review_export again.")
+    for image in images:
+        if pathlib.PurePosixPath(image).is_absolute() or ".." in pathlib.PurePosixPath(image).parts:
+            raise ReviewError(f"{path}: {image!r} leads out of the patient's folder; run review_export again.")
+
+
 def read_sidecar(path: str | os.PathLike) -> Sidecar:
     """Reads the file back.
 
@@ -121,6 +133,7 @@ def read_sidecar(path: str | os.PathLike) -> Sidecar:
         for name, image in content["images"].items():
             cells = tuple(ShownCell(**{**cell, "box": tuple(cell["box"])}) for cell in image.pop("cells"))
             images[name] = ShownImage(**image, cells=cells)
+        _check_names(path, content["folder"], list(images), [image.image for image in images.values()])
         fields = {field.name: content[field.name] for field in dataclasses.fields(Sidecar)}
         return Sidecar(**{**fields, "names": tuple(content["names"]), "images": images})
     except OSError as error:
