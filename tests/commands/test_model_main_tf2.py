@@ -12,7 +12,8 @@ from tfod_csf.commands import command_line
     [
         (["--use_tpu"], "TPUs are not supported"),
         (["--pipeline_config_path=/nowhere/pipeline.config"], "/nowhere/pipeline.config: there is no such file"),
-        (["--num_workers=2"], "does not divide by 2 replicas"),
+        (["--num_workers=2"], "--num_workers=2 needs the environment variable TF_CONFIG"),
+        (["--config_override=train_config{batch_size:0}"], "train_config.batch_size is 0"),
         (["--num_train_steps=0"], "num_train_steps"),
         (["--eval_once"], "holds no checkpoint to evaluate"),
         (["--rms_prop_rule=tf3"], "tf1"),

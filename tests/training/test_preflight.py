@@ -84,7 +84,8 @@ def test_mistakes_in_the_config(config, tmp_path, change, message):
     assert message in _refusal(config, tmp_path)
 
 
-def test_a_batch_that_does_not_divide(config, tmp_path):
+def test_a_batch_that_does_not_divide(config, tmp_path, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1", "c:1"]}}')
     assert "batch_size: 2 is the global batch and does not divide by 3 replicas (--num_workers=3)" in _refusal(
         config, tmp_path, num_workers=3
     )
@@ -178,3 +179,25 @@ def test_evaluation_needs_a_folder_and_eval_once_a_checkpoint(config, tmp_path):
     with pytest.raises(UserError, match="holds no checkpoint to evaluate"):
         preflight.check_evaluation(config, "pipeline.config", str(tmp_path), eval_once=True)
     assert preflight.check_evaluation(config, "pipeline.config", str(tmp_path)).train is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "needs the environment variable TF_CONFIG"),
+        ("[]", "needs the environment variable TF_CONFIG"),
+        ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}', "TF_CONFIG lists 1 workers"),
+    ],
+)
+def test_several_workers_need_tf_config(monkeypatch, text, message):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(UserError, match=message):
+        checks.check_tf_config(2)
+    checks.check_tf_config(1)
+
+
+def test_tf_config_with_a_chief_counts_it(monkeypatch):
+    monkeypatch.setenv(
+        "TF_CONFIG", '{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": {"type": "worker", "index": 0}}'
+    )
+    checks.check_tf_config(2)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tfod_csf.training import strategies
-from tfod_csf.training.checks import TrainingSetupError
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
@@ -71,25 +70,3 @@ def test_a_batch_that_does_not_divide_is_refused():
     assert strategies.is_chief(strategy)
     assert not strategies.has_several_workers(strategy)
     assert strategies.describe(strategy).startswith("1 replica: ")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "needs the environment variable TF_CONFIG"),
-        ("[]", "needs the environment variable TF_CONFIG"),
-        ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}', "TF_CONFIG lists 1 workers"),
-    ],
-)
-def test_several_workers_need_tf_config(monkeypatch, text, message):
-    monkeypatch.setenv("TF_CONFIG", text)
-    with pytest.raises(TrainingSetupError, match=message):
-        strategies.check_tf_config(2)
-    strategies.check_tf_config(1)
-
-
-def test_tf_config_with_a_chief_counts_it(monkeypatch):
-    monkeypatch.setenv(
-        "TF_CONFIG", '{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": {"type": "worker", "index": 0}}'
-    )
-    strategies.check_tf_config(2)

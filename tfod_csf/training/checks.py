@@ -4,6 +4,7 @@ Each check raises a `UserError` with one sentence. Order: what is cheapest and m
 """
 
 import dataclasses
+import json
 import os
 import pathlib
 import tarfile
@@ -84,6 +85,27 @@ def check_train_config(config: pipeline_pb2.TrainEvalPipelineConfig, num_workers
     if getattr(train.optimizer, optimizer).learning_rate.WhichOneof("learning_rate") is None:
         raise TrainingSetupError(f"train_config.optimizer.{optimizer}.learning_rate is missing.")
     check_batch_divides(train.batch_size, num_workers, f"--num_workers={num_workers}")
+
+
+def check_tf_config(num_workers: int) -> None:
+    """Refuses --num_workers without a TF_CONFIG that lists as many workers."""
+    text = os.environ.get("TF_CONFIG", "")
+    if num_workers < 1:
+        raise TrainingSetupError(f"--num_workers={num_workers}: must be at least 1.")
+    if num_workers == 1:
+        return
+    example = '{"cluster": {"worker": ["host1:port", "host2:port"]}, "task": {"type": "worker", "index": 0}}'
+    try:
+        cluster = json.loads(text)["cluster"]
+        workers = len(cluster.get("worker", [])) + len(cluster.get("chief", []))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TrainingSetupError(
+            f"--num_workers={num_workers} needs the environment variable TF_CONFIG on every machine, such as {example}."
+        ) from error
+    if workers != num_workers:
+        raise TrainingSetupError(
+            f"--num_workers={num_workers}, but TF_CONFIG lists {workers} workers; make them equal."
+        )
 
 
 def check_batch_divides(batch_size: int, num_replicas: int, because: str) -> None:

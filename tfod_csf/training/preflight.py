@@ -45,6 +45,7 @@ def check_training(
     """
     supported.check_supported(config, source=config_path)
     checks.check_model_dir(model_dir)
+    checks.check_tf_config(num_workers)
     checks.check_train_config(config, num_workers)
     if config.train_config.fine_tune_checkpoint and checks.latest_checkpoint(model_dir) is None:
         checks.check_fine_tune_checkpoint(config.train_config.fine_tune_checkpoint, model_dir)

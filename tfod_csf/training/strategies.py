@@ -1,33 +1,8 @@
 """Which devices train together: all visible GPUs of one machine, its CPU, or several machines."""
 
-import json
-import os
-
 import tensorflow as tf
 
 from tfod_csf.training import checks
-from tfod_csf.training.checks import TrainingSetupError
-
-
-def check_tf_config(num_workers: int) -> None:
-    """Refuses --num_workers without a TF_CONFIG that lists as many workers."""
-    text = os.environ.get("TF_CONFIG", "")
-    if num_workers < 1:
-        raise TrainingSetupError(f"--num_workers={num_workers}: must be at least 1.")
-    if num_workers == 1:
-        return
-    example = '{"cluster": {"worker": ["host1:port", "host2:port"]}, "task": {"type": "worker", "index": 0}}'
-    try:
-        cluster = json.loads(text)["cluster"]
-        workers = len(cluster.get("worker", [])) + len(cluster.get("chief", []))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TrainingSetupError(
-            f"--num_workers={num_workers} needs the environment variable TF_CONFIG on every machine, such as {example}."
-        ) from error
-    if workers != num_workers:
-        raise TrainingSetupError(
-            f"--num_workers={num_workers}, but TF_CONFIG lists {workers} workers; make them equal."
-        )
 
 
 def make_strategy(num_workers: int, batch_size: int) -> tf.distribute.Strategy:

@@ -155,7 +155,7 @@ class TrainingLoop:
             if is_last:
                 self._keeper.save()
         if why:
-            self._note(run_record.SATURATED, f"stopped at step {self._step}: {why}")
+            self._note(run_record.SATURATED, f"stopped at step {self._step:,}: {why}")
         else:
             self._note(run_record.FINISHED, f"all {settings.num_steps} steps done")
         self._progress.say(f"Training ended: {self._record.reason}.")

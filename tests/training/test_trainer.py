@@ -1,0 +1,102 @@
+"""A step by hand: a "network" of two variables whose losses and gradients can be written down."""
+
+import numpy as np
+import pytest
+
+
+class Line:
+    """predict is slope * x + bias; the loss is the prediction's mean square, the penalty is slope."""
+
+    def __init__(self, tf):
+        self.slope = tf.Variable(2.0, name="line/kernel")
+        self.bias = tf.Variable(1.0, name="line/bias")
+        self.trainable_variables = [self.slope, self.bias]
+
+    def predict(self, images, true_image_shapes, groundtruth, training):
+        assert training
+        return {"value": self.slope * images[:, 0, 0, 0] + self.bias}
+
+    def loss(self, predictions, true_image_shapes, groundtruth):
+        import tensorflow as tf
+
+        return {"Loss/a": tf.reduce_mean(predictions["value"] ** 2), "Loss/b": tf.constant(0.5)}
+
+    def regularization_losses(self):
+        return [self.slope * 0.25]
+
+
+@pytest.fixture
+def train_one_step():
+    """Runs one step with x = 1 and 3 and plain SGD of rate 1; returns outputs, changes of slope and bias, step."""
+    import tensorflow as tf
+    import tf_keras
+
+    from tfod_csf.training.trainer import FasterRcnnTrainer, UpdateSettings
+
+    def run(add_regularization_loss=True, **update):
+        features = {
+            "image": tf.reshape(tf.constant([1.0, 3.0]), [2, 1, 1, 1]),
+            "true_image_shape": tf.constant([[1, 1, 3]] * 2),
+            "source_id": tf.constant(["a.jpg", "b.jpg"]),
+        }
+        labels = {
+            "groundtruth_boxes": tf.zeros([2, 0, 4]),
+            "groundtruth_classes": tf.zeros([2, 0, 1]),
+            "groundtruth_weights": tf.zeros([2, 0]),
+            "num_groundtruth_boxes": tf.zeros([2], tf.int32),
+        }
+        model, step, seen = Line(tf), tf.Variable(0, dtype=tf.int64), []
+        trainer = FasterRcnnTrainer(
+            model,
+            tf.data.Dataset.from_tensors((features, labels)).repeat(),
+            tf_keras.optimizers.legacy.SGD(1.0),
+            step,
+            tf.distribute.get_strategy(),
+            UpdateSettings(**update),
+            add_regularization_loss,
+            seen.append,
+        )
+        trainer.train(tf.constant(1))
+        (outputs,) = seen
+        return outputs, [2.0 - float(model.slope), 1.0 - float(model.bias)], int(step)
+
+    return run
+
+
+def test_losses_and_update_by_hand(train_one_step):
+    outputs, gradient, step = train_one_step()
+    # predictions 3 and 7: mean square (9 + 49) / 2 = 29; gradients mean(2 * 3 * 1, 2 * 7 * 3) = 24 and mean(6, 14) = 10
+    losses = {name: float(value) for name, value in outputs["losses"].items()}
+    assert losses == {"Loss/a": 29.0, "Loss/b": 0.5, "Loss/regularization_loss": 0.5, "Loss/total_loss": 30.0}
+    assert gradient == [24.25, 10.0]  # the penalty's gradient is 0.25
+    assert step == 1
+    assert outputs["source_ids"].numpy().tolist() == [b"a.jpg", b"b.jpg"]
+
+
+def test_without_regularization_loss(train_one_step):
+    outputs, gradient, _ = train_one_step(add_regularization_loss=False)
+    assert set(outputs["losses"]) == {"Loss/a", "Loss/b", "Loss/total_loss"}
+    assert float(outputs["losses"]["Loss/total_loss"]) == 29.5
+    assert gradient == [24.0, 10.0]
+
+
+def test_clipping_of_the_global_norm(train_one_step):
+    _, gradient, _ = train_one_step(add_regularization_loss=False, gradient_clipping_by_norm=13.0)
+    # the norm of (24, 10) is 26: half of it
+    np.testing.assert_allclose(gradient, [12.0, 5.0], rtol=1e-6)
+
+
+def test_bias_gradients_are_multiplied_before_clipping(train_one_step):
+    _, gradient, _ = train_one_step(add_regularization_loss=False, bias_grad_multiplier=0.7)
+    np.testing.assert_allclose(gradient, [24.0, 7.0], rtol=1e-6)
+    _, gradient, _ = train_one_step(
+        add_regularization_loss=False, bias_grad_multiplier=0.7, gradient_clipping_by_norm=12.5
+    )
+    np.testing.assert_allclose(gradient, [12.0, 3.5], rtol=1e-6)  # the norm of (24, 7) is 25
+
+
+def test_frozen_variables_stay(train_one_step):
+    _, gradient, _ = train_one_step(add_regularization_loss=False, freeze_variables=["bias"])
+    assert gradient == [24.0, 0.0]
+    _, gradient, _ = train_one_step(add_regularization_loss=False, update_trainable_variables=["bias"])
+    assert gradient == [0.0, 10.0]
