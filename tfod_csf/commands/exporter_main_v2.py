@@ -54,7 +54,8 @@ flags.DEFINE_bool("batch_signature", False, "Add a signature serving_batch for b
 def main() -> None:
     """Checks flags, config and label map, exports, and says how far SavedModel and checkpoint differ."""
     from tfod_csf import label_map
-    from tfod_csf.config import pipeline_config
+    from tfod_csf.config import pipeline_config, supported
+    from tfod_csf.export import export_checks
 
     side_inputs = [name for name in FLAGS if name.startswith(("use_side", "side_input")) and FLAGS[name].value]
     if side_inputs:
@@ -66,6 +67,10 @@ def main() -> None:
     if not pathlib.Path(label_map_path).is_file():
         raise UserError(f"the label map {label_map_path!r} is not there; give it with --label_map_path.")
     classes = label_map.load_label_map(label_map_path)
+    paths = pathlib.Path(FLAGS.trained_checkpoint_dir), pathlib.Path(FLAGS.output_directory)
+    export_checks.check_export(FLAGS.input_type, config, *paths, classes)
+    for notice in supported.notices(config, parts=("model",)):
+        print(notice)
 
     from tfod_csf.export import exporter, parity_images
 
@@ -73,8 +78,7 @@ def main() -> None:
     differences = exporter.export(
         FLAGS.input_type,
         config,
-        FLAGS.trained_checkpoint_dir,
-        FLAGS.output_directory,
+        *paths,
         classes,
         exporter.ExportOptions(
             min_score=FLAGS.min_score,

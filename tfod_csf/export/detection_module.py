@@ -13,7 +13,6 @@ import tensorflow as tf
 from tfod_csf.config.protos import faster_rcnn_pb2, image_resizer_pb2
 from tfod_csf.modeling.faster_rcnn import FasterRCNN
 
-INPUT_TYPES = ("image_tensor", "float_image_tensor", "encoded_image_string_tensor", "tf_example")
 INPUT_NAME = "input_tensor"
 # TFOD numbers exported classes from 1; 0 is the background. Padding rows, which are 0 inside, read 1 as well.
 _LABEL_ID_OFFSET = 1.0
@@ -27,7 +26,7 @@ class DetectionModule(tf.Module):
     Args:
       model: variables built.
       config: `model.faster_rcnn`, for the shapes of inputs and outputs.
-      input_type: one of INPUT_TYPES.
+      input_type: one of export_checks.INPUT_TYPES.
     """
 
     def __init__(self, model: FasterRCNN, config: faster_rcnn_pb2.FasterRcnn, input_type: str):

@@ -18,27 +18,14 @@ import numpy as np
 import tensorflow as tf
 
 from tfod_csf import __version__, atomic_write, model_folder
-from tfod_csf.config import supported
 from tfod_csf.config.pipeline_config import load_pipeline_config, save_pipeline_config
 from tfod_csf.config.protos import pipeline_pb2
-from tfod_csf.errors import UserError
 from tfod_csf.export import parity, parity_images
-from tfod_csf.export.detection_module import INPUT_TYPES, DetectionModule
-from tfod_csf.label_map import LabelMap, check_num_classes, save_label_map
+from tfod_csf.export.detection_module import DetectionModule
+from tfod_csf.export.export_checks import ExportError, check_export, check_has_checkpoint
+from tfod_csf.label_map import LabelMap, save_label_map
 from tfod_csf.modeling import model_builder
 from tfod_csf.training import checkpoints
-
-_EXPORTED_NAMES = {
-    model_folder.SAVED_MODEL_DIR,
-    model_folder.CHECKPOINT_DIR,
-    model_folder.PIPELINE_CONFIG,
-    model_folder.LABEL_MAP,
-    model_folder.INFO,
-}
-
-
-class ExportError(UserError):
-    """A checkpoint that cannot be exported, or an output directory that cannot be used."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +66,7 @@ def export(
     """Writes the model folder.
 
     Args:
-      input_type: one of INPUT_TYPES.
+      input_type: one of export_checks.INPUT_TYPES.
       pipeline_config: the config it was trained with, overrides merged.
       trained_checkpoint_dir: folder whose newest checkpoint is exported, or a checkpoint's prefix (`.../ckpt-7`).
       output_directory: made; an earlier export in it is replaced, anything else in it is an error.
@@ -89,17 +76,8 @@ def export(
     Returns:
       Largest difference of each output between SavedModel and checkpoint.
     """
-    if input_type not in INPUT_TYPES:
-        raise ExportError(f"--input_type={input_type} is not supported; use one of {', '.join(INPUT_TYPES)}.")
-    supported.check_supported(pipeline_config, parts=("model",))
-    config = pipeline_config.model.faster_rcnn
-    if config.number_of_stages != 2:
-        raise ExportError(
-            "model.faster_rcnn.number_of_stages: 1 gives proposals without classes; an exported model needs 2."
-        )
-    check_num_classes(label_map, config.num_classes, model_folder.LABEL_MAP)
-    output = pathlib.Path(output_directory)
-    check_replaceable(output)
+    output, config = pathlib.Path(output_directory), pipeline_config.model.faster_rcnn
+    check_export(input_type, pipeline_config, pathlib.Path(trained_checkpoint_dir), output, label_map)
     checkpoint = latest_checkpoint(trained_checkpoint_dir)
     model = restored_model(pipeline_config, checkpoint, options.compute_dtype)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -130,14 +108,12 @@ def latest_checkpoint(trained_checkpoint_dir: str | pathlib.Path) -> str:
       ExportError: there is none.
     """
     path = pathlib.Path(trained_checkpoint_dir)
+    check_has_checkpoint(path)
     if pathlib.Path(f"{path}.index").is_file():
         return str(path)
-    found = tf.train.latest_checkpoint(str(path)) if path.is_dir() else None
+    found = tf.train.latest_checkpoint(str(path))
     if found is None:
-        what = "holds no checkpoint" if path.is_dir() else "is not there"
-        raise ExportError(
-            f"--trained_checkpoint_dir={path} {what}; give the --model_dir of training, or its folder best."
-        )
+        raise ExportError(f"{path}: the file checkpoint, which names the newest one, is missing; give a prefix.")
     return found
 
 
@@ -189,18 +165,6 @@ def _compare(part: pathlib.Path, input_type: str, options: ExportOptions) -> dic
         options.compute_dtype,
         options.batch_signature,
     )
-
-
-def check_replaceable(output: pathlib.Path) -> None:
-    """Raises ExportError unless `output` is free, or holds nothing but an earlier export."""
-    foreign = (
-        sorted(path.name for path in output.iterdir() if path.name not in _EXPORTED_NAMES) if output.is_dir() else []
-    )
-    if foreign or (output.exists() and not output.is_dir()):
-        raise ExportError(
-            f"--output_directory={output} holds {foreign[0] if foreign else 'a file'}, which no export wrote; give a "
-            "new folder."
-        )
 
 
 def put_in_place(part: pathlib.Path, output: pathlib.Path) -> None:
