@@ -196,6 +196,9 @@ def test_secrets_are_the_owners_only_and_lie_apart(study, tmp_path, capsys):
     assert _blind(study, tmp_path / "other", f"--key_file={tmp_path / 'other' / 'deep' / 'key'}") == 1
     assert "would lie in the blinded folder" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
+    assert _blind(study, tmp_path / "blinded", f"--key_file={tmp_path / 'another' / 'key'}") == 1
+    assert "is not empty" in capsys.readouterr().err
+    assert not (tmp_path / "another").exists(), "no key without a use"
 
 
 def test_a_key_is_never_overwritten(study, tmp_path, capsys):

@@ -47,6 +47,14 @@ def test_a_verified_image_decides_every_cell_also_those_that_stay_unknown():
     assert _state(merged) == {1: ("lymphocyte", "confirmed"), 2: ("unknown", "confirmed")}
 
 
+def test_unknown_cells_counted_as_predicted_are_unknown_once_a_person_says_so():
+    as_predicted = dataclasses.replace(MACHINE[1], counted_as="monocyte")
+    left = _merge([as_predicted], [as_predicted], _objects(c2="unknown"))
+    assert _state(left) == {2: ("monocyte", "unknown")}
+    verified = _merge([as_predicted], [as_predicted], _objects(c2="unknown"), is_verified=True)
+    assert _state(verified) == {2: ("unknown", "confirmed")}
+
+
 def test_an_unknown_cell_that_gets_a_class_is_counted_under_it():
     merged = _merge(MACHINE, MACHINE, _objects(c1="lymphocyte", c2="neutrophil"))
     assert _state(merged) == {1: ("lymphocyte", "counted"), 2: ("neutrophil", "relabelled")}

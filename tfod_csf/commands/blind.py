@@ -49,7 +49,7 @@ def main() -> None:
     whose = {"manifest": FLAGS.manifest, "patient_pattern": FLAGS.patient_pattern}
     images = patients.find_images(images_dir, problems, **whose)
     annotations = blind.find_annotations(images_dir, FLAGS.annotations_dir, problems, **whose)
-    key, known = secret.open(FLAGS.reuse_key)
+    key, known = secret.open(FLAGS.reuse_key, output_dir)
     try:
         rows = blind.blind(
             images,

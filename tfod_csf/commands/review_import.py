@@ -7,11 +7,17 @@ whom and when), and per reviewed patient a chain of revisions with checksums, si
 
 import pathlib
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from tfod_csf.commands import command_line, differential_flags
 from tfod_csf.errors import UserError
+
+if TYPE_CHECKING:
+    from tfod_csf.cytology.review_import import ImportSettings
+    from tfod_csf.cytology.review_session import Session
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("review_dir", None, "Folder made by review_export, or one patient's in it.", flag_values=FLAGS)
@@ -84,7 +90,7 @@ def main() -> None:
         raise UserError(f"{len(session.refused)} of {len(folders)} patients were not imported: {session.refused[0]}")
 
 
-def _settings():
+def _settings() -> "ImportSettings":
     """What the flags say about the review itself."""
     from tfod_csf import key_files
     from tfod_csf.cytology.review_import import ImportSettings
@@ -93,7 +99,11 @@ def _settings():
     key = None
     if FLAGS.signing_key:
         path = pathlib.Path(FLAGS.signing_key)
-        key = key_files.read_key(path) if path.exists() else key_files.create_key(path)
+        if path.exists():
+            key = key_files.read_key(path)
+        else:
+            key = key_files.create_key(path)
+            print(f"{path}: a new signing key ({key_files.key_id(key)}); keep it for all imports into this folder.")
     return ImportSettings(
         reviewer=" ".join(FLAGS.reviewer.split()),
         comment=FLAGS.comment,
@@ -105,7 +115,9 @@ def _settings():
     )
 
 
-def _write_pages(session, output_dir: pathlib.Path, inputs, progress) -> list[pathlib.Path]:
+def _write_pages(
+    session: "Session", output_dir: pathlib.Path, inputs: differential_flags.DifferentialInputs, progress: Callable
+) -> list[pathlib.Path]:
     """The pages of patients with a new revision; `tfod_csf report` makes those of all and of the cohort."""
     import datetime
 

@@ -64,11 +64,11 @@ class SecretFiles:
             if path.resolve().is_relative_to(output_dir.resolve()):
                 raise BlindError(f"{path}: would lie in the blinded folder {output_dir}; keep it on another disk.")
 
-    def open(self, reuse_key: bool) -> tuple[bytes, list[BlindedImage]]:
+    def open(self, reuse_key: bool, output_dir: pathlib.Path) -> tuple[bytes, list[BlindedImage]]:
         """The key and what was blinded with it so far; a new key and nothing when there was none.
 
         Raises:
-          BlindError: the key file exists and `reuse_key` is not set, or the other way round.
+          BlindError: without `reuse_key`, when the key file exists or the output holds something.
         """
         if reuse_key:
             key = key_files.read_key(self.key)
@@ -79,7 +79,14 @@ class SecretFiles:
                     f"{path}: exists and is never overwritten; give another --key_file, or --reuse_key to add "
                     "images to the same blinding."
                 )
+        if _visible(output_dir):
+            raise BlindError(f"--output_dir={output_dir}: is not empty; a new blinding needs a new folder.")
         return key_files.create_key(self.key), []
+
+
+def _visible(folder: pathlib.Path) -> list[str]:
+    """Names in a folder, those of system files aside."""
+    return [path.name for path in folder.glob("*") if not path.name.startswith(".")]
 
 
 def find_annotations(
@@ -203,8 +210,7 @@ def blind(
     folders = pseudonyms.assign(key, PATIENT, (image.patient_id for image in images), own)
     names = {_image_name(row.patient_id, row.image): pathlib.PurePath(row.blinded_image).stem for row in known}
     files = pseudonyms.assign(key, IMAGE, (_image_name(i.patient_id, i.name) for i in images), names)
-    there = [path.name for path in output_dir.glob("*") if not path.name.startswith(".")]
-    strangers = sorted(set(there) - set(folders.values()))
+    strangers = sorted(set(_visible(output_dir)) - set(folders.values()))
     if strangers:
         raise BlindError(f"{output_dir}: holds {strangers[0]!r}, which is not of this blinding; give an empty folder.")
     rows = {_image_name(row.patient_id, row.image): row for row in known}

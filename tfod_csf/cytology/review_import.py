@@ -33,6 +33,7 @@ from tfod_csf.problems import ProblemLog
 
 IMPORTED = "imported.json"  # what the reviewer's folder said, in the form of cells.json
 CHANGES = "changes.csv"
+WriteFiles = Callable[[pathlib.Path], None]  # writes files into the folder it is given
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +129,12 @@ def _start(sidecar: Sidecar, machine: pathlib.Path, chain: tuple[Revision, ...],
     return _State(latest, table.of_model(sidecar.model), verified, new_machine=False)
 
 
-def _came_back(shown: ShownImage, one: ReviewedImage, merged: review_merge.MergedImage, decisions) -> ShownImage:
+def _came_back(
+    shown: ShownImage,
+    one: ReviewedImage,
+    merged: review_merge.MergedImage,
+    decisions: Sequence[review_changes.Decision],
+) -> ShownImage:
     """The image as the reviewer left it, with the ids its cells have now."""
     cells = []
     for cell_id, decision in zip(merged.ids, decisions, strict=True):
@@ -185,7 +191,7 @@ def _merge(state: _State, reviewed: Mapping[str, ReviewedImage], settings: Impor
     return result
 
 
-def _write_machine(machine: pathlib.Path, write_differential: Callable[[pathlib.Path], None]):
+def _write_machine(machine: pathlib.Path, write_differential: WriteFiles) -> WriteFiles:
     def write(folder: pathlib.Path) -> None:
         for name in ("cells.csv", "images.csv"):
             revisions.copy_file(machine / name, folder / name)
@@ -200,8 +206,8 @@ def _write_review(
     table: CellTable,
     merged: _Merged,
     same: Mapping[str, Any],
-    write_differential: Callable[[pathlib.Path], None],
-):
+    write_differential: WriteFiles,
+) -> WriteFiles:
     def write(folder: pathlib.Path) -> None:
         cells = tuple(merged.cells)
         cell_rows.write_cells(folder / "cells.csv", CellTable(table.classes, cells))
@@ -221,7 +227,7 @@ def import_patient(
     machine: pathlib.Path,
     patient_folder: pathlib.Path,
     settings: ImportSettings,
-    write_differential: Callable[[pathlib.Path], None],
+    write_differential: WriteFiles,
     problems: ProblemLog,
 ) -> PatientImport:
     """Takes a reviewed folder over.
