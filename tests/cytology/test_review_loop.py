@@ -103,10 +103,18 @@ def test_a_review_says_who_and_when_and_what_went_in(desk):
 
 def test_the_report_of_a_reviewed_patient_is_made_anew(desk, capsys):
     review = desk.export()
-    edit(_xml(review), rename(1, "monocyte"))
+
+    def change(annotation):
+        annotation.objects[1].name = "monocyte"
+        annotation.objects.append(LabelledObject("neutrophil", 5, 30, 15, 40))
+
+    edit(_xml(review), change)
     assert desk.take(review, "--report") == 0
     assert "with 1 report.html" in capsys.readouterr().out
-    assert (desk.output / "patients" / "=王" / "report.html").is_file()
+    page = (desk.output / "patients" / "=王" / "report.html").read_text(encoding="utf-8")
+    (summary,) = desk.rows("review_summary.csv")
+    assert summary["revision_sha256"] in page
+    assert "added by a person" in page
     assert not (desk.output / "patients" / "p2" / "report.html").exists()
     assert desk.take(review, "--report") == 0, "nothing new, no page"
 
