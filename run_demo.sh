@@ -22,11 +22,11 @@ draw() { # FOLDER PATIENTS IMAGES SEED
   [ -f "$1/truth.csv" ] || { rm -rf "$1"; tfod_csf synthesize --output_dir="$1" --num_patients="$2" \
     --images_per_patient="$3" --seed="$4" --width=400 --height=300; }
 }
-printf '\n== 0. Drawing slides: 15 labelled patients to learn from, 5 new ones to diagnose\n'
-draw "$demo_dir/slides" 15 12 1
+printf '\n== 0. Drawing slides: 24 labelled patients to learn from, 5 new ones to diagnose\n'
+draw "$demo_dir/slides" 24 8 1
 draw "$demo_dir/new_patients" 5 14 2
 
-FEATURE_EXTRACTOR=resnet18 NUM_STEPS=${DEMO_STEPS:-1500} CHECKPOINT_EVERY_N=500 EVAL_EVERY_N=500 TEST_FRACTION=0.2 \
+FEATURE_EXTRACTOR=resnet18 NUM_STEPS=${DEMO_STEPS:-2000} CHECKPOINT_EVERY_N=500 EVAL_EVERY_N=500 TEST_FRACTION=0.2 \
   PATIENTS_DIR="$demo_dir/new_patients" GENERATE_FLAGS="${DEMO_GENERATE_FLAGS:-}" TRAIN_FLAGS="--seed=1 --log_every_n=50" \
   ./run_study.sh "$demo_dir/slides" "$demo_dir/study"
 
