@@ -53,15 +53,17 @@ def test_classes_limits_and_anchors_follow_from_the_records(run, records_dir):
     assert config.train_config.max_number_of_boxes == 400
     nms = model.second_stage_post_processing.batch_non_max_suppression
     assert (nms.max_detections_per_class, nms.max_total_detections, model.first_stage_max_proposals) == (600, 600, 800)
-    # 40 px of 1280 are 20 px of 640: from 20 / sqrt 2 to 20 * sqrt 2, in units of 256 px
+    # 40 and 100 px of 1280 are 20 and 50 px of 640, each class counts as much: 20, 27, 37, 50 px in units of 256 px
     scales = model.first_stage_anchor_generator.grid_anchor_generator.scales
-    assert list(scales) == pytest.approx([0.0552, 0.0696, 0.0877, 0.110], abs=1e-3)
+    assert list(scales) == pytest.approx([0.078, 0.106, 0.144, 0.195], abs=1e-3)
     assert list(config.train_input_reader.tf_record_input_reader.input_path) == [
         f"{records_dir}/train.record-?????-of-00002"
     ]
     assert list(config.eval_input_reader[0].tf_record_input_reader.input_path) == [f"{records_dir}/test.record"]
     assert "2 images with 402 cells, up to 400 in one" in text
-    assert "anchors have sides of 14, 18, 22, 28 px" in text
+    assert "learning rate: 0.001 (the paper's), times 0.95 every 711 steps" in text
+    assert "checkpoint/ckpt-0 is not there yet; docs/CHECKPOINTS.md" in text
+    assert "anchors have sides of 20, 27, 37, 50 px" in text
 
 
 def test_flags_and_override_change_what_they_name(run):
@@ -83,6 +85,15 @@ def test_flags_and_override_change_what_they_name(run):
     train = config.train_config
     assert (train.batch_size, train.num_steps, train.gradient_clipping_by_norm) == (2, 900, 5.0)
     assert not train.fine_tune_checkpoint
+
+
+def test_remarks_do_not_claim_the_papers_values_for_others(run):
+    _, text, _ = run("--initial_learning_rate=0.01", "--fine_tune_checkpoint=")
+    assert "learning rate: 0.01 (the paper's is 0.001)" in text
+    assert "starts from scratch" in text
+    assert "is not there yet" not in text
+    adam = "train_config { optimizer { adam_optimizer { learning_rate { constant_learning_rate { } } } } }"
+    assert "optimizer: adam_optimizer; the paper's is RMSprop" in run(f"--config_override={adam}")[1]
 
 
 @pytest.mark.parametrize(
@@ -114,6 +125,7 @@ def test_records_without_annotations_csv_are_read_themselves(run, records_dir):
     for side, value in (("xmin", 0.0), ("ymin", 0.0), ("xmax", 0.1), ("ymax", 0.1)):
         floats = tf.train.FloatList(value=[value] * 350)
         feature[f"image/object/bbox/{side}"] = tf.train.Feature(float_list=floats)
+    feature["image/object/class/label"] = tf.train.Feature(int64_list=tf.train.Int64List(value=[1] * 350))
     example = tf.train.Example(features=tf.train.Features(feature=feature))
     with tf.io.TFRecordWriter(str(records_dir / "test.record")) as writer:
         writer.write(example.SerializeToString())

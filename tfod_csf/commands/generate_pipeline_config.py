@@ -99,6 +99,9 @@ def main() -> None:
     remarks = from_records.remarks_on(config, network, statistics, anchor_remark)
     atomic_write.write_text(FLAGS.output_path, from_records.text_with_remarks(config, remarks))
     print("\n".join([*remarks, f"Wrote {FLAGS.output_path}."]))
+    checkpoint = config.train_config.fine_tune_checkpoint
+    if checkpoint and not any(pathlib.Path(checkpoint + suffix).exists() for suffix in ("", ".index")):
+        print(f"{checkpoint} is not there yet; docs/CHECKPOINTS.md says where it comes from.")
 
 
 def _numbers(texts: list[str]) -> list[float]:

@@ -8,7 +8,7 @@ from tfod_csf import label_map
 from tfod_csf.config import detection_limits, paper_settings, record_statistics
 from tfod_csf.config.network_presets import NetworkPreset
 from tfod_csf.config.pipeline_config import ConfigError, config_text
-from tfod_csf.config.protos import pipeline_pb2
+from tfod_csf.config.protos import optimizer_pb2, pipeline_pb2
 
 _SHARD = re.compile(r"-\d{5}-of-(\d{5})$")
 
@@ -92,8 +92,6 @@ def remarks_on(
 ) -> list[str]:
     """What the config holds and why, one sentence per group of settings."""
     train, model = config.train_config, config.model.faster_rcnn
-    rms_prop = train.optimizer.rms_prop_optimizer
-    schedule = rms_prop.learning_rate.exponential_decay_learning_rate
     nms = model.second_stage_post_processing.batch_non_max_suppression
     counted = (
         f"{statistics.images} images with {statistics.boxes} cells, up to {statistics.max_boxes_per_image} in one"
@@ -108,14 +106,27 @@ def remarks_on(
     return [
         f"network: {network.name}, {model.num_classes} classes; the paper names neither backbone nor input size",
         f"training: {train.num_steps} steps of {train.batch_size} images, {start}",
-        f"learning rate: {schedule.initial_learning_rate:.3g} (the paper's), times {schedule.decay_factor:.3g} every "
-        f"{schedule.decay_steps} steps (not given in the paper); RMSprop momentum "
-        f"{rms_prop.momentum_optimizer_value:.3g}, decay {rms_prop.decay:.3g}, epsilon {rms_prop.epsilon:.3g} "
-        "(not given in the paper)",
+        _optimizer_remark(train.optimizer),
         f"limits: {counted}; {train.max_number_of_boxes} boxes, {nms.max_total_detections} detections, "
         f"{model.first_stage_max_proposals} proposals per image",
         anchor_remark,
     ]
+
+
+def _optimizer_remark(optimizer: optimizer_pb2.Optimizer) -> str:
+    rms_prop = optimizer.rms_prop_optimizer
+    if rms_prop.learning_rate.WhichOneof("learning_rate") != "exponential_decay_learning_rate":
+        return (
+            f"optimizer: {optimizer.WhichOneof('optimizer')}; the paper's is RMSprop with exponential decay from 0.001"
+        )
+    schedule = rms_prop.learning_rate.exponential_decay_learning_rate
+    rate = f"{schedule.initial_learning_rate:.3g}"
+    return (
+        f"learning rate: {rate} (the paper's{'' if rate == '0.001' else ' is 0.001'}), times "
+        f"{schedule.decay_factor:.3g} every {schedule.decay_steps} steps (not given in the paper); RMSprop momentum "
+        f"{rms_prop.momentum_optimizer_value:.3g}, decay {rms_prop.decay:.3g}, epsilon {rms_prop.epsilon:.3g} "
+        "(not given in the paper)"
+    )
 
 
 def text_with_remarks(config: pipeline_pb2.TrainEvalPipelineConfig, remarks: Sequence[str]) -> str:
