@@ -191,15 +191,6 @@ def _merge(state: _State, reviewed: Mapping[str, ReviewedImage], settings: Impor
     return result
 
 
-def _write_machine(machine: pathlib.Path, write_differential: WriteFiles) -> WriteFiles:
-    def write(folder: pathlib.Path) -> None:
-        for name in ("cells.csv", "images.csv"):
-            revisions.copy_file(machine / name, folder / name)
-        write_differential(folder)
-
-    return write
-
-
 def _write_review(
     machine: pathlib.Path,
     sidecar: Sidecar,
@@ -260,13 +251,47 @@ def import_patient(
     changes = {**review_merge.change_counts(merged.decisions), VERIFIED: merged.num_newly_verified}
     if merged.cells == list(state.table.cells) and merged.verified == state.verified:
         return PatientImport(sidecar.patient_id, None, changes)
-    when = revisions.now()
+    when, number = revisions.now(), len(chain)
     if state.new_machine:
-        fields = {"when": when, "patient_id": sidecar.patient_id, "machine_sha256": sidecar.machine_sha256}
-        fields["models"] = sorted({row["model"] for row in cell_rows.read_images(machine / "images.csv")} - {""})
-        writer = _write_machine(machine, write_differential)
-        chain = (*chain, revisions.append_revision(patient_folder, revisions.MACHINE, fields, writer, settings.key))
+        _append_machine(machine, patient_folder, sidecar, when, write_differential, settings.key)
+        number += 1
     fields = {
+        **_record(sidecar, settings, merged, when),
+        "changes": changes,
+        "images_saved": sorted(reviewed),
+        "inputs": _inputs(review_dir, machine, reviewed),
+    }
+    same = {"patient_id": sidecar.patient_id, "revision": number, "reviewer": settings.reviewer, "when": when}
+    writer = _write_review(machine, sidecar, state.table, merged, same, write_differential)
+    revision = revisions.append_revision(patient_folder, revisions.REVIEW, fields, writer, settings.key)
+    revisions.make_current(patient_folder, revision)
+    return PatientImport(sidecar.patient_id, revision, changes, len(merged.disagreements))
+
+
+def _append_machine(
+    machine: pathlib.Path,
+    patient_folder: pathlib.Path,
+    sidecar: Sidecar,
+    when: str,
+    write_differential: WriteFiles,
+    key: bytes | None,
+) -> None:
+    """Adds the machine's version to the chain: copies of its tables, under the checksum the export names."""
+
+    def write(folder: pathlib.Path) -> None:
+        for name in ("cells.csv", "images.csv"):
+            revisions.copy_file(machine / name, folder / name)
+        write_differential(folder)
+
+    models = sorted({row["model"] for row in cell_rows.read_images(machine / "images.csv")} - {""})
+    fields = {"patient_id": sidecar.patient_id, "when": when, "models": models}
+    fields["machine_sha256"] = sidecar.machine_sha256
+    revisions.append_revision(patient_folder, revisions.MACHINE, fields, write, key)
+
+
+def _record(sidecar: Sidecar, settings: ImportSettings, merged: _Merged, when: str) -> dict[str, Any]:
+    """Who, when, how, and for what images people stand up."""
+    return {
         "patient_id": sidecar.patient_id,
         "reviewer": settings.reviewer,
         "when": when,
@@ -274,17 +299,14 @@ def import_patient(
         "model": sidecar.model,
         "export_id": sidecar.export_id,
         "exported": sidecar.exported,
-        "changes": changes,
+        "settings": {
+            "iou_threshold": settings.iou_threshold,
+            "class_map": dict(settings.class_map),
+            "extra_classes": list(settings.extra_names),
+        },
         "disagreements": {"cells": len(merged.disagreements), "settled_as": settings.disagreements},
-        "images_saved": sorted(reviewed),
         "images_verified": {image: list(people) for image, people in sorted(merged.verified.items())},
-        "inputs": _inputs(review_dir, machine, reviewed),
     }
-    same = {"patient_id": sidecar.patient_id, "revision": len(chain), "reviewer": settings.reviewer, "when": when}
-    writer = _write_review(machine, sidecar, state.table, merged, same, write_differential)
-    revision = revisions.append_revision(patient_folder, revisions.REVIEW, fields, writer, settings.key)
-    revisions.make_current(patient_folder, revision)
-    return PatientImport(sidecar.patient_id, revision, changes, len(merged.disagreements))
 
 
 def _inputs(review_dir: pathlib.Path, machine: pathlib.Path, reviewed: Mapping[str, ReviewedImage]) -> dict[str, str]:
