@@ -41,6 +41,7 @@ setup(
         "Pillow>=11,<14",
         "tqdm>=4.66,<5",
         "jinja2>=3.1,<4",
+        "markupsafe>=2.1,<4",
         "statsmodels>=0.14.4,<0.16",
         "setuptools<82",  # tensorboard 2.20 imports pkg_resources, which setuptools 82 left out
         "protobuf>=6.31.1,<8",

@@ -21,7 +21,7 @@ def test_measure(tmp_path):
         writer.write(example.SerializeToString())
     config = text_format.Parse(CONFIG, pipeline_pb2.TrainEvalPipelineConfig())
     found = input_pipeline.measure([path], config, seconds=0.2)
-    assert found["num_images"] >= 2
+    assert found["images"] >= 2
     assert found["images_per_second"] > 0
     assert found["cpu_seconds_per_image"] > 0
     assert (found["batch_size"], found["height_px"], found["width_px"]) == (2, 16, 24)

@@ -1,0 +1,119 @@
+"""All parts of a benchmark, each in a process of its own, and benchmark.csv.
+
+A process of its own makes the peak memory that of the part alone, and lets no part warm up, slow down or take memory
+from the next.
+"""
+
+import concurrent.futures
+import dataclasses
+import datetime
+import functools
+import importlib.metadata
+import multiprocessing
+import os
+import pathlib
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+
+from tqdm import tqdm
+
+from tfod_csf import __version__, csv_schemas
+from tfod_csf.benchmarks import machine, parts
+from tfod_csf.benchmarks.parts import BenchmarkOptions, Job
+from tfod_csf.config import network_presets
+from tfod_csf.errors import UserError
+from tfod_csf.model_folder import ModelFolder
+from tfod_csf.synthetic import slides
+
+NETWORK_PARTS = ("input_pipeline", "training_step", "inference")
+_IMAGES_PER_PATIENT = 5  # and one patient of each kind, as far as they go
+
+
+class BenchmarkError(UserError):
+    """A part that cannot be measured."""
+
+
+def run(options: BenchmarkOptions, output_csv: str | os.PathLike, say: Callable[[dict], None]) -> list[dict]:
+    """Measures all parts and writes benchmark.csv anew after each, so that an interrupted run keeps what it has.
+
+    Args:
+      options: what to measure.
+      output_csv: the table.
+      say: called with each row as soon as it is there.
+
+    Raises:
+      UserError: a network, size or exported model that cannot be used, or a part that ran out of memory.
+    """
+    presets = {name: network_presets.network_preset(name, options.input_size).name for name in options.networks}
+    for model in options.models:
+        ModelFolder.open(model)
+    jobs = list(_jobs(options))
+    if not jobs:
+        raise BenchmarkError("there is nothing to measure; name --parts and --networks, or exported --models.")
+    about = dataclasses.asdict(machine.describe()) | {
+        "image_width_px": options.image_width,
+        "image_height_px": options.image_height,
+        "tensorflow": importlib.metadata.version("tensorflow"),
+        "tfod_csf": __version__,
+    }
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="tfod_csf_benchmark_") as work_dir, tqdm(jobs, disable=None) as bar:
+        _draw_slides(options, pathlib.Path(work_dir) / "slides")
+        _in_new_process(functools.partial(parts.write_records, work_dir))
+        for job in bar:
+            bar.set_description(str(job))
+            started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+            before = {"started": started, "load_average": machine.load_average()}
+            measured = _in_new_process(functools.partial(parts.run, job, options, work_dir))
+            named = dataclasses.asdict(job) | {"network": presets.get(job.network)}
+            rows.append(named | before | measured | about)
+            csv_schemas.load("benchmark").write(output_csv, rows)
+            say(rows[-1])
+    return rows
+
+
+def describe(row: dict) -> str:
+    """One line about a row of benchmark.csv."""
+    what = " ".join(row[name] for name in ("part", "network", "compute_dtype", "model") if row.get(name))
+    text = (
+        f"{what}: {row['images_per_second']:.2f} images/s, {row['seconds_per_image']:.3f} s per image "
+        f"({row['cpu_seconds_per_image']:.3f} s CPU), {row['peak_memory_mb']:.0f} MiB"
+    )
+    if "percent_of_matmul" in row:
+        text += (
+            f", {row['gflop_per_image']:.1f} GFLOP per image at {row['percent_of_matmul']:.0f} % of the matrix "
+            f"product's speed ({row['cpu_percent_of_matmul']:.0f} % by CPU time)"
+        )
+    return text
+
+
+def _jobs(options: BenchmarkOptions) -> Iterator[Job]:
+    if "record_writing" in options.parts:
+        yield Job("record_writing")
+    for network in options.networks:
+        for part in NETWORK_PARTS:
+            if part in options.parts:
+                dtypes = {"inference": options.compute_dtypes, "input_pipeline": [""]}.get(part, ["float32"])
+                yield from (Job(part, network, dtype) for dtype in dtypes)
+    if "exported_model" in options.parts:
+        yield from (Job("exported_model", model=model) for model in options.models)
+
+
+def _draw_slides(options: BenchmarkOptions, folder: pathlib.Path) -> None:
+    num_patients = -(-options.num_images // _IMAGES_PER_PATIENT)
+    field = slides.FieldSettings(options.image_width, options.image_height)
+    slides.synthesize(folder, num_patients, min(options.num_images, _IMAGES_PER_PATIENT), settings=field)
+
+
+def _in_new_process(function: Callable[[], object]):
+    # Spawned, not forked: a copy of this process would count this one's memory as its own.
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as executor:
+        try:
+            return executor.submit(function).result()
+        except BrokenProcessPool as error:
+            raise BenchmarkError(
+                "the measuring process ended unexpectedly, most likely for lack of memory; try --batch_size=1, a "
+                "smaller --input_size or fewer --max_proposals."
+            ) from error

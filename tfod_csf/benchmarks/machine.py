@@ -1,0 +1,88 @@
+"""The machine a measurement was made on, and what the process has used of it."""
+
+import dataclasses
+import os
+import pathlib
+import platform
+import sys
+
+from tfod_csf import worker_pool
+
+_CPUINFO = pathlib.Path("/proc/cpuinfo")
+_STATUS = pathlib.Path("/proc/self/status")
+# CPU flags of instructions that multiply bfloat16 matrices; without them bfloat16 is emulated and slow.
+_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """What results of different machines are compared by.
+
+    Attributes:
+      cpu: the processor's name.
+      cores: cores this process may use.
+      memory_gb: main memory, in GiB; NaN where the system does not tell.
+      has_bfloat16: whether the CPU has bfloat16 instructions; None where the system does not tell.
+      system: operating system and version.
+    """
+
+    cpu: str
+    cores: int
+    memory_gb: float
+    has_bfloat16: bool | None
+    system: str
+
+
+def describe() -> Machine:
+    """This machine."""
+    info = _CPUINFO.read_text(encoding="utf-8", errors="replace") if _CPUINFO.exists() else ""
+    flags = _values_of(info, "flags") or _values_of(info, "Features")
+    return Machine(
+        cpu=" ".join(_values_of(info, "model name")) or platform.processor() or platform.machine(),
+        cores=worker_pool.available_cores(),
+        memory_gb=_memory_gb(),
+        has_bfloat16=bool(_BFLOAT16_FLAGS & set(flags)) if flags else None,
+        system=f"{platform.system()} {platform.release()}",
+    )
+
+
+def _values_of(cpuinfo: str, name: str) -> list[str]:
+    """Words behind the first `name : ...` of /proc/cpuinfo."""
+    for line in cpuinfo.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == name:
+            return value.split()
+    return []
+
+
+def _memory_gb() -> float:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    except (AttributeError, ValueError, OSError):
+        return float("nan")
+
+
+def load_average() -> float:
+    """Processes that wanted a core during the last minute; beyond 0 others disturb a measurement. NaN on Windows."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+
+
+def peak_memory_mb() -> float:
+    """Largest resident memory of this process since its start, in MiB; NaN on Windows."""
+    if _STATUS.exists():
+        # getrusage would count what the process that started this one had in memory.
+        for line in _STATUS.read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 2**10
+    try:
+        import resource
+    except ImportError:
+        return float("nan")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes, others KiB
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process and of the worker processes it has waited for, seconds."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
