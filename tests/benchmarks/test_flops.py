@@ -30,3 +30,35 @@ def test_what_has_no_products_counts_nothing():
 def test_a_size_that_is_not_known_is_refused():
     with pytest.raises(flops.UnknownShapeError):
         flops.count(_concrete(tf.linalg.matmul, [None, 4], [4, 5]))
+
+
+def test_gradients_of_a_layer_cost_as_much_as_the_layer_each():
+    def gradients(images, filters):
+        outputs = tf.nn.conv2d(images, filters, strides=1, padding="VALID")
+        return tf.gradients(tf.reduce_sum(outputs * outputs), [images, filters])
+
+    # 4 x 4 positions, 3 outputs, each a sum of 3 x 3 x 2 products
+    once = 2 * 4 * 4 * 3 * 3 * 3 * 2
+    assert flops.count(_concrete(gradients, [1, 6, 6, 2], [3, 3, 2, 3])) == 3 * once
+
+
+def test_products_of_a_called_function_count_at_every_call():
+    inner = tf.function(lambda x: tf.linalg.matmul(x, x))
+    outer = _concrete(lambda x: inner(x) + inner(2.0 * x), [3, 3])
+    assert flops.count(outer) == 2 * (2 * 3 * 3 * 3)
+
+
+def test_products_in_a_loop_are_refused():
+    def loop(x):
+        return tf.while_loop(lambda y: tf.reduce_sum(y) < 9.0, lambda y: [tf.linalg.matmul(y, y)], [x])
+
+    with pytest.raises(flops.UnknownShapeError, match="unknown number of times"):
+        flops.count(_concrete(loop, [3, 3]))
+
+
+def test_a_loop_without_products_is_no_obstacle():
+    def loop(x):
+        doubled = tf.map_fn(lambda row: row * 2.0, x)
+        return tf.linalg.matmul(doubled, x)
+
+    assert flops.count(_concrete(loop, [3, 3])) == 2 * 27

@@ -60,12 +60,12 @@ def run(options: BenchmarkOptions, output_csv: str | os.PathLike, say: Callable[
     rows = []
     with tempfile.TemporaryDirectory(prefix="tfod_csf_benchmark_") as work_dir, tqdm(jobs, disable=None) as bar:
         _draw_slides(options, pathlib.Path(work_dir) / "slides")
-        _in_new_process(functools.partial(parts.write_records, work_dir))
+        _in_new_process("record_writing", functools.partial(parts.write_records, work_dir))
         for job in bar:
             bar.set_description(str(job))
             started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
             before = {"started": started, "load_average": machine.load_average()}
-            measured = _in_new_process(functools.partial(parts.run, job, options, work_dir))
+            measured = _in_new_process(str(job), functools.partial(parts.run, job, options, work_dir))
             named = dataclasses.asdict(job) | {"network": presets.get(job.network)}
             rows.append(named | before | measured | about)
             csv_schemas.load("benchmark").write(output_csv, rows)
@@ -106,7 +106,7 @@ def _draw_slides(options: BenchmarkOptions, folder: pathlib.Path) -> None:
     slides.synthesize(folder, num_patients, min(options.num_images, _IMAGES_PER_PATIENT), settings=field)
 
 
-def _in_new_process(function: Callable[[], object]):
+def _in_new_process(what: str, function: Callable[[], object]):
     # Spawned, not forked: a copy of this process would count this one's memory as its own.
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as executor:
@@ -114,6 +114,6 @@ def _in_new_process(function: Callable[[], object]):
             return executor.submit(function).result()
         except BrokenProcessPool as error:
             raise BenchmarkError(
-                "the measuring process ended unexpectedly, most likely for lack of memory; try --batch_size=1, a "
+                f"the process that measured {what} was killed, most likely for lack of memory; try --batch_size=1, a "
                 "smaller --input_size or fewer --max_proposals."
             ) from error

@@ -63,6 +63,7 @@ def row_of(measured: stopwatch.Measurement, num_flops: float, batch_size: int) -
         "matmul_gflop_per_second": measured.matmul_gflops,
         "percent_of_matmul": 100.0 * measured.share_of_matmul,
         "cpu_percent_of_matmul": 100.0 * measured.cpu_share_of_matmul,
+        "peak_memory_mb": measured.peak_memory_mb,
         "first_call_seconds": measured.first_call_seconds,
         "repeats": measured.num_repeats,
         "images": measured.num_repeats * measured.calls_per_repeat * batch_size,

@@ -52,9 +52,9 @@ def write_records(work_dir: str) -> None:
 
 
 def run(job: Job, options: BenchmarkOptions, work_dir: str) -> dict:
-    """The columns of benchmark.csv that the part fills; peak memory is that of the process so far."""
+    """The columns of benchmark.csv that the part fills; peak memory is that of the process, where it says no other."""
     row = PARTS[job.part](job, options, work_dir)
-    return row | {"peak_memory_mb": machine.peak_memory_mb(), "threads": _threads()}
+    return {"peak_memory_mb": machine.peak_memory_mb(), "threads": _threads()} | row
 
 
 def _measure_record_writing(job: Job, options: BenchmarkOptions, work_dir: str) -> dict:

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from tfod_csf.benchmarks import machine
+
 SECONDS_PER_REPEAT = 0.5
 _MATRIX_SIZE = 3072  # the speed is the same at 4096 and 3 to 10 % lower at 2048 and 1024
 
@@ -35,6 +37,7 @@ class Measurement(NamedTuple):
     matmul_gflops: float  # of elapsed time
     share_of_matmul: float  # 1 is the speed of the matrix product
     cpu_share_of_matmul: float
+    peak_memory_mb: float  # of the process after the warm-up, before there were matrices
 
 
 def timed(work: Callable[[], object], num_calls: int = 1) -> Timed:
@@ -59,6 +62,7 @@ def measure(
     """
     first = timed(work)
     warm = [first] + [timed(work) for _ in range(warm_up_calls - 1)]
+    peak_memory_mb = machine.peak_memory_mb()
     matmul, matmul_flops = matrix_product(matrix_size), 2.0 * matrix_size**3
     matmul()
     num_calls, num_matmuls = _calls_to_fill(warm[-1]), _calls_to_fill(timed(matmul))
@@ -83,6 +87,7 @@ def measure(
         matmul_gflops=matmul_flops / statistics.median(one.seconds for one in references) / 1e9,
         share_of_matmul=statistics.median(share for share, _ in shares),
         cpu_share_of_matmul=statistics.median(cpu_share for _, cpu_share in shares),
+        peak_memory_mb=peak_memory_mb,
     )
 
 
