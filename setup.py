@@ -28,8 +28,12 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["tfod_csf", "tfod_csf.*"]),
     package_data={
-        "tfod_csf": ["config/protos/*.proto", "schemas/*.csv"],
-        "tfod_csf.cytology": ["*.csv", "templates/*"],
+        "tfod_csf": [
+            "config/protos/*.proto",
+            "files/schemas/*.csv",
+            "cytology/counting/*.csv",
+            "cytology/report/templates/*",
+        ],
     },
     install_requires=[
         "tensorflow==2.20.*",

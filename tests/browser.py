@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from tfod_csf.cytology import chromium
+from tfod_csf.cytology.report import chromium
 
 
 class Browser:

@@ -10,8 +10,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from tests.labelled_folders import HEIGHT, WIDTH, write_image
-from tfod_csf import csv_schemas
-from tfod_csf.patients import folder_names
+from tfod_csf.files import csv_schemas
+from tfod_csf.study.patients import folder_names
 
 CLASSES = ("lymphocyte", "monocyte", "neutrophil", "erythrocyte")
 Cell = tuple[str, float, tuple[float, float, float, float]]

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from tfod_csf import atomic_write
+from tfod_csf.files import atomic_write
 from tfod_csf.label_map import LabelMap, label_map_from_names, save_label_map
 
 CLASSES = ("lymphocyte", "monocyte", "neutrophil", "erythrocyte")

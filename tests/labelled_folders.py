@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from tfod_csf import labelimg
-from tfod_csf.labelimg import Annotation, LabelledObject
+from tfod_csf.study import labelimg
+from tfod_csf.study.labelimg import Annotation, LabelledObject
 
 WIDTH, HEIGHT = 64, 48
 

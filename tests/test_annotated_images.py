@@ -3,10 +3,10 @@ import shutil
 import pytest
 
 from tests import labelled_folders
-from tfod_csf.annotated_images import read_annotated_image
 from tfod_csf.label_map import label_map_from_names, parse_class_map
-from tfod_csf.patients import find_pairs
 from tfod_csf.problems import ProblemLog
+from tfod_csf.study.annotated_images import read_annotated_image
+from tfod_csf.study.patients import find_pairs
 
 LABEL_MAP = label_map_from_names(["lymphocyte", "monocyte"])
 

@@ -1,6 +1,8 @@
-"""The house's one rule: data flows one way, and what stands right of a joint never imports what stands left of it."""
+"""The layout: data flows one way, and no package imports one that comes later in that flow (CONTRIBUTING.md)."""
 
 import ast
+import collections
+import graphlib
 import pathlib
 import subprocess
 import sys
@@ -9,18 +11,38 @@ import pytest
 
 PACKAGE = pathlib.Path(__file__).parent.parent / "tfod_csf"
 
-# Rooms of the package that a room may import besides itself and the vocabulary (the modules directly in tfod_csf/).
-ROOMS = {
-    "config": set(),
-    "data": {"config"},
-    "modeling": {"config", "data"},
-    "training": {"modeling", "data", "evaluation", "config"},
-    "export": {"modeling", "training", "config", "data", "inference"},
-    "evaluation": set(),
-    "inference": set(),
-    "cytology": {"evaluation"},
-    "synthetic": set(),
-    "benchmarks": {"config", "data", "modeling", "training", "inference", "export", "synthetic"},
+# Packages that a package may import besides itself and the vocabulary, the modules directly in tfod_csf/.
+PACKAGES = {
+    "vocabulary": {"files"},
+    "files": set(),
+    "study": {"files"},
+    "config": {"files"},
+    "network_input": {"config"},
+    "data": {"config", "network_input", "files", "study"},
+    "modeling": {"config", "network_input"},
+    "training": {"modeling", "data", "network_input", "evaluation", "config", "files"},
+    "export": {"modeling", "training", "config", "network_input", "inference", "files", "study"},
+    "evaluation": {"files"},
+    "inference": {"files", "study"},
+    "cytology": {"evaluation", "files", "study"},
+    "synthetic": {"files", "study"},
+    "benchmarks": {"config", "data", "modeling", "training", "inference", "export", "synthetic", "files", "study"},
+}
+
+# Subpackages that a subpackage may import besides itself and the modules directly in its package: an order, so that
+# no two of them import each other. Modules directly in a package import the subpackages named under "".
+SUBPACKAGES = {
+    "cytology": {
+        "": set(),
+        "counting": set(),
+        "studies": {"counting"},
+        "review": {"counting"},
+        "report": {"counting", "review"},
+        "blinding": {"review"},
+    },
+    "data": {"": {"augmentation", "records"}, "records": set(), "augmentation": set(), "annotated": {"records"}},
+    "training": {"": {"checkpoints", "evaluation"}, "checkpoints": set(), "evaluation": {"checkpoints"}},
+    "evaluation": {"": set(), "training_report": set()},
 }
 
 # absl is its logging; flags are in commands alone, see below.
@@ -41,10 +63,13 @@ TABLES = {
 TENSORFLOW = {"tensorflow", "tf_keras", "official", "orbit"}
 LIBRARIES = {
     "vocabulary": VOCABULARY_LIBRARIES,
+    "files": VOCABULARY_LIBRARIES,
+    "study": VOCABULARY_LIBRARIES,
     "config": VOCABULARY_LIBRARIES,
-    "evaluation": {"numpy", "pycocotools", "matplotlib"},
+    "network_input": {"numpy"} | TENSORFLOW,
     # tensorboard's protos read event files and load no TensorFlow.
-    "cytology": TABLES | {"tensorboard"},
+    "evaluation": TABLES | {"pycocotools", "tensorboard"},
+    "cytology": TABLES,
     "synthetic": TABLES,
     "inference": VOCABULARY_LIBRARIES | {"matplotlib"},
     "data": TABLES | TENSORFLOW,
@@ -54,19 +79,31 @@ LIBRARIES = {
     "benchmarks": TABLES | TENSORFLOW | {"psutil"},
     "commands": TABLES | TENSORFLOW | {"absl"},
 }
-# The two places of inference that need TensorFlow: the model, and records as its input.
-MAY_LOAD_TENSORFLOW = {"inference/detector.py", "inference/record_reader.py"}
-# grpcio-tools is for whoever changes the schema.
-MAY_LOAD_PROTOC = {"config/generated_files.py"}
+LIBRARIES_OF_MODULE = {
+    # Figures of every package are made here.
+    "figures.py": {"matplotlib"},
+    # The two places of inference that need TensorFlow: the model, and records as its input.
+    "inference/detector.py": TENSORFLOW,
+    "inference/record_reader.py": TENSORFLOW,
+    # grpcio-tools is for whoever changes the schema.
+    "config/generated_files.py": {"grpc_tools"},
+}
 
 
 def _modules():
     return sorted(path for path in PACKAGE.rglob("*.py") if not path.name.endswith("_pb2.py"))
 
 
-def _room(path):
+def _package(path):
+    """The package directly below tfod_csf/ that holds a module; "vocabulary" for the modules directly in tfod_csf/."""
     parts = path.relative_to(PACKAGE).parts
     return parts[0] if len(parts) > 1 else "vocabulary"
+
+
+def _subpackage(path):
+    """The folder inside its package that holds a module; "" for the modules directly in the package."""
+    parts = path.relative_to(PACKAGE).parts
+    return parts[1] if len(parts) > 2 else ""
 
 
 def _imports(path):
@@ -78,31 +115,78 @@ def _imports(path):
             assert node.level == 0, f"{path}: relative import"
             if node.module == "tfod_csf":
                 yield from (f"tfod_csf.{alias.name}" for alias in node.names)
+            elif node.module.startswith("tfod_csf."):
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
             else:
                 yield node.module
 
 
+def _file_of(name):
+    """The file of a dotted name of the package: of a module, or of something in it."""
+    parts = name.split(".")[1:]
+    path = PACKAGE.joinpath(*parts)
+    if path.is_dir():
+        return path / "__init__.py"
+    if path.with_suffix(".py").is_file():
+        return path.with_suffix(".py")
+    return _file_of(name.rpartition(".")[0])
+
+
+def _own_imports(path):
+    return [name for name in _imports(path) if name.split(".")[0] == "tfod_csf"]
+
+
 @pytest.mark.parametrize("path", _modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports(path):
-    room, relative = _room(path), path.relative_to(PACKAGE).as_posix()
-    allowed = LIBRARIES[room] | (TENSORFLOW if relative in MAY_LOAD_TENSORFLOW else set())
-    allowed |= {"grpc_tools"} if relative in MAY_LOAD_PROTOC else set()
+def test_imported_libraries(path):
+    relative = path.relative_to(PACKAGE).as_posix()
+    allowed = LIBRARIES[_package(path)] | LIBRARIES_OF_MODULE.get(relative, set())
     for name in _imports(path):
-        first, *rest = name.split(".")
-        if first in sys.stdlib_module_names:
-            continue
-        if first != "tfod_csf":
+        first = name.split(".")[0]
+        if first not in sys.stdlib_module_names and first != "tfod_csf":
             assert first in allowed, f"{relative} imports {name}"
-        elif room != "commands" and rest and rest[0] != room and relative != "__main__.py":
-            # The label map's file format is a message of the schema.
-            is_vocabulary = (PACKAGE / f"{rest[0]}.py").exists() or rest[0] == "__version__"
-            is_vocabulary |= relative == "label_map.py" and rest[:2] == ["config", "protos"]
-            assert is_vocabulary or rest[0] in ROOMS.get(room, set()), f"{relative} imports {name}"
+
+
+@pytest.mark.parametrize("path", _modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imported_packages(path):
+    package, relative = _package(path), path.relative_to(PACKAGE).as_posix()
+    for name in _own_imports(path):
+        other = _package(_file_of(name))
+        if package in ("commands", other) or relative == "__main__.py":
+            continue
+        # The label map's file format is a message of the schema.
+        is_schema = relative == "label_map.py" and name.startswith("tfod_csf.config.protos")
+        assert is_schema or other == "vocabulary" or other in PACKAGES[package], f"{relative} imports {name}"
+
+
+@pytest.mark.parametrize("path", _modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imported_subpackages(path):
+    package, subpackage = _package(path), _subpackage(path)
+    if package not in SUBPACKAGES:
+        return
+    for name in _own_imports(path):
+        other = _file_of(name)
+        if _package(other) == package and _subpackage(other) not in ("", subpackage):
+            assert _subpackage(other) in SUBPACKAGES[package][subpackage], f"{path} imports {name}"
+
+
+def test_no_modules_import_each_other():
+    graph = {path: {_file_of(name) for name in _own_imports(path)} - {path} for path in _modules()}
+    try:
+        tuple(graphlib.TopologicalSorter(graph).static_order())
+    except graphlib.CycleError as error:
+        pytest.fail(" -> ".join(str(path.relative_to(PACKAGE)) for path in error.args[1]))
+
+
+def test_no_folder_holds_more_than_sixteen_modules():
+    folders = collections.Counter(path.parent for path in _modules() if path.stem != "__init__")
+    del folders[PACKAGE / "commands"]  # one per command
+    assert len(folders) >= 20
+    assert not {str(folder): number for folder, number in folders.items() if number > 16}
 
 
 @pytest.mark.parametrize("path", _modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_flags_live_in_commands(path):
-    if _room(path) != "commands":
+    if _package(path) != "commands":
         assert "absl.flags" not in set(_imports(path))
         names = {
             node.id for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Name)

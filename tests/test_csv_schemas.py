@@ -3,8 +3,8 @@ import pathlib
 
 import pytest
 
-from tfod_csf import csv_schemas
-from tfod_csf.csv_schemas import Column, Schema
+from tfod_csf.files import csv_schemas
+from tfod_csf.files.csv_schemas import Column, Schema
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
@@ -66,4 +66,4 @@ def test_every_schema_file_loads(name):
 
 def test_documentation_is_rendered_from_the_schemas():
     text = (REPOSITORY / "docs" / "OUTPUTS.md").read_text(encoding="utf-8")
-    assert text == csv_schemas.render_document(text), "run: python -m tfod_csf.csv_schemas docs/OUTPUTS.md"
+    assert text == csv_schemas.render_document(text), "run: python -m tfod_csf.files.csv_schemas docs/OUTPUTS.md"

@@ -1,7 +1,7 @@
 import pytest
 
-from tfod_csf import hardened_xml
-from tfod_csf.hardened_xml import HardenedXmlError
+from tfod_csf.study import hardened_xml
+from tfod_csf.study.hardened_xml import HardenedXmlError
 
 BODY = "<annotation><object><name>淋巴细胞</name></object></annotation>"
 

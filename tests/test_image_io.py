@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfod_csf import image_io
 from tfod_csf.problems import ProblemLog
+from tfod_csf.study import image_io
 
 HEIGHT, WIDTH = 12, 20
 

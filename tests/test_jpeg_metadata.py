@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfod_csf import jpeg_metadata
-from tfod_csf.jpeg_metadata import JpegError
+from tfod_csf.cytology.blinding import jpeg_metadata
+from tfod_csf.cytology.blinding.jpeg_metadata import JpegError
 
 SECRET = b"Wang Fang 1958"
 

@@ -6,8 +6,8 @@ import stat
 
 import pytest
 
-from tfod_csf import key_files
-from tfod_csf.key_files import KeyFileError
+from tfod_csf.files import key_files
+from tfod_csf.files.key_files import KeyFileError
 
 
 def test_a_new_key_is_the_owners_only_and_is_read_back(tmp_path):

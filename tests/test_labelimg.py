@@ -3,10 +3,10 @@ import pathlib
 import pytest
 from lxml import etree
 
-from tfod_csf import labelimg
 from tfod_csf.label_map import CELL_CLASSES, label_map_from_names, parse_class_map
-from tfod_csf.labelimg import Annotation, LabelledObject
 from tfod_csf.problems import ProblemLog
+from tfod_csf.study import labelimg
+from tfod_csf.study.labelimg import Annotation, LabelledObject
 
 CELLS = label_map_from_names(CELL_CLASSES)
 

@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from tfod_csf import csv_tables
+from tfod_csf.files import csv_tables
 
 NOTEBOOK = pathlib.Path(__file__).parent.parent / "notebooks" / "01_walkthrough.ipynb"
 

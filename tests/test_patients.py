@@ -4,9 +4,9 @@ import unicodedata
 
 import pytest
 
-from tfod_csf import patients
-from tfod_csf.patients import PatientsError
 from tfod_csf.problems import ProblemLog
+from tfod_csf.study import patients
+from tfod_csf.study.patients import PatientsError
 
 XML = "<annotation><filename>{}</filename></annotation>"
 

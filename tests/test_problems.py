@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from tfod_csf import csv_schemas
+from tfod_csf.files import csv_schemas
 from tfod_csf.problems import Problem, ProblemLog, StrictProblemError, TooManySkippedError
 
 

@@ -5,8 +5,9 @@ import stat
 
 import pytest
 
-from tfod_csf import csv_schemas, pseudonyms
-from tfod_csf.pseudonyms import IMAGE, PATIENT, BlindedImage, PseudonymError, assign, pseudonym
+from tfod_csf.cytology.blinding import pseudonyms
+from tfod_csf.cytology.blinding.pseudonyms import IMAGE, PATIENT, BlindedImage, PseudonymError, assign, pseudonym
+from tfod_csf.files import csv_schemas
 
 KEY, OTHER = bytes(range(32)), bytes(32)
 

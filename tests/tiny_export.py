@@ -17,7 +17,7 @@ def write_checkpoint(folder: pathlib.Path, records_dir: pathlib.Path, seed: int 
 
     from tfod_csf.config.pipeline_config import load_pipeline_config
     from tfod_csf.modeling import model_builder
-    from tfod_csf.training import checkpoints
+    from tfod_csf.training.checkpoints import checkpoint_view
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "pipeline.config").write_text(tiny_training.config_text(records_dir))
@@ -31,5 +31,5 @@ def write_checkpoint(folder: pathlib.Path, records_dir: pathlib.Path, seed: int 
             layer.momentum = 0.0
     noise = tf.random.stateless_uniform([4, tiny_training.SIZE_PX, tiny_training.SIZE_PX, 3], [seed, 1], -110.0, 130.0)
     model.predict(noise, tf.constant([[tiny_training.SIZE_PX, tiny_training.SIZE_PX, 3]] * 4), training=True)
-    root = tf.train.Checkpoint(model=checkpoints.checkpoint_view(model))
+    root = tf.train.Checkpoint(model=checkpoint_view.checkpoint_view(model))
     tf.train.CheckpointManager(root, str(folder), max_to_keep=1).save()

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tfod_csf import image_io, labelimg
-from tfod_csf.cytology import cohort
+from tfod_csf.cytology.counting import cohort
 from tfod_csf.detections import Detections
-from tfod_csf.inference import batch, run_record
-from tfod_csf.inference.score_thresholds import ScoreThresholds
+from tfod_csf.inference import batch, inference_record
+from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.label_map import CELL_CLASSES, label_map_from_names
-from tfod_csf.patients import find_images
 from tfod_csf.problems import ProblemLog
+from tfod_csf.study import image_io, labelimg
+from tfod_csf.study.patients import find_images
 
 
 class TruthDetector:
@@ -92,7 +92,7 @@ def infer(
     problems.write_csv(output_dir / "problems.csv")
     cohort.write_differentials(output_dir, output_dir)
     settings = {"images_dir": str(images_dir), "manifest": None, "patient_pattern": None, "draw": draw}
-    record = run_record.run_record("2022-01-24T09:30:00+08:00", settings, detectors, thresholds, result, problems)
+    record = inference_record.run_record("2022-01-24T09:30:00+08:00", settings, detectors, thresholds, result, problems)
     record |= {"finished": "2022-01-24T09:31:40+08:00", "machine": {}, "versions": {"tfod_csf": record["version"]}}
-    run_record.write_run_record(output_dir / "run.json", record)
+    inference_record.write_run_record(output_dir / "run.json", record)
     return output_dir

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tfod_csf import csv_tables
 from tfod_csf.errors import UserError
+from tfod_csf.files import csv_tables
 from tfod_csf.label_map import LabelMap
 
 COLUMNS = ("image", "width", "height", "num_at_limit", "class_id", "class", "score", "ymin", "xmin", "ymax", "xmax")

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from google.protobuf import text_format
 
-from tfod_csf import atomic_write
 from tfod_csf.config.protos import string_int_label_map_pb2
 from tfod_csf.errors import UserError
+from tfod_csf.files import atomic_write
 
 CELL_CLASSES = ("lymphocyte", "monocyte", "neutrophil", "erythrocyte")
 UNKNOWN = "unknown"

@@ -13,8 +13,8 @@ import os
 import re
 from collections.abc import Iterable
 
-from tfod_csf import csv_schemas
 from tfod_csf.errors import UserError
+from tfod_csf.files import csv_schemas
 
 SKIPPED = "skipped"
 MENDED = "mended"

@@ -1,7 +1,7 @@
 import pytest
 
-from tfod_csf import csv_schemas
 from tfod_csf.benchmarks import benchmark_run
+from tfod_csf.files import csv_schemas
 
 
 @pytest.mark.slow

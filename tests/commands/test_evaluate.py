@@ -5,10 +5,11 @@ import pytest
 import tensorflow as tf
 
 from tests import hand_made_model as by_hand
-from tfod_csf import csv_tables, labelimg
 from tfod_csf.commands import command_line, evaluate
+from tfod_csf.files import csv_tables
 from tfod_csf.label_map import label_map_from_names
 from tfod_csf.problems import ProblemLog
+from tfod_csf.study import labelimg
 
 LYMPHOCYTE = ("lymphocyte", 8, 10, 34, 36)
 ERYTHROCYTE = ("erythrocyte", 50, 30, 84, 64)

@@ -2,8 +2,8 @@
 
 import pytest
 
+from tfod_csf.config.box_statistics import from_annotations_csv, from_boxes
 from tfod_csf.config.detection_limits import anchor_scales_for, box_sides, limits_for
-from tfod_csf.config.record_statistics import from_annotations_csv, from_boxes
 from tfod_csf.errors import UserError
 
 HEADER = "filename,width,height,class,xmin,ymin,xmax,ymax\n"

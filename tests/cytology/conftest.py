@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from tfod_csf import csv_schemas
+from tfod_csf.files import csv_schemas
 
 CLASSES = ("lymphocyte", "monocyte", "neutrophil", "erythrocyte")
 

@@ -5,10 +5,11 @@ import pathlib
 from collections.abc import Callable
 
 from tests.examined_study import Study
-from tfod_csf import csv_tables, labelimg
 from tfod_csf.commands import command_line, review_export, review_import
-from tfod_csf.labelimg import Annotation
+from tfod_csf.files import csv_tables
 from tfod_csf.problems import ProblemLog
+from tfod_csf.study import labelimg
+from tfod_csf.study.labelimg import Annotation
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tfod_csf.cytology import agreement
-from tfod_csf.cytology.agreement import (
+from tfod_csf.cytology.studies import agreement
+from tfod_csf.cytology.studies.agreement import (
     Differentials,
     absolute_differences,
     class_measures,

@@ -1,10 +1,10 @@
 import pytest
 
-from tfod_csf import csv_schemas, csv_tables
 from tfod_csf.commands import command_line
-from tfod_csf.cytology import agreement_tables
-from tfod_csf.cytology.tables import TableError
-from tfod_csf.labelimg import Annotation, LabelledObject, write_annotation
+from tfod_csf.cytology.run_tables import TableError
+from tfod_csf.cytology.studies import agreement_tables
+from tfod_csf.files import csv_schemas, csv_tables
+from tfod_csf.study.labelimg import Annotation, LabelledObject, write_annotation
 
 TABLE_2 = "patient_id,lymphocyte,monocyte,neutrophil\n190931,5,3,92\n191155,1,7,91\n191172,18,23,59\n191158,87,6,7\n"
 MACHINE = {"190931": (7, 18, 75), "191155": (4, 7, 90), "191172": (27, 20, 53), "191158": (89, 8, 3)}

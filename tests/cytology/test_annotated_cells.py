@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from tfod_csf.cytology import annotated_cells, tables
+from tfod_csf.cytology import annotated_cells, run_tables
 from tfod_csf.cytology.annotated_cells import AnnotationsError, ImageCells, MatchedCells, match_patient
 from tfod_csf.label_map import parse_class_map
-from tfod_csf.labelimg import Annotation, LabelledObject, write_annotation
 from tfod_csf.problems import ProblemLog
+from tfod_csf.study.labelimg import Annotation, LabelledObject, write_annotation
 
 
 def test_reads_folders_maps_names_and_keeps_images_without_cells(tmp_path):
@@ -36,7 +36,7 @@ def test_folders_without_annotations_are_one_sentence(tmp_path):
 def test_cells_are_matched_once_and_images_without_annotation_left_out(tmp_path, write_patient):
     # Machine boxes of write_patient: cell i at x 10 i .. 10 i + 8, y 5 .. 13.
     write_patient(tmp_path / "p", "p", [{"lymphocyte": 2, "monocyte": 1}, {"neutrophil": 3}])
-    patient = tables.read_patient(tmp_path / "p", details=True)
+    patient = run_tables.read_patient(tmp_path / "p", details=True)
     boxes = np.array([[5, 10, 13, 18], [6, 30, 14, 38], [50, 50, 60, 60]], float)
     annotations = {"p/img_00": ImageCells(("lymphocyte", "neutrophil", "monocyte"), boxes)}
     matched = match_patient(patient, annotations, "m")
@@ -49,7 +49,7 @@ def test_cells_are_matched_once_and_images_without_annotation_left_out(tmp_path,
 
 def test_no_cells_and_no_annotations(tmp_path, write_patient):
     write_patient(tmp_path / "p", "p", [{}])
-    patient = tables.read_patient(tmp_path / "p", details=True)
+    patient = run_tables.read_patient(tmp_path / "p", details=True)
     empty = match_patient(patient, {}, "m")
     assert (len(empty.predicted), empty.num_images) == (0, 0)
     only_truth = match_patient(patient, {"p/img_00": ImageCells(("monocyte",), np.array([[0, 0, 9, 9.0]]))}, "m")

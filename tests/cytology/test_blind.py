@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from tfod_csf import csv_tables, image_io, key_files, labelimg, pseudonyms
 from tfod_csf.commands import batch_infer, blind, command_line, differential, unblind
-from tfod_csf.cytology import blind as blinding
-from tfod_csf.labelimg import Annotation, LabelledObject
-from tfod_csf.patients import ImageFile
+from tfod_csf.cytology.blinding import blind as blinding
+from tfod_csf.cytology.blinding import pseudonyms
+from tfod_csf.files import csv_tables, key_files
 from tfod_csf.problems import ProblemLog
+from tfod_csf.study import image_io, labelimg
+from tfod_csf.study.labelimg import Annotation, LabelledObject
+from tfod_csf.study.patients import ImageFile
 
 PATIENTS = ("Wang_Fang_1958", "=张伟的病人")
 SECRETS = ("wang_fang", "1958", "张伟的病人", "IMG_0815", "day_0427", "Kowalski", "HospitalX", "52.5200")

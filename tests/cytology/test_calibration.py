@@ -8,11 +8,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tfod_csf import csv_schemas
 from tfod_csf.commands import command_line
-from tfod_csf.cytology import calibration, calibration_tables
 from tfod_csf.cytology.annotated_cells import MatchedCells
-from tfod_csf.cytology.calibration import (
+from tfod_csf.cytology.studies import calibration, calibration_tables
+from tfod_csf.cytology.studies.calibration import (
     ScoredCells,
     coverage_accuracy,
     expected_calibration_error,
@@ -21,8 +20,9 @@ from tfod_csf.cytology.calibration import (
     reliability,
     scored_cells,
 )
-from tfod_csf.cytology.calibration_tables import CalibrationError
-from tfod_csf.labelimg import Annotation, LabelledObject, write_annotation
+from tfod_csf.cytology.studies.calibration_tables import CalibrationError
+from tfod_csf.files import csv_schemas
+from tfod_csf.study.labelimg import Annotation, LabelledObject, write_annotation
 
 
 def overconfident(right=60, wrong=40):

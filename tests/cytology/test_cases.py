@@ -1,6 +1,6 @@
 import pytest
 
-from tfod_csf.cytology import cases
+from tfod_csf.cytology.counting import cases
 
 
 @pytest.mark.parametrize(

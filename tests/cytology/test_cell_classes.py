@@ -1,7 +1,9 @@
 import doctest
+
 import pytest
 
-from tfod_csf.cytology import cases, cell_classes, intervals
+from tfod_csf import cell_classes
+from tfod_csf.cytology.counting import cases, intervals
 
 
 @pytest.mark.parametrize("module", [cell_classes, cases, intervals])

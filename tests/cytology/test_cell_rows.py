@@ -3,9 +3,9 @@ import dataclasses
 import pytest
 
 from tests import examined_study
-from tfod_csf import csv_schemas
 from tfod_csf.cytology import cell_rows
-from tfod_csf.cytology.tables import TableError
+from tfod_csf.cytology.run_tables import TableError
+from tfod_csf.files import csv_schemas
 
 BOX = (1.25, 2.0, 11.5, 12.0)
 

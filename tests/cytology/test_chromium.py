@@ -2,7 +2,7 @@
 
 import pytest
 
-from tfod_csf.cytology import chromium
+from tfod_csf.cytology.report import chromium
 
 
 def stand_in(folder, script):

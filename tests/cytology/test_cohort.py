@@ -1,8 +1,8 @@
 import json
 
-from tfod_csf import csv_schemas, csv_tables
 from tfod_csf.commands import command_line
-from tfod_csf.cytology import cohort
+from tfod_csf.cytology.counting import cohort
+from tfod_csf.files import csv_schemas, csv_tables
 
 
 def rows_by_patient(folder):

@@ -2,8 +2,7 @@
 
 import pytest
 
-from tfod_csf import csv_schemas, csv_tables
-from tfod_csf.cytology.differential import (
+from tfod_csf.cytology.counting.differential import (
     DifferentialRules,
     differential,
     long_rows,
@@ -11,7 +10,8 @@ from tfod_csf.cytology.differential import (
     write_differential_csv,
     write_differentials_csv,
 )
-from tfod_csf.cytology.reference_ranges import load_reference_ranges
+from tfod_csf.cytology.counting.reference_ranges import load_reference_ranges
+from tfod_csf.files import csv_schemas, csv_tables
 
 TABLE_1 = {"erythrocyte": 28, "lymphocyte": 77, "monocyte": 66, "neutrophil": 50}
 

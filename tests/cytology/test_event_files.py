@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tensorboard.compat.proto import event_pb2, types_pb2
 
-from tfod_csf.cytology.event_files import read_scalars
+from tfod_csf.evaluation.training_report.event_files import read_scalars
 
 
 def record(event):

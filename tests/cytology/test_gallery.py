@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfod_csf.cytology import gallery, tables
+from tfod_csf.cytology import run_tables
+from tfod_csf.cytology.report import gallery
 
 
 def picture_of(address):
@@ -16,7 +17,7 @@ def picture_of(address):
 
 @pytest.fixture(scope="module")
 def patient(drawn_run):
-    return tables.read_patient(drawn_run / "patients" / "patient_002", details=True)
+    return run_tables.read_patient(drawn_run / "patients" / "patient_002", details=True)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def test_groups_are_in_order_and_least_certain_first(patient, sources):
 
 
 def test_unsure_cells_come_first_also_when_counted_as_predicted(patient, sources):
-    counted = patient.counted_with(tables.Thresholds(0.5, 0.8, "as_predicted"))
+    counted = patient.counted_with(run_tables.Thresholds(0.5, 0.8, "as_predicted"))
     unknown = gallery.cell_groups(counted, "drawn_truth", 0.8, 5, sources)[0]
     assert unknown.name == "unknown"
     assert unknown.cells[0].counted_as != "unknown"
@@ -80,7 +81,7 @@ def test_a_box_far_outside_the_image_needs_no_more_memory():
 
 
 def test_no_cells_no_groups(odd_run):
-    empty = tables.read_patient(odd_run / "patients" / "chinese", details=True)
+    empty = run_tables.read_patient(odd_run / "patients" / "chinese", details=True)
     assert gallery.cell_groups(empty, "m", 0.8, 5, gallery.SourceImages(None, empty)) == []
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tfod_csf.cytology import intervals
+from tfod_csf.cytology.counting import intervals
 
 
 def test_goodman_by_hand():

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from tfod_csf.cytology import gallery, labelled_fields, tables
+from tfod_csf.cytology import run_tables
+from tfod_csf.cytology.report import gallery, labelled_fields
 
 
 def picture_of(address):
@@ -14,7 +15,7 @@ def picture_of(address):
 
 @pytest.fixture(scope="module")
 def patient(drawn_run):
-    return tables.read_patient(drawn_run / "patients" / "patient_002", details=True)
+    return run_tables.read_patient(drawn_run / "patients" / "patient_002", details=True)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def test_fields_with_unknown_cells_come_first(patient, sources):
 
 
 def test_boxes_are_drawn_anew_when_cells_are_counted_otherwise(patient, sources):
-    recounted = patient.counted_with(tables.Thresholds(0.5, 0.97, "as_predicted"))
+    recounted = patient.counted_with(run_tables.Thresholds(0.5, 0.97, "as_predicted"))
     fields, total = labelled_fields.field_pictures(recounted, "drawn_truth", 2, sources, 0.97, recounted=True)
     assert (len(fields), total) == (2, 6)
     assert all(field.has_letters for field in fields)
@@ -49,7 +50,7 @@ def test_boxes_are_drawn_anew_where_a_person_decided(patient, sources):
     image = patient.used_images[0]
     cells = patient.cells.copy()
     cells.loc[cells.index[cells["image"] == image][0], "status"] = "relabelled"
-    reviewed = tables.PatientTables(patient.patient_id, patient.folder, cells, patient.images)
+    reviewed = run_tables.PatientTables(patient.patient_id, patient.folder, cells, patient.images)
     fields, _ = labelled_fields.field_pictures(reviewed, "drawn_truth", 6, sources, 0.8)
     assert {field.image for field in fields if field.has_letters} == {image}
 
@@ -57,7 +58,7 @@ def test_boxes_are_drawn_anew_where_a_person_decided(patient, sources):
 def test_neither_pictures_nor_images(patient, odd_run, tmp_path):
     nowhere = gallery.SourceImages(tmp_path, patient)
     assert labelled_fields.field_pictures(patient, "drawn_truth", 6, nowhere, 0.8, recounted=True) == ([], 0)
-    empty = tables.read_patient(odd_run / "patients" / "chinese", details=True)
+    empty = run_tables.read_patient(odd_run / "patients" / "chinese", details=True)
     assert labelled_fields.field_pictures(empty, "m", 5, gallery.SourceImages(None, empty), 0.8) == ([], 0)
 
 
@@ -65,12 +66,12 @@ def test_large_fields_are_made_smaller_and_damaged_ones_named(tmp_path, write_pa
     write_patient(tmp_path / "p", "p", [{"lymphocyte": 1}])
     (tmp_path / "p" / "pictures" / "m").mkdir(parents=True)
     Image.new("RGB", (2600, 1300)).save(tmp_path / "p" / "pictures" / "m" / "img_00.jpg")
-    patient = tables.read_patient(tmp_path / "p", details=True)
+    patient = run_tables.read_patient(tmp_path / "p", details=True)
     nowhere = gallery.SourceImages(None, patient)
     fields, _ = labelled_fields.field_pictures(patient, "m", 1, nowhere, 0.8)
     assert picture_of(fields[0].picture).size == (1000, 500)
     (tmp_path / "p" / "pictures" / "m" / "img_00.jpg").write_bytes(b"nothing")
-    with pytest.raises(tables.TableError, match="cannot be read"):
+    with pytest.raises(run_tables.TableError, match="cannot be read"):
         labelled_fields.field_pictures(patient, "m", 1, nowhere, 0.8)
 
 

@@ -16,8 +16,8 @@ import math
 import numpy as np
 import pytest
 
-from tfod_csf.cytology import method_comparison
-from tfod_csf.cytology.method_comparison import bland_altman, concordance, deming, passing_bablok
+from tfod_csf.cytology.studies import method_comparison
+from tfod_csf.cytology.studies.method_comparison import bland_altman, concordance, deming, passing_bablok
 
 WRIGHT = [494, 395, 516, 434, 476, 557, 413, 442, 650, 433, 417, 656, 267, 478, 178, 423, 427]
 MINI = [512, 430, 520, 428, 500, 600, 364, 380, 658, 445, 432, 626, 260, 477, 259, 350, 451]

@@ -1,8 +1,8 @@
 import pytest
 
-from tfod_csf import csv_schemas, csv_tables
 from tfod_csf.commands import command_line
-from tfod_csf.labelimg import Annotation, LabelledObject, write_annotation
+from tfod_csf.files import csv_schemas, csv_tables
+from tfod_csf.study.labelimg import Annotation, LabelledObject, write_annotation
 
 CLASSES = ("erythrocyte", "lymphocyte", "monocyte", "neutrophil")
 PEOPLE = {"1": (13, 66, 67, 41), "2": (12, 43, 48, 40), "王": (20, 77, 70, 43), "@4": (27, 80, 73, 54)}

@@ -7,9 +7,16 @@ import numpy as np
 import pytest
 from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_fleiss_kappa
 
-from tfod_csf.cytology import observers
 from tfod_csf.cytology.annotated_cells import ImageCells
-from tfod_csf.cytology.observers import NOT_MARKED, fleiss_kappa, intraclass_correlation, same_cells, spread, study
+from tfod_csf.cytology.studies import observers
+from tfod_csf.cytology.studies.observers import (
+    NOT_MARKED,
+    fleiss_kappa,
+    intraclass_correlation,
+    same_cells,
+    spread,
+    study,
+)
 
 TABLE_1 = {
     "erythrocyte": ([13, 12, 20, 27], 7),

@@ -1,7 +1,7 @@
 import pytest
 
-from tfod_csf.cytology import reference_ranges
-from tfod_csf.cytology.reference_ranges import ReferenceRange, ReferenceRangeError, load_reference_ranges
+from tfod_csf.cytology.counting import reference_ranges
+from tfod_csf.cytology.counting.reference_ranges import ReferenceRange, ReferenceRangeError, load_reference_ranges
 
 
 def test_adult_ranges_that_come_with_the_package():

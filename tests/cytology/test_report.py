@@ -9,16 +9,17 @@ import pytest
 from lxml import html
 
 from tfod_csf.commands import command_line
-from tfod_csf.cytology import report, report_html, tables
-from tfod_csf.cytology.differential import DifferentialRules
-from tfod_csf.cytology.reference_ranges import load_reference_ranges
-from tfod_csf.cytology.saturation import SaturationRules
+from tfod_csf.cytology import run_tables
+from tfod_csf.cytology.counting.differential import DifferentialRules
+from tfod_csf.cytology.counting.reference_ranges import load_reference_ranges
+from tfod_csf.cytology.counting.saturation import SaturationRules
+from tfod_csf.cytology.report import page_template, pages
 
 
 def write(run, output, thresholds=None, **options):
-    facts = report_html.RunFacts(
-        run=tables.read_run(run),
-        thresholds=thresholds or tables.new_thresholds(run)[0],
+    facts = page_template.RunFacts(
+        run=run_tables.read_run(run),
+        thresholds=thresholds or run_tables.new_thresholds(run)[0],
         changed=thresholds is not None,
         rules=DifferentialRules(),
         saturation_rules=SaturationRules(replicates=100),
@@ -26,7 +27,7 @@ def write(run, output, thresholds=None, **options):
         population="adult",
         made="2022-01-24",
     )
-    return report.write_report(run, output, facts, report.ReportOptions(**options))
+    return pages.write_report(run, output, facts, pages.ReportOptions(**options))
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def page(folder, patient="patient_002"):
 def test_pages_of_all_patients_and_the_cohort(drawn, drawn_run):
     summary, folder = drawn
     assert summary.cohort_page == folder / "report.html"
-    assert len(summary.patient_pages) == len(tables.patient_folders(drawn_run)) == 3
+    assert len(summary.patient_pages) == len(run_tables.patient_folders(drawn_run)) == 3
     links = html.parse(str(folder / "report.html")).getroot().xpath("//table[@id='cohort']//a/@href")
     assert len(links) == 3
     assert all((folder / unquote(link)).is_file() for link in links)
@@ -79,7 +80,7 @@ def test_patient_page_holds_everything_a_reader_needs(drawn, drawn_run):
     ):
         assert part in text
     root = html.parse(str(page(folder))).getroot()
-    patient = tables.read_patient(drawn_run / "patients" / "patient_002")
+    patient = run_tables.read_patient(drawn_run / "patients" / "patient_002")
     counts = patient.counts_by_model()["drawn_truth"]
     rows = {row[0].text_content(): row[1].text_content() for row in root.xpath("//table[contains(@class, 'diff')]//tr")}
     assert rows["neutrophil"] == str(counts["neutrophil"])
@@ -195,7 +196,7 @@ def test_cohort_alone_links_only_pages_that_are_there(drawn_run, tmp_path):
 
 
 def test_other_thresholds_are_said(drawn_run, tmp_path):
-    thresholds = tables.Thresholds(0.5, 0.97, "as_predicted")
+    thresholds = run_tables.Thresholds(0.5, 0.97, "as_predicted")
     write(drawn_run, tmp_path, thresholds, patients=("patient_002",))
     text = text_of(page(tmp_path))
     assert "below a score of 0.97 but counted under its predicted class" in text
@@ -204,9 +205,9 @@ def test_other_thresholds_are_said(drawn_run, tmp_path):
 
 
 def test_unknown_patient_or_model_is_named(drawn_run, tmp_path):
-    with pytest.raises(report.ReportError, match="no patient 'nobody'"):
+    with pytest.raises(pages.ReportError, match="no patient 'nobody'"):
         write(drawn_run, tmp_path, patients=("nobody",))
-    with pytest.raises(report.ReportError, match="no cells of model 'x'; it has drawn_truth"):
+    with pytest.raises(pages.ReportError, match="no cells of model 'x'; it has drawn_truth"):
         write(drawn_run, tmp_path, model="x")
 
 
@@ -220,7 +221,7 @@ def test_command(drawn_run, tmp_path, capsys, monkeypatch):
     assert command_line.main([*flags, f"--images_dir={tmp_path}", "--pages=patients"]) == 0
     assert "2 patients lack pictures of cells" in capsys.readouterr().out
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("tfod_csf.cytology.chromium._PLACES", ())
+    monkeypatch.setattr("tfod_csf.cytology.report.chromium._PLACES", ())
     assert command_line.main([*flags, "--pdf"]) == 1
     assert "--pdf needs Chromium" in capsys.readouterr().err
 

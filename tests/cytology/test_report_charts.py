@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from lxml import etree
 
-from tfod_csf.cytology import report_charts
-from tfod_csf.cytology.differential import differential
-from tfod_csf.cytology.reference_ranges import load_reference_ranges
-from tfod_csf.cytology.saturation import SaturationRules, saturation
+from tfod_csf.cytology.counting.differential import differential
+from tfod_csf.cytology.counting.reference_ranges import load_reference_ranges
+from tfod_csf.cytology.counting.saturation import SaturationRules, saturation
+from tfod_csf.cytology.report import charts
 
 RULES = SaturationRules(replicates=100)
 
@@ -21,7 +21,7 @@ def words(chart):
 def test_bars_stand_where_the_percentages_are():
     counts = {"lymphocyte": 50, "monocyte": 25, "neutrophil": 25}
     shares = differential("p", {"m": counts}, references=load_reference_ranges()).shares
-    chart = report_charts.percent_bars(shares, "bars")
+    chart = charts.percent_bars(shares, "bars")
     widths = [float(w) for w in re.findall(r'width="([\d.]+)" height="18"', chart)]
     assert widths == [100.0, 50.0, 50.0]  # the axis is 200 units long
     assert re.search(r'<rect x="238.0" [^>]*width="72.0" height="36"', chart)  # 63 .. 99 % from 112 on
@@ -30,47 +30,45 @@ def test_bars_stand_where_the_percentages_are():
 
 def test_bars_without_reference_ranges():
     shares = differential("p", {"m": {"lymphocyte": 50, "monocyte": 0, "neutrophil": 0}}).shares
-    assert 'height="36"' not in report_charts.percent_bars(shares, "bars")
+    assert 'height="36"' not in charts.percent_bars(shares, "bars")
 
 
 @pytest.mark.parametrize("images", [1, 12])
 def test_curves_end_at_the_final_percentages(images):
     result = saturation("p", np.tile([20, 10, 2], [images, 1]), RULES)
-    found = words(report_charts.saturation_curves(result, "curves"))
+    found = words(charts.saturation_curves(result, "curves"))
     assert {"lymphocyte 62 %", "monocyte 31 %", "neutrophil 6 %"} <= set(found["text"])
     assert ("settled at" in str(found)) == (images == 12)
 
 
 def test_labels_of_equal_percentages_do_not_overlap():
     result = saturation("p", np.tile([10, 10, 10], [2, 1]), RULES)
-    chart = str(report_charts.saturation_curves(result, "curves"))
+    chart = str(charts.saturation_curves(result, "curves"))
     heights = sorted(float(y) for y in re.findall(r'<text x="565.0" y="([\d.]+)"', chart))
     assert min(np.diff(heights)) >= 18
     bottom = saturation("p", np.tile([30, 0, 0], [2, 1]), RULES)  # two labels at 0 % stay inside the chart
-    heights = re.findall(r'<text x="565.0" y="([\d.]+)"', str(report_charts.saturation_curves(bottom, "curves")))
+    heights = re.findall(r'<text x="565.0" y="([\d.]+)"', str(charts.saturation_curves(bottom, "curves")))
     assert max(map(float, heights)) <= 285
 
 
 def test_histogram_counts_patients():
-    chart = report_charts.percent_histogram("monocyte", [0, 5, 10, 99.9, 100], 3, 37)
+    chart = charts.percent_histogram("monocyte", [0, 5, 10, 99.9, 100], 3, 37)
     assert words(chart)["desc"] == ["0 to 10 %: 2; 10 to 20 %: 1; 90 to 100 %: 2"]
-    assert words(report_charts.percent_histogram("monocyte", [], None, None))["desc"] == ["no patient"]
+    assert words(charts.percent_histogram("monocyte", [], None, None))["desc"] == ["no patient"]
 
 
 def test_settled_patients_step_up():
-    chart = report_charts.settled_patients([100, None, 100, 400], "settled")
+    chart = charts.settled_patients([100, None, 100, 400], "settled")
     assert words(chart)["desc"] == ["3 of 4 patients settled within their images."]
     # 200 units high from 228: two of four at 100 cells, three of four at 400; the axis ends at 420.
     assert "H181.1V128.0H592.6V78.0H620" in chart
-    assert words(report_charts.settled_patients([None], "settled"))["desc"] == [
-        "0 of 1 patients settled within their images."
-    ]
+    assert words(charts.settled_patients([None], "settled"))["desc"] == ["0 of 1 patients settled within their images."]
 
 
 def test_text_of_a_chart_is_escaped():
-    assert "<b>" not in report_charts._text(0, 0, "<b>")
-    assert report_charts.marker('"><script>').count("<") == 3
+    assert "<b>" not in charts._text(0, 0, "<b>")
+    assert charts.marker('"><script>').count("<") == 3
 
 
 def test_round_ticks():
-    assert [report_charts._nice_ticks(n) for n in (249, 1, 36)] == [[0, 50, 100, 150, 200], [0, 1], [0, 10, 20, 30]]
+    assert [charts._nice_ticks(n) for n in (249, 1, 36)] == [[0, 50, 100, 150, 200], [0, 1], [0, 10, 20, 30]]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests import browser as browsers
 from tests.cytology.test_report import page, write
-from tfod_csf.cytology import chromium
+from tfod_csf.cytology.report import chromium
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ from lxml import html
 from tests import examined_study
 from tests.cytology.review_desk import Desk, edit, rename
 from tests.cytology.test_report import page, text_of, write
-from tfod_csf.labelimg import LabelledObject
+from tfod_csf.study.labelimg import LabelledObject
 
 SURE = ("lymphocyte", 0.95, (1.0, 2.0, 11.0, 12.0))
 UNSURE = ("monocyte", 0.6, (20.0, 5.0, 30.0, 15.0))

@@ -1,8 +1,8 @@
 import pytest
 
-from tfod_csf.cytology.review_changes import compare
-from tfod_csf.cytology.review_sidecar import ShownCell
-from tfod_csf.labelimg import LabelledObject
+from tfod_csf.cytology.review.changes import compare
+from tfod_csf.cytology.review.sidecar import ShownCell
+from tfod_csf.study.labelimg import LabelledObject
 
 
 def _shown(cell_id, name, box):

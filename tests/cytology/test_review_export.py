@@ -5,12 +5,12 @@ from PIL import Image
 
 from tests import examined_study
 from tests.cytology.review_desk import Desk
-from tfod_csf import labelimg
 from tfod_csf.commands import command_line, review_export
-from tfod_csf.cytology import review_sidecar
-from tfod_csf.cytology.review_export import review_names
-from tfod_csf.cytology.review_sidecar import ReviewError
+from tfod_csf.cytology.review import sidecar
+from tfod_csf.cytology.review.export import review_names
+from tfod_csf.cytology.review.sidecar import ReviewError
 from tfod_csf.problems import ProblemLog
+from tfod_csf.study import labelimg
 
 SURE = ("lymphocyte", 0.95, (1.4, 2.0, 11.6, 12.0))
 UNSURE = ("monocyte", 0.6, (20.0, 5.0, 30.0, 15.0))
@@ -52,9 +52,9 @@ def test_unknown_cells_are_difficult_and_nothing_is_verified(desk):
 
 
 def test_the_sidecar_keeps_what_xml_cannot(desk):
-    sidecar = review_sidecar.read_sidecar(desk.export() / "=王" / "cells.json")
-    assert (sidecar.patient_id, sidecar.model, sidecar.revision) == ("=王", "m", 0)
-    cell = sidecar.images["=王__day1__a.jpg"].cells[1]
+    shown = sidecar.read_sidecar(desk.export() / "=王" / "cells.json")
+    assert (shown.patient_id, shown.model, shown.revision) == ("=王", "m", 0)
+    cell = shown.images["=王__day1__a.jpg"].cells[1]
     assert (cell.cell_id, cell.name, cell.predicted_class, cell.score) == (2, "unknown", "monocyte", 0.6)
 
 
@@ -63,13 +63,13 @@ def test_a_sidecar_that_was_edited_or_is_damaged_is_refused(desk):
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace('"score": 0.95', '"score": 0.99'), encoding="utf-8")
     with pytest.raises(ReviewError, match="was edited"):
-        review_sidecar.read_sidecar(path)
+        sidecar.read_sidecar(path)
     path.write_text(text[:100], encoding="utf-8")
     with pytest.raises(ReviewError, match="damaged"):
-        review_sidecar.read_sidecar(path)
+        sidecar.read_sidecar(path)
     path.write_text(json.dumps([1]), encoding="utf-8")
     with pytest.raises(ReviewError, match="damaged"):
-        review_sidecar.read_sidecar(path)
+        sidecar.read_sidecar(path)
 
 
 @pytest.mark.parametrize(
@@ -79,10 +79,10 @@ def test_a_sidecar_that_was_edited_or_is_damaged_is_refused(desk):
 def test_a_sidecar_whose_names_lead_elsewhere_is_refused(desk, old, new):
     path = desk.export() / "p2" / "cells.json"
     content = json.loads(path.read_text(encoding="utf-8").replace(f'"{old}"', f'"{new}"'))
-    content["checksum"] = review_sidecar._checksum(content)
+    content["checksum"] = sidecar._checksum(content)
     path.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(ReviewError, match="run review_export again"):
-        review_sidecar.read_sidecar(path)
+        sidecar.read_sidecar(path)
 
 
 def test_an_export_is_never_written_over(desk, capsys):

@@ -7,10 +7,11 @@ import pytest
 
 from tests import examined_study
 from tests.cytology.review_desk import Desk, edit, nothing, rename
-from tfod_csf import csv_schemas, labelimg
 from tfod_csf.commands import command_line, create_csf_tf_record, differential
-from tfod_csf.labelimg import LabelledObject
+from tfod_csf.files import csv_schemas
 from tfod_csf.problems import ProblemLog
+from tfod_csf.study import labelimg
+from tfod_csf.study.labelimg import LabelledObject
 
 SURE = ("lymphocyte", 0.95, (1.0, 2.0, 11.0, 12.0))
 UNSURE = ("monocyte", 0.6, (20.0, 5.0, 30.0, 15.0))

@@ -3,10 +3,10 @@ import dataclasses
 import pytest
 
 from tfod_csf.cytology.cell_rows import Cell
-from tfod_csf.cytology.review_changes import compare
-from tfod_csf.cytology.review_export import shown_cell
-from tfod_csf.cytology.review_merge import AS_UNKNOWN, NEWEST, REFUSE, MergeRules, change_counts, merge_image
-from tfod_csf.labelimg import LabelledObject
+from tfod_csf.cytology.review.changes import compare
+from tfod_csf.cytology.review.export import shown_cell
+from tfod_csf.cytology.review.merge import AS_UNKNOWN, NEWEST, REFUSE, MergeRules, change_counts, merge_image
+from tfod_csf.study.labelimg import LabelledObject
 
 BOXES = {1: (0.4, 5.0, 10.0, 15.0), 2: (20.0, 5.0, 30.0, 15.0), 3: (40.0, 30.0, 50.0, 40.0)}
 IMAGE = ("p", "a.jpg")

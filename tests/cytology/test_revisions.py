@@ -4,9 +4,9 @@ import pytest
 
 from tests import examined_study
 from tests.cytology.review_desk import Desk, edit, nothing, rename
-from tfod_csf import key_files
-from tfod_csf.cytology import revisions
-from tfod_csf.cytology.revisions import RevisionError
+from tfod_csf.cytology.review import revisions
+from tfod_csf.cytology.review.revisions import RevisionError
+from tfod_csf.files import key_files
 
 CELL = ("monocyte", 0.6, (20.0, 5.0, 30.0, 15.0))
 

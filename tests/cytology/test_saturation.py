@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tfod_csf.cytology import saturation as saturation_module
-from tfod_csf.cytology.saturation import SaturationRules, planner_rows, saturation, summarise_cases
+from tfod_csf.cytology.counting import saturation as saturation_module
+from tfod_csf.cytology.counting.saturation import SaturationRules, planner_rows, saturation, summarise_cases
 
 MANY = SaturationRules(replicates=4000)
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from tfod_csf import csv_schemas, csv_tables
 from tfod_csf.commands import command_line
+from tfod_csf.files import csv_schemas, csv_tables
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from tfod_csf.cytology import tables
-from tfod_csf.cytology.tables import TableError, Thresholds
+from tfod_csf.cytology import run_tables
+from tfod_csf.cytology.run_tables import TableError, Thresholds
 
 
 def test_reads_counts_images_and_failures(small_run):
-    a, b, c = tables.read_patients(small_run)
+    a, b, c = run_tables.read_patients(small_run)
     assert [patient.patient_id for patient in (a, b, c)] == ["a", "=b", "c"]
     assert a.counts_by_model() == {"m": {"lymphocyte": 45, "neutrophil": 15, "erythrocyte": 5}}
     assert a.used_images == ("img_00.jpg", "img_01.jpg", "img_02.jpg")
@@ -16,7 +16,7 @@ def test_reads_counts_images_and_failures(small_run):
 
 def test_counts_per_image_keep_images_without_cells(tmp_path, write_patient):
     write_patient(tmp_path / "p", "p", [{"lymphocyte": 3, "erythrocyte": 9}, {}, {"neutrophil": 2}], models=("m", "n"))
-    patient = tables.read_patient(tmp_path / "p")
+    patient = run_tables.read_patient(tmp_path / "p")
     counts = patient.image_counts(("lymphocyte", "monocyte", "neutrophil"), "n")
     np.testing.assert_array_equal(counts, [[3, 0, 0], [0, 0, 0], [0, 0, 2]])
     assert patient.models == ("m", "n")
@@ -30,7 +30,7 @@ def test_counting_anew_leaves_a_persons_decision_alone(tmp_path, write_patient):
     removed = rest[0].replace("unknown,unknown", "deleted,")
     header = path.read_text(encoding="utf-8").splitlines()[0]
     path.write_text("\n".join([header, reviewed, removed, rest[1]]) + "\n", encoding="utf-8")
-    patient = tables.read_patient(tmp_path / "p")
+    patient = run_tables.read_patient(tmp_path / "p")
     assert patient.counts_by_model() == {"m": {"neutrophil": 1, "unknown": 1}}
     anew = patient.counted_with(Thresholds(0.5, 0.5))
     assert anew.counts_by_model() == {"m": {"neutrophil": 1, "monocyte": 1}}
@@ -40,15 +40,15 @@ def test_counting_anew_leaves_a_persons_decision_alone(tmp_path, write_patient):
 
 def test_patients_called_na_keep_their_name(tmp_path, write_patient):
     write_patient(tmp_path / "p", "NA", [{"monocyte": 1}])
-    assert tables.read_patient(tmp_path / "p").patient_id == "NA"
+    assert run_tables.read_patient(tmp_path / "p").patient_id == "NA"
 
 
 def test_thresholds_of_the_run_and_given_ones(tmp_path, write_run):
     write_run(tmp_path)
-    assert tables.new_thresholds(tmp_path) == (Thresholds(0.5, 0.8, "apart"), False)
-    assert tables.new_thresholds(tmp_path, unknown_below=0.9) == (Thresholds(0.5, 0.9, "apart"), True)
+    assert run_tables.new_thresholds(tmp_path) == (Thresholds(0.5, 0.8, "apart"), False)
+    assert run_tables.new_thresholds(tmp_path, unknown_below=0.9) == (Thresholds(0.5, 0.9, "apart"), True)
     with pytest.raises(TableError, match=r"--min_score=0\.3 is below the 0\.5 batch_infer ran with"):
-        tables.new_thresholds(tmp_path, min_score=0.3)
+        run_tables.new_thresholds(tmp_path, min_score=0.3)
 
 
 @pytest.mark.parametrize(
@@ -64,26 +64,26 @@ def test_wrong_tables_are_one_sentence(tmp_path, text, message, write_patient):
     write_patient(tmp_path / "p", "a", [{}])
     (tmp_path / "p" / "cells.csv").write_text(text, encoding="utf-8")
     with pytest.raises(TableError, match=message):
-        tables.read_patient(tmp_path / "p")
+        run_tables.read_patient(tmp_path / "p")
 
 
 def test_wrong_folders_are_one_sentence(tmp_path):
     with pytest.raises(TableError, match="no folder patients/"):
-        tables.patient_folders(tmp_path)
+        run_tables.patient_folders(tmp_path)
     (tmp_path / "patients").mkdir()
     with pytest.raises(TableError, match="no patient here"):
-        tables.patient_folders(tmp_path)
+        run_tables.patient_folders(tmp_path)
     with pytest.raises(TableError, match=r"run.json: no such file"):
-        tables.read_run(tmp_path)
+        run_tables.read_run(tmp_path)
 
 
 def test_cells_per_ul_of_a_patient_table(tmp_path):
     path = tmp_path / "patients.csv"
     path.write_text("﻿patient_id,cells_per_ul,age\n'=b,12.5,3\nc,,4\n", encoding="utf-8")
-    assert tables.read_cells_per_ul(path) == {"=b": 12.5}
+    assert run_tables.read_cells_per_ul(path) == {"=b": 12.5}
     path.write_text("patient_id,cells_per_ul\na,many\n", encoding="utf-8")
     with pytest.raises(TableError, match="line 2: cells_per_ul is 'many'"):
-        tables.read_cells_per_ul(path)
+        run_tables.read_cells_per_ul(path)
     path.write_text("patient_id,cells_per_ul\na,1\na,2\n", encoding="utf-8")
     with pytest.raises(TableError, match="line 3: patient 'a' is there twice"):
-        tables.read_cells_per_ul(path)
+        run_tables.read_cells_per_ul(path)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from tensorboard.compat.proto import event_pb2
 
-from tfod_csf import csv_schemas, csv_tables
 from tfod_csf.commands import command_line
-from tfod_csf.cytology import training_curves
-from tfod_csf.cytology.training_curves import fit_asymptote, smoothed
+from tfod_csf.evaluation.training_report import training_curves
+from tfod_csf.evaluation.training_report.training_curves import fit_asymptote, smoothed
+from tfod_csf.files import csv_schemas, csv_tables
 
 PRECISION = "PascalBoxes_Precision/mAP@0.5IOU"
 

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from tfod_csf.cytology import turnaround
-from tfod_csf.cytology.turnaround import Quantity, measured, percent_saved, slowdown_percent, trend
+from tfod_csf.cytology.studies import turnaround
+from tfod_csf.cytology.studies.turnaround import Quantity, measured, percent_saved, slowdown_percent, trend
 
 
 def test_examples_in_the_docstrings():

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
-from tfod_csf import csv_schemas, csv_tables
 from tfod_csf.commands import command_line
-from tfod_csf.cytology import tables, turnaround_tables
-from tfod_csf.cytology.turnaround_tables import HandTimes, turnaround_rows
+from tfod_csf.cytology import run_tables
+from tfod_csf.cytology.studies import turnaround_tables
+from tfod_csf.cytology.studies.turnaround_tables import HandTimes, turnaround_rows
+from tfod_csf.files import csv_schemas, csv_tables
 
 
 def by_step(rows):
@@ -79,7 +80,7 @@ def test_images_come_in_the_order_of_the_run_without_patients_of_earlier_runs(ti
 def test_wrong_times_are_one_sentence(tmp_path):
     path = tmp_path / "hand.csv"
     path.write_text("patient_id,classification_minutes,report_minutes\na,ten,1\n", encoding="utf-8")
-    with pytest.raises(tables.TableError, match="line 2: classification_minutes is 'ten'"):
+    with pytest.raises(run_tables.TableError, match="line 2: classification_minutes is 'ten'"):
         turnaround_tables.read_hand_times(path)
-    with pytest.raises(tables.TableError, match="no patient with a time"):
+    with pytest.raises(run_tables.TableError, match="no patient with a time"):
         turnaround_tables.machine_minutes({"patients": {"a": {"seconds": None}}})

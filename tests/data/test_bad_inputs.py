@@ -9,8 +9,8 @@ import tensorflow as tf
 from PIL import Image
 
 from tests import bad_inputs
-from tfod_csf import csv_tables
 from tfod_csf.commands import command_line, create_csf_tf_record
+from tfod_csf.files import csv_tables
 
 
 def run(*arguments) -> int:

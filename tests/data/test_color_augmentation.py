@@ -1,7 +1,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfod_csf.data import color_augmentation
+from tfod_csf.data.augmentation import color_augmentation
 
 
 class ListedDraws:

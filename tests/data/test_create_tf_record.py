@@ -8,10 +8,10 @@ import pytest
 import tensorflow as tf
 
 from tests import labelled_folders
-from tfod_csf import csv_schemas, csv_tables
 from tfod_csf.commands import command_line
 from tfod_csf.commands import create_csf_tf_record as command
-from tfod_csf.data import annotated_set
+from tfod_csf.data.annotated import annotated_set
+from tfod_csf.files import csv_schemas, csv_tables
 
 STUDY = {
     "P1": [["lymphocyte"] * 3, ["lymphocyte", "monocyte"], [], ["neutrophil"]],
@@ -206,8 +206,9 @@ def test_no_known_class_at_all_is_an_error_that_lists_where_to_look(tmp_path, ca
 
 
 def test_a_file_changed_while_records_are_made_is_refused(study, tmp_path):
-    from tfod_csf import label_map, patients
+    from tfod_csf import label_map
     from tfod_csf.problems import ProblemLog
+    from tfod_csf.study import patients
 
     images = shutil.copytree(study, tmp_path / "images")
     options = annotated_set.ReadingOptions(label_map.label_map_from_names(label_map.CELL_CLASSES))

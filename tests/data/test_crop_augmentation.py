@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfod_csf.data import crop_augmentation
+from tfod_csf.data.augmentation import crop_augmentation
 
 
 class ListedDraws:

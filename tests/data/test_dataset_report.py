@@ -1,10 +1,10 @@
 import pathlib
 
-from tfod_csf.data.annotated_set import Entry
-from tfod_csf.data.dataset_report import DatasetStatistics, _Sizes, annotation_rows
+from tfod_csf.data.annotated.annotated_set import Entry
+from tfod_csf.data.annotated.dataset_report import DatasetStatistics, _Sizes, annotation_rows
 from tfod_csf.label_map import label_map_from_names
-from tfod_csf.labelimg import LabelledObject
-from tfod_csf.patients import ImageFile
+from tfod_csf.study.labelimg import LabelledObject
+from tfod_csf.study.patients import ImageFile
 
 LABEL_MAP = label_map_from_names(["a", "b"])
 

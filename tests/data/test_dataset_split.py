@@ -2,10 +2,10 @@ import collections
 
 import pytest
 
-from tfod_csf import csv_tables
-from tfod_csf.data import dataset_split
-from tfod_csf.data.dataset_split import SplitError, SplitImage, split
+from tfod_csf.data.annotated import dataset_split
+from tfod_csf.data.annotated.dataset_split import SplitError, SplitImage, split
 from tfod_csf.errors import UserError
+from tfod_csf.files import csv_tables
 from tfod_csf.problems import ProblemLog
 
 

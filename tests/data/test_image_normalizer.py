@@ -1,7 +1,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfod_csf.data import image_normalizer
+from tfod_csf.network_input import image_normalizer
 
 
 def test_black_pixel_becomes_minus_the_mean():

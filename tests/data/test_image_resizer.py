@@ -4,7 +4,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 
 from tfod_csf.config.protos import image_resizer_pb2
-from tfod_csf.data import image_resizer
+from tfod_csf.network_input import image_resizer
 
 
 def resizer_of(text):

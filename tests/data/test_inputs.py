@@ -8,8 +8,8 @@ from google.protobuf import text_format
 
 from tfod_csf.config.protos import eval_pb2, train_pb2
 from tfod_csf.data import inputs
-from tfod_csf.data.image_normalizer import CHANNEL_MEANS
 from tfod_csf.data.left_out_boxes import LeftOutBoxes
+from tfod_csf.network_input.image_normalizer import CHANNEL_MEANS
 
 BOX = (0.25, 0.5, 0.75, 1.0)
 AUGMENTATION = (

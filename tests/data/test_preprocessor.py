@@ -7,8 +7,8 @@ from google.protobuf import text_format
 
 from tfod_csf.config import supported_fields
 from tfod_csf.config.protos import preprocessor_pb2
-from tfod_csf.data import preprocessor
-from tfod_csf.data.crop_augmentation import OBJECT_FIELDS
+from tfod_csf.data.augmentation import preprocessor
+from tfod_csf.data.augmentation.crop_augmentation import OBJECT_FIELDS
 
 BOXES = [[0.1, 0.2, 0.5, 0.6], [0.0, 0.0, 1.0, 1.0], [0.55, 0.7, 0.9, 0.95]]
 # Arguments that an option needs, or that make it act on every image.

@@ -1,7 +1,7 @@
 import pytest
 import tensorflow as tf
 
-from tfod_csf.data import record_datasets
+from tfod_csf.data.records import record_datasets
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from tfod_csf.data import record_files
-from tfod_csf.data.record_statistics import boxes_in_pixels, record_statistics
+from tfod_csf.data.records import record_files
+from tfod_csf.data.records.record_statistics import boxes_in_pixels, record_statistics
 
 BOX = (0.0, 0.0, 0.5, 0.5)
 

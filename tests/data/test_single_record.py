@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from tests import labelled_folders
-from tfod_csf import csv_tables
 from tfod_csf.commands import command_line, create_pascal_tf_record, generate_tfrecord, partition_dataset
+from tfod_csf.files import csv_tables
 
 LABELS = "item { id: 1 name: 'lymphocyte' }\nitem { id: 2 name: 'monocyte' }\n"
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfod_csf.data.tf_example_decoder import TfExampleDecoder
+from tfod_csf.data.records.tf_example_decoder import TfExampleDecoder
 from tfod_csf.label_map import LabelMap, LabelMapItem
 
 LABEL_MAP = LabelMap([LabelMapItem(1, "lymphocyte", "Lymphocyte (Ly)"), LabelMapItem(2, "monocyte")])

@@ -5,13 +5,13 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from tfod_csf import image_io
-from tfod_csf.data import tf_example_encoder as encoder
-from tfod_csf.data.annotated_set import ReadyImage
-from tfod_csf.data.tf_example_decoder import TfExampleDecoder
+from tfod_csf.data.records import tf_example_encoder as encoder
+from tfod_csf.data.records.ready_image import ReadyImage
+from tfod_csf.data.records.tf_example_decoder import TfExampleDecoder
 from tfod_csf.label_map import label_map_from_names
-from tfod_csf.labelimg import LabelledObject
-from tfod_csf.patients import ImageFile
+from tfod_csf.study import image_io
+from tfod_csf.study.labelimg import LabelledObject
+from tfod_csf.study.patients import ImageFile
 
 LABEL_MAP = label_map_from_names(["lymphocyte", "monocyte", "单核"])
 JPEG = image_io.encode_jpeg(np.zeros((48, 64, 3), np.uint8))

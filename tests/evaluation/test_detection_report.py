@@ -4,8 +4,8 @@ import math
 import numpy as np
 import pytest
 
-from tfod_csf import csv_schemas, csv_tables
 from tfod_csf.evaluation import detection_report, metric_text, plots
+from tfod_csf.files import csv_schemas, csv_tables
 
 CATEGORIES = [{"id": 1, "name": "lymphocyte"}, {"id": 2, "name": "monocyte"}, {"id": 3, "name": "unknown"}]
 GROUNDTRUTH = {

@@ -65,7 +65,7 @@ def build_recorded_model():
     """From the path of a fixture and is_training to (network of the config beside it, with its weights; its arrays)."""
     from tfod_csf.config import pipeline_config
     from tfod_csf.modeling import model_builder
-    from tfod_csf.training import checkpoints
+    from tfod_csf.training.checkpoints import checkpoint_view
 
     def build(path: pathlib.Path, is_training: bool):
         arrays = dict(np.load(path))
@@ -73,7 +73,7 @@ def build_recorded_model():
         model = model_builder.build(config.model, is_training=is_training)
         model.build_variables()
         make_weight, salt = _weight_rule(path.parent).make_weight, int(arrays.get("meta/salt", 0))
-        for key, variable in checkpoints.variables_by_key(model=checkpoints.checkpoint_view(model)).items():
+        for key, variable in checkpoint_view.variables_by_key(model=checkpoint_view.checkpoint_view(model)).items():
             variable.assign(make_weight(key, variable.shape, salt))
         return model, arrays
 

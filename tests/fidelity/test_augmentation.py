@@ -9,7 +9,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 
 from tfod_csf.config.protos import preprocessor_pb2
-from tfod_csf.data import preprocessor
+from tfod_csf.data.augmentation import preprocessor
 
 GREY_LEVELS_TOLERANCE = 0.05
 BOXES_TOLERANCE = 1e-6

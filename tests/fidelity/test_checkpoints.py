@@ -12,8 +12,8 @@ from google.protobuf import text_format
 
 from tfod_csf.config.protos import model_pb2, optimizer_pb2
 from tfod_csf.modeling import model_builder
-from tfod_csf.training import checkpoints
 from tfod_csf.training import optimizer as optimizers
+from tfod_csf.training.checkpoints import checkpoint_view
 
 CLASS_BIAS = (
     "model/_mask_rcnn_box_predictor/_class_prediction_head/_class_predictor_layers/1/bias/.ATTRIBUTES/VARIABLE_VALUE"
@@ -57,12 +57,12 @@ def test_keys_and_shapes(recorded, tmp_path):
     depth = re.search(r"resnet\d+", recorded.name).group()
     for share in (True, False):
         model = build(depth, expected["num_classes"], share)
-        path = tf.train.Checkpoint(model=checkpoints.checkpoint_view(model)).write(str(tmp_path / str(share)))
+        path = tf.train.Checkpoint(model=checkpoint_view.checkpoint_view(model)).write(str(tmp_path / str(share)))
         keys = dict(expected["keys_share_box_across_classes_true"])
         if not share:
             keys |= expected["keys_only_changed_when_share_box_false"]
         assert dict(tf.train.list_variables(path)) == keys
-        by_key = checkpoints.variables_by_key(model=checkpoints.checkpoint_view(model))
+        by_key = checkpoint_view.variables_by_key(model=checkpoint_view.checkpoint_view(model))
         assert {key: list(variable.shape) for key, variable in by_key.items()} == {
             key: shape for key, shape in keys.items() if key != "_CHECKPOINTABLE_OBJECT_GRAPH"
         }
@@ -84,7 +84,7 @@ def test_what_fine_tuning_restores(recorded, tmp_path):
     """Counts of restored variables by part of the model; an error where TFOD has one (ours comes as a sentence)."""
     cases = json.loads(recorded.read_text())
     source, same, other = build("resnet50", 3), build("resnet50", 3), build("resnet50", 5)
-    prefix = tf.train.Checkpoint(model=checkpoints.checkpoint_view(source)).write(str(tmp_path / "ckpt-0"))
+    prefix = tf.train.Checkpoint(model=checkpoint_view.checkpoint_view(source)).write(str(tmp_path / "ckpt-0"))
     for name in ("detection", "full", "classification", "fine_tune", "empty_type_from_detection_checkpoint"):
         for suffix, target in (("", same), ("_other_num_classes", other)):
             if name + suffix not in cases:
@@ -93,13 +93,15 @@ def test_what_fine_tuning_restores(recorded, tmp_path):
             expected = cases[name + suffix]
             arguments = (target, prefix, checkpoint_type, name.startswith("empty_type"))
             if expected["result"] != "ok":
-                with pytest.raises(checkpoints.CheckpointError):
-                    checkpoints.restore_fine_tune_checkpoint(*arguments)
+                with pytest.raises(checkpoint_view.CheckpointError):
+                    checkpoint_view.restore_fine_tune_checkpoint(*arguments)
                 continue
-            report = checkpoints.restore_fine_tune_checkpoint(*arguments)
+            report = checkpoint_view.restore_fine_tune_checkpoint(*arguments)
             assert _count(report.restored) == expected["equal_to_source"], name + suffix
             assert _count(report.not_restored) == expected["not_restored"], name + suffix
-            by_key = [checkpoints.variables_by_key(model=checkpoints.checkpoint_view(m)) for m in (source, target)]
+            by_key = [
+                checkpoint_view.variables_by_key(model=checkpoint_view.checkpoint_view(m)) for m in (source, target)
+            ]
             for key in report.restored:
                 np.testing.assert_array_equal(by_key[0][key], by_key[1][key])
 
@@ -120,7 +122,7 @@ def test_keys_of_a_training_checkpoint(recorded, tmp_path):
         optimizer, _ = optimizers.build(text_format.Parse(OPTIMIZERS[name], optimizer_pb2.Optimizer()))
         optimizers.create_slots(optimizer, model.trainable_variables)
         checkpoint = tf.train.Checkpoint(
-            step=tf.Variable(0, dtype=tf.int64), model=checkpoints.checkpoint_view(model), optimizer=optimizer
+            step=tf.Variable(0, dtype=tf.int64), model=checkpoint_view.checkpoint_view(model), optimizer=optimizer
         )
         path = tf.train.CheckpointManager(checkpoint, str(tmp_path / name), max_to_keep=7).save()
         keys = dict(tf.train.list_variables(path))

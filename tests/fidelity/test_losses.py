@@ -14,7 +14,7 @@ from google.protobuf import text_format
 
 from tfod_csf.config.protos import pipeline_pb2
 from tfod_csf.modeling import losses, target_assigner
-from tfod_csf.training import checkpoints
+from tfod_csf.training.checkpoints import checkpoint_view
 
 LOSS_FROM_STORED_RTOL = 1e-6
 # Batch norm frozen and trained. Norms are relative to max(norm, 1e-3 * largest norm).
@@ -109,7 +109,7 @@ def test_training_step(recorded, build_recorded_model, record_property):
     """Preprocess, predict, loss and gradients of the sum of all losses, by the network of the config."""
     case = recorded_case(recorded)
     model, arrays = build_recorded_model(recorded, is_training=True)
-    variables = checkpoints.variables_by_key(model=checkpoints.checkpoint_view(model))
+    variables = checkpoint_view.variables_by_key(model=checkpoint_view.checkpoint_view(model))
     before = {key: variables[key].numpy() for key in arrays["bn/keys"]}
     predictions, named_losses, gradients = training_step(model, case, [variables[key] for key in arrays["grad/keys"]])
 

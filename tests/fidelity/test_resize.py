@@ -8,7 +8,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 
 from tfod_csf.config.protos import image_resizer_pb2
-from tfod_csf.data import image_resizer
+from tfod_csf.network_input import image_resizer
 
 GREY_LEVELS_TOLERANCE = 1e-4
 

@@ -5,12 +5,12 @@ import json
 import pytest
 import tensorflow as tf
 
-from tfod_csf import image_io, labelimg
-from tfod_csf.data import tf_example_encoder as encoder
-from tfod_csf.data.annotated_set import ReadyImage
+from tfod_csf.data.records import tf_example_encoder as encoder
+from tfod_csf.data.records.ready_image import ReadyImage
 from tfod_csf.label_map import load_label_map
-from tfod_csf.patients import ImageFile
 from tfod_csf.problems import ProblemLog
+from tfod_csf.study import image_io, labelimg
+from tfod_csf.study.patients import ImageFile
 
 
 def encoded(recorded, which: str) -> tf.train.Example:

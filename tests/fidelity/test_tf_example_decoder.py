@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tfod_csf.data.tf_example_decoder import TfExampleDecoder
+from tfod_csf.data.records.tf_example_decoder import TfExampleDecoder
 from tfod_csf.label_map import load_label_map
 
 

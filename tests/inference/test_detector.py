@@ -10,10 +10,10 @@ import tensorflow as tf
 from PIL import Image
 
 from tests import hand_made_model as by_hand
-from tfod_csf import image_io
 from tfod_csf.inference import detector
 from tfod_csf.label_map import label_map_from_names
 from tfod_csf.model_folder import ModelFolder
+from tfod_csf.study import image_io
 
 LABEL_MAP = label_map_from_names(by_hand.CLASSES)
 BLACK = np.zeros([144, 192, 3], np.uint8)

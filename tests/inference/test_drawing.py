@@ -4,7 +4,7 @@ from PIL import Image
 
 from tfod_csf.detections import Detections
 from tfod_csf.inference import drawing
-from tfod_csf.inference.score_thresholds import ScoreThresholds, select_cells
+from tfod_csf.inference.cell_selection import ScoreThresholds, select_cells
 from tfod_csf.label_map import label_map_from_names
 
 LABEL_MAP = label_map_from_names(["lymphocyte", "monocyte", "unknown", "浆细胞"])

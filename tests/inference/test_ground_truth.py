@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfod_csf import patients
 from tfod_csf.inference import ground_truth, record_reader
 from tfod_csf.label_map import label_map_from_names
 from tfod_csf.problems import ProblemLog
+from tfod_csf.study import patients
 
 LABEL_MAP = label_map_from_names(["lymphocyte", "monocyte", "neutrophil", "erythrocyte"])
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from tfod_csf.detections import Detections
-from tfod_csf.inference import score_thresholds
-from tfod_csf.inference.score_thresholds import ScoreThresholds, select_cells
+from tfod_csf.inference import cell_selection
+from tfod_csf.inference.cell_selection import ScoreThresholds, select_cells
 from tfod_csf.label_map import label_map_from_names
 
 LABEL_MAP = label_map_from_names(["lymphocyte", "monocyte", "unknown"])
@@ -57,20 +57,20 @@ def test_limit():
 def test_no_detections():
     cells = select_cells(detections(), LABEL_MAP, ScoreThresholds(), 100)
     assert (len(cells.detections), cells.counts(), cells.limit_reached) == (0, {}, False)
-    assert score_thresholds.best_of_duplicates(np.zeros([0, 4]), np.zeros(0), 0.5).tolist() == []
+    assert cell_selection.best_of_duplicates(np.zeros([0, 4]), np.zeros(0), 0.5).tolist() == []
 
 
 def test_flag_before_model_before_default():
     stored = {"min_score": 0.4, "unknown_below": 0.7}
-    chosen = score_thresholds.common_thresholds({"a": stored}, min_score=None, unknown_below=0.9)
+    chosen = cell_selection.common_thresholds({"a": stored}, min_score=None, unknown_below=0.9)
     assert chosen == ScoreThresholds(min_score=0.4, unknown_below=0.9)
     others = {"a": stored, "b": {"min_score": 0.5, "unknown_below": 0.7}}
-    with pytest.raises(score_thresholds.ThresholdError, match=r"a: 0\.4, b: 0\.5"):
-        score_thresholds.common_thresholds(others)
-    assert score_thresholds.common_thresholds(others, min_score=0.6).unknown_below == 0.7
+    with pytest.raises(cell_selection.ThresholdError, match=r"a: 0\.4, b: 0\.5"):
+        cell_selection.common_thresholds(others)
+    assert cell_selection.common_thresholds(others, min_score=0.6).unknown_below == 0.7
 
 
 @pytest.mark.parametrize("wrong", [{"min_score": 1.5}, {"unknown_below": -0.1}, {"count_unknown": "maybe"}])
 def test_nonsense_is_refused(wrong):
-    with pytest.raises(score_thresholds.ThresholdError, match=next(iter(wrong))):
+    with pytest.raises(cell_selection.ThresholdError, match=next(iter(wrong))):
         ScoreThresholds(**wrong)

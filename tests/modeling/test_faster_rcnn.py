@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfod_csf.data import image_normalizer
 from tfod_csf.modeling import losses, model_builder
+from tfod_csf.network_input import image_normalizer
 
 
 @pytest.fixture(scope="module")

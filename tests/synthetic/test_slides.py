@@ -4,9 +4,10 @@ import hashlib
 import numpy as np
 import pytest
 
-from tfod_csf import csv_tables, labelimg
 from tfod_csf.errors import UserError
+from tfod_csf.files import csv_tables
 from tfod_csf.problems import ProblemLog
+from tfod_csf.study import labelimg
 from tfod_csf.synthetic import slides
 
 SMALL = slides.FieldSettings(160, 120, rare_fraction=0.1)

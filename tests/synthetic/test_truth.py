@@ -1,7 +1,7 @@
 import pytest
 
-from tfod_csf import csv_schemas, csv_tables
 from tfod_csf.errors import UserError
+from tfod_csf.files import csv_schemas, csv_tables
 from tfod_csf.synthetic import truth
 
 

@@ -10,7 +10,7 @@ from google.protobuf import text_format
 
 from tfod_csf.config.protos import model_pb2
 from tfod_csf.modeling import model_builder
-from tfod_csf.training import checkpoint_files, checkpoints
+from tfod_csf.training.checkpoints import checkpoint_files, checkpoint_view
 
 CONFIG = """
   faster_rcnn {{
@@ -36,7 +36,7 @@ def build(num_classes: int = 2, share: str = "true"):
 
 
 def values(model) -> dict[str, np.ndarray]:
-    by_key = checkpoints.variables_by_key(model=checkpoints.checkpoint_view(model))
+    by_key = checkpoint_view.variables_by_key(model=checkpoint_view.checkpoint_view(model))
     return {key: variable.numpy() for key, variable in by_key.items()}
 
 
@@ -52,7 +52,7 @@ def source():
 def saved(source, tmp_path_factory) -> pathlib.Path:
     """A folder as a model zoo's: NAME/checkpoint/ckpt-0.*, NAME/saved_model/variables/variables.*."""
     folder = tmp_path_factory.mktemp("zoo") / "detector"
-    checkpoint = tf.train.Checkpoint(model=checkpoints.checkpoint_view(source))
+    checkpoint = tf.train.Checkpoint(model=checkpoint_view.checkpoint_view(source))
     checkpoint.write(str(folder / "checkpoint" / "ckpt-0"))
     tf.train.Checkpoint(weights=tf.Variable([1.0])).write(str(folder / "saved_model" / "variables" / "variables"))
     return folder
@@ -74,7 +74,7 @@ def test_folder_prefix_and_archive_are_the_same_checkpoint(saved, source, target
     for path in (saved, saved / "checkpoint", prefix, f"{prefix}.index", pack(saved, tmp_path / "zoo.tar.gz")):
         for variable in target.variables:
             variable.assign(tf.zeros(variable.shape))
-        report = checkpoints.restore_fine_tune_checkpoint(target, path, "full")
+        report = checkpoint_view.restore_fine_tune_checkpoint(target, path, "full")
         assert len(report.restored) == len(source.variables)
         assert not report.not_restored
         assert not report.unused
@@ -84,7 +84,7 @@ def test_folder_prefix_and_archive_are_the_same_checkpoint(saved, source, target
 
 def test_detection_leaves_the_predictors_alone(saved, source, target):
     before = values(target)
-    report = checkpoints.restore_fine_tune_checkpoint(target, saved, "", from_detection_checkpoint=True)
+    report = checkpoint_view.restore_fine_tune_checkpoint(target, saved, "", from_detection_checkpoint=True)
     after, expected = values(target), values(source)
     assert report.checkpoint_type == "detection"
     assert {key.split("/")[1] for key in report.not_restored} == {
@@ -99,11 +99,11 @@ def test_detection_leaves_the_predictors_alone(saved, source, target):
 def test_heads_of_another_num_classes(saved):
     other = build(num_classes=3, share="false")
     before = values(other)
-    with pytest.raises(checkpoints.CheckpointError, match="--leave_out_class_heads"):
-        checkpoints.restore_fine_tune_checkpoint(other, saved, "full")
+    with pytest.raises(checkpoint_view.CheckpointError, match="--leave_out_class_heads"):
+        checkpoint_view.restore_fine_tune_checkpoint(other, saved, "full")
     for key, value in values(other).items():
         np.testing.assert_array_equal(value, before[key])  # nothing is restored by halves
-    report = checkpoints.restore_fine_tune_checkpoint(other, saved, "full", leave_out_class_heads=True)
+    report = checkpoint_view.restore_fine_tune_checkpoint(other, saved, "full", leave_out_class_heads=True)
     assert set(report.not_restored.values()) == {"depends on num_classes"}
     assert sorted(key.split("/")[2] for key in report.not_restored) == [
         *["_box_prediction_head"] * 2,
@@ -116,7 +116,7 @@ def test_heads_of_another_num_classes(saved):
 
 def test_box_head_that_all_classes_share_is_kept(saved):
     other = build(num_classes=3)
-    report = checkpoints.restore_fine_tune_checkpoint(other, saved, "full", leave_out_class_heads=True)
+    report = checkpoint_view.restore_fine_tune_checkpoint(other, saved, "full", leave_out_class_heads=True)
     assert {key.split("/")[2] for key in report.not_restored} == {"_class_prediction_head"}
 
 
@@ -124,9 +124,9 @@ def test_training_checkpoint_gives_its_weights_only(source, target, tmp_path):
     optimizer = tf.keras.optimizers.legacy.SGD(0.1, momentum=0.9)
     step = tf.Variable(77, dtype=tf.int64)
     optimizer.apply_gradients([(tf.ones_like(v), v) for v in source.box_head.class_predictor_layers[-1].variables])
-    checkpoint = tf.train.Checkpoint(step=step, model=checkpoints.checkpoint_view(source), optimizer=optimizer)
+    checkpoint = tf.train.Checkpoint(step=step, model=checkpoint_view.checkpoint_view(source), optimizer=optimizer)
     tf.train.CheckpointManager(checkpoint, str(tmp_path), max_to_keep=7).save()
-    report = checkpoints.restore_fine_tune_checkpoint(target, tmp_path, "full")
+    report = checkpoint_view.restore_fine_tune_checkpoint(target, tmp_path, "full")
     assert not report.not_restored
     assert all("OPTIMIZER_SLOT" in key or key.startswith("optimizer/") for key in report.unused)
     assert "optimizer state" in str(report)
@@ -139,7 +139,7 @@ def test_classifier_is_read_as_one_backbone(source, target, tmp_path):
         found = {k: v for k, v in values(source).items() if k.startswith(f"model/{half}/")}
         numbers = {key: int(key.split("layer_with_weights-")[1].split("/")[0]) for key in found}
         for key, value in found.items():
-            rest = key.split("layer_with_weights-")[1].split("/", 1)[1].removesuffix(checkpoints.VALUE_SUFFIX)
+            rest = key.split("layer_with_weights-")[1].split("/", 1)[1].removesuffix(checkpoint_view.VALUE_SUFFIX)
             renamed[f"feature_extractor/layer_with_weights-{offset + numbers[key]}/{rest}"] = value
         offset += len(set(numbers.values()))
     root = tf.train.Checkpoint()
@@ -151,13 +151,13 @@ def test_classifier_is_read_as_one_backbone(source, target, tmp_path):
             node = getattr(node, name)
         setattr(node, names[-1], tf.Variable(value))
     prefix = root.write(str(tmp_path / "classifier"))
-    report = checkpoints.restore_fine_tune_checkpoint(target, prefix)
+    report = checkpoint_view.restore_fine_tune_checkpoint(target, prefix)
     assert report.checkpoint_type == "classification"
     assert len(report.restored) == len(renamed)
     expected, restored = values(source), values(target)
     assert all(np.array_equal(restored[key], expected[key]) for key in report.restored)
-    with pytest.raises(checkpoints.CheckpointError, match=r"set .*fine_tune_checkpoint_type to classification"):
-        checkpoints.restore_fine_tune_checkpoint(target, prefix, "detection")
+    with pytest.raises(checkpoint_view.CheckpointError, match=r"set .*fine_tune_checkpoint_type to classification"):
+        checkpoint_view.restore_fine_tune_checkpoint(target, prefix, "detection")
 
 
 def test_damaged_files(saved, target, tmp_path):
@@ -172,15 +172,15 @@ def test_damaged_files(saved, target, tmp_path):
     for name, (index_bytes, data_bytes) in cases.items():
         (tmp_path / f"{name}.index").write_bytes(index_bytes)
         (tmp_path / f"{name}.data-00000-of-00001").write_bytes(data_bytes)
-        with pytest.raises(checkpoints.CheckpointError, match="truncated or not a TensorFlow checkpoint"):
-            checkpoints.restore_fine_tune_checkpoint(target, tmp_path / name, "full")
+        with pytest.raises(checkpoint_view.CheckpointError, match="truncated or not a TensorFlow checkpoint"):
+            checkpoint_view.restore_fine_tune_checkpoint(target, tmp_path / name, "full")
     (tmp_path / "alone.index").write_bytes(index)
-    with pytest.raises(checkpoints.CheckpointError, match=r"\.data-00000-of-00001 file is not"):
-        checkpoints.restore_fine_tune_checkpoint(target, tmp_path / "alone", "full")
+    with pytest.raises(checkpoint_view.CheckpointError, match=r"\.data-00000-of-00001 file is not"):
+        checkpoint_view.restore_fine_tune_checkpoint(target, tmp_path / "alone", "full")
     archive = pack(saved, tmp_path / "zoo.tar.gz")
     archive.write_bytes(archive.read_bytes()[:5000])
-    with pytest.raises(checkpoints.CheckpointError, match="cannot be unpacked"):
-        checkpoints.restore_fine_tune_checkpoint(target, archive, "full")
+    with pytest.raises(checkpoint_view.CheckpointError, match="cannot be unpacked"):
+        checkpoint_view.restore_fine_tune_checkpoint(target, archive, "full")
 
 
 def test_wrong_checkpoints(saved, target, tmp_path):
@@ -194,16 +194,16 @@ def test_wrong_checkpoints(saved, target, tmp_path):
         (saved, "", "is a detection checkpoint"),
         (saved, "fine_tune", "fine_tune_checkpoint_type: fine_tune is not supported"),
     ):
-        with pytest.raises(checkpoints.CheckpointError, match=words):
-            checkpoints.restore_fine_tune_checkpoint(target, path, checkpoint_type)
+        with pytest.raises(checkpoint_view.CheckpointError, match=words):
+            checkpoint_view.restore_fine_tune_checkpoint(target, path, checkpoint_type)
 
 
 def test_checkpoint_of_another_network(tmp_path, source, target):
-    view = checkpoints.checkpoint_view(source)
+    view = checkpoint_view.checkpoint_view(source)
     del view._feature_extractor_for_box_classifier_features
     prefix = tf.train.Checkpoint(model=view).write(str(tmp_path / "half"))
-    with pytest.raises(checkpoints.CheckpointError, match="lacks 25 of the 105 variables"):
-        checkpoints.restore_fine_tune_checkpoint(target, prefix, "detection")
+    with pytest.raises(checkpoint_view.CheckpointError, match="lacks 25 of the 105 variables"):
+        checkpoint_view.restore_fine_tune_checkpoint(target, prefix, "detection")
 
 
 def test_folder_that_holds_none_or_several(saved, tmp_path):

@@ -1,7 +1,7 @@
 import numpy as np
 
-from tfod_csf.training.evaluator import images_of_batch
-from tfod_csf.training.side_by_side import DrawingSettings, colour_of, draw_side_by_side
+from tfod_csf.training.evaluation.evaluator import images_of_batch
+from tfod_csf.training.evaluation.side_by_side import DrawingSettings, colour_of, draw_side_by_side
 from tfod_csf.training.summaries import visible_images
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests import tiny_training
 from tfod_csf.errors import UserError
-from tfod_csf.training import checks, preflight
+from tfod_csf.training import preflight, preflight_checks
 
 
 def _refusal(config, model_dir, **arguments) -> str:
@@ -165,12 +165,12 @@ def test_model_dir_must_be_a_folder(config, tmp_path):
 def test_latest_checkpoint_is_tensorflows(trained_run, tmp_path):
     import tensorflow as tf
 
-    assert checks.latest_checkpoint(trained_run["model_dir"]) == tf.train.latest_checkpoint(
+    assert preflight_checks.latest_checkpoint(trained_run["model_dir"]) == tf.train.latest_checkpoint(
         str(trained_run["model_dir"])
     )
-    assert checks.latest_checkpoint(tmp_path) is None
+    assert preflight_checks.latest_checkpoint(tmp_path) is None
     shutil.copy(pathlib.Path(trained_run["model_dir"]) / "checkpoint", tmp_path)
-    assert checks.latest_checkpoint(tmp_path) is None
+    assert preflight_checks.latest_checkpoint(tmp_path) is None
 
 
 def test_evaluation_needs_a_folder_and_eval_once_a_checkpoint(config, tmp_path):
@@ -192,12 +192,12 @@ def test_evaluation_needs_a_folder_and_eval_once_a_checkpoint(config, tmp_path):
 def test_several_workers_need_tf_config(monkeypatch, text, message):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(UserError, match=message):
-        checks.check_tf_config(2)
-    checks.check_tf_config(1)
+        preflight_checks.check_tf_config(2)
+    preflight_checks.check_tf_config(1)
 
 
 def test_tf_config_with_a_chief_counts_it(monkeypatch):
     monkeypatch.setenv(
         "TF_CONFIG", '{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": {"type": "worker", "index": 0}}'
     )
-    checks.check_tf_config(2)
+    preflight_checks.check_tf_config(2)

@@ -1,27 +1,29 @@
 import pytest
 
 from tfod_csf.errors import UserError
-from tfod_csf.training import run_record
+from tfod_csf.training import training_record
 from tfod_csf.training.loss_history import LossHistory
 
 
 def test_record_comes_back(tmp_path):
-    record = run_record.RunRecord(status="saturated", step=7, num_steps=9, rms_prop_rule="tf1", seed=3, reason="so")
+    record = training_record.RunRecord(
+        status="saturated", step=7, num_steps=9, rms_prop_rule="tf1", seed=3, reason="so"
+    )
     record.save(tmp_path)
-    assert run_record.load(tmp_path) == record
+    assert training_record.load(tmp_path) == record
 
 
 def test_no_record_and_a_broken_one(tmp_path):
-    assert run_record.load(tmp_path) is None
+    assert training_record.load(tmp_path) is None
     for text in ("{", "[]", '{"status": "running"'):
         (tmp_path / "training.json").write_text(text)
-        with pytest.raises(run_record.RunRecordError, match="not a record of a training run"):
-            run_record.load(tmp_path)
+        with pytest.raises(training_record.RunRecordError, match="not a record of a training run"):
+            training_record.load(tmp_path)
 
 
 def test_fields_of_a_later_version_are_left_out(tmp_path):
     (tmp_path / "training.json").write_text('{"status": "finished", "colour": "blue"}')
-    assert run_record.load(tmp_path).status == "finished"
+    assert training_record.load(tmp_path).status == "finished"
 
 
 def test_history_of_workers_that_write_nothing():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tfod_csf.training import saturation
+from tfod_csf.training import loss_saturation
 
 
 def _curve(function, noise=0.0, seed=0, last_step=40000):
@@ -12,25 +12,25 @@ def _curve(function, noise=0.0, seed=0, last_step=40000):
 
 def _first_saturated_step(steps, losses, **rule):
     for count in range(1, len(steps) + 1):
-        if saturation.why_saturated(steps[:count], losses[:count], **rule):
+        if loss_saturation.why_saturated(steps[:count], losses[:count], **rule):
             return int(steps[count - 1])
     return None
 
 
 def test_smooth_weighs_every_step_the_same():
     # blocks of 100, 100 and 50 steps; a window of 150 steps holds the last two: (100 * 2 + 50 * 5) / 150 = 3
-    np.testing.assert_allclose(saturation.smooth([100, 200, 250], [1.0, 2.0, 5.0], 150), [1.0, 1.5, 3.0])
+    np.testing.assert_allclose(loss_saturation.smooth([100, 200, 250], [1.0, 2.0, 5.0], 150), [1.0, 1.5, 3.0])
 
 
 def test_smooth_of_nothing_and_of_one_block():
-    assert saturation.smooth([], [], 100).shape == (0,)
-    np.testing.assert_allclose(saturation.smooth([10], [3.0], 100), [3.0])
+    assert loss_saturation.smooth([], [], 100).shape == (0,)
+    np.testing.assert_allclose(loss_saturation.smooth([10], [3.0], 100), [3.0])
 
 
 def test_quarters_by_hand():
     # 20 blocks of 100 steps: older quarter is steps 1001..1500 (losses 4, 2, 4, 2, 3), newer one 1501..2000 (all 2.4).
     losses = [9.0] * 10 + [4.0, 2.0, 4.0, 2.0, 3.0] + [2.4] * 5
-    comparison = saturation.compare_quarters(range(100, 2001, 100), losses)
+    comparison = loss_saturation.compare_quarters(range(100, 2001, 100), losses)
     assert (comparison.first_step, comparison.middle_step, comparison.last_step) == (1000, 1500, 2000)
     assert comparison.older_mean == pytest.approx(3.0)
     assert comparison.relative_fall == pytest.approx(0.2)
@@ -41,8 +41,8 @@ def test_quarters_by_hand():
 @pytest.mark.parametrize("count", [0, 1, 19])
 def test_too_few_blocks_decide_nothing(count):
     steps = [100 * (i + 1) for i in range(count)]
-    assert saturation.compare_quarters(steps, [1.0] * count) is None
-    assert saturation.why_saturated(steps, [1.0] * count, min_steps=0) == ""
+    assert loss_saturation.compare_quarters(steps, [1.0] * count) is None
+    assert loss_saturation.why_saturated(steps, [1.0] * count, min_steps=0) == ""
 
 
 def test_nothing_is_decided_before_min_steps():
@@ -80,7 +80,7 @@ def test_a_loss_that_still_falls_goes_on(function, noise):
 
 def test_a_rising_loss_has_saturated_and_the_sentence_says_so():
     steps, losses = _curve(lambda step: 0.5 + step / 40000, last_step=4000)
-    sentence = saturation.why_saturated(steps, losses)
+    sentence = loss_saturation.why_saturated(steps, losses)
     # older quarter 2,100..3,000: mean 0.56375; newer 3,100..4,000: 0.58875 (printed 0.5887), 4.4 % more
     assert "rose by 4.4 %, from 0.5637 (steps 2,001 to 3,000) to 0.5887 (steps 3,001 to 4,000)" in sentence
     assert "less than 2 % counts as saturated" in sentence
@@ -98,7 +98,7 @@ def test_a_missing_block_only_makes_its_neighbour_longer():
     # Losses 1, 3, 1, 3, ... over blocks of 100 steps; block 36 (steps 3,501 to 3,600) is folded into block 37.
     steps = np.delete(np.arange(100, 4001, 100), 35)
     losses = np.delete(np.tile([1.0, 3.0], 20), 35)
-    comparison = saturation.compare_quarters(steps, losses)
+    comparison = loss_saturation.compare_quarters(steps, losses)
     # newer quarter: 1 1 1 1 (steps 3,001.. by twos) ... = (5 * 1 + 4 * 3 + 1) / 10 with block 37 (loss 1) counted twice
     assert comparison.newer_mean == pytest.approx(1.8)
     assert comparison.older_mean == pytest.approx(2.0)

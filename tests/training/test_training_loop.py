@@ -7,7 +7,7 @@ import signal
 import numpy as np
 import pytest
 
-from tfod_csf.training import run_record
+from tfod_csf.training import training_record
 from tfod_csf.training.training_loop import LoopSettings, NonFiniteLossError, StoppedError, TrainingLoop
 
 
@@ -52,7 +52,7 @@ class ScriptedEvaluation:
 def make_loop(tmp_path):
     import tensorflow as tf
 
-    from tfod_csf.training.kept_checkpoints import CheckpointKeeper
+    from tfod_csf.training.checkpoints.checkpoint_keeper import CheckpointKeeper
 
     def make(loss_of, evaluations=(), first_step=0, **settings):
         trainer = ScriptedTrainer(tf, loss_of, first_step)
@@ -64,7 +64,7 @@ def make_loop(tmp_path):
             evaluations,
             LoopSettings(**settings),
             lambda step: 0.1,
-            run_record.RunRecord(),
+            training_record.RunRecord(),
             str(tmp_path),
         )
         return loop, trainer
@@ -90,7 +90,7 @@ def test_blocks_end_where_something_is_due_and_the_last_step_is_saved(make_loop,
     # 0: TFOD's ckpt-1; 10, 20: every ten; 15: the best so far; 23: the last
     assert _steps_of_checkpoints(tmp_path) == [0, 10, 15, 20, 23]
     assert (record.status, record.step) == ("finished", 23)
-    assert run_record.load(tmp_path) == record
+    assert training_record.load(tmp_path) == record
 
 
 def test_history_holds_block_means_and_survives_a_restart(make_loop, tmp_path):
@@ -114,7 +114,7 @@ def test_a_loss_that_is_not_finite_names_step_and_images_and_keeps_the_last_good
     with pytest.raises(NonFiniteLossError, match=r"step 13: Loss/RPNLoss/objectness_loss .* images image_13\.jpg;"):
         loop.run()
     assert _steps_of_checkpoints(tmp_path) == [0, 10]
-    record = run_record.load(tmp_path)
+    record = training_record.load(tmp_path)
     assert (record.status, record.step) == ("failed", 12)
 
 
@@ -141,7 +141,7 @@ def test_a_signal_saves_a_checkpoint_after_the_step_at_hand(make_loop, tmp_path,
     with pytest.raises(StoppedError, match=r"at step 7; the last checkpoint is .*ckpt-2; the same command goes on"):
         loop.run()
     assert _steps_of_checkpoints(tmp_path) == [0, 7]
-    assert run_record.load(tmp_path).status == "stopped"
+    assert training_record.load(tmp_path).status == "stopped"
     assert signal.getsignal(number) == before
 
 
@@ -212,7 +212,7 @@ def test_a_record_that_cannot_be_decoded_costs_no_steps(make_loop, tmp_path):
     with pytest.raises(tf.errors.InvalidArgumentError):
         loop.run()
     assert _steps_of_checkpoints(tmp_path) == [0, 6]
-    record = run_record.load(tmp_path)
+    record = training_record.load(tmp_path)
     assert (record.status, record.step, record.reason) == ("failed", 6, "Unknown image file format.")
 
 

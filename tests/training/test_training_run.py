@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 
 from tests.tiny_training import read_tags, read_tensors, run_command
-from tfod_csf import csv_schemas
+from tfod_csf.files import csv_schemas
 
 
 def _variables(prefix) -> dict[str, np.ndarray]:

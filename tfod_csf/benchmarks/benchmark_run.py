@@ -18,11 +18,12 @@ from concurrent.futures.process import BrokenProcessPool
 
 from tqdm import tqdm
 
-from tfod_csf import __version__, csv_schemas
+from tfod_csf import __version__
 from tfod_csf.benchmarks import machine, parts
 from tfod_csf.benchmarks.parts import BenchmarkOptions, Job
 from tfod_csf.config import network_presets
 from tfod_csf.errors import UserError
+from tfod_csf.files import csv_schemas
 from tfod_csf.model_folder import ModelFolder
 from tfod_csf.synthetic import slides
 

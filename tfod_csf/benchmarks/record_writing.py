@@ -10,7 +10,7 @@ from tfod_csf.problems import ProblemLog
 
 def write(images_dir: str, output_dir: str) -> None:
     """Writes the records of a folder of annotated images."""
-    from tfod_csf.data import create_tf_record
+    from tfod_csf.data.annotated import create_tf_record
 
     create_tf_record.create_csf_tf_record(create_tf_record.RecordOptions(images_dir, output_dir), ProblemLog())
 

@@ -55,7 +55,8 @@ def main() -> None:
         raise UserError("--inference_dir and --annotations_dir go together: single cells need both.")
     from tqdm import tqdm
 
-    from tfod_csf.cytology import agreement_tables, annotated_cells
+    from tfod_csf.cytology import annotated_cells
+    from tfod_csf.cytology.studies import agreement_tables
     from tfod_csf.label_map import parse_class_map
     from tfod_csf.problems import ProblemLog
 

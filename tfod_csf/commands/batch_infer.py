@@ -65,14 +65,14 @@ def main() -> None:
     images_dir, output_dir = pathlib.Path(FLAGS.images_dir), pathlib.Path(FLAGS.output_dir)
     if output_dir.resolve().is_relative_to(images_dir.resolve()):
         raise UserError(f"--output_dir={output_dir} lies in --images_dir; its pictures would be read as images.")
-    from tfod_csf import patients
-    from tfod_csf.inference import batch, run_record, score_thresholds
+    from tfod_csf.inference import batch, cell_selection, inference_record
     from tfod_csf.model_folder import ModelFolder
     from tfod_csf.problems import ProblemLog
+    from tfod_csf.study import patients
 
-    started = run_record.now()
+    started = inference_record.now()
     folders = [ModelFolder.open(path) for path in FLAGS.model]
-    thresholds = score_thresholds.common_thresholds(
+    thresholds = cell_selection.common_thresholds(
         {folder.name: folder.thresholds for folder in folders},
         min_score=FLAGS.min_score,
         unknown_below=FLAGS.unknown_below,
@@ -82,7 +82,7 @@ def main() -> None:
     problems = ProblemLog(strict=FLAGS.strict)
     try:
         images = patients.find_images(images_dir, problems, FLAGS.manifest, FLAGS.patient_pattern)
-        from tfod_csf.cytology import cohort
+        from tfod_csf.cytology.counting import cohort
         from tfod_csf.inference import detector, ensemble, rounds
 
         if FLAGS.deterministic:
@@ -101,11 +101,11 @@ def main() -> None:
     summary = cohort.write_differentials(output_dir, output_dir)
     written_down = ("images_dir", "manifest", "patient_pattern", "model", "ensemble", "deterministic", "draw")
     settings = {flag: FLAGS[flag].value for flag in written_down}
-    record = run_record.run_record(started, settings, detectors, thresholds, result, problems)
+    record = inference_record.run_record(started, settings, detectors, thresholds, result, problems)
     if FLAGS.rounds > 1:
         record["rounds"] = {"number": FLAGS.rounds, "differing_patients": differing}
         print(f"{FLAGS.rounds} rounds: {f'{len(differing)} patients differ' if differing else 'all are equal'}.")
-    run_record.write_run_record(output_dir / "run.json", record)
+    inference_record.write_run_record(output_dir / "run.json", record)
     print(batch.closing_text(result, record["seconds_per_image"]))
     print(f"{summary}; {problems.summary()} (problems.csv); written to {output_dir}.")
     skipped = problems.skipped_files()

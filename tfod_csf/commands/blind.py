@@ -39,9 +39,10 @@ def main() -> None:
         raise UserError(f"--output_dir={output_dir} lies in --images_dir; its copies would be read as images.")
     from tqdm import tqdm
 
-    from tfod_csf import key_files, patients, pseudonyms
-    from tfod_csf.cytology import blind
+    from tfod_csf.cytology.blinding import blind, pseudonyms
+    from tfod_csf.files import key_files
     from tfod_csf.problems import ProblemLog
+    from tfod_csf.study import patients
 
     secret = blind.SecretFiles.beside(FLAGS.key_file)
     secret.check_apart(output_dir)

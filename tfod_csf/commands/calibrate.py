@@ -47,11 +47,12 @@ def main() -> None:
             raise UserError(f"--{flag}={FLAGS[flag].value}: no such folder.")
     from tqdm import tqdm
 
-    from tfod_csf.cytology import agreement_tables, annotated_cells, calibration_tables, tables
+    from tfod_csf.cytology import annotated_cells, run_tables
+    from tfod_csf.cytology.studies import agreement_tables, calibration_tables
     from tfod_csf.label_map import parse_class_map
     from tfod_csf.problems import ProblemLog
 
-    run = tables.read_run(FLAGS.inference_dir)
+    run = run_tables.read_run(FLAGS.inference_dir)
     name = _model_name(run)
     problems = ProblemLog()
     annotations = annotated_cells.read_annotations(FLAGS.annotations_dir, problems, parse_class_map(FLAGS.class_map))
@@ -63,7 +64,7 @@ def main() -> None:
         progress=lambda folders: tqdm(folders, unit="patient", disable=not sys.stderr.isatty()),
     )
     problems.write_csv(pathlib.Path(FLAGS.output_dir) / "problems.csv")
-    thresholds, _ = tables.new_thresholds(FLAGS.inference_dir)
+    thresholds, _ = run_tables.new_thresholds(FLAGS.inference_dir)
     result = calibration_tables.write_calibration(
         FLAGS.output_dir, matched, thresholds.unknown_below, FLAGS.ignore_unmatched, FLAGS.min_cells
     )

@@ -85,7 +85,7 @@ flags.mark_flag_as_required("images_dir", flag_values=FLAGS)
 
 def main() -> None:
     """Makes the records and prints what is in them."""
-    from tfod_csf.data.create_tf_record import RecordOptions, create_csf_tf_record
+    from tfod_csf.data.annotated.create_tf_record import RecordOptions, create_csf_tf_record
     from tfod_csf.problems import ProblemLog
 
     problems = ProblemLog(strict=FLAGS.strict)

@@ -24,9 +24,9 @@ flags.DEFINE_float("max_skipped_fraction", 0.1, "Largest share of files that may
 
 def main() -> None:
     """Makes the record."""
-    from tfod_csf.data import single_record
-    from tfod_csf.data.annotated_set import ReadingOptions
-    from tfod_csf.data.create_tf_record import load_classes
+    from tfod_csf.data.annotated import single_record
+    from tfod_csf.data.annotated.annotated_set import ReadingOptions
+    from tfod_csf.data.annotated.create_tf_record import load_classes
     from tfod_csf.errors import UserError
     from tfod_csf.problems import ProblemLog
 

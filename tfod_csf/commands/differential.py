@@ -29,7 +29,7 @@ def main() -> None:
 
     from tqdm import tqdm
 
-    from tfod_csf.cytology import cohort
+    from tfod_csf.cytology.counting import cohort
 
     inputs = differential_flags.read(FLAGS)
     summary = cohort.write_differentials(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 if TYPE_CHECKING:
-    from tfod_csf.cytology.differential import DifferentialRules
-    from tfod_csf.cytology.reference_ranges import ReferenceRange
-    from tfod_csf.cytology.tables import Thresholds
+    from tfod_csf.cytology.counting.differential import DifferentialRules
+    from tfod_csf.cytology.counting.reference_ranges import ReferenceRange
+    from tfod_csf.cytology.run_tables import Thresholds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,11 +63,12 @@ def read(flag_values: flags.FlagValues) -> DifferentialInputs:
     Raises:
       UserError: a table or a value that cannot be used.
     """
-    from tfod_csf.cytology import cases, reference_ranges, tables
-    from tfod_csf.cytology.differential import DifferentialRules
+    from tfod_csf.cytology import run_tables
+    from tfod_csf.cytology.counting import cases, reference_ranges
+    from tfod_csf.cytology.counting.differential import DifferentialRules
 
     ranges_path = pathlib.Path(flag_values.reference_ranges or reference_ranges.DEFAULT_TABLE)
-    thresholds, changed = tables.new_thresholds(
+    thresholds, changed = run_tables.new_thresholds(
         flag_values.inference_dir, flag_values.min_score, flag_values.unknown_below, flag_values.count_unknown
     )
     return DifferentialInputs(
@@ -75,7 +76,7 @@ def read(flag_values: flags.FlagValues) -> DifferentialInputs:
         changed=changed,
         references=reference_ranges.load_reference_ranges(ranges_path, flag_values.population),
         ranges_path=ranges_path,
-        cells_per_ul=tables.read_cells_per_ul(flag_values.patient_table) if flag_values.patient_table else {},
+        cells_per_ul=run_tables.read_cells_per_ul(flag_values.patient_table) if flag_values.patient_table else {},
         rules=DifferentialRules(
             min_white_cells=flag_values.min_white_cells,
             tolerance_points=flag_values.tolerance_points,

@@ -44,14 +44,15 @@ def main() -> None:
     """Checks paths and model, runs it over the images, writes, and prints the table."""
     if bool(FLAGS.input_path) == bool(FLAGS.images_dir):
         raise UserError("give --input_path (a TFRecord) or --images_dir (a folder of LabelImg XML), one of the two.")
-    from tfod_csf import label_map, patients
-    from tfod_csf.inference import ground_truth, score_thresholds
+    from tfod_csf import label_map
+    from tfod_csf.inference import cell_selection, ground_truth
     from tfod_csf.model_folder import ModelFolder
     from tfod_csf.problems import SKIPPED, ProblemLog
+    from tfod_csf.study import patients
 
     folder = ModelFolder.open(FLAGS.model)
     stored = {folder.name: folder.thresholds}
-    thresholds = score_thresholds.common_thresholds(stored, min_score=FLAGS.min_score)
+    thresholds = cell_selection.common_thresholds(stored, min_score=FLAGS.min_score)
     class_map = label_map.parse_class_map(FLAGS.class_map)
     problems, pairs, shards = ProblemLog(strict=FLAGS.strict), [], []
     if FLAGS.images_dir:
@@ -112,7 +113,7 @@ def _compare(model, images, thresholds, readings, reports, total: int | None) ->
     from tqdm import tqdm
 
     from tfod_csf.inference import ground_truth
-    from tfod_csf.inference.score_thresholds import select_cells
+    from tfod_csf.inference.cell_selection import select_cells
 
     has_unknown = False
     for image in tqdm(images, total=total, unit="image", disable=not sys.stderr.isatty()):

@@ -41,16 +41,16 @@ def main() -> None:
         )
     from tqdm import tqdm
 
-    from tfod_csf.cytology import cell_rows, detection_formats, tables
+    from tfod_csf.cytology import cell_rows, other_formats, run_tables
 
-    folders = tables.patient_folders(FLAGS.inference_dir)
+    folders = run_tables.patient_folders(FLAGS.inference_dir)
     model = cell_rows.one_model(cell_rows.run_models(FLAGS.inference_dir), FLAGS.model)
-    settings = tables.read_run(FLAGS.inference_dir).get("settings", {})
+    settings = run_tables.read_run(FLAGS.inference_dir).get("settings", {})
     images_dir = pathlib.Path(FLAGS.images_dir or settings.get("images_dir") or ".")
     progress = tqdm(folders, unit="patient", disable=not sys.stderr.isatty())
-    images = (image for folder in progress for image in detection_formats.patient_images(folder, model, images_dir))
+    images = (image for folder in progress for image in other_formats.patient_images(folder, model, images_dir))
     classes = cell_rows.read_cells(folders[0] / "cells.csv").classes
-    num_images, num_cells = detection_formats.write_formats(
+    num_images, num_cells = other_formats.write_formats(
         images, pathlib.Path(FLAGS.output_dir), FLAGS.formats, cell_rows.names_of(classes), FLAGS.image_prefix
     )
     print(

@@ -10,9 +10,9 @@ import sys
 
 from absl import flags
 
-from tfod_csf import atomic_write
 from tfod_csf.commands import command_line
 from tfod_csf.errors import UserError
+from tfod_csf.files import atomic_write
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("records_dir", "tfrecords", "Folder written by create_csf_tf_record.", flag_values=FLAGS)
@@ -71,8 +71,8 @@ def main() -> None:
     records = from_records.find_records(records_dir)
     statistics = from_records.statistics_of(records_dir)
     if statistics is None:
-        from tfod_csf.config.record_statistics import from_boxes
-        from tfod_csf.data.record_statistics import boxes_in_pixels
+        from tfod_csf.config.box_statistics import from_boxes
+        from tfod_csf.data.records.record_statistics import boxes_in_pixels
 
         statistics = from_boxes(boxes_in_pixels([records.train_input_path, records.eval_input_path]))
     scales, anchor_remark = from_records.choose_anchor_scales(network, statistics)

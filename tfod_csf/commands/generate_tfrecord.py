@@ -26,11 +26,11 @@ flags.mark_flags_as_required(["xml_dir", "labels_path", "output_path"], flag_val
 
 def main() -> None:
     """Makes the record."""
-    from tfod_csf.data import single_record
-    from tfod_csf.data.annotated_set import ReadingOptions
-    from tfod_csf.data.create_tf_record import load_classes
-    from tfod_csf.patients import find_pairs
+    from tfod_csf.data.annotated import single_record
+    from tfod_csf.data.annotated.annotated_set import ReadingOptions
+    from tfod_csf.data.annotated.create_tf_record import load_classes
     from tfod_csf.problems import ProblemLog
+    from tfod_csf.study.patients import find_pairs
 
     problems = ProblemLog(strict=FLAGS.strict)
     options = ReadingOptions(*load_classes(FLAGS.labels_path, FLAGS.class_map))

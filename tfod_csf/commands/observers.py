@@ -59,7 +59,8 @@ def main() -> None:
     for folder in [*people.values(), *rounds]:
         if not pathlib.Path(folder).is_dir():
             raise UserError(f"{folder}: no such folder.")
-    from tfod_csf.cytology import annotated_cells, observer_tables
+    from tfod_csf.cytology import annotated_cells
+    from tfod_csf.cytology.studies import observer_tables
     from tfod_csf.label_map import parse_class_map
     from tfod_csf.problems import ProblemLog
 

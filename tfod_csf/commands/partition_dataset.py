@@ -26,7 +26,7 @@ flags.DEFINE_float("max_skipped_fraction", 0.1, "Largest share of files that may
 
 def main() -> None:
     """Copies the files."""
-    from tfod_csf.data import single_record
+    from tfod_csf.data.annotated import single_record
     from tfod_csf.problems import ProblemLog
 
     problems = ProblemLog(strict=FLAGS.strict)

@@ -48,13 +48,14 @@ def main() -> None:
 
     from tqdm import tqdm
 
-    from tfod_csf.cytology import chromium, report, report_html, tables
-    from tfod_csf.cytology.saturation import SaturationRules
+    from tfod_csf.cytology import run_tables
+    from tfod_csf.cytology.counting.saturation import SaturationRules
+    from tfod_csf.cytology.report import chromium, page_template, pages
 
     program = chromium.find_chromium() if FLAGS.pdf else ""
     inputs = differential_flags.read(FLAGS)
-    facts = report_html.RunFacts(
-        run=tables.read_run(FLAGS.inference_dir),
+    facts = page_template.RunFacts(
+        run=run_tables.read_run(FLAGS.inference_dir),
         thresholds=inputs.thresholds,
         changed=inputs.changed,
         rules=inputs.rules,
@@ -67,7 +68,7 @@ def main() -> None:
         population=FLAGS.population,
         made=FLAGS.date or datetime.date.today().isoformat(),
     )
-    options = report.ReportOptions(
+    options = pages.ReportOptions(
         images_dir=pathlib.Path(FLAGS.images_dir) if FLAGS.images_dir else None,
         model=FLAGS.model,
         max_cells_per_class=FLAGS.max_cells_per_class,
@@ -81,7 +82,7 @@ def main() -> None:
     def progress(items):
         return tqdm(items, unit="patient", disable=not sys.stderr.isatty())
 
-    summary = report.write_report(FLAGS.inference_dir, output_dir, facts, options, inputs.cells_per_ul, progress)
+    summary = pages.write_report(FLAGS.inference_dir, output_dir, facts, options, inputs.cells_per_ul, progress)
     if FLAGS.pdf:
         for page in tqdm(summary.pages, unit="PDF", disable=not sys.stderr.isatty()):
             chromium.print_pdf(program, page, page.with_suffix(".pdf"))

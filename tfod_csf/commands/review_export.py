@@ -38,23 +38,26 @@ def main() -> None:
 
     from tqdm import tqdm
 
-    from tfod_csf import patients
-    from tfod_csf.cytology import cell_rows, review_export, tables
+    from tfod_csf.cytology import cell_rows, run_tables
+    from tfod_csf.cytology.review import export
     from tfod_csf.problems import ProblemLog
+    from tfod_csf.study import patients
 
-    run, output_dir = tables.read_run(FLAGS.inference_dir), pathlib.Path(FLAGS.output_dir)
+    run, output_dir = run_tables.read_run(FLAGS.inference_dir), pathlib.Path(FLAGS.output_dir)
     settings = run.get("settings", {})
     images_dir = FLAGS.images_dir or settings.get("images_dir")
     if not images_dir:
         raise UserError("--images_dir is needed: run.json does not say where the images are.")
     manifest = FLAGS.manifest or settings.get("manifest")
     pattern = FLAGS.patient_pattern or settings.get("patient_pattern")
-    folders = {patients.patient_id_of(folder.name): folder for folder in tables.patient_folders(FLAGS.inference_dir)}
+    folders = {
+        patients.patient_id_of(folder.name): folder for folder in run_tables.patient_folders(FLAGS.inference_dir)
+    }
     unknown = [patient for patient in FLAGS.patient if patient not in folders]
     if unknown:
         raise UserError(f"--patient={unknown[0]}: no such patient in {FLAGS.inference_dir} ({len(folders)} patients).")
     chosen = FLAGS.patient or list(folders)
-    review_export.check_is_new(output_dir / folders[patient_id].name for patient_id in chosen)
+    export.check_is_new(output_dir / folders[patient_id].name for patient_id in chosen)
     model = cell_rows.one_model(cell_rows.run_models(FLAGS.inference_dir), FLAGS.model)
     problems = ProblemLog(strict=FLAGS.strict)
     files: dict[str, dict[str, pathlib.Path]] = {}
@@ -64,10 +67,10 @@ def main() -> None:
     shown = []
     for patient_id in tqdm(chosen, unit="patient", disable=not sys.stderr.isatty()):
         thresholds = run.get("thresholds", {})
-        source = review_export.ExportSource(folders[patient_id], files.get(patient_id, {}), model, thresholds)
+        source = export.ExportSource(folders[patient_id], files.get(patient_id, {}), model, thresholds)
         names = [" ".join(name.split()) for name in FLAGS.extra_class]
-        shown.append(review_export.export_patient(source, output_dir, export_id, names, problems))
-    review_export.write_instructions(output_dir)
+        shown.append(export.export_patient(source, output_dir, export_id, names, problems))
+    export.write_instructions(output_dir)
     problems.write_csv(output_dir / "problems.csv")
     images = [image for sidecar in shown if sidecar for image in sidecar.images.values()]
     cells = [cell for image in images for cell in image.cells]

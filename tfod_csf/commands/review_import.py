@@ -16,8 +16,8 @@ from tfod_csf.commands import command_line, differential_flags
 from tfod_csf.errors import UserError
 
 if TYPE_CHECKING:
-    from tfod_csf.cytology.review_import import ImportSettings
-    from tfod_csf.cytology.review_session import Session
+    from tfod_csf.cytology.review.patient_import import ImportSettings
+    from tfod_csf.cytology.review.session import Session
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("review_dir", None, "Folder made by review_export, or one patient's in it.", flag_values=FLAGS)
@@ -58,7 +58,8 @@ def main() -> None:
         raise UserError("--reviewer is empty; a review needs a name.")
     from tqdm import tqdm
 
-    from tfod_csf.cytology import review_cohort, review_session
+    from tfod_csf.cytology.review import reviewed_cohort
+    from tfod_csf.cytology.review import session as review_session
     from tfod_csf.problems import ProblemLog
 
     def progress(items):
@@ -66,7 +67,7 @@ def main() -> None:
 
     folders = review_session.folders_to_import(FLAGS.review_dir, FLAGS.inference_dir, FLAGS.output_dir)
     inputs = differential_flags.read(FLAGS)
-    counting = review_cohort.Counting(
+    counting = reviewed_cohort.Counting(
         references=inputs.references,
         rules=inputs.rules,
         cells_per_ul=inputs.cells_per_ul,
@@ -92,8 +93,8 @@ def main() -> None:
 
 def _settings() -> "ImportSettings":
     """What the flags say about the review itself."""
-    from tfod_csf import key_files
-    from tfod_csf.cytology.review_import import ImportSettings
+    from tfod_csf.cytology.review.patient_import import ImportSettings
+    from tfod_csf.files import key_files
     from tfod_csf.label_map import parse_class_map
 
     key = None
@@ -121,14 +122,15 @@ def _write_pages(
     """The pages of patients with a new revision; `tfod_csf report` makes those of all and of the cohort."""
     import datetime
 
-    from tfod_csf.cytology import report, report_html, tables
-    from tfod_csf.cytology.saturation import SaturationRules
+    from tfod_csf.cytology import run_tables
+    from tfod_csf.cytology.counting.saturation import SaturationRules
+    from tfod_csf.cytology.report import page_template, pages
 
     new = tuple(one.patient_id for one in session.new)
     if not new:
         return []
-    facts = report_html.RunFacts(
-        run=tables.read_run(output_dir),
+    facts = page_template.RunFacts(
+        run=run_tables.read_run(output_dir),
         thresholds=inputs.thresholds,
         changed=inputs.changed,
         rules=inputs.rules,
@@ -138,8 +140,8 @@ def _write_pages(
         made=datetime.date.today().isoformat(),
     )
     images_dir = pathlib.Path(FLAGS.images_dir) if FLAGS.images_dir else None
-    options = report.ReportOptions(images_dir=images_dir, patients=new)
-    return report.write_report(output_dir, output_dir, facts, options, inputs.cells_per_ul, progress).pages
+    options = pages.ReportOptions(images_dir=images_dir, patients=new)
+    return pages.write_report(output_dir, output_dir, facts, options, inputs.cells_per_ul, progress).pages
 
 
 if __name__ == "__main__":

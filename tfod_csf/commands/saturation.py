@@ -49,11 +49,12 @@ def main() -> None:
         raise UserError(f"--differentials={FLAGS.differentials}: no such file.")
     from tqdm import tqdm
 
-    from tfod_csf.cytology import saturation_tables, tables
-    from tfod_csf.cytology.saturation import SaturationRules, summarise_cases
+    from tfod_csf.cytology import run_tables
+    from tfod_csf.cytology.counting.saturation import SaturationRules, summarise_cases
+    from tfod_csf.cytology.studies import saturation_tables
 
     differentials = FLAGS.differentials or pathlib.Path(FLAGS.inference_dir) / "differentials.csv"
-    thresholds, is_changed = tables.new_thresholds(
+    thresholds, is_changed = run_tables.new_thresholds(
         FLAGS.inference_dir, unknown_below=FLAGS.unknown_below, count_unknown=FLAGS.count_unknown
     )
     rows = saturation_tables.write_saturation(

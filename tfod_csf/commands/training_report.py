@@ -24,7 +24,7 @@ flags.mark_flags_as_required(["model_dir", "output_dir"], flag_values=FLAGS)
 
 def main() -> None:
     """Reads, fits, writes, and says whether training saturated."""
-    from tfod_csf.cytology import training_tables
+    from tfod_csf.evaluation.training_report import training_tables
 
     row, best = training_tables.write_training_report(
         FLAGS.model_dir, FLAGS.output_dir, FLAGS.precision_tolerance, FLAGS.loss_tolerance

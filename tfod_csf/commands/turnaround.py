@@ -39,7 +39,7 @@ def main() -> None:
         )
     if FLAGS.review_times and not FLAGS.technician_times:
         raise UserError("--review_times needs --technician_times: there is nothing to compare it with.")
-    from tfod_csf.cytology import turnaround_tables
+    from tfod_csf.cytology.studies import turnaround_tables
 
     hand = turnaround_tables.read_hand_times(FLAGS.technician_times) if FLAGS.technician_times else None
     review = turnaround_tables.read_review_times(FLAGS.review_times) if FLAGS.review_times else None

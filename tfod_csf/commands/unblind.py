@@ -27,8 +27,8 @@ def main() -> None:
         raise UserError(f"--results_dir={results_dir}: no such folder.")
     from tqdm import tqdm
 
-    from tfod_csf import key_files, pseudonyms
-    from tfod_csf.cytology import blind, unblind
+    from tfod_csf.cytology.blinding import blind, pseudonyms, unblind
+    from tfod_csf.files import key_files
 
     key = key_files.read_key(FLAGS.key_file)
     rows = pseudonyms.read_mapping(FLAGS.mapping or blind.SecretFiles.beside(FLAGS.key_file).mapping, key)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tfod_csf.config.record_statistics import RecordStatistics
+from tfod_csf.config.box_statistics import BoxStatistics
 
 # TFOD's zoo models: anchors of 64, 128, 256 and 512 pixels at ratio 1.
 ZOO_ANCHOR_SCALES = (0.25, 0.5, 1.0, 2.0)
@@ -64,7 +64,7 @@ class BoxSides:
     large_px: float
 
 
-def box_sides(statistics: RecordStatistics, min_dimension: int, max_dimension: int) -> BoxSides:
+def box_sides(statistics: BoxStatistics, min_dimension: int, max_dimension: int) -> BoxSides:
     """Sizes that the anchors have to meet.
 
     An image is scaled so that its shorter side is `min_dimension`, or its longer side `max_dimension` if that would

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from tfod_csf import label_map
-from tfod_csf.config import detection_limits, paper_settings, record_statistics
+from tfod_csf.config import box_statistics, detection_limits, paper_settings
 from tfod_csf.config.network_presets import NetworkPreset
 from tfod_csf.config.pipeline_config import ConfigError, config_text
 from tfod_csf.config.protos import optimizer_pb2, pipeline_pb2
@@ -33,10 +33,10 @@ def find_records(records_dir: pathlib.Path) -> paper_settings.Records:
     )
 
 
-def statistics_of(records_dir: pathlib.Path) -> record_statistics.RecordStatistics | None:
+def statistics_of(records_dir: pathlib.Path) -> box_statistics.BoxStatistics | None:
     """Statistics of the folder's annotations.csv; None when there is no such file."""
     path = records_dir / "annotations.csv"
-    return record_statistics.from_annotations_csv(path) if path.is_file() else None
+    return box_statistics.from_annotations_csv(path) if path.is_file() else None
 
 
 def _input_path(records_dir: pathlib.Path, side: str) -> str:
@@ -63,7 +63,7 @@ def choose_limits(
 
 
 def choose_anchor_scales(
-    network: NetworkPreset, statistics: record_statistics.RecordStatistics | None
+    network: NetworkPreset, statistics: box_statistics.BoxStatistics | None
 ) -> tuple[Sequence[float], str]:
     """(anchor scales, the sentence that says where they come from)."""
     if statistics is None or not statistics.box_sizes:
@@ -87,7 +87,7 @@ def choose_anchor_scales(
 def remarks_on(
     config: pipeline_pb2.TrainEvalPipelineConfig,
     network: NetworkPreset,
-    statistics: record_statistics.RecordStatistics | None,
+    statistics: box_statistics.BoxStatistics | None,
     anchor_remark: str,
 ) -> list[str]:
     """What the config holds and why, one sentence per group of settings."""

@@ -8,8 +8,8 @@ tests/config/test_generated_files.py fails when one of them is out of step.
 import pathlib
 import sys
 
-from tfod_csf import atomic_write
 from tfod_csf.config import config_reference, detection_limits, from_records, network_presets, paper_settings
+from tfod_csf.files import atomic_write
 
 REPOSITORY = pathlib.Path(__file__).parent.parent.parent
 

@@ -12,9 +12,9 @@ from absl import logging
 from google.protobuf import text_format
 from google.protobuf.descriptor import Descriptor
 
-from tfod_csf import atomic_write
 from tfod_csf.config.protos import pipeline_pb2
 from tfod_csf.errors import UserError
+from tfod_csf.files import atomic_write
 
 # Members of DetectionModel that TFOD has and this package's schema leaves out.
 _OTHER_META_ARCHITECTURES = ("ssd", "center_net", "experimental_model")

@@ -12,12 +12,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tfod_csf import labelimg
-from tfod_csf.cytology import cell_classes, tables
+from tfod_csf import cell_classes
+from tfod_csf.cytology import run_tables
 from tfod_csf.errors import UserError
 from tfod_csf.evaluation.matching import match_one_to_one
 from tfod_csf.label_map import mapped_name
 from tfod_csf.problems import ProblemLog
+from tfod_csf.study import labelimg
 
 NOT_FOUND = ""
 
@@ -130,7 +131,7 @@ class MatchedCells:
 
 
 def match_patient(
-    patient: tables.PatientTables, annotations: Mapping[str, ImageCells], model: str, iou_threshold: float = 0.5
+    patient: run_tables.PatientTables, annotations: Mapping[str, ImageCells], model: str, iou_threshold: float = 0.5
 ) -> MatchedCells:
     """One model's cells of a patient (read with `details`) against the annotated ones, class-blind, one to one.
 
@@ -139,7 +140,7 @@ def match_patient(
     cells = patient.cells[patient.cells["model"] == model]
     positions = {name: np.flatnonzero(cells["image"] == name) for name in patient.used_images}
     rows, annotated, missed, num_images = [], [], Counter(), 0
-    boxes = cells[list(tables.BOX_COLUMNS)].to_numpy(dtype=float)
+    boxes = cells[list(run_tables.BOX_COLUMNS)].to_numpy(dtype=float)
     for image, of_image in positions.items():
         truth = cells_of_image(annotations, patient.patient_id, image)
         if truth is None:

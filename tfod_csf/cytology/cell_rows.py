@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tfod_csf import csv_schemas, csv_tables
-from tfod_csf.cytology import cell_classes, tables
-from tfod_csf.cytology.tables import TableError
+from tfod_csf import cell_classes
+from tfod_csf.cytology import run_tables
+from tfod_csf.cytology.run_tables import TableError
+from tfod_csf.files import csv_schemas, csv_tables
 
 COUNTED = "counted"
 UNKNOWN = "unknown"
@@ -86,10 +87,10 @@ def run_models(inference_dir: str | os.PathLike) -> tuple[str, ...]:
     Raises:
       TableError: the folder is not an output of batch_infer, or no model examined an image.
     """
-    stored = tables.read_run(inference_dir).get("models") or []
+    stored = run_tables.read_run(inference_dir).get("models") or []
     if stored:
         return tuple(model["name"] for model in stored)
-    for patient in tables.read_patients(inference_dir):
+    for patient in run_tables.read_patients(inference_dir):
         if patient.models:
             return patient.models
     raise TableError(f"{inference_dir}: no model has examined an image; run batch_infer again.")

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 import tensorflow as tf
 
 from tfod_csf.config.protos import input_reader_pb2, model_pb2
-from tfod_csf.data import inputs, record_files
+from tfod_csf.data import inputs
+from tfod_csf.data.records import record_files
 from tfod_csf.errors import UserError
 
 

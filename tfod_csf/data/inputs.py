@@ -30,12 +30,14 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tfod_csf.config.protos import eval_pb2, input_reader_pb2, model_pb2, train_pb2
-from tfod_csf.data import image_normalizer, image_resizer, preprocessor, record_datasets
-from tfod_csf.data.crop_augmentation import OBJECT_FIELDS, keep_objects
+from tfod_csf.data.augmentation import preprocessor
+from tfod_csf.data.augmentation.crop_augmentation import OBJECT_FIELDS, keep_objects
 from tfod_csf.data.left_out_boxes import LeftOutBoxes
-from tfod_csf.data.tf_example_decoder import TfExampleDecoder
+from tfod_csf.data.records import record_datasets
+from tfod_csf.data.records.tf_example_decoder import TfExampleDecoder
 from tfod_csf.errors import UserError
 from tfod_csf.label_map import load_label_map
+from tfod_csf.network_input import image_normalizer, image_resizer
 
 Example = dict[str, tf.Tensor]
 Batch = tuple[Example, Example]

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from tfod_csf import atomic_write, csv_schemas, csv_tables
 from tfod_csf.evaluation import confusion, metric_text, pascal_evaluator
+from tfod_csf.files import atomic_write, csv_schemas, csv_tables
 
 try:
     from tfod_csf.evaluation import coco_evaluator

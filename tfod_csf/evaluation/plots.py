@@ -7,10 +7,10 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tfod_csf import atomic_write
 from tfod_csf.evaluation.confusion import ConfusionMatrix
 from tfod_csf.evaluation.metric_text import metric_text
 from tfod_csf.evaluation.pascal_evaluator import PrecisionRecall
+from tfod_csf.files import atomic_write
 
 _DPI = 150
 

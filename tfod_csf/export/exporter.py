@@ -17,15 +17,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfod_csf import __version__, atomic_write, model_folder
+from tfod_csf import __version__, model_folder
 from tfod_csf.config.pipeline_config import load_pipeline_config, save_pipeline_config
 from tfod_csf.config.protos import pipeline_pb2
 from tfod_csf.export import parity, parity_images
 from tfod_csf.export.detection_module import DetectionModule
 from tfod_csf.export.export_checks import ExportError, check_export, check_has_checkpoint
+from tfod_csf.files import atomic_write
 from tfod_csf.label_map import LabelMap, save_label_map
 from tfod_csf.modeling import model_builder
-from tfod_csf.training import checkpoints
+from tfod_csf.training.checkpoints import checkpoint_view
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,12 +128,12 @@ def restored_model(
     """
     model = model_builder.build(pipeline_config.model, is_training=False, compute_dtype=compute_dtype)
     model.build_variables()
-    root = {"model": checkpoints.checkpoint_view(model)}
+    root = {"model": checkpoint_view.checkpoint_view(model)}
     try:
         stored = tf.train.load_checkpoint(checkpoint).get_variable_to_shape_map()
         wrong = [
             f"{key} is {stored.get(key, 'not there')}, expected {variable.shape.as_list()}"
-            for key, variable in checkpoints.variables_by_key(**root).items()
+            for key, variable in checkpoint_view.variables_by_key(**root).items()
             if stored.get(key) != variable.shape.as_list()
         ]
         if wrong:
@@ -148,7 +149,7 @@ def restored_model(
 
 
 def _write_checkpoint(model, folder: pathlib.Path) -> None:
-    root = tf.train.Checkpoint(model=checkpoints.checkpoint_view(model))
+    root = tf.train.Checkpoint(model=checkpoint_view.checkpoint_view(model))
     tf.train.CheckpointManager(root, str(folder), max_to_keep=1).save(checkpoint_number=0)
 
 

@@ -20,12 +20,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from tfod_csf import __version__, atomic_write
+from tfod_csf import __version__
 from tfod_csf.errors import UserError
+from tfod_csf.files import atomic_write
+from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.patient_results import ImageDetector, PatientJob, PatientSummary, run_patient
-from tfod_csf.inference.score_thresholds import ScoreThresholds
-from tfod_csf.patients import ImageFile, folder_names
 from tfod_csf.problems import Problem, ProblemLog
+from tfod_csf.study.patients import ImageFile, folder_names
 
 PATIENTS_DIR = "patients"
 _STAMP = "stamp.json"

@@ -64,7 +64,7 @@ class Detector:
       input_type: image_tensor, float_image_tensor, encoded_image_string_tensor or tf_example; None looks at the
         signature, which cannot tell the last two apart and takes encoded_image_string_tensor.
       name: how results name the model; default: the folder that holds saved_model/.
-      max_detections_per_class: the model's limit, where known; kept for `score_thresholds.select_cells`.
+      max_detections_per_class: the model's limit, where known; kept for `cell_selection.select_cells`.
       temperature: of `score_temperature`; 1 leaves the scores as they are.
     """
 

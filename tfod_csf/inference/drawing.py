@@ -16,8 +16,8 @@ import pathlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tfod_csf import atomic_write
-from tfod_csf.inference.score_thresholds import UNKNOWN, Cells
+from tfod_csf.files import atomic_write
+from tfod_csf.inference.cell_selection import UNKNOWN, Cells
 
 CLASS_COLOURS = {
     "lymphocyte": (0, 90, 200),

@@ -11,13 +11,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tfod_csf import csv_schemas, image_io
 from tfod_csf.detections import Detections
+from tfod_csf.files import csv_schemas
 from tfod_csf.inference import drawing
-from tfod_csf.inference.score_thresholds import UNKNOWN, Cells, ScoreThresholds, select_cells
+from tfod_csf.inference.cell_selection import UNKNOWN, Cells, ScoreThresholds, select_cells
 from tfod_csf.label_map import LabelMap
-from tfod_csf.patients import ImageFile, picture_name
 from tfod_csf.problems import ProblemLog
+from tfod_csf.study import image_io
+from tfod_csf.study.patients import ImageFile, picture_name
 
 OK = "ok"
 FAILED = "failed"

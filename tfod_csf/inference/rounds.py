@@ -4,10 +4,10 @@ import pathlib
 from collections.abc import Sequence
 
 from tfod_csf.inference import batch
+from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.patient_results import ImageDetector
-from tfod_csf.inference.score_thresholds import ScoreThresholds
-from tfod_csf.patients import ImageFile, folder_names
 from tfod_csf.problems import ProblemLog
+from tfod_csf.study.patients import ImageFile, folder_names
 
 ROUNDS_DIR = "rounds"
 

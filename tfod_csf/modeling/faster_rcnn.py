@@ -21,11 +21,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfod_csf.data import image_normalizer, image_resizer
 from tfod_csf.modeling import box_coder, post_processing, rpn, target_assigner
 from tfod_csf.modeling.anchor_generator import GridAnchorGenerator
 from tfod_csf.modeling.box_head import BoxHead
 from tfod_csf.modeling.feature_extractor import FeatureExtractor
+from tfod_csf.network_input import image_normalizer, image_resizer
 
 TensorDict = dict[str, tf.Tensor]
 

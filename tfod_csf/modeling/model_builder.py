@@ -5,13 +5,13 @@ import functools
 import tf_keras
 
 from tfod_csf.config.protos import faster_rcnn_pb2, hyperparams_pb2, model_pb2, post_processing_pb2
-from tfod_csf.data import image_resizer
 from tfod_csf.errors import UserError
 from tfod_csf.modeling import feature_extractor, losses, post_processing, roi_crop, rpn
 from tfod_csf.modeling.anchor_generator import GridAnchorGenerator
 from tfod_csf.modeling.box_head import BoxHead
 from tfod_csf.modeling.faster_rcnn import FasterRCNN, FirstStageSettings, SecondStageSettings
 from tfod_csf.modeling.layer_hyperparams import LayerHyperparams
+from tfod_csf.network_input import image_resizer
 
 
 class ModelBuilderError(UserError):

@@ -15,8 +15,9 @@ from PIL import Image
 from scipy import ndimage
 from tqdm import tqdm
 
-from tfod_csf import atomic_write, csv_schemas, labelimg
 from tfod_csf.errors import UserError
+from tfod_csf.files import atomic_write, csv_schemas
+from tfod_csf.study import labelimg
 from tfod_csf.synthetic import cells
 
 MIN_VISIBLE = 0.4

@@ -3,8 +3,8 @@
 import dataclasses
 import os
 
-from tfod_csf import csv_schemas, csv_tables
 from tfod_csf.errors import UserError
+from tfod_csf.files import csv_schemas, csv_tables
 
 WHITE_CELLS = ("lymphocyte", "monocyte", "neutrophil")
 

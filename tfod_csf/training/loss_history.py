@@ -8,8 +8,8 @@ import math
 import os
 import pathlib
 
-from tfod_csf import csv_schemas, csv_tables
 from tfod_csf.errors import UserError
+from tfod_csf.files import csv_schemas, csv_tables
 
 FILE_NAME = "loss_history.csv"
 

@@ -5,8 +5,8 @@ import os
 
 from tfod_csf.config import supported
 from tfod_csf.config.protos import input_reader_pb2, pipeline_pb2
-from tfod_csf.training import checks
-from tfod_csf.training.checks import CheckedInput, TrainingSetupError
+from tfod_csf.training import preflight_checks
+from tfod_csf.training.preflight_checks import CheckedInput, TrainingSetupError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,13 +44,13 @@ def check_training(
       UserError: one sentence.
     """
     supported.check_supported(config, source=config_path)
-    checks.check_model_dir(model_dir)
-    checks.check_tf_config(num_workers)
-    checks.check_train_config(config, num_workers)
-    if config.train_config.fine_tune_checkpoint and checks.latest_checkpoint(model_dir) is None:
-        checks.check_fine_tune_checkpoint(config.train_config.fine_tune_checkpoint, model_dir)
+    preflight_checks.check_model_dir(model_dir)
+    preflight_checks.check_tf_config(num_workers)
+    preflight_checks.check_train_config(config, num_workers)
+    if config.train_config.fine_tune_checkpoint and preflight_checks.latest_checkpoint(model_dir) is None:
+        preflight_checks.check_fine_tune_checkpoint(config.train_config.fine_tune_checkpoint, model_dir)
     num_classes = config.model.faster_rcnn.num_classes
-    train = checks.check_input(
+    train = preflight_checks.check_input(
         config.train_input_reader, num_classes, "train_input_reader", config.train_config.max_number_of_boxes
     )
     evals = _check_eval_inputs(config) if evaluates else ()
@@ -81,14 +81,14 @@ def check_evaluation(
         raise TrainingSetupError(
             f"--checkpoint_dir={checkpoint_dir}: there is no such folder; name a run's --model_dir."
         )
-    if eval_once and checks.latest_checkpoint(checkpoint_dir) is None:
+    if eval_once and preflight_checks.latest_checkpoint(checkpoint_dir) is None:
         raise TrainingSetupError(f"--checkpoint_dir={checkpoint_dir}: holds no checkpoint to evaluate.")
     parts = ("model", "eval_config", "eval_input_reader")
     supported.check_supported(config, parts=parts, source=config_path)
     train = None
     if on_train_data:
         num_classes = config.model.faster_rcnn.num_classes
-        train = checks.check_input(config.train_input_reader, num_classes, "train_input_reader")
+        train = preflight_checks.check_input(config.train_input_reader, num_classes, "train_input_reader")
     evals = _check_eval_inputs(config)
     return Preflight(train, evals, (*supported.notices(config, parts=parts), *_eval_notices(evals)))
 
@@ -114,7 +114,7 @@ def eval_readers(config: pipeline_pb2.TrainEvalPipelineConfig) -> list[input_rea
 def _check_eval_inputs(config: pipeline_pb2.TrainEvalPipelineConfig) -> tuple[CheckedInput, ...]:
     num_classes = config.model.faster_rcnn.num_classes
     return tuple(
-        checks.check_input(reader, num_classes, f"eval_input_reader[{index}]")
+        preflight_checks.check_input(reader, num_classes, f"eval_input_reader[{index}]")
         for index, reader in enumerate(eval_readers(config))
     )
 

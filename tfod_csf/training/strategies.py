@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfod_csf.training import checks
+from tfod_csf.training import preflight_checks
 
 
 def make_strategy(num_workers: int, batch_size: int) -> tf.distribute.Strategy:
@@ -18,7 +18,7 @@ def make_strategy(num_workers: int, batch_size: int) -> tf.distribute.Strategy:
     else:
         strategy = tf.distribute.MirroredStrategy()
     replicas = strategy.num_replicas_in_sync
-    checks.check_batch_divides(batch_size, replicas, describe(strategy))
+    preflight_checks.check_batch_divides(batch_size, replicas, describe(strategy))
     return strategy
 
 

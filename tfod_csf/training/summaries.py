@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.image import metadata as image_metadata
 
-from tfod_csf.data import image_normalizer
+from tfod_csf.network_input import image_normalizer
 
 NUM_TRAIN_INPUT_IMAGES = 3
 _JPEG_QUALITY = 92

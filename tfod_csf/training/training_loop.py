@@ -17,9 +17,9 @@ from typing import Any
 import tensorflow as tf
 
 from tfod_csf.errors import UserError
-from tfod_csf.training import run_record, saturation, strategies, summaries
-from tfod_csf.training.evaluation_run import EvaluationRun
-from tfod_csf.training.kept_checkpoints import CheckpointKeeper, best_text, is_better, keep_best
+from tfod_csf.training import loss_saturation, strategies, summaries, training_record
+from tfod_csf.training.checkpoints.checkpoint_keeper import CheckpointKeeper, best_text, is_better, keep_best
+from tfod_csf.training.evaluation.evaluation_run import EvaluationRun
 from tfod_csf.training.loss_history import LossHistory
 from tfod_csf.training.progress import Progress
 from tfod_csf.training.stop_requests import StopRequests
@@ -60,8 +60,8 @@ class LoopSettings:
     log_every_n: int = 100
     record_summaries: bool = True
     stop_when_saturated: bool = False
-    saturation_min_relative_fall: float = saturation.MIN_RELATIVE_FALL
-    saturation_min_steps: int = saturation.MIN_STEPS
+    saturation_min_relative_fall: float = loss_saturation.MIN_RELATIVE_FALL
+    saturation_min_steps: int = loss_saturation.MIN_STEPS
 
 
 class TrainingLoop:
@@ -85,7 +85,7 @@ class TrainingLoop:
         evaluations: Sequence[EvaluationRun],
         settings: LoopSettings,
         learning_rate_at: Callable[[int], float],
-        record: run_record.RunRecord,
+        record: training_record.RunRecord,
         model_dir: str,
         is_chief: bool = True,
     ):
@@ -106,14 +106,14 @@ class TrainingLoop:
         self._block: list[float] = []
         self._losses: dict[str, float] = {}
 
-    def run(self) -> run_record.RunRecord:
+    def run(self) -> training_record.RunRecord:
         """Trains, and returns how the run ended.
 
         Raises:
           NonFiniteLossError: naming step and images.
           StoppedError: after Ctrl-C or SIGTERM; a checkpoint was saved.
         """
-        self._note(run_record.RUNNING, "")
+        self._note(training_record.RUNNING, "")
         try:
             with self._stop:
                 self._run_to_the_end()
@@ -121,16 +121,16 @@ class TrainingLoop:
             alone = not strategies.has_several_workers(self._trainer.strategy)
             path = self._keeper.save() if alone else self._keeper.latest
             reason = f"{self._stop.name} at step {self._step}; the last checkpoint is {path}"
-            self._note(run_record.STOPPED, reason)
+            self._note(training_record.STOPPED, reason)
             raise StoppedError(f"{reason}; the same command goes on from there.") from None
         except tf.errors.OpError as error:
             # A record that cannot be decoded, a full disk: the weights are those of whole steps and worth keeping.
-            self._note(run_record.FAILED, error.message.strip().partition("\n")[0])
+            self._note(training_record.FAILED, error.message.strip().partition("\n")[0])
             if not strategies.has_several_workers(self._trainer.strategy):
                 self._keeper.save()
             raise
         except BaseException as error:
-            self._note(run_record.FAILED, str(error) or type(error).__name__)
+            self._note(training_record.FAILED, str(error) or type(error).__name__)
             raise
         finally:
             self._progress.close()
@@ -155,9 +155,9 @@ class TrainingLoop:
             if is_last:
                 self._keeper.save()
         if why:
-            self._note(run_record.SATURATED, f"stopped at step {self._step:,}: {why}")
+            self._note(training_record.SATURATED, f"stopped at step {self._step:,}: {why}")
         else:
-            self._note(run_record.FINISHED, f"all {settings.num_steps} steps done")
+            self._note(training_record.FINISHED, f"all {settings.num_steps} steps done")
         self._progress.say(f"Training ended: {self._record.reason}.")
 
     # Steps
@@ -225,12 +225,12 @@ class TrainingLoop:
         self._summaries.scalars(scalars, self._step)
         self._history.add(self._step, math.fsum(self._block) / len(self._block), learning_rate, 1.0 / seconds)
         self._block = []
-        self._note(run_record.RUNNING, "")
+        self._note(training_record.RUNNING, "")
 
     def _why_saturated(self) -> str:
         if not self._settings.stop_when_saturated:
             return ""
-        return saturation.why_saturated(
+        return loss_saturation.why_saturated(
             self._history.steps,
             self._history.losses,
             min_relative_fall=self._settings.saturation_min_relative_fall,

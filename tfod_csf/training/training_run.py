@@ -14,27 +14,22 @@ from contextlib import contextmanager
 import tensorflow as tf
 import tf_keras
 
-from tfod_csf import atomic_write
 from tfod_csf.config import pipeline_config
 from tfod_csf.config.protos import input_reader_pb2, pipeline_pb2
 from tfod_csf.data import input_errors, inputs
 from tfod_csf.errors import UserError
+from tfod_csf.files import atomic_write
 from tfod_csf.label_map import LabelMap, label_map_from_names
 from tfod_csf.modeling import model_builder
 from tfod_csf.modeling.faster_rcnn import FasterRCNN
-from tfod_csf.training import (
-    checkpoints,
-    checks,
-    continuous_evaluation,
-    preflight,
-    run_record,
-    strategies,
-)
 from tfod_csf.training import optimizer as optimizers
-from tfod_csf.training.evaluation_run import EvaluationRun
-from tfod_csf.training.evaluator import FasterRcnnEvaluator, make_metric_evaluators
-from tfod_csf.training.kept_checkpoints import CheckpointKeeper
-from tfod_csf.training.side_by_side import DrawingSettings
+from tfod_csf.training import preflight, preflight_checks, strategies, training_record
+from tfod_csf.training.checkpoints import checkpoint_view
+from tfod_csf.training.checkpoints.checkpoint_keeper import CheckpointKeeper
+from tfod_csf.training.evaluation import continuous_evaluation
+from tfod_csf.training.evaluation.evaluation_run import EvaluationRun
+from tfod_csf.training.evaluation.evaluator import FasterRcnnEvaluator, make_metric_evaluators
+from tfod_csf.training.evaluation.side_by_side import DrawingSettings
 from tfod_csf.training.trainer import FasterRcnnTrainer, UpdateSettings
 from tfod_csf.training.training_loop import LoopSettings, TrainingLoop
 
@@ -70,7 +65,7 @@ def train(
     options: RunOptions,
     checked: preflight.Preflight,
     strategy: tf.distribute.Strategy | None = None,
-) -> run_record.RunRecord:
+) -> training_record.RunRecord:
     """Trains, from the newest checkpoint in model_dir if there is one.
 
     Args:
@@ -109,7 +104,7 @@ def train(
         )
         optimizers.create_slots(optimizer, trained)
         checkpoint = tf.train.Checkpoint(
-            step=global_step, model=checkpoints.checkpoint_view(model), optimizer=optimizer
+            step=global_step, model=checkpoint_view.checkpoint_view(model), optimizer=optimizer
         )
         folder = model_dir if is_chief else tempfile.mkdtemp(prefix="tfod_csf_worker_")
         keeper = CheckpointKeeper(checkpoint, folder, global_step, model.trainable_variables)
@@ -132,7 +127,7 @@ def train(
     )
     if is_chief:
         _keep_config(config, model_dir)
-    record = run_record.RunRecord(step=step, num_steps=settings.num_steps, rms_prop_rule=rule, seed=seed)
+    record = training_record.RunRecord(step=step, num_steps=settings.num_steps, rms_prop_rule=rule, seed=seed)
     evaluations = _evaluations(config, model, optimizer, checked, model_dir if is_chief else None, options)
     loop = TrainingLoop(
         trainer,
@@ -162,7 +157,7 @@ def evaluate_checkpoints(
     model = model_builder.build(config.model, is_training=True)
     model.build_variables()
     step = tf.Variable(0, dtype=tf.int64, trainable=False)
-    restored = {"step": step, "model": checkpoints.checkpoint_view(model)}
+    restored = {"step": step, "model": checkpoint_view.checkpoint_view(model)}
     optimizer = None
     if config.eval_config.use_moving_averages:
         optimizer, _ = optimizers.build(config.train_config.optimizer)
@@ -208,12 +203,12 @@ def _rms_prop_rule(config: pipeline_pb2.TrainEvalPipelineConfig, checkpoint_path
         return asked or DEFAULT_RMS_PROP_RULE
     stored = optimizers.rms_prop_rule_of_checkpoint(checkpoint_path, optimizer_config.rms_prop_optimizer.decay)
     if stored is None:
-        raise checks.TrainingSetupError(
+        raise preflight_checks.TrainingSetupError(
             f"{checkpoint_path}: was not trained with rms_prop_optimizer, which the config asks for; restore the "
             "optimizer in the config, or use an empty --model_dir."
         )
     if asked and asked != stored:
-        raise checks.TrainingSetupError(
+        raise preflight_checks.TrainingSetupError(
             f"--rms_prop_rule={asked}: {checkpoint_path} was trained with rule {stored}; leave the flag out to go on "
             "with it, or use an empty --model_dir."
         )
@@ -224,8 +219,8 @@ def _settings_of_checkpoint(optimizer, checkpoint_path: str) -> list[str]:
     """Optimizer settings that a checkpoint changes when it is restored (they are stored in it, as in TFOD)."""
     reader = tf.train.load_checkpoint(checkpoint_path)
     changed = []
-    for key, variable in checkpoints.variables_by_key(optimizer=optimizer).items():
-        name = key.removesuffix(checkpoints.VALUE_SUFFIX).rsplit("/", 1)[-1]
+    for key, variable in checkpoint_view.variables_by_key(optimizer=optimizer).items():
+        name = key.removesuffix(checkpoint_view.VALUE_SUFFIX).rsplit("/", 1)[-1]
         if variable.shape.rank == 0 and name != "iter" and reader.has_tensor(key):
             stored, asked = float(reader.get_tensor(key)), float(variable.numpy())
             if abs(stored - asked) > 1e-6:
@@ -242,8 +237,8 @@ def _update_settings(train_config) -> UpdateSettings:
     )
 
 
-def _restore_fine_tune_checkpoint(model: FasterRCNN, train_config, options: RunOptions) -> checkpoints.MatchReport:
-    return checkpoints.restore_fine_tune_checkpoint(
+def _restore_fine_tune_checkpoint(model: FasterRCNN, train_config, options: RunOptions) -> checkpoint_view.MatchReport:
+    return checkpoint_view.restore_fine_tune_checkpoint(
         model,
         train_config.fine_tune_checkpoint,
         train_config.fine_tune_checkpoint_type,
@@ -303,7 +298,7 @@ def _evaluation(
     model: FasterRCNN,
     optimizer,
     reader: input_reader_pb2.InputReader,
-    checked_input: checks.CheckedInput,
+    checked_input: preflight_checks.CheckedInput,
     folder: pathlib.Path | None,
 ) -> EvaluationRun:
     eval_config = config.eval_config

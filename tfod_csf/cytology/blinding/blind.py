@@ -1,0 +1,243 @@
+"""Copies of a study's images without names: pseudonyms for patients and images, metadata gone, XML cleaned.
+
+    OUT/<pseudonym>/<image pseudonym>.jpg, .xml     nothing else is written there
+    KEY, KEY.mapping.csv, KEY.problems.csv          apart from it, for their owner only
+
+A plain JPEG keeps its compressed picture byte for byte; every other image, and one that EXIF turns, becomes a PNG of
+exactly the pixels this package reads, upright. Both are read again and compared with the original before they count.
+Nothing in OUT follows the order of the originals: files are made in the order of pseudonyms and all carry one date;
+folders within a patient (often days) are gone. What cannot be found is a name that is part of the picture itself.
+"""
+
+import dataclasses
+import os
+import pathlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tfod_csf import cell_classes
+from tfod_csf.cytology.blinding import jpeg_metadata, pseudonyms
+from tfod_csf.cytology.blinding.pseudonyms import IMAGE, PATIENT, BlindedImage
+from tfod_csf.cytology.review import revisions
+from tfod_csf.errors import UserError
+from tfod_csf.files import atomic_write, key_files
+from tfod_csf.problems import ProblemLog
+from tfod_csf.study import image_io, labelimg, patients
+from tfod_csf.study.labelimg import Annotation
+from tfod_csf.study.patients import ImageFile
+
+JPEG_STRIPPED, PNG = "jpeg_stripped", "png"
+_WORD = re.compile(r"[^\W_]+")
+_DATE = 946684800  # 2000-01-01, on every file: when a slide was photographed can tell whose it is
+
+
+class BlindError(UserError):
+    """Blinding that would overwrite or reveal something."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SecretFiles:
+    """What leads back to names; kept apart from the blinded copy.
+
+    Attributes:
+      key, mapping, problems: paths.
+    """
+
+    key: pathlib.Path
+    mapping: pathlib.Path
+    problems: pathlib.Path
+
+    @classmethod
+    def beside(cls, key_file: str | os.PathLike) -> "SecretFiles":
+        """The usual names beside a key file."""
+        key = pathlib.Path(key_file)
+        return cls(key, key.with_name(f"{key.name}.mapping.csv"), key.with_name(f"{key.name}.problems.csv"))
+
+    def check_apart(self, output_dir: pathlib.Path) -> None:
+        """Refuses secrets in the folder that is given away.
+
+        Raises:
+          BlindError: one of the files would lie in it.
+        """
+        for path in (self.key, self.mapping, self.problems):
+            if path.resolve().is_relative_to(output_dir.resolve()):
+                raise BlindError(f"{path}: would lie in the blinded folder {output_dir}; keep it on another disk.")
+
+    def open(self, reuse_key: bool, output_dir: pathlib.Path) -> tuple[bytes, list[BlindedImage]]:
+        """The key and what was blinded with it so far; a new key and nothing when there was none.
+
+        Raises:
+          BlindError: without `reuse_key`, when the key file exists or the output holds something.
+        """
+        if reuse_key:
+            key = key_files.read_key(self.key)
+            return key, pseudonyms.read_mapping(self.mapping, key) if self.mapping.exists() else []
+        for path in (self.key, self.mapping):
+            if path.exists():
+                raise BlindError(
+                    f"{path}: exists and is never overwritten; give another --key_file, or --reuse_key to add "
+                    "images to the same blinding."
+                )
+        if _visible(output_dir):
+            raise BlindError(f"--output_dir={output_dir}: is not empty; a new blinding needs a new folder.")
+        return key_files.create_key(self.key), []
+
+
+def _visible(folder: pathlib.Path) -> list[str]:
+    """Names in a folder, those of system files aside."""
+    return [path.name for path in folder.glob("*") if not path.name.startswith(".")]
+
+
+def find_annotations(
+    images_dir: str | os.PathLike, annotations_dir: str | None, problems: ProblemLog, **whose: str | None
+) -> dict[str, pathlib.Path]:
+    """{image key: its XML}, empty when there are none.
+
+    Args:
+      **whose: manifest and patient_pattern of `patients.find_pairs`.
+    """
+    found = ProblemLog(quiet=True)
+    try:
+        pairs = patients.find_pairs(images_dir, annotations_dir, found, **whose)
+    except patients.PatientsError:
+        if annotations_dir is not None:
+            raise
+        return {}
+    problems.extend(problem for problem in found.problems if problem.file.lower().endswith(".xml"))
+    return {pair.image.key: pair.xml_path for pair in pairs}
+
+
+def _loaded(data_path: pathlib.Path) -> np.ndarray | None:
+    loaded = image_io.open_image(data_path, ProblemLog(quiet=True))
+    return None if loaded is None else loaded.pixels
+
+
+def _write_copy(loaded: image_io.LoadedImage, target: pathlib.Path) -> tuple[pathlib.Path, str]:
+    """Writes the picture without metadata as target.jpg or target.png; returns the path and how."""
+    try:
+        stripped = jpeg_metadata.strip(loaded.path.read_bytes())
+    except jpeg_metadata.JpegError:
+        stripped = None
+    if stripped is not None:
+        path = target.with_name(f"{target.name}.jpg")
+        with atomic_write.replacing(path, "wb") as file:
+            file.write(stripped)
+        pixels = _loaded(path)
+        if pixels is not None and np.array_equal(pixels, loaded.pixels):
+            return path, JPEG_STRIPPED
+        path.unlink()  # turned by EXIF: the stripped file shows another picture
+    path = target.with_name(f"{target.name}.png")
+    with atomic_write.replacing(path, "wb") as file:
+        Image.fromarray(loaded.pixels).save(file, "PNG")  # from the pixels alone: no profile, no text
+    if not np.array_equal(_loaded(path), loaded.pixels):
+        raise BlindError(f"{loaded.path}: its copy does not show the same picture; please report this image.")
+    return path, PNG
+
+
+def _reveals(name: str, image: ImageFile) -> bool:
+    """Whether a class name holds the patient's id or the image's name, or a longer word of them."""
+    if cell_classes.canonical_name(name) in (*cell_classes.STUDY_CLASSES, cell_classes.UNKNOWN):
+        return False
+    plain = "".join(_WORD.findall(name.casefold()))
+    for whole in (image.patient_id, *pathlib.PurePath(image.name).with_suffix("").parts):
+        words = _WORD.findall(whole.casefold())
+        secrets = [(2, "".join(words)), *((3, word) for word in words)]
+        if any(len(secret) > (least if secret.isascii() else 1) and secret in plain for least, secret in secrets):
+            return True
+    return False
+
+
+def _clean_annotation(
+    annotation: Annotation, loaded: image_io.LoadedImage, image: ImageFile, problems: ProblemLog
+) -> Annotation | None:
+    """Boxes, classes and marks alone; None when they do not fit the image or a class name tells whose it is."""
+    fitted = labelimg.fit_to_image(annotation, loaded.width, loaded.height, problems)
+    if fitted is None:
+        return None
+    revealing = [labelled.name for labelled in fitted.objects if _reveals(labelled.name, image)]
+    if revealing:
+        reason = f"the class name {revealing[0]!r} holds the patient's id or the image's name; its XML was left out"
+        problems.skipped(annotation.path, reason, "Give the class a name without them.")
+        return None
+    fitted.objects = [dataclasses.replace(labelled, pose="Unspecified") for labelled in fitted.objects]
+    return dataclasses.replace(fitted, folder="")
+
+
+def _blind_image(
+    image: ImageFile, xml: pathlib.Path | None, target: pathlib.Path, problems: ProblemLog
+) -> tuple[pathlib.Path, str, str] | None:
+    """Writes the copy and its XML; returns (path, how, sha256 of the original)."""
+    annotation = labelimg.read_annotation(xml, problems) if xml else None
+    size = (annotation.width, annotation.height) if annotation and annotation.width and annotation.height else None
+    loaded = image_io.open_image(image.path, problems, size)
+    if loaded is None:
+        return None
+    for suffix in (".jpg", ".png", ".xml"):  # of an earlier run, when the original was another picture
+        target.with_name(target.name + suffix).unlink(missing_ok=True)
+    path, written = _write_copy(loaded, target)
+    cleaned = _clean_annotation(annotation, loaded, image, problems) if annotation else None
+    if cleaned is not None:
+        cleaned.filename = path.name
+        labelimg.write_annotation(cleaned, path.with_suffix(".xml"))
+        os.utime(path.with_suffix(".xml"), (_DATE, _DATE))
+    os.utime(path, (_DATE, _DATE))
+    return path, written, loaded.sha256
+
+
+def blind(
+    images: Sequence[ImageFile],
+    annotations: Mapping[str, pathlib.Path],
+    output_dir: pathlib.Path,
+    key: bytes,
+    known: Sequence[BlindedImage],
+    problems: ProblemLog,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> list[BlindedImage]:
+    """Writes the copies.
+
+    Args:
+      annotations: {image key: XML}.
+      known: rows of earlier runs with the same key; their names stay.
+
+    Returns:
+      Rows of the table, those of `known` included.
+
+    Raises:
+      BlindError: a patient's folder is in the output already and not of this key.
+    """
+    own = {row.patient_id: row.pseudonym for row in known}
+    folders = pseudonyms.assign(key, PATIENT, (image.patient_id for image in images), own)
+    names = {_image_name(row.patient_id, row.image): pathlib.PurePath(row.blinded_image).stem for row in known}
+    files = pseudonyms.assign(key, IMAGE, (_image_name(i.patient_id, i.name) for i in images), names)
+    strangers = sorted(set(_visible(output_dir)) - set(folders.values()))
+    if strangers:
+        raise BlindError(f"{output_dir}: holds {strangers[0]!r}, which is not of this blinding; give an empty folder.")
+    rows = {_image_name(row.patient_id, row.image): row for row in known}
+    order = sorted(images, key=lambda i: (folders[i.patient_id], files[_image_name(i.patient_id, i.name)]))
+    for image in progress(order):
+        name = _image_name(image.patient_id, image.name)
+        target = output_dir / folders[image.patient_id] / files[name]
+        made = _blind_image(image, annotations.get(image.key), target, problems)
+        if made is None:
+            continue
+        path, written, sha256 = made
+        rows[name] = BlindedImage(
+            patient_id=image.patient_id,
+            pseudonym=folders[image.patient_id],
+            image=image.name,
+            blinded_image=path.name,
+            sha256=sha256,
+            blinded_sha256=revisions.file_sha256(path),
+            written=written,
+        )
+    for folder in [*output_dir.glob("*"), output_dir]:
+        os.utime(folder, (_DATE, _DATE))
+    return list(rows.values())
+
+
+def _image_name(patient_id: str, image: str) -> str:
+    return f"{patient_id}\0{image}"

@@ -1,0 +1,169 @@
+"""Results of a blinded study with the names put back: every table, JSON, HTML and XML, and the names of files.
+
+A pseudonym is long and looks like nothing else, so it is replaced wherever it stands as a word. Everything else is
+copied as it is; letters inside a picture (a plot's title) stay pseudonyms, and checksums written into the results are
+those of the blinded files.
+"""
+
+import csv
+import dataclasses
+import html
+import io
+import json
+import os
+import pathlib
+import re
+import shutil
+import urllib.parse
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from tfod_csf.cytology.blinding.blind import BlindError
+from tfod_csf.cytology.blinding.pseudonyms import BlindedImage
+from tfod_csf.files import atomic_write, csv_tables
+from tfod_csf.study import patients
+
+_TOKEN = re.compile(r"(?<![a-z0-9])([pi][a-z2-7]{4,52})(\.(?:jpg|png))?(?![a-z0-9])")
+_LINK = re.compile(r'(?<=\s)(href|src)="([^"]*)"')
+
+
+@dataclasses.dataclass(frozen=True)
+class Names:
+    """What the pseudonyms stand for.
+
+    Attributes:
+      words: {pseudonym of a patient: id, pseudonym of an image: its path without ending}.
+      folders: {pseudonym of a patient: the patient's folder name}.
+      images: {blinded file name: path of the image relative to the patient's folder}.
+    """
+
+    words: Mapping[str, str]
+    folders: Mapping[str, str]
+    images: Mapping[str, str]
+
+    @classmethod
+    def of(cls, rows: Sequence[BlindedImage]) -> "Names":
+        """From the table of `blind`."""
+        pseudonym_of = {row.patient_id: row.pseudonym for row in rows}
+        words = {pseudonym: patient_id for patient_id, pseudonym in pseudonym_of.items()}
+        for row in rows:
+            words[pathlib.PurePath(row.blinded_image).stem] = os.path.splitext(row.image)[0]
+        folders = patients.folder_names(list(pseudonym_of))
+        return cls(
+            words=words,
+            folders={pseudonym_of[patient_id]: folder for patient_id, folder in folders.items()},
+            images={row.blinded_image: row.image for row in rows},
+        )
+
+    def in_text(self, text: str, written: Callable[[str], str] = str) -> str:
+        """A text with every pseudonym replaced; `written` escapes a name for where it is put."""
+
+        def replaced(match: re.Match) -> str:
+            token, ending = match[1], match[2] or ""
+            if match[0] in self.images:
+                return written(self.images[match[0]])
+            return written(self.words[token]) + ending if token in self.words else match[0]
+
+        return _TOKEN.sub(replaced, text)
+
+    def in_path(self, path: str) -> str:
+        """A relative path with "/" in which every pseudonym is replaced.
+
+        A part that begins with an image's pseudonym takes the image's folders along (pictures/day1/a.jpg); within a
+        part, "__" stands for them.
+        """
+        parts = []
+        for part in path.split("/"):
+            match = _TOKEN.match(part)
+            if match and match[1] in self.words and match[1] not in self.folders:
+                parts.append(self.in_text(part))
+            else:
+                parts.append(_TOKEN.sub(self._in_name, part))
+        return "/".join(parts)
+
+    def _in_name(self, match: re.Match) -> str:
+        folder = self.folders.get(match[1])
+        return folder + (match[2] or "") if folder else self.in_text(match[0]).replace("/", "__")
+
+
+def _csv(text: str, names: Names) -> str:
+    """Only cells that change are written anew: with a guard, where the name would be a formula."""
+    output = io.StringIO()
+    writer = csv.writer(output, lineterminator="\n")
+    for row in csv.reader(io.StringIO(text, newline="")):
+        plain = [csv_tables.unguard_text(cell) for cell in row]
+        found = [names.in_text(cell) for cell in plain]
+        writer.writerow([csv_tables.guard_text(f) if f != p else cell for cell, p, f in zip(row, plain, found)])
+    return output.getvalue()
+
+
+def _json(value: Any, names: Names) -> Any:
+    if isinstance(value, dict):
+        return {names.in_text(key): _json(content, names) for key, content in value.items()}
+    if isinstance(value, list):
+        return [_json(content, names) for content in value]
+    return names.in_text(value) if isinstance(value, str) else value
+
+
+def _markup(text: str, names: Names) -> str:
+    def relinked(match: re.Match) -> str:
+        path = urllib.parse.unquote(html.unescape(match[2]))
+        found = names.in_path(path)
+        return match[0] if found == path else f'{match[1]}="{html.escape(urllib.parse.quote(found))}"'
+
+    return names.in_text(_LINK.sub(relinked, text), html.escape)
+
+
+def _in_file(path: pathlib.Path, names: Names) -> str | None:
+    """The file's text with names, or None when it is to be copied as it is."""
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".json", ".geojson", ".html", ".xml", ".svg", ".txt", ".md"):
+        return None
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if suffix == ".csv":
+            return _csv(text, names)
+        if suffix in (".json", ".geojson"):
+            return json.dumps(_json(json.loads(text), names), indent=2, ensure_ascii=False) + "\n"
+    except (UnicodeDecodeError, ValueError, csv.Error):
+        return None
+    return _markup(text, names) if suffix in (".html", ".xml", ".svg") else names.in_text(text)
+
+
+def unblind(
+    results_dir: pathlib.Path,
+    output_dir: pathlib.Path,
+    rows: Sequence[BlindedImage],
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> tuple[int, int]:
+    """Copies results with names.
+
+    Args:
+      rows: the table of `blind`, checked with its key.
+
+    Returns:
+      (files written, files among them in which or in whose path a name was put back).
+
+    Raises:
+      BlindError: the output exists, or lies in the results.
+    """
+    if output_dir.exists() and any(output_dir.iterdir()):
+        raise BlindError(f"--output_dir={output_dir}: is not empty; give a new folder for the results with names.")
+    if output_dir.resolve().is_relative_to(results_dir.resolve()):
+        raise BlindError(f"--output_dir={output_dir}: lies in --results_dir; names do not go there.")
+    names = Names.of(rows)
+    num_files = num_named = 0
+    for path in progress(sorted(path for path in results_dir.rglob("*") if path.is_file())):
+        relative = path.relative_to(results_dir).as_posix()
+        target = output_dir / names.in_path(relative)
+        text = _in_file(path, names)
+        if text is None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+            is_named = False
+        else:
+            atomic_write.write_text(target, text)
+            is_named = text != path.read_text(encoding="utf-8-sig")
+        num_files += 1
+        num_named += is_named or target != output_dir / relative
+    return num_files, num_named

@@ -1,0 +1,110 @@
+"""The differentials of all patients of a run, one patient in memory at a time.
+
+batch_infer ends with `write_differentials(output_dir, output_dir)`; the command `differential` does the same into
+another folder with other thresholds, ranges or rules.
+"""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from tfod_csf.cytology import run_tables
+from tfod_csf.cytology.counting.differential import (
+    Differential,
+    DifferentialRules,
+    differential,
+    write_differential_csv,
+    write_differentials_csv,
+)
+from tfod_csf.cytology.counting.reference_ranges import ReferenceRange, load_reference_ranges
+from tfod_csf.files import atomic_write
+
+
+@dataclasses.dataclass
+class CohortSummary:
+    """What the closing sentence of a command needs."""
+
+    patients: int = 0
+    with_percentages: int = 0
+    with_enough_cells: int = 0
+    with_failed_images: int = 0
+
+    def add(self, result: Differential) -> None:
+        """Counts one patient."""
+        self.patients += 1
+        self.with_percentages += bool(result.shares)
+        self.with_enough_cells += result.enough_cells
+        self.with_failed_images += result.images_failed > 0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.patients} patients: {self.with_percentages} with percentages, {self.with_enough_cells} of them "
+            f"with enough cells for the tolerance, {self.with_failed_images} with failed images"
+        )
+
+
+def patient_differential(
+    patient: run_tables.PatientTables,
+    cells_per_ul: float | None = None,
+    references: Mapping[str, ReferenceRange] | None = None,
+    rules: DifferentialRules | None = None,
+) -> Differential:
+    """The differential of a patient's tables."""
+    return differential(
+        patient.patient_id,
+        patient.counts_by_model(),
+        images_used=len(patient.used_images),
+        images_failed=patient.num_failed,
+        images_limited=patient.num_limited,
+        cells_per_ul=cells_per_ul,
+        references=references,
+        rules=rules or DifferentialRules(),
+    )
+
+
+def write_differentials(
+    inference_dir: str | os.PathLike,
+    output_dir: str | os.PathLike,
+    thresholds: run_tables.Thresholds | None = None,
+    cells_per_ul: Mapping[str, float] | None = None,
+    references: Mapping[str, ReferenceRange] | None = None,
+    rules: DifferentialRules | None = None,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> CohortSummary:
+    """Writes patients/<id>/differential.csv and differentials.csv for every patient of a run.
+
+    Args:
+      inference_dir: output of batch_infer.
+      output_dir: may be the same folder; then the differentials in it are replaced.
+      thresholds: counts the cells anew with these; None keeps the run's counting.
+      cells_per_ul: {patient_id: white cells per uL}.
+      references: reference ranges; None takes the adult ranges that come with the package.
+      rules: numbers of the rules; None takes the defaults.
+      progress: wraps the list of patients' folders, for example in a progress bar.
+    """
+    output = pathlib.Path(output_dir)
+    references = load_reference_ranges() if references is None else references
+    cells_per_ul = cells_per_ul or {}
+    summary = CohortSummary()
+
+    def results() -> Iterator[Differential]:
+        for folder in progress(run_tables.patient_folders(inference_dir)):
+            patient = run_tables.read_patient(folder)
+            if thresholds is not None:
+                patient = patient.counted_with(thresholds)
+            result = patient_differential(patient, cells_per_ul.get(patient.patient_id), references, rules)
+            write_differential_csv(output / run_tables.PATIENTS_DIR / folder.name / "differential.csv", result)
+            summary.add(result)
+            yield result
+
+    write_differentials_csv(output / "differentials.csv", results())
+    return summary
+
+
+def write_rules(
+    path: str | os.PathLike, thresholds: Mapping[str, Any], rules: DifferentialRules, **sources: str
+) -> None:
+    """Writes the numbers behind a set of differentials beside them."""
+    atomic_write.write_json(path, {"thresholds": dict(thresholds), "rules": dataclasses.asdict(rules), **sources})

@@ -1,0 +1,325 @@
+"""The differential of a patient: counts to percentages with intervals, marks, case and remarks; its two CSV files.
+
+Everything starts from counts per model and class; percentages are computed once, at the end, from unrounded counts.
+With several models (the paper: "predictions were averaged across all models and all cell images") each model's
+percentages are computed from its own counts and then averaged, counts are averaged too, and the smallest and largest
+percentage of the models stand beside the mean. Averaging gives no extra cells: the interval uses the mean number of
+white cells, not the sum.
+
+    result = differential("patient_1", {"model_a": {"lymphocyte": 77, "monocyte": 66, "neutrophil": 50}}, images_used=9)
+    write_differential_csv(folder / "differential.csv", result)
+    write_differentials_csv(folder / "differentials.csv", [result])
+"""
+
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tfod_csf import cell_classes
+from tfod_csf.cytology.counting import intervals
+from tfod_csf.cytology.counting.cases import CaseRules, assign_case
+from tfod_csf.cytology.counting.reference_ranges import WHITE_CELLS_PER_UL, ReferenceRange
+from tfod_csf.files import csv_schemas
+
+
+@dataclasses.dataclass(frozen=True)
+class DifferentialRules:
+    """Numbers a laboratory may want to change.
+
+    Attributes:
+      min_white_cells: under this many white cells only counts are given, no percentages.
+      alpha: the intervals hold for all three classes at once with probability 1 - alpha.
+      tolerance_points: `enough_cells` asks whether every interval is within +- this many percentage points; 10 is the
+        swing the paper calls clinically acceptable.
+      cases: numbers of the rules for the study's five cases.
+    """
+
+    min_white_cells: int = 30
+    alpha: float = 0.05
+    tolerance_points: float = 10.0
+    cases: CaseRules = dataclasses.field(default_factory=CaseRules)
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """Percentage of one white-cell class; all numbers in percent of white cells.
+
+    Attributes:
+      ci_low, ci_high: simultaneous interval.
+      models_low, models_high: smallest and largest percentage among the models; None with one model.
+      reference: the reference range, None where the table has none.
+    """
+
+    percent: float
+    ci_low: float
+    ci_high: float
+    models_low: float | None
+    models_high: float | None
+    reference: ReferenceRange | None
+
+    @property
+    def mark(self) -> str:
+        """ "high", "low" or "" against the reference range."""
+        return self.reference.mark(self.percent) if self.reference else ""
+
+    @property
+    def mark_certain(self) -> bool | None:
+        """Whether the whole interval lies outside the range; None without a mark."""
+        return self.reference.is_certain(self.ci_low, self.ci_high) if self.mark else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Differential:
+    """Everything that is said of one patient.
+
+    Attributes:
+      counts: {class: cells}, means over the models; the four study classes and `unknown` are always there.
+      shares: {white-cell class: Share}, empty where there are too few white cells for percentages.
+      interval_method: "goodman" or "clopper_pearson", "" without percentages.
+      cells_needed: white cells for the tolerance at these percentages; None without percentages.
+      note: remarks, "" when there are none.
+    """
+
+    patient_id: str
+    models: tuple[str, ...]
+    images_used: int
+    images_failed: int
+    counts: Mapping[str, float]
+    shares: Mapping[str, Share]
+    references: Mapping[str, ReferenceRange]
+    interval_method: str
+    half_width_points: float | None
+    enough_cells: bool
+    cells_needed: int | None
+    cells_per_ul: float | None
+    case: str | None
+    case_rule: str
+    note: str
+
+    @property
+    def white_cells(self) -> float:
+        """Lymphocytes + monocytes + neutrophils."""
+        return sum(self.counts[name] for name in cell_classes.WHITE_CELLS)
+
+    @property
+    def all_cells(self) -> float:
+        """Every cell found, unknown ones included."""
+        return sum(self.counts.values())
+
+    @property
+    def other_cells(self) -> float:
+        """Cells of classes that the study does not have."""
+        known = (*cell_classes.STUDY_CLASSES, cell_classes.UNKNOWN)
+        return sum(count for name, count in self.counts.items() if name not in known)
+
+    @property
+    def unknown_percent(self) -> float | None:
+        """Share of all cells that are unknown; None without cells."""
+        return 100 * self.counts[cell_classes.UNKNOWN] / self.all_cells if self.all_cells else None
+
+    @property
+    def pleocytosis(self) -> bool | None:
+        """Whether there are more white cells per uL than the reference range allows; None where not known."""
+        limit = self.references.get(WHITE_CELLS_PER_UL)
+        return None if self.cells_per_ul is None or limit is None else self.cells_per_ul > limit.high
+
+    @property
+    def models_range_points(self) -> float | None:
+        """Largest disagreement between two models on a class, in percentage points; None with one model."""
+        ranges = [s.models_high - s.models_low for s in self.shares.values() if s.models_low is not None]
+        return max(ranges, default=None)
+
+    def per_100_white_cells(self, name: str) -> float | None:
+        """Cells of a class counted apart per 100 white cells; None without white cells."""
+        return 100 * self.counts.get(name, 0) / self.white_cells if self.white_cells else None
+
+
+def differential(
+    patient_id: str,
+    counts_by_model: Mapping[str, Mapping[str, int]],
+    images_used: int = 0,
+    images_failed: int = 0,
+    images_limited: int = 0,
+    cells_per_ul: float | None = None,
+    references: Mapping[str, ReferenceRange] | None = None,
+    rules: DifferentialRules = DifferentialRules(),
+) -> Differential:
+    """Computes the differential of one patient.
+
+    Args:
+      counts_by_model: {model: {class: cells}}; a model that found nothing is there with an empty mapping; empty when
+        no image could be examined. The class is the one a cell is counted under (`cell_classes.counted_as`).
+      images_used: images examined.
+      images_failed: images that could not be used.
+      images_limited: images on which a model gave as many cells as it can; goes into the note.
+      cells_per_ul: white cells per microlitre, from a patient table.
+      references: `reference_ranges.load_reference_ranges()`; without it nothing is marked.
+      rules: numbers of the rules.
+
+    >>> d = differential("1", {"m": {"lymphocyte": 77, "monocyte": 66, "neutrophil": 50, "erythrocyte": 28}})
+    >>> round(d.shares["lymphocyte"].percent, 2), round(d.per_100_white_cells("erythrocyte"), 2)
+    (39.9, 14.51)
+    """
+    references = references or {}
+    counts = _mean_counts(counts_by_model)
+    white = sum(counts[name] for name in cell_classes.WHITE_CELLS)
+    notes = [] if counts_by_model else ["no image could be examined"]
+    if images_failed:
+        notes.append(f"{images_failed} image{'s' if images_failed > 1 else ''} failed")
+    if images_limited:
+        notes.append(f"on {images_limited} of the images a model gave as many cells as it can, more may be there")
+    shares: dict[str, Share] = {}
+    method, half_width, needed = "", None, None
+    if white < rules.min_white_cells or not white:
+        notes.append(f"fewer than {max(rules.min_white_cells, 1)} white cells: counts only")
+    else:
+        by_model = _percentages_by_model(counts_by_model)
+        fractions = by_model.mean(axis=0) / 100
+        bounds, method = intervals.simultaneous_intervals(fractions * white, rules.alpha)
+        half_width = intervals.half_width_points(bounds)
+        needed = intervals.cells_needed_goodman(fractions, rules.tolerance_points / 100, rules.alpha)
+        if len(by_model) < len(counts_by_model):
+            notes.append(f"{len(counts_by_model) - len(by_model)} of {len(counts_by_model)} models found no white cell")
+        shares = _shares(fractions, bounds, by_model, references)
+    neutrophil = shares[cell_classes.NEUTROPHIL].percent if shares else None
+    case, case_rule = assign_case(white, counts[cell_classes.ERYTHROCYTE], neutrophil, cells_per_ul, rules.cases)
+    return Differential(
+        patient_id=patient_id,
+        models=tuple(counts_by_model),
+        images_used=images_used,
+        images_failed=images_failed,
+        counts=counts,
+        shares=shares,
+        references=references,
+        interval_method=method,
+        half_width_points=half_width,
+        enough_cells=half_width is not None and half_width <= rules.tolerance_points,
+        cells_needed=needed,
+        cells_per_ul=cells_per_ul,
+        case=case,
+        case_rule=case_rule,
+        note="; ".join(notes),
+    )
+
+
+def _mean_counts(counts_by_model: Mapping[str, Mapping[str, int]]) -> dict[str, float]:
+    """{class: mean over models}: the study's classes and unknown first, then others in alphabetical order."""
+    totals: dict[str, float] = dict.fromkeys((*cell_classes.STUDY_CLASSES, cell_classes.UNKNOWN), 0)
+    seen = {cell_classes.canonical_name(name) for counts in counts_by_model.values() for name in counts}
+    totals.update(dict.fromkeys(sorted(seen - set(totals)), 0))
+    for counts in counts_by_model.values():
+        for name, count in counts.items():
+            totals[cell_classes.canonical_name(name)] += count
+    return {name: total / max(len(counts_by_model), 1) for name, total in totals.items()}
+
+
+def _percentages_by_model(counts_by_model: Mapping[str, Mapping[str, int]]) -> np.ndarray:
+    """[M, 3] percentages of the white-cell classes; a model without white cells has none and no row."""
+    rows = []
+    for counts in counts_by_model.values():
+        named = _mean_counts({"": counts})
+        white = np.array([named[name] for name in cell_classes.WHITE_CELLS], dtype=float)
+        if white.sum():
+            rows.append(100 * white / white.sum())
+    return np.array(rows)
+
+
+def _shares(
+    fractions: np.ndarray, bounds: np.ndarray, by_model: np.ndarray, references: Mapping[str, ReferenceRange]
+) -> dict[str, Share]:
+    several = len(by_model) > 1
+    return {
+        name: Share(
+            percent=float(100 * fractions[k]),
+            ci_low=float(100 * bounds[k, 0]),
+            ci_high=float(100 * bounds[k, 1]),
+            models_low=float(by_model[:, k].min()) if several else None,
+            models_high=float(by_model[:, k].max()) if several else None,
+            reference=references.get(name),
+        )
+        for k, name in enumerate(cell_classes.WHITE_CELLS)
+    }
+
+
+def long_rows(result: Differential) -> list[dict[str, Any]]:
+    """Rows of differential.csv: three white-cell classes, the classes counted apart, two totals."""
+    same = {"patient_id": result.patient_id, "models": "+".join(result.models)}
+    rows = []
+    for name, count in result.counts.items():
+        row = {**same, "group": cell_classes.group_of(name), "class": name, "count": count}
+        if name in cell_classes.WHITE_CELLS:
+            reference = result.references.get(name)
+            row["reference_low_percent"] = reference.low if reference else None
+            row["reference_high_percent"] = reference.high if reference else None
+            row.update(_share_cells(result.shares.get(name)))
+            row["note"] = "" if result.shares else result.note
+        else:
+            row["per_100_white_cells"] = result.per_100_white_cells(name)
+        rows.append(row)
+    white_note = "" if result.enough_cells or not result.shares else "more white cells are needed for the tolerance"
+    total = {**same, "group": cell_classes.GROUP_TOTAL}
+    rows.append({**total, "class": "white_cells", "count": result.white_cells, "note": white_note})
+    rows.append({**total, "class": "all_cells", "count": result.all_cells, "note": result.note})
+    return rows
+
+
+def _share_cells(share: Share | None) -> dict[str, Any]:
+    if share is None:
+        return {}
+    return {
+        "percent": share.percent,
+        "ci_low_percent": share.ci_low,
+        "ci_high_percent": share.ci_high,
+        "mark": share.mark,
+        "mark_certain": share.mark_certain,
+        "models_low_percent": share.models_low,
+        "models_high_percent": share.models_high,
+    }
+
+
+def wide_row(result: Differential) -> dict[str, Any]:
+    """The patient's row of differentials.csv."""
+    row: dict[str, Any] = {
+        "patient_id": result.patient_id,
+        "images_used": result.images_used,
+        "images_failed": result.images_failed,
+        "models": "+".join(result.models),
+        "white_cells": result.white_cells,
+        "interval_method": result.interval_method,
+        "half_width_points": result.half_width_points,
+        "enough_cells": result.enough_cells,
+        "cells_needed": result.cells_needed,
+        "erythrocyte": result.counts[cell_classes.ERYTHROCYTE],
+        "erythrocytes_per_100_white_cells": result.per_100_white_cells(cell_classes.ERYTHROCYTE),
+        "unknown": result.counts[cell_classes.UNKNOWN],
+        "unknown_percent": result.unknown_percent,
+        "other_cells": result.other_cells,
+        "models_range_points": result.models_range_points,
+        "cells_per_ul": result.cells_per_ul,
+        "pleocytosis": result.pleocytosis,
+        "case": result.case,
+        "case_rule": result.case_rule,
+        "note": result.note,
+    }
+    for name in cell_classes.WHITE_CELLS:
+        row[name] = result.counts[name]
+        share = result.shares.get(name)
+        if share:
+            row[f"{name}_percent"] = share.percent
+            row[f"{name}_ci_low_percent"] = share.ci_low
+            row[f"{name}_ci_high_percent"] = share.ci_high
+            row[f"{name}_mark"] = share.mark
+    return row
+
+
+def write_differential_csv(path: str | os.PathLike, result: Differential) -> None:
+    """Writes the differential of one patient (columns: docs/OUTPUTS.md)."""
+    csv_schemas.load("differential").write(path, long_rows(result))
+
+
+def write_differentials_csv(path: str | os.PathLike, results: Iterable[Differential]) -> None:
+    """Writes one row per patient; `results` may be a stream (columns: docs/OUTPUTS.md)."""
+    csv_schemas.load("differentials").write(path, map(wide_row, results))

@@ -1,0 +1,171 @@
+"""The page of all patients: overview, a table that can be sorted and searched, failures."""
+
+import dataclasses
+import statistics
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from tfod_csf import cell_classes
+from tfod_csf.cytology.counting.cases import CASES
+from tfod_csf.cytology.counting.differential import Differential, DifferentialRules
+from tfod_csf.cytology.report import charts, page_template, sentences
+
+MAX_FAILURES = 500
+_NOTHING = "–"
+_FILTERS = (
+    ("m", "a mark against the reference range"),
+    ("e", "too few cells for the tolerance"),
+    ("u", "unknown cells"),
+    ("f", "failed images"),
+    ("l", "images at the model's limit"),
+)
+_COLUMNS = (
+    "White cells",
+    *(f"{name.capitalize()} %" for name in cell_classes.WHITE_CELLS),
+    "± points",
+    "Settled at",
+    "Erythrocytes per 100",
+    "Unknown",
+    "Images",
+    "Failed",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class CohortPatient:
+    """What the cohort's page keeps of a patient.
+
+    Attributes:
+      href: address of the patient's page, "" without one.
+      n_sat: white cells until the percentages settled; None where they did not or it is not known.
+      saturated: None where it is not known.
+      images_limited: images at a model's limit.
+      failures: (image, reason).
+      reviewers: people who reviewed the patient.
+    """
+
+    result: Differential
+    href: str
+    n_sat: int | None
+    saturated: bool | None
+    images_limited: int
+    failures: tuple[tuple[str, str], ...]
+    reviewers: tuple[str, ...] = ()
+
+
+def cohort_html(patients: Sequence[CohortPatient], facts: page_template.RunFacts) -> str:
+    """The page of all patients."""
+    failures = [(p.result.patient_id, *failure) for p in patients for failure in p.failures]
+    curve = [p.n_sat for p in patients if p.saturated is not None]
+    title = f"{len(patients):,} patients" if len(patients) != 1 else "1 patient"
+    has_reviews = any(p.reviewers for p in patients)
+    return page_template.render(
+        "cohort.html.j2",
+        f"CSF cell differentials, {title}",
+        facts,
+        title=title,
+        overview=_overview(patients, facts.rules),
+        histograms=_histograms(patients, facts),
+        cases=list(_case_rows(patients)),
+        settled=charts.settled_patients(curve, "settled") if curve else "",
+        filters=[*_FILTERS, *([("r", "no review by a person")] if has_reviews else [])],
+        has_reviews=has_reviews,
+        num_patients=len(patients),
+        number_columns=_COLUMNS,
+        rows=map(_row, patients),
+        failures=failures[:MAX_FAILURES],
+        num_failures=len(failures),
+    )
+
+
+def _overview(patients: Sequence[CohortPatient], rules: DifferentialRules) -> list[tuple[str, str, str]]:
+    """(name, value, more) of the numbers at the top."""
+    results = [p.result for p in patients]
+    shared = sum(bool(r.shares) for r in results)
+    marked = sum(any(share.mark for share in r.shares.values()) for r in results)
+    images, failed = sum(r.images_used for r in results), sum(r.images_failed for r in results)
+    unknown, cells = sum(r.counts[cell_classes.UNKNOWN] for r in results), sum(r.all_cells for r in results)
+    of_whom = sentences.plural(sum(r.images_failed > 0 for r in results), "patient")
+    few = f"; the others have fewer than {rules.min_white_cells} white cells" if shared < len(results) else ""
+    enough = sum(r.enough_cells for r in results)
+    return [
+        ("With percentages", f"{shared:,}", f"of {len(results):,}{few}"),
+        (f"Enough cells for ± {rules.tolerance_points:g} points", f"{enough:,}", f"of {shared:,}"),
+        ("Outside a reference range", f"{marked:,}", f"of {shared:,}"),
+        ("Unknown cells", f"{unknown:,.0f}", f"{100 * unknown / cells:.1f} % of {cells:,.0f} cells" if cells else ""),
+        ("Images used", f"{images:,}", f"{failed:,} failed, of {of_whom}" if failed else "none failed"),
+        ("Reviewed by a person", f"{sum(bool(p.reviewers) for p in patients):,}", f"of {len(results):,}"),
+    ]
+
+
+def _histograms(patients: Sequence[CohortPatient], facts: page_template.RunFacts) -> list[tuple[str, Markup, str]]:
+    """(class, chart, marks in words) of each white-cell class; none without a patient with percentages."""
+    shares = [p.result.shares for p in patients if p.result.shares]
+    histograms = []
+    for name in cell_classes.WHITE_CELLS if shares else ():
+        marks = [share[name].mark for share in shares]
+        reference = facts.references.get(name)
+        ends = (reference.low, reference.high) if reference else (None, None)
+        chart = charts.percent_histogram(name, [share[name].percent for share in shares], *ends)
+        words = f"{marks.count('high')} high, {marks.count('low')} low" if reference else "no reference range"
+        histograms.append((name, chart, words))
+    return histograms
+
+
+def _case_rows(patients: Sequence[CohortPatient]) -> Iterator[dict[str, Any]]:
+    """Patients, settled patients and median of n_sat per case and over all; not settled counts as larger than any."""
+    for case in (*CASES, None, "all"):
+        chosen = [p for p in patients if case == "all" or p.result.case == case]
+        if not chosen:
+            continue
+        known = [p for p in chosen if p.saturated is not None]
+        n_sat = [float("inf") if p.n_sat is None else p.n_sat for p in known]
+        median = statistics.median_low(n_sat) if n_sat else float("inf")
+        yield {
+            "name": {"all": "all", None: "none"}.get(case) or sentences.CASE_WORDS[case],
+            "patients": len(chosen),
+            "settled": f"{sum(p.saturated for p in known)} of {len(known)}",
+            "median": f"{median:.0f}" if median < float("inf") else _NOTHING,
+        }
+
+
+def _row(patient: CohortPatient) -> dict[str, Any]:
+    result = patient.result
+    marks = [share.mark for share in result.shares.values() if share.mark]
+    letters = {
+        "m": bool(marks),
+        "e": not result.enough_cells,
+        "u": result.counts[cell_classes.UNKNOWN] > 0,
+        "f": result.images_failed > 0,
+        "l": patient.images_limited > 0,
+        "r": not patient.reviewers,
+    }
+    per_100 = result.per_100_white_cells(cell_classes.ERYTHROCYTE)
+    cells = [
+        sentences.number(result.white_cells) if result.images_used else _NOTHING,
+        *(_share_cell(result, name) for name in cell_classes.WHITE_CELLS),
+        _NOTHING if result.half_width_points is None else f"{result.half_width_points:.1f}",
+        _NOTHING if patient.n_sat is None else str(patient.n_sat),
+        _NOTHING if per_100 is None else f"{per_100:.0f}",
+        sentences.number(result.counts[cell_classes.UNKNOWN]) if result.images_used else _NOTHING,
+        str(result.images_used),
+        str(result.images_failed or ""),
+    ]
+    return {
+        "patient_id": result.patient_id,
+        "href": patient.href,
+        "letters": "".join(letter for letter, applies in letters.items() if applies),
+        "cells": cells,
+        "reviewers": ", ".join(patient.reviewers),
+        "case": sentences.CASE_WORDS.get(result.case or "", ""),
+    }
+
+
+def _share_cell(result: Differential, name: str) -> str | Markup:
+    share = result.shares.get(name)
+    if share is None:
+        return _NOTHING
+    # The sign has a place of its own, so that the numbers stand below each other.
+    return Markup('{} <span class="s">{}</span>').format(f"{share.percent:.1f}", sentences.mark_sign(share))

@@ -1,0 +1,241 @@
+"""Pictures of single cells for a patient's report, cut out of the original images.
+
+Symbols: N cells of one model. Boxes are [N, 4] ymin, xmin, ymax, xmax in pixels of the original image (turned as EXIF
+says). All pictures leave here as small JPEGs in data: addresses, so that a page needs no other file.
+
+All crops of a patient show the same stretch of the slide, because size tells a lymphocyte from a monocyte; only a box
+that is larger than that gets a larger stretch.
+"""
+
+import base64
+import dataclasses
+import io
+import math
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageDraw
+
+from tfod_csf import cell_classes
+from tfod_csf.cytology import run_tables
+from tfod_csf.problems import ProblemLog
+from tfod_csf.study import image_io
+
+CROP_PX = 112  # shown at 84 px, so that fine screens and prints have pixels to spare
+_CROP_QUALITY = 82
+_MARGIN = 1.35  # side of a crop against the box of a large cell of the patient
+_OUTSIDE = (236, 239, 241)
+_INK = (27, 39, 51)
+
+
+@dataclasses.dataclass(frozen=True)
+class CellPicture:
+    """One cell of the gallery.
+
+    Attributes:
+      image, image_number, cell_id: where it is; the number is that of the page's table of images.
+      counted_as: class it is counted under.
+      predicted_class, score: what the model says; "" and None for a cell that a person added.
+      scores: (class, score) of all classes, highest first; empty where the model gives none.
+      decision: what a person did with this cell (confirmed, relabelled, added, ...); "" without a person.
+      picture: data: address, "" where the original image is not at hand.
+    """
+
+    image: str
+    image_number: int
+    cell_id: int
+    counted_as: str
+    predicted_class: str
+    score: float | None
+    scores: tuple[tuple[str, float], ...]
+    decision: str
+    picture: str
+
+
+@dataclasses.dataclass(frozen=True)
+class CellGroup:
+    """Cells of one class, least certain first; `total` counts also those that are not shown."""
+
+    name: str
+    total: int
+    cells: tuple[CellPicture, ...]
+
+
+class SourceImages:
+    """The images a patient's cells were found on, opened one at a time.
+
+    An image is the right one only if its bytes have the checksum of images.csv: a crop of another picture with the same
+    name would show a doctor the wrong cell.
+
+    Args:
+      images_dir: folder batch_infer read; None when it is not known.
+      patient: tables read with `details`.
+    """
+
+    def __init__(self, images_dir: pathlib.Path | None, patient: run_tables.PatientTables):
+        self._folders = [] if images_dir is None else [images_dir / patient.patient_id, images_dir]
+        used = patient.images[patient.images["status"] == "ok"]
+        self._checksums = dict(zip(used["image"], used["sha256"], strict=True))
+
+    def has(self, image: str) -> bool:
+        """Whether there is a file of that name; its checksum is not looked at."""
+        return any(self._candidates(image))
+
+    def pixels(self, image: str) -> np.ndarray | None:
+        """uint8 [H, W, 3]; None where the image is gone or another one."""
+        for path in self._candidates(image):
+            loaded = image_io.open_image(path, ProblemLog(quiet=True))
+            if loaded is not None and loaded.sha256 == self._checksums.get(image):
+                return loaded.pixels
+        return None
+
+    def _candidates(self, image: str) -> list[pathlib.Path]:
+        found = []
+        for folder in self._folders:
+            try:
+                if (folder / image).is_file():
+                    found.append(folder / image)
+            except (OSError, ValueError):  # an id that is no path (NUL, too long)
+                continue
+        return found
+
+
+def group_order(names: Sequence[str]) -> list[str]:
+    """Unknown first, then classes the study does not have, then white cells, erythrocytes last.
+
+    >>> group_order(["erythrocyte", "neutrophil", "plasma cell", "unknown", "lymphocyte"])
+    ['unknown', 'plasma cell', 'lymphocyte', 'neutrophil', 'erythrocyte']
+    """
+    last = (*cell_classes.WHITE_CELLS, cell_classes.ERYTHROCYTE)
+    others = sorted(set(names) - {cell_classes.UNKNOWN, *last})
+    return [name for name in (cell_classes.UNKNOWN, *others, *last) if name in names]
+
+
+def cell_groups(
+    patient: run_tables.PatientTables,
+    model: str,
+    unknown_below: float,
+    max_cells_per_class: int,
+    sources: SourceImages,
+) -> list[CellGroup]:
+    """The gallery of one model's cells: groups in the order of `group_order`, lowest score first.
+
+    Args:
+      patient: tables read with `details`.
+      unknown_below: cells the machine is less sure of are shown as unknown, however they are counted.
+      max_cells_per_class: cells shown of a class; ten times as many of the unknown ones, which a person has to see.
+      sources: the original images.
+    """
+    cells = cells_of(patient, model, unknown_below)
+    cells = cells.sort_values(["score", "image", "cell_id"], kind="stable")
+    limits = {cell_classes.UNKNOWN: 10 * max_cells_per_class}
+    chosen = {
+        name: cells[cells["group"] == name].head(limits.get(name, max_cells_per_class))
+        for name in group_order(list(cells["group"].unique()))
+    }
+    shown = pd.concat(chosen.values()) if chosen else cells.head(0)
+    pictures = _crop_cells(shown, _scale(patient, cells), sources)
+    numbers = image_numbers(patient)
+    return [
+        CellGroup(
+            name,
+            int((cells["group"] == name).sum()),
+            tuple(_cell_picture(row, patient.scored_classes, numbers, pictures[row["row"]]) for row in _records(rows)),
+        )
+        for name, rows in chosen.items()
+    ]
+
+
+def cells_of(patient: run_tables.PatientTables, model: str, unknown_below: float) -> pd.DataFrame:
+    """One model's cells with a column `group`: the class they are shown as, unknown while the machine is unsure."""
+    cells = patient.cells[patient.cells["model"] == model].copy()
+    unsure = cells["status"].isin(run_tables.MACHINE_STATUS) & (cells["score"] < unknown_below)
+    cells["group"] = cells["counted_as"].map(cell_classes.canonical_name).mask(unsure, cell_classes.UNKNOWN)
+    return cells
+
+
+def image_numbers(patient: run_tables.PatientTables) -> dict[str, int]:
+    """{image: 1, 2, ...} of all images of a patient, sorted by name."""
+    return {name: number for number, name in enumerate(sorted(set(patient.images["image"])), start=1)}
+
+
+def _records(rows: pd.DataFrame) -> list[dict]:
+    return rows.rename_axis("row").reset_index().to_dict("records")
+
+
+def _cell_picture(row: dict, classes: Sequence[str], numbers: dict[str, int], picture: str) -> CellPicture:
+    scores = [(name, row[f"score_{name}"]) for name in classes if not math.isnan(row[f"score_{name}"])]
+    return CellPicture(
+        image=row["image"],
+        image_number=numbers.get(row["image"], 0),
+        cell_id=int(row["cell_id"]),
+        counted_as=cell_classes.canonical_name(row["counted_as"]),
+        predicted_class=cell_classes.canonical_name(row["predicted_class"]),
+        score=None if math.isnan(row["score"]) else row["score"],
+        scores=tuple(sorted(scores, key=lambda pair: -pair[1])),
+        decision="" if row["status"] in run_tables.MACHINE_STATUS else row["status"],
+        picture=picture,
+    )
+
+
+def _scale(patient: run_tables.PatientTables, cells: pd.DataFrame) -> float:
+    """Side of a crop as a fraction of the image's width: that of a large white cell and some surroundings."""
+    widths = cells["image"].map(_widths(patient)).astype(float)  # of no cells, pandas makes text
+    sides = np.maximum(cells["xmax"] - cells["xmin"], cells["ymax"] - cells["ymin"]) / widths
+    white = sides[cells["counted_as"].map(cell_classes.group_of) == cell_classes.GROUP_WHITE_CELLS].dropna()
+    sides = white if len(white) else sides.dropna()
+    return _MARGIN * float(np.quantile(sides, 0.95)) if len(sides) else 0.1
+
+
+def _widths(patient: run_tables.PatientTables) -> dict[str, float]:
+    return dict(zip(patient.images["image"], patient.images["width"], strict=True))
+
+
+def _crop_cells(cells: pd.DataFrame, scale: float, sources: SourceImages) -> dict[int, str]:
+    """{row of the table: data: address}, one image in memory at a time."""
+    pictures = dict.fromkeys(cells.index, "")
+    for image, rows in cells.groupby("image", sort=True):
+        pixels = sources.pixels(image)
+        if pixels is None:
+            continue
+        for row, box in zip(rows.index, rows[list(run_tables.BOX_COLUMNS)].to_numpy(dtype=float), strict=True):
+            if np.isfinite(box).all():
+                pictures[row] = data_address(_crop(pixels, box, scale * pixels.shape[1]), _CROP_QUALITY)
+    return pictures
+
+
+def _crop(pixels: np.ndarray, box: np.ndarray, side: float) -> Image.Image:
+    """A square around the middle of a box, whose corners are marked; what lies outside the image is light grey."""
+    ymin, xmin, ymax, xmax = box
+    side = min(max(side, 1.1 * (ymax - ymin), 1.1 * (xmax - xmin), 8), 2 * max(pixels.shape))
+    top, left = round((ymin + ymax - side) / 2), round((xmin + xmax - side) / 2)
+    side = round(side)
+    square = np.empty([side, side, 3], np.uint8)
+    square[:] = _OUTSIDE
+    height, width = pixels.shape[:2]
+    y0, x0, y1, x1 = max(top, 0), max(left, 0), min(top + side, height), min(left + side, width)
+    if y0 < y1 and x0 < x1:
+        square[y0 - top : y1 - top, x0 - left : x1 - left] = pixels[y0:y1, x0:x1]
+    crop = Image.fromarray(square).resize((CROP_PX, CROP_PX), Image.Resampling.LANCZOS)
+    half = np.array([xmax - xmin, ymax - ymin]) / 2 * CROP_PX / side + 2
+    _mark_corners(crop, CROP_PX / 2 - half, CROP_PX / 2 + half)
+    return crop
+
+
+def _mark_corners(crop: Image.Image, low: np.ndarray, high: np.ndarray) -> None:
+    """Small angles at the corners of a box (x, y): they say which of many cells is meant and leave it uncovered."""
+    draw = ImageDraw.Draw(crop)
+    length = float(np.clip((high - low).min() / 4, 4, 12))
+    for colour, width in (("white", 3), (_INK, 1)):
+        for x, inwards_x in ((low[0], length), (high[0], -length)):
+            for y, inwards_y in ((low[1], length), (high[1], -length)):
+                draw.line([(x + inwards_x, y), (x, y), (x, y + inwards_y)], fill=colour, width=width)
+
+
+def data_address(picture: Image.Image, quality: int) -> str:
+    """A picture as the data: address of a JPEG."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=quality, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

@@ -1,0 +1,156 @@
+"""Labelled fields of a patient's report: batch_infer's pictures, or boxes drawn here where those do not fit any more.
+
+batch_infer's pictures show the machine's decisions with the run's thresholds. Where a person has decided since, where
+cells are counted with other thresholds, or where there are no pictures, boxes with the first letter of what a cell is
+shown as are drawn on the original image.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageDraw, ImageFont
+
+from tfod_csf import cell_classes
+from tfod_csf.cytology import run_tables
+from tfod_csf.cytology.report import gallery
+from tfod_csf.study.patients import picture_name
+
+FIELD_WIDTH_PX = 1000
+_QUALITY = 80
+_LETTER_PX = 15
+
+
+@dataclasses.dataclass(frozen=True)
+class FieldPicture:
+    """One field, at most FIELD_WIDTH_PX wide.
+
+    Attributes:
+      image, image_number: which one; the number is that of the page's table of images.
+      counts: (class, cells) of the model in the order of the gallery.
+      picture: data: address.
+      has_letters: drawn here, with letters in place of names and scores.
+    """
+
+    image: str
+    image_number: int
+    counts: tuple[tuple[str, int], ...]
+    picture: str
+    has_letters: bool
+
+
+def letter_of(name: str) -> str:
+    """The sign of a class in a box: its first letter, or a question mark for unknown.
+
+    >>> letter_of("lymphocyte"), letter_of("unknown")
+    ('L', '?')
+    """
+    return "?" if name == cell_classes.UNKNOWN else name[:1].upper()
+
+
+def field_pictures(
+    patient: run_tables.PatientTables,
+    model: str,
+    max_fields: int,
+    sources: gallery.SourceImages,
+    unknown_below: float,
+    recounted: bool = False,
+) -> tuple[list[FieldPicture], int]:
+    """Labelled fields: those with the most unknown cells first, then those with the most white cells.
+
+    Args:
+      patient: tables read with `details`.
+      unknown_below: as in `gallery.cell_groups`.
+      recounted: cells are not counted as when the pictures were drawn.
+
+    Returns:
+      (at most `max_fields` fields, number of fields that could be shown).
+    """
+    cells = gallery.cells_of(patient, model, unknown_below)
+    decided = set(cells.loc[~cells["status"].isin(run_tables.MACHINE_STATUS), "image"])
+    counts = pd.crosstab(cells["image"], cells["group"]).reindex(index=list(patient.used_images), fill_value=0)
+    classes = gallery.group_order(list(counts.columns))
+    white = counts[[name for name in classes if name in cell_classes.WHITE_CELLS]].sum(axis=1)
+    unknown = counts.get(cell_classes.UNKNOWN, pd.Series(0, index=counts.index))
+    order = sorted(counts.index, key=lambda image: (-unknown[image], -white[image], image))
+    numbers = gallery.image_numbers(patient)
+    fields: list[FieldPicture] = []
+    num_there = 0
+    for image in order:
+        path = None if recounted or image in decided else _labelled_picture(patient.folder, model, image)
+        if len(fields) == max_fields:
+            num_there += path is not None or sources.has(image)
+            continue
+        pixels = sources.pixels(image) if path is None else None
+        if path is not None:
+            picture = _opened(path)
+        elif pixels is not None:
+            picture = _drawn(pixels, cells[cells["image"] == image])
+        else:
+            continue
+        num_there += 1
+        found = tuple((name, int(count)) for name, count in counts.loc[image, classes].items() if count)
+        address = gallery.data_address(picture, _QUALITY)
+        fields.append(FieldPicture(image, numbers[image], found, address, has_letters=path is None))
+    return fields, num_there
+
+
+def _labelled_picture(folder: pathlib.Path, model: str, image: str) -> pathlib.Path | None:
+    """The file batch_infer wrote; with several models it lies in a folder of the model's name."""
+    for pictures in (folder / "pictures" / model, folder / "pictures"):
+        if (path := pictures / picture_name(image)).is_file():
+            return path
+    return None
+
+
+def _opened(path: pathlib.Path) -> Image.Image:
+    """A labelled picture, made smaller.
+
+    Raises:
+      TableError: the file is damaged.
+    """
+    try:
+        with Image.open(path) as picture:
+            picture.draft("RGB", (FIELD_WIDTH_PX, FIELD_WIDTH_PX))
+            return _at_most_wide(picture.convert("RGB"))
+    except OSError as error:
+        raise run_tables.TableError(f"{path}: a labelled picture that cannot be read ({error}); delete it.") from error
+
+
+def _at_most_wide(picture: Image.Image) -> Image.Image:
+    if picture.width <= FIELD_WIDTH_PX:
+        return picture
+    height = round(picture.height * FIELD_WIDTH_PX / picture.width)
+    return picture.resize((FIELD_WIDTH_PX, height), Image.Resampling.LANCZOS)
+
+
+def _drawn(pixels: np.ndarray, cells: pd.DataFrame) -> Image.Image:
+    """Boxes and letters on an image; what is unknown comes last, on top."""
+    picture = _at_most_wide(Image.fromarray(pixels))
+    scale = picture.width / pixels.shape[1]
+    draw = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(_LETTER_PX)
+    boxes = cells[list(run_tables.BOX_COLUMNS)].to_numpy(dtype=float) * scale
+    names = list(cells["group"])
+    for row in sorted(range(len(names)), key=lambda row: names[row] == cell_classes.UNKNOWN):
+        if np.isfinite(boxes[row]).all():
+            _draw_box(draw, boxes[row], names[row], font)
+    return picture
+
+
+def _draw_box(draw: ImageDraw.ImageDraw, box: np.ndarray, name: str, font: ImageFont.FreeTypeFont) -> None:
+    ymin, xmin, ymax, xmax = np.sort(box.reshape(2, 2), axis=0).ravel()
+    colour = cell_classes.colour_of(name)
+    draw.rectangle((xmin, ymin, xmax, ymax), outline=colour, width=2)
+    letter = letter_of(name)
+    width = draw.textlength(letter, font=font) + 6
+    draw.rectangle((xmin, ymin, xmin + width, ymin + _LETTER_PX + 3), fill=colour)
+    draw.text((xmin + 3, ymin + 1), letter, font=font, fill="white" if name != cell_classes.UNKNOWN else "black")
+
+
+def letters_of(fields: list[FieldPicture]) -> Mapping[str, str]:
+    """{class: letter} of the fields that were drawn here."""
+    names = [name for field in fields if field.has_letters for name, _ in field.counts]
+    return {name: letter_of(name) for name in gallery.group_order(names)}

@@ -1,0 +1,156 @@
+"""One self-contained HTML page from a template: style and script put in, and nothing else allowed.
+
+Charts and pictures are in the page too. Its Content-Security-Policy lets only the one style and the one script act,
+named by their checksums, and no address but data: be read; so the name of a folder that slipped through as markup could
+neither run nor reach a network. The same inputs give the same bytes.
+"""
+
+import base64
+import dataclasses
+import functools
+import hashlib
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from tfod_csf import __version__
+from tfod_csf.cytology import run_tables
+from tfod_csf.cytology.counting.differential import DifferentialRules
+from tfod_csf.cytology.counting.reference_ranges import ReferenceRange
+from tfod_csf.cytology.counting.saturation import SaturationRules
+from tfod_csf.cytology.report import charts, sentences
+
+_TEMPLATES = pathlib.Path(__file__).with_name("templates")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFacts:
+    """What every page says about how the results were made.
+
+    Attributes:
+      run: contents of run.json.
+      thresholds: those the cells were counted with; `changed` when they are not the run's.
+      rules, saturation_rules: numbers of the rules.
+      references, population: reference ranges, and whose they are.
+      made: when the report was made, as it is to be printed.
+    """
+
+    run: Mapping[str, Any]
+    thresholds: run_tables.Thresholds
+    changed: bool
+    rules: DifferentialRules
+    saturation_rules: SaturationRules
+    references: Mapping[str, ReferenceRange]
+    population: str
+    made: str
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES, encoding="utf-8"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "cell_words": sentences.cell_words,
+        "count_words": sentences.count_words,
+        "mark_text": sentences.mark_text,
+        "marker": charts.marker,
+        "moment": _moment,
+        "num": sentences.number,
+        "percentage": sentences.percentage,
+        "visible": sentences.visible,
+    }
+    return environment
+
+
+@functools.cache
+def _template_text(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def render(template: str, printed_title: str, facts: RunFacts, **context: Any) -> str:
+    """A page.
+
+    Args:
+      template: file in templates/.
+      printed_title: stands at the top of every printed sheet.
+      facts: what every page says.
+      **context: what this template needs.
+    """
+    style = Markup(_template_text("report.css") + _sheet_margins(printed_title))
+    script = Markup(_template_text("report.js"))
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_checksum(style)}'; script-src '{_checksum(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    every_page = {
+        "style": style,
+        "script": script,
+        "security_policy": policy,
+        "version": __version__,
+        "made": facts.made,
+        "short_notice": sentences.SHORT_NOTICE,
+        "cannot_see": sentences.CANNOT_SEE,
+        "what_happens_then": sentences.WHAT_HAPPENS_THEN,
+        "classes": sentences.known_classes(facts.run),
+        "run": _run_view(facts.run),
+        "thresholds": facts.thresholds,
+        "changed": facts.changed,
+        "rules": facts.rules,
+        "population": facts.population,
+        "reference_sources": "; ".join(dict.fromkeys(r.source for r in facts.references.values() if r.source)),
+    }
+    return _environment().get_template(template).render(**every_page, **context)
+
+
+def _run_view(run: Mapping[str, Any]) -> dict[str, Any]:
+    """run.json as the template shows it; a run of another version may lack something."""
+    return {
+        "models": [
+            {
+                "name": str(model.get("name", "")),
+                "fingerprint": str(model.get("fingerprint", "")),
+                "classes": [str(name) for name in model.get("classes") or []],
+                "temperature": "" if model.get("temperature") in (None, 1) else str(model["temperature"]),
+            }
+            for model in run.get("models") or []
+        ],
+        "started": _moment(run.get("started")),
+        "finished": _moment(run.get("finished")),
+        "versions": [(str(name), str(version)) for name, version in (run.get("versions") or {}).items()],
+    }
+
+
+def _moment(text: Any) -> str:
+    """A time of run.json as it is read."""
+    return str(text).replace("T", " ") if text else "not known"
+
+
+def _checksum(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _sheet_margins(title: str) -> str:
+    """Title, notice and number in the margins of every printed sheet: those of two patients may get mixed up."""
+    look = "font: 8pt system-ui, sans-serif; color: #55626f;"
+    return (
+        f"@media print {{ @page {{ @top-left {{ content: {_css_string(title)}; {look} font-weight: 700; }} "
+        f"@bottom-left {{ content: {_css_string(sentences.SHORT_NOTICE)}; {look} }} "
+        f"@bottom-right {{ content: counter(page) ' / ' counter(pages); {look} }} }} }}\n"
+    )
+
+
+def _css_string(text: str) -> str:
+    r"""A CSS string in which nothing but letters, digits and blanks stands as itself.
+
+    >>> _css_string("王 <1>'")
+    '"王 \\3c 1\\3e \\27 "'
+    """
+    return '"' + "".join(c if c.isalnum() or c == " " else f"\\{ord(c):x} " for c in text) + '"'

@@ -1,0 +1,201 @@
+"""The report of a run: one HTML page per patient and one for all of them, one patient in memory at a time.
+
+OUT/report.html                     all patients
+OUT/patients/<id>/report.html       one patient, with pictures
+"""
+
+import dataclasses
+import os
+import pathlib
+import urllib.parse
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from tfod_csf import cell_classes
+from tfod_csf.cytology import run_tables
+from tfod_csf.cytology.counting import cohort
+from tfod_csf.cytology.counting.differential import Differential
+from tfod_csf.cytology.counting.saturation import Saturation, saturation
+from tfod_csf.cytology.report import gallery, labelled_fields, page_template, reviews
+from tfod_csf.cytology.report.cohort_page import CohortPatient, cohort_html
+from tfod_csf.cytology.report.patient_page import PatientPage, patient_html
+from tfod_csf.cytology.review.revisions import RevisionError
+from tfod_csf.errors import UserError
+from tfod_csf.files import atomic_write
+
+PAGE = "report.html"
+
+
+class ReportError(UserError):
+    """A report that cannot be made as asked."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportOptions:
+    """What goes into the pages.
+
+    Attributes:
+      images_dir: where the original images are; None takes the folder run.json names.
+      model: whose cells gallery, fields and saturation show; None takes each patient's first model.
+      max_cells_per_class: cells of a class in the gallery; ten times as many unknown ones.
+      max_fields: labelled fields of a patient.
+      patients: ids of the patients to make pages for; empty for all. Given, the cohort's page is left as it is.
+      patient_pages, cohort_page: which pages to make.
+    """
+
+    images_dir: pathlib.Path | None = None
+    model: str | None = None
+    max_cells_per_class: int = 100
+    max_fields: int = 6
+    patients: tuple[str, ...] = ()
+    patient_pages: bool = True
+    cohort_page: bool = True
+
+
+@dataclasses.dataclass
+class ReportSummary:
+    """Pages that were written, and what was missing for them."""
+
+    patient_pages: list[pathlib.Path] = dataclasses.field(default_factory=list)
+    cohort_page: pathlib.Path | None = None
+    without_crops: int = 0
+
+    @property
+    def pages(self) -> list[pathlib.Path]:
+        """All pages, that of the cohort first."""
+        return [*([self.cohort_page] if self.cohort_page else []), *self.patient_pages]
+
+
+def write_report(
+    inference_dir: str | os.PathLike,
+    output_dir: str | os.PathLike,
+    facts: page_template.RunFacts,
+    options: ReportOptions = ReportOptions(),
+    cells_per_ul: Mapping[str, float] | None = None,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> ReportSummary:
+    """Writes the pages of a run.
+
+    Args:
+      inference_dir: output of batch_infer.
+      output_dir: may be the same folder.
+      facts: thresholds, rules and references the results are computed with, and the run's record.
+      options: what goes into the pages.
+      cells_per_ul: {patient_id: white cells per uL}.
+      progress: wraps the list of patients' folders.
+
+    Raises:
+      ReportError: a patient or a model that the run does not have.
+      TableError: a table that cannot be read.
+    """
+    output, summary, kept = pathlib.Path(output_dir), ReportSummary(), []
+    wants_cohort = options.cohort_page and not options.patients
+    missing = set(options.patients)
+    for folder in progress(run_tables.patient_folders(inference_dir)):
+        patient = run_tables.read_patient(folder, details=True)
+        missing.discard(patient.patient_id)
+        if options.patients and patient.patient_id not in options.patients:
+            continue
+        examined = _examine(patient, facts, options, (cells_per_ul or {}).get(patient.patient_id))
+        path = output / run_tables.PATIENTS_DIR / folder.name / PAGE
+        if options.patient_pages:
+            page = _patient_page(examined, facts, options, wants_cohort)
+            atomic_write.write_text(path, patient_html(page, facts))
+            summary.patient_pages.append(path)
+            summary.without_crops += _lacks_crops(page)
+        if wants_cohort:
+            kept.append(_cohort_patient(examined, _address(folder.name) if path.exists() else ""))
+    if missing:
+        raise ReportError(f"{inference_dir}: no patient {sorted(missing)[0]!r} in this run; see differentials.csv.")
+    if wants_cohort:
+        summary.cohort_page = output / PAGE
+        atomic_write.write_text(summary.cohort_page, cohort_html(kept, facts))
+    return summary
+
+
+@dataclasses.dataclass(frozen=True)
+class _Examined:
+    """A patient with everything that is computed of it; fields as in `PatientPage`."""
+
+    patient: run_tables.PatientTables
+    result: Differential
+    model: str
+    settled: Saturation
+    review: reviews.Review | None
+    review_error: str
+
+
+def _examine(
+    patient: run_tables.PatientTables, facts: page_template.RunFacts, options: ReportOptions, cells_per_ul: float | None
+) -> _Examined:
+    if facts.changed:
+        patient = patient.counted_with(facts.thresholds)
+    model = _model_of(patient, options.model)
+    counts = patient.image_counts(cell_classes.WHITE_CELLS, model)
+    review, review_error = None, ""
+    try:
+        review = reviews.read_review(patient.folder, facts, cells_per_ul)
+    except RevisionError as error:
+        review_error = str(error)
+    return _Examined(
+        patient=patient,
+        result=cohort.patient_differential(patient, cells_per_ul, facts.references, facts.rules),
+        model=model,
+        settled=saturation(patient.patient_id, counts, facts.saturation_rules),
+        review=review,
+        review_error=review_error,
+    )
+
+
+def _model_of(patient: run_tables.PatientTables, model: str | None) -> str:
+    if model is None:
+        return patient.models[0] if patient.models else ""
+    if patient.models and model not in patient.models:
+        raise ReportError(f"{patient.folder}: no cells of model {model!r}; it has {', '.join(patient.models)}.")
+    return model
+
+
+def _patient_page(
+    examined: _Examined, facts: page_template.RunFacts, options: ReportOptions, wants_cohort: bool
+) -> PatientPage:
+    images_dir = options.images_dir
+    if images_dir is None and (named := (facts.run.get("settings") or {}).get("images_dir")):
+        images_dir = pathlib.Path(named)
+    patient, model = examined.patient, examined.model
+    sources = gallery.SourceImages(images_dir, patient)
+    unknown_below = facts.thresholds.unknown_below
+    fields, num_fields = labelled_fields.field_pictures(
+        patient, model, options.max_fields, sources, unknown_below, facts.changed
+    )
+    return PatientPage(
+        **{field.name: getattr(examined, field.name) for field in dataclasses.fields(examined)},
+        groups=gallery.cell_groups(patient, model, unknown_below, options.max_cells_per_class, sources),
+        fields=fields,
+        num_fields=num_fields,
+        images_dir=str(images_dir or ""),
+        cohort_href=f"../../{PAGE}" if wants_cohort else "",
+    )
+
+
+def _lacks_crops(page: PatientPage) -> bool:
+    cells = [cell for group in page.groups for cell in group.cells]
+    return any(not cell.picture for cell in cells)
+
+
+def _cohort_patient(examined: _Examined, href: str) -> CohortPatient:
+    patient, settled = examined.patient, examined.settled
+    failed = patient.images[patient.images["status"] != "ok"]
+    return CohortPatient(
+        result=examined.result,
+        href=href,
+        n_sat=settled.n_sat_bootstrap,
+        saturated=settled.saturated if settled.orders is not None else False,
+        images_limited=patient.num_limited,
+        failures=tuple(zip(failed["image"], failed["reason"], strict=True)),
+        reviewers=examined.review.reviewers if examined.review else (),
+    )
+
+
+def _address(folder_name: str) -> str:
+    """Address of a patient's page as seen from the cohort's; % in the folder's name is text, not an escape."""
+    return f"{run_tables.PATIENTS_DIR}/{urllib.parse.quote(folder_name)}/{PAGE}"

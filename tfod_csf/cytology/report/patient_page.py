@@ -1,0 +1,123 @@
+"""The page of one patient: what its template needs, put together from results; nothing is read or computed anew."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from tfod_csf import cell_classes
+from tfod_csf.cytology import run_tables
+from tfod_csf.cytology.counting.differential import Differential
+from tfod_csf.cytology.counting.saturation import Saturation
+from tfod_csf.cytology.report import charts, gallery, labelled_fields, page_template, reviews, sentences
+
+
+@dataclasses.dataclass(frozen=True)
+class PatientPage:
+    """Everything on a patient's page.
+
+    Attributes:
+      patient: tables read with `details`.
+      model: whose cells the gallery, the fields and the saturation show.
+      groups, fields, num_fields: pictures; `num_fields` counts also the fields that are not shown.
+      images_dir: where the original images were looked for, "" when not known.
+      review: None when no person has reviewed the patient; `review_error` when the history of reviews is broken.
+      cohort_href: address of the cohort's page, "" without one.
+    """
+
+    patient: run_tables.PatientTables
+    result: Differential
+    settled: Saturation
+    model: str
+    groups: Sequence[gallery.CellGroup]
+    fields: Sequence[labelled_fields.FieldPicture]
+    num_fields: int
+    images_dir: str
+    review: reviews.Review | None
+    review_error: str
+    cohort_href: str
+
+
+def patient_html(page: PatientPage, facts: page_template.RunFacts) -> str:
+    """The page of one patient."""
+    result, patient = page.result, page.patient
+    numbers = gallery.image_numbers(patient)
+    classes = gallery.group_order(list(result.counts))
+    failures = patient.images[patient.images["status"] != "ok"].to_dict("records")
+    shown_id = sentences.visible(result.patient_id)
+    return page_template.render(
+        "patient.html.j2",
+        f"Patient {shown_id}",
+        facts,
+        title=f"{shown_id} - CSF cell differential",
+        result=result,
+        headline=sentences.headline(result, facts.rules),
+        remarks=_remarks(page, facts),
+        review=page.review,
+        review_words=reviews.review_words(page.review, result.images_used) if page.review else "",
+        review_rows=reviews.comparison_rows(page.review, result) if page.review else [],
+        letters=list(labelled_fields.letters_of(page.fields).items()),
+        white_cells=cell_classes.WHITE_CELLS,
+        apart=[(name, n) for name, n in result.counts.items() if name not in cell_classes.WHITE_CELLS],
+        bars=charts.percent_bars(result.shares, "bars") if result.shares else "",
+        case_words=sentences.CASE_WORDS.get(result.case or "", "none"),
+        verdict=sentences.saturation_verdict(page.settled, facts.saturation_rules),
+        curves=charts.saturation_curves(page.settled, "curves") if page.settled.orders else "",
+        bootstrap=page.settled.bootstrap is not None,
+        model=page.model,
+        several_models=len(result.models) > 1,
+        groups=page.groups,
+        has_crops=any(cell.picture for group in page.groups for cell in group.cells),
+        crops_missing=_crops_missing(page.images_dir),
+        fields=page.fields,
+        num_fields=page.num_fields,
+        fields_missing=_fields_missing(page),
+        failures=[{**row, "number": numbers[row["image"]]} for row in failures],
+        image_classes=classes,
+        images=_image_rows(patient, page.model, classes, numbers),
+        cohort_href=page.cohort_href,
+    )
+
+
+def _remarks(page: PatientPage, facts: page_template.RunFacts) -> list[sentences.Remark]:
+    remarks = sentences.remarks(page.result, page.settled, facts.rules, page.patient.num_limited)
+    if page.review_error:
+        text = f"The history of reviews is broken, so nobody can say who decided: {page.review_error}"
+        remarks.insert(0, sentences.Remark("stop", text))
+    return remarks
+
+
+def _image_rows(
+    patient: run_tables.PatientTables, model: str, classes: Sequence[str], numbers: dict[str, int]
+) -> list[dict[str, Any]]:
+    """Rows of the table of images the model examined, by number."""
+    counts = patient.image_counts(classes, model)
+    rows_of = dict(zip(patient.used_images, counts.tolist(), strict=True))
+    examined = patient.images[(patient.images["status"] == "ok") & (patient.images["model"] == model)]
+    rows = []
+    for row in examined.to_dict("records"):
+        is_sized = row["width"] == row["width"] and row["height"] == row["height"]
+        rows.append(
+            {
+                "number": numbers[row["image"]],
+                "image": row["image"],
+                "size": f"{row['width']:.0f} × {row['height']:.0f}" if is_sized else "",
+                "counts": rows_of[row["image"]],
+                "remark": "as many cells as the model can give" if row["limit_reached"] == "yes" else "",
+            }
+        )
+    return sorted(rows, key=lambda row: row["number"])
+
+
+def _crops_missing(images_dir: str) -> str:
+    if not images_dir:
+        return "No pictures of cells: the run does not say where its images are; make the report with --images_dir."
+    return (
+        f"No pictures of cells: the original images were not found under {sentences.visible(images_dir)}, or are not "
+        "those of the run any more; make the report with --images_dir where they are now."
+    )
+
+
+def _fields_missing(page: PatientPage) -> str:
+    if page.num_fields:
+        return f"There are {page.num_fields} labelled pictures; none was to be shown (--max_fields=0)."
+    return "There are no labelled pictures, and the original images to draw on were not found."

@@ -1,0 +1,218 @@
+"""A patient's cells as a folder that LabelImg opens: images, XML, class list, and cells.json to find cells again.
+
+Unknown cells are named `unknown` and marked difficult, which PASCAL's metrics and --ignore_difficult_instances leave
+out. No image is marked as verified: that is the reviewer's to do.
+
+LabelImg looks for an image's XML by its name alone, in the save folder it used last, so every image has a name that no
+other patient's image has: <patient>__<image>, with "__" for the folders within the patient's folder.
+"""
+
+import dataclasses
+import hashlib
+import pathlib
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+
+from tfod_csf import cell_classes
+from tfod_csf.cytology import cell_rows
+from tfod_csf.cytology.cell_rows import Cell
+from tfod_csf.cytology.review import revisions
+from tfod_csf.cytology.review.sidecar import (
+    CLASSES_FILE,
+    FILE_NAME,
+    ReviewError,
+    ShownCell,
+    ShownImage,
+    Sidecar,
+    write_sidecar,
+)
+from tfod_csf.files import atomic_write
+from tfod_csf.problems import ProblemLog
+from tfod_csf.study import labelimg
+from tfod_csf.study.labelimg import Annotation, LabelledObject
+
+_MAX_STEM_BYTES = 180
+# Endings of JPEG files that LabelImg's file list leaves out.
+_SUFFIXES = {".jpe": ".jpg", ".jfif": ".jpg"}
+INSTRUCTIONS = """\
+How to review with LabelImg
+
+LabelImg 1.8.6 (pip install labelImg) needs Python 3.9 or older; on newer ones it stops as soon as a box is drawn. Its
+ready-made Windows program brings its own. Open each patient's folder with its class list and as its own save folder:
+
+    labelImg PATIENT PATIENT/{classes} PATIENT
+
+- Every box is a cell the machine found. `unknown` (difficult) means: the machine is not sure, please decide.
+- Right class: do nothing. Wrong class or unknown: choose the box, Ctrl+E, pick the class, OK.
+- Not a cell: delete the box. A cell without a box: W, draw it, pick the class.
+- Save with Ctrl+S. When every cell of the image is right, press the space bar: the image turns green (verified). Then
+  all its cells count as decided by you, unchanged ones too, and it may be used for training.
+- Keep the format PascalVOC. Do not rename files, and leave {sidecar} as it is.
+
+Then: tfod_csf review_import --review_dir THIS_FOLDER --inference_dir RUN --output_dir REVIEWED --reviewer "Your Name"
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportSource:
+    """Where a patient's cells and images come from.
+
+    Attributes:
+      folder: the patient's folder in the output of batch_infer or review_import.
+      images: {name as in cells.csv: file}.
+      model: whose cells are shown.
+      thresholds: of the run, for information.
+    """
+
+    folder: pathlib.Path
+    images: Mapping[str, pathlib.Path]
+    model: str
+    thresholds: Mapping[str, float]
+
+
+def review_names(patient_folder: str, images: Sequence[str]) -> dict[str, str]:
+    """{image: name in the review folder}, unique without its ending and without regard to capitals.
+
+    >>> review_names("p1", ["day1/a.png", "a.jfif"])
+    {'a.jfif': 'p1__a.jpg', 'day1/a.png': 'p1__day1__a.png'}
+    """
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for image in sorted(images):
+        path = pathlib.PurePosixPath(image)
+        stem = f"{patient_folder}__{'__'.join(path.with_suffix('').parts)}"
+        suffix = _SUFFIXES.get(path.suffix.lower(), path.suffix)
+        loose = unicodedata.normalize("NFC", stem).casefold()
+        if len(stem.encode()) > _MAX_STEM_BYTES or loose in taken:
+            digest = hashlib.sha256(f"{patient_folder}/{image}".encode()).hexdigest()[:10]
+            stem = stem.encode()[: _MAX_STEM_BYTES - 11].decode(errors="ignore") + "~" + digest
+            loose = stem.casefold()
+        taken.add(loose)
+        names[image] = stem + suffix
+    return names
+
+
+def shown_cell(cell: Cell) -> ShownCell:
+    """A cell as its XML object shows it: whole pixels, at least one apart."""
+    xmin, ymin, xmax, ymax = (round(side) for side in cell.box)
+    name = cell.label
+    return ShownCell(
+        cell_id=cell.cell_id,
+        name=name,
+        difficult=int(name == cell_classes.UNKNOWN),
+        box=(xmin, ymin, max(xmax, xmin + 1), max(ymax, ymin + 1)),
+        score=cell.score,
+        predicted_class=cell.predicted_class,
+    )
+
+
+def _image_bytes(row: Mapping, images: Mapping[str, pathlib.Path], problems: ProblemLog) -> bytes | None:
+    """The image file, if it is there and still the one that was examined."""
+    path = images.get(row["image"])
+    if path is None:
+        reason = f"image {row['image']!r} of patient {row['patient_id']!r} is not in the images folder"
+        problems.skipped(row["image"], reason, "Give the folder batch_infer read with --images_dir.")
+        return None
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        problems.skipped(path, f"the file cannot be read ({error.strerror})", "Check the disk and its rights.")
+        return None
+    if hashlib.sha256(data).hexdigest() != row["sha256"]:
+        problems.skipped(path, "the image has changed since batch_infer examined it", "Run batch_infer again.")
+        return None
+    return data
+
+
+def _write_image(target: pathlib.Path, name: str, row: Mapping, data: bytes, cells: Sequence[Cell]) -> ShownImage:
+    shown = tuple(shown_cell(cell) for cell in cells if cell.counted_as)
+    objects = [LabelledObject(cell.name, *map(float, cell.box), difficult=cell.difficult) for cell in shown]
+    xml_path = (target / name).with_suffix(".xml")
+    annotation = Annotation(xml_path, name, row["width"], row["height"], objects, folder=target.name)
+    labelimg.write_annotation(annotation, xml_path)
+    with atomic_write.replacing(target / name, "wb") as file:
+        file.write(data)
+    return ShownImage(
+        image=row["image"],
+        sha256=row["sha256"],
+        width=row["width"],
+        height=row["height"],
+        xml_sha256=revisions.file_sha256(xml_path),
+        verified=False,
+        cells=shown,
+    )
+
+
+def check_is_new(targets: Iterable[pathlib.Path]) -> None:
+    """Refuses to write over an export.
+
+    Raises:
+      ReviewError: one of the folders exists; a reviewer's work may be in it.
+    """
+    for target in targets:
+        if target.exists():
+            raise ReviewError(
+                f"{target}: exists already, perhaps with a reviewer's work; import it, or give another --output_dir."
+            )
+
+
+def export_patient(
+    source: ExportSource,
+    output_dir: pathlib.Path,
+    export_id: str,
+    extra_names: Sequence[str],
+    problems: ProblemLog,
+) -> Sidecar | None:
+    """Writes output_dir/<patient>/ for LabelImg.
+
+    Args:
+      extra_names: classes a reviewer may use beside the model's and `unknown`.
+
+    Returns:
+      What was shown, or None when none of the patient's images could be given (reasons in `problems`).
+
+    Raises:
+      ReviewError: the folder exists; a reviewer's work may be in it.
+    """
+    target = output_dir / source.folder.name
+    check_is_new([target])
+    table = cell_rows.read_cells(source.folder / "cells.csv").of_model(source.model)
+    by_image = table.by_image()
+    rows = cell_rows.read_images(source.folder / "images.csv")
+    rows = {row["image"]: row for row in rows if row["status"] == cell_rows.OK and row["model"] == source.model}
+    names = review_names(source.folder.name, list(rows))
+    images = {}
+    for image, name in names.items():
+        data = _image_bytes(rows[image], source.images, problems)
+        if data is not None:
+            images[name] = _write_image(target, name, rows[image], data, by_image.get(image, []))
+    if not images:
+        reason = f"none of the {len(rows)} images that model {source.model!r} examined can be shown"
+        problems.noted(source.folder, reason, "Run batch_infer again when the images are there.")
+        return None
+    chain = revisions.read_revisions(source.folder)
+    used = sorted({cell.label for cell in table.cells} - {""})
+    class_names = tuple(dict.fromkeys([*cell_rows.names_of(table.classes), *extra_names, *used]))
+    machine = revisions.machine_revision(chain).folder if chain else source.folder
+    sidecar = Sidecar(
+        export_id=export_id,
+        exported=revisions.now(),
+        patient_id=next(iter(rows.values()))["patient_id"],
+        folder=source.folder.name,
+        model=source.model,
+        names=class_names,
+        machine_sha256=revisions.tables_sha256(machine),
+        revision=chain[-1].number if chain else 0,
+        revision_sha256=chain[-1].sha256 if chain else "",
+        thresholds=source.thresholds,
+        images=images,
+    )
+    atomic_write.write_text(target / CLASSES_FILE, "".join(f"{name}\n" for name in class_names))
+    write_sidecar(target / FILE_NAME, sidecar)
+    return sidecar
+
+
+def write_instructions(output_dir: pathlib.Path) -> None:
+    """A page for the reviewer beside the patients' folders."""
+    text = INSTRUCTIONS.format(classes=CLASSES_FILE, sidecar=FILE_NAME)
+    atomic_write.write_text(output_dir / "HOW_TO_REVIEW.txt", text)

@@ -1,0 +1,318 @@
+"""A patient's reviewed folder becomes a new revision of the patient's cells.
+
+The folder is refused, and nothing of it taken over, when
+  * the machine has examined the patient again since the export (its cells are not those the reviewer saw),
+  * the state it was exported from is not in this history,
+  * it has class names nobody announced, or
+  * it disagrees with an earlier review and the caller wants to know.
+
+A folder can be edited on and imported again: then the state at its last import is what changes are counted from.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tfod_csf.cytology import cell_rows
+from tfod_csf.cytology.cell_rows import Cell, CellTable
+from tfod_csf.cytology.review import changes, merge, returned_folder, revisions
+from tfod_csf.cytology.review.merge import VERIFIED, MergeRules
+from tfod_csf.cytology.review.returned_folder import ReviewedImage
+from tfod_csf.cytology.review.revisions import Revision
+from tfod_csf.cytology.review.sidecar import (
+    FILE_NAME,
+    ReviewError,
+    ShownCell,
+    ShownImage,
+    Sidecar,
+    read_sidecar,
+    write_sidecar,
+)
+from tfod_csf.files import csv_schemas
+from tfod_csf.problems import ProblemLog
+
+IMPORTED = "imported.json"  # what the reviewer's folder said, in the form of cells.json
+CHANGES = "changes.csv"
+WriteFiles = Callable[[pathlib.Path], None]  # writes files into the folder it is given
+
+
+@dataclasses.dataclass(frozen=True)
+class ImportSettings:
+    """What a person says about an import.
+
+    Attributes:
+      reviewer: who.
+      comment: free text for the record.
+      class_map: of `label_map.parse_class_map`.
+      extra_names: accepted beside the names of the export.
+      iou_threshold: boxes that overlap at least this much are one cell.
+      disagreements: `refuse`, `unknown` or `newest` (see `merge`).
+      key: signs the revisions; None for no signature.
+    """
+
+    reviewer: str
+    comment: str = ""
+    class_map: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    extra_names: Sequence[str] = ()
+    iou_threshold: float = 0.5
+    disagreements: str = merge.REFUSE
+    key: bytes | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class PatientImport:
+    """What an import did to a patient.
+
+    Attributes:
+      revision: the new one; None when there was nothing new.
+      changes: {kept, relabelled, ...: number}, of the saved images.
+    """
+
+    patient_id: str
+    revision: Revision | None
+    changes: Mapping[str, int]
+    disagreements: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class _State:
+    """Where an import starts.
+
+    Attributes:
+      sidecar: what changes are counted from.
+      table: the current cells of the reviewed model.
+      verified: {image: people who stand up for it}.
+      new_machine: whether the machine's version must be added to the chain first.
+    """
+
+    sidecar: Sidecar
+    table: CellTable
+    verified: Mapping[str, tuple[str, ...]]
+    new_machine: bool
+
+
+def _check_fits(sidecar: Sidecar, machine: pathlib.Path, chain: Sequence[Revision], folder: pathlib.Path) -> None:
+    if not (machine / "images.csv").is_file():
+        raise ReviewError(f"{folder}: no patient {sidecar.patient_id!r} in the run ({machine}); give its run.")
+    if revisions.tables_sha256(machine) != sidecar.machine_sha256:
+        raise ReviewError(
+            f"{folder}: exported {sidecar.exported}, but the machine has examined patient {sidecar.patient_id!r} again "
+            "since; its cells are not those the reviewer saw. Run review_export again and review anew."
+        )
+    if sidecar.revision and (
+        sidecar.revision >= len(chain) or chain[sidecar.revision].sha256 != sidecar.revision_sha256
+    ):
+        raise ReviewError(
+            f"{folder}: exported from revision {sidecar.revision} of another history; give the --output_dir that "
+            "revision is in."
+        )
+
+
+def _start(sidecar: Sidecar, machine: pathlib.Path, chain: tuple[Revision, ...], folder: pathlib.Path) -> _State:
+    """Checks that the folder fits the run and the history, and finds the state it starts from."""
+    _check_fits(sidecar, machine, chain, folder)
+    base = revisions.machine_revision(chain).number if chain else 0
+    if not chain or chain[base].record["machine_sha256"] != sidecar.machine_sha256:
+        table = cell_rows.read_cells(machine / "cells.csv")
+        return _State(sidecar, table.of_model(sidecar.model), {}, new_machine=True)
+    reviews = chain[base + 1 :]
+    models = {review.record["model"] for review in reviews} - {sidecar.model}
+    if models:
+        raise ReviewError(
+            f"{folder}: shows the cells of model {sidecar.model!r}, but the patient's review goes on from those of "
+            f"{models.pop()!r}; export those, or use another --output_dir."
+        )
+    own = [review for review in reviews if review.record["export_id"] == sidecar.export_id]
+    latest = read_sidecar(own[-1].folder / IMPORTED) if own else sidecar
+    table = cell_rows.read_cells(chain[-1].folder / "cells.csv")
+    verified = {image: tuple(people) for image, people in chain[-1].record.get("images_verified", {}).items()}
+    return _State(latest, table.of_model(sidecar.model), verified, new_machine=False)
+
+
+def _came_back(
+    shown: ShownImage,
+    one: ReviewedImage,
+    merged: merge.MergedImage,
+    decisions: Sequence[changes.Decision],
+) -> ShownImage:
+    """The image as the reviewer left it, with the ids its cells have now."""
+    cells = []
+    for cell_id, decision in zip(merged.ids, decisions, strict=True):
+        found = decision.found
+        if found is None:
+            continue
+        box = tuple(round(side) for side in changes.box_of(found))
+        current = merged.cells[cell_id]
+        cells.append(ShownCell(cell_id, found.name, found.difficult, box, current.score, current.predicted_class))
+    return dataclasses.replace(shown, xml_sha256=one.xml_sha256, verified=one.verified, cells=tuple(cells))
+
+
+@dataclasses.dataclass
+class _Merged:
+    """All images of a patient after a review."""
+
+    cells: list[Cell] = dataclasses.field(default_factory=list)
+    rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    disagreements: list[str] = dataclasses.field(default_factory=list)
+    decisions: list[changes.Decision] = dataclasses.field(default_factory=list)
+    imported: dict[str, ShownImage] = dataclasses.field(default_factory=dict)
+    verified: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    num_newly_verified: int = 0
+
+
+def _merge(state: _State, reviewed: Mapping[str, ReviewedImage], settings: ImportSettings) -> _Merged:
+    rules = MergeRules(state.sidecar.model, settings.iou_threshold, settings.disagreements)
+    current = state.table.by_image()
+    result = _Merged(imported=dict(state.sidecar.images), verified=dict(state.verified))
+    for name, shown in state.sidecar.images.items():
+        one = reviewed.get(shown.image)
+        if one is None:
+            continue
+        decisions = changes.compare(shown.cells, one.objects, settings.iou_threshold)
+        of_image = current.get(shown.image, [])
+        merged = merge.merge_image((state.sidecar.patient_id, shown.image), of_image, decisions, one.verified, rules)
+        result.rows += merged.rows
+        people = state.verified.get(shown.image, ())
+        if one.verified and settings.reviewer not in people:
+            note = f"{sum(cell.counted_as != '' for cell in merged.cells.values())} cells stand as decided"
+            result.rows.append({"image": shown.image, "change": VERIFIED, "note": note})
+            result.num_newly_verified += 1
+            result.verified[shown.image] = (*people, settings.reviewer)
+        elif shown.verified and not one.verified:  # the green mark was taken back
+            result.verified[shown.image] = tuple(person for person in people if person != settings.reviewer)
+        current[shown.image] = list(merged.cells.values())
+        result.disagreements += merged.disagreements
+        result.decisions += decisions
+        result.imported[name] = _came_back(shown, one, merged, decisions)
+    result.cells = [cell for cells in current.values() for cell in cells]
+    result.verified = {image: people for image, people in result.verified.items() if people}
+    return result
+
+
+def _write_review(
+    machine: pathlib.Path,
+    sidecar: Sidecar,
+    table: CellTable,
+    merged: _Merged,
+    same: Mapping[str, Any],
+    write_differential: WriteFiles,
+) -> WriteFiles:
+    def write(folder: pathlib.Path) -> None:
+        cells = tuple(merged.cells)
+        cell_rows.write_cells(folder / "cells.csv", CellTable(table.classes, cells))
+        # Only the reviewed model's rows: a person's word is not averaged with other models'.
+        rows = [row for row in cell_rows.read_images(machine / "images.csv") if row["model"] in ("", sidecar.model)]
+        cell_rows.write_images(folder / "images.csv", rows, cells, table.classes)
+        imported = dataclasses.replace(sidecar, images=merged.imported)
+        write_sidecar(folder / IMPORTED, imported)
+        csv_schemas.load("review_changes").write(folder / CHANGES, ({**same, **row} for row in merged.rows))
+        write_differential(folder)
+
+    return write
+
+
+def import_patient(
+    review_dir: pathlib.Path,
+    machine: pathlib.Path,
+    patient_folder: pathlib.Path,
+    settings: ImportSettings,
+    write_differential: WriteFiles,
+    problems: ProblemLog,
+) -> PatientImport:
+    """Takes a reviewed folder over.
+
+    Args:
+      review_dir: the patient's folder of the export.
+      machine: the patient's folder in the run; only read.
+      patient_folder: where the patient's history is or will be.
+      write_differential: writes differential.csv into a folder with cells.csv and images.csv.
+
+    Raises:
+      ReviewError: the folder cannot be taken over; says why.
+      revisions.RevisionError: the history is broken.
+    """
+    chain = revisions.read_revisions(patient_folder, settings.key)
+    sidecar = read_sidecar(review_dir / FILE_NAME)
+    state = _start(sidecar, machine, chain, review_dir)
+    came_back = returned_folder.read_folder(review_dir, state.sidecar, problems)
+    names = [*sidecar.names, *settings.extra_names]
+    reviewed = returned_folder.with_known_names(came_back, names, settings.class_map)
+    merged = _merge(state, reviewed, settings)
+    if merged.disagreements and settings.disagreements == merge.REFUSE:
+        for about in merged.disagreements:
+            problems.noted(review_dir, about, "Decide with the other reviewer.", about.partition(":")[0])
+        raise ReviewError(
+            f"{review_dir}: {len(merged.disagreements)} cells were judged otherwise in an earlier review "
+            f"({merged.disagreements[0]}); all are in problems.csv. Settle them in LabelImg, or give "
+            "--disagreements=unknown or newest."
+        )
+    counted = {**merge.change_counts(merged.decisions), VERIFIED: merged.num_newly_verified}
+    if merged.cells == list(state.table.cells) and merged.verified == state.verified:
+        return PatientImport(sidecar.patient_id, None, counted)
+    when, number = revisions.now(), len(chain)
+    if state.new_machine:
+        _append_machine(machine, patient_folder, sidecar, when, write_differential, settings.key)
+        number += 1
+    fields = {
+        **_record(sidecar, settings, merged, when),
+        "changes": counted,
+        "images_saved": sorted(reviewed),
+        "inputs": _inputs(review_dir, machine, reviewed),
+    }
+    same = {"patient_id": sidecar.patient_id, "revision": number, "reviewer": settings.reviewer, "when": when}
+    writer = _write_review(machine, sidecar, state.table, merged, same, write_differential)
+    revision = revisions.append_revision(patient_folder, revisions.REVIEW, fields, writer, settings.key)
+    revisions.make_current(patient_folder, revision)
+    return PatientImport(sidecar.patient_id, revision, counted, len(merged.disagreements))
+
+
+def _append_machine(
+    machine: pathlib.Path,
+    patient_folder: pathlib.Path,
+    sidecar: Sidecar,
+    when: str,
+    write_differential: WriteFiles,
+    key: bytes | None,
+) -> None:
+    """Adds the machine's version to the chain: copies of its tables, under the checksum the export names."""
+
+    def write(folder: pathlib.Path) -> None:
+        for name in ("cells.csv", "images.csv"):
+            revisions.copy_file(machine / name, folder / name)
+        write_differential(folder)
+
+    models = sorted({row["model"] for row in cell_rows.read_images(machine / "images.csv")} - {""})
+    fields = {"patient_id": sidecar.patient_id, "when": when, "models": models}
+    fields["machine_sha256"] = sidecar.machine_sha256
+    revisions.append_revision(patient_folder, revisions.MACHINE, fields, write, key)
+
+
+def _record(sidecar: Sidecar, settings: ImportSettings, merged: _Merged, when: str) -> dict[str, Any]:
+    """Who, when, how, and for what images people stand up."""
+    return {
+        "patient_id": sidecar.patient_id,
+        "reviewer": settings.reviewer,
+        "when": when,
+        "comment": settings.comment,
+        "model": sidecar.model,
+        "export_id": sidecar.export_id,
+        "exported": sidecar.exported,
+        "settings": {
+            "iou_threshold": settings.iou_threshold,
+            "class_map": dict(settings.class_map),
+            "extra_classes": list(settings.extra_names),
+        },
+        "disagreements": {"cells": len(merged.disagreements), "settled_as": settings.disagreements},
+        "images_verified": {image: list(people) for image, people in sorted(merged.verified.items())},
+    }
+
+
+def _inputs(review_dir: pathlib.Path, machine: pathlib.Path, reviewed: Mapping[str, ReviewedImage]) -> dict[str, str]:
+    """{file: checksum} of everything that went in."""
+    inputs = {f"run/{name}": revisions.file_sha256(machine / name) for name in ("cells.csv", "images.csv")}
+    inputs[FILE_NAME] = revisions.file_sha256(review_dir / FILE_NAME)
+    for one in reviewed.values():
+        inputs[one.path.name] = one.shown.sha256
+        inputs[one.path.with_suffix(".xml").name] = one.xml_sha256
+    return dict(sorted(inputs.items()))

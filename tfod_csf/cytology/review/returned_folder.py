@@ -1,0 +1,151 @@
+"""A reviewed folder as it comes back: XML that may be renamed, damaged, gone, saved in another format or of a stranger.
+
+Nothing is guessed. An image whose XML cannot be read, or is gone, keeps its cells as they were, with a row in
+problems.csv; so does one whose picture was exchanged. Pictures and XML that were not given to the reviewer are passed
+over. A class name that nobody announced refuses the patient, because its cell would be lost or counted wrongly.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+
+from tfod_csf import cell_classes
+from tfod_csf.cytology.review import revisions
+from tfod_csf.cytology.review.sidecar import CLASSES_FILE, FILE_NAME, ReviewError, ShownImage, Sidecar
+from tfod_csf.label_map import LabelMap, LabelMapItem, mapped_name
+from tfod_csf.problems import SKIPPED, ProblemLog
+from tfod_csf.study import labelimg
+from tfod_csf.study.image_io import IMAGE_SUFFIXES
+from tfod_csf.study.labelimg import Annotation, LabelledObject
+
+_AS_BEFORE = "the image's cells stay as they were"
+_OTHER_FORMATS = {".txt": "YOLO", ".json": "CreateML"}
+
+
+@dataclasses.dataclass(frozen=True)
+class ReviewedImage:
+    """An image whose XML a person has saved.
+
+    Attributes:
+      shown: what the reviewer was shown.
+      path: the image in the review folder.
+      xml_sha256: of the XML as it came back.
+      verified: LabelImg's green mark.
+      objects: the boxes, with names in the study's spelling.
+    """
+
+    shown: ShownImage
+    path: pathlib.Path
+    xml_sha256: str
+    verified: bool
+    objects: tuple[LabelledObject, ...]
+
+
+def _read_xml(path: pathlib.Path, shown: ShownImage, problems: ProblemLog) -> Annotation | None:
+    """The annotation, or None when any of its objects would be lost; reasons are in `problems`."""
+    found = ProblemLog(quiet=True)
+    annotation = labelimg.read_annotation(path, found)
+    if annotation is not None:
+        annotation = labelimg.fit_to_image(annotation, shown.width, shown.height, found)
+    problems.extend(found.problems)
+    lost = [p for p in found.problems if p.action == SKIPPED and p.item and p.reason != labelimg.REPEATED]
+    if annotation is not None and lost:
+        reason = f"{len(lost)} of its objects cannot be used; {_AS_BEFORE}"
+        problems.skipped(path, reason, "Mend them in LabelImg and import again.")
+        return None
+    return annotation
+
+
+def _is_saved_in_other_format(image: pathlib.Path, problems: ProblemLog) -> bool:
+    for suffix, name in _OTHER_FORMATS.items():
+        path = image.with_suffix(suffix)
+        if path.is_file() and path.name not in (FILE_NAME, CLASSES_FILE):
+            reason = f"LabelImg saved this image in the format {name}, which is not read; {_AS_BEFORE}"
+            problems.skipped(path, reason, "Choose PascalVOC in LabelImg and save again, then delete this file.")
+            return True
+    return False
+
+
+def _note_strangers(folder: pathlib.Path, sidecar: Sidecar, problems: ProblemLog) -> None:
+    """Rows for pictures and XML that are not of this export."""
+    own = {*sidecar.images, *(pathlib.PurePath(name).with_suffix(".xml").name for name in sidecar.images)}
+    for path in sorted(folder.rglob("*")):
+        if path.name.startswith(".") or path.relative_to(folder).as_posix() in own or not path.is_file():
+            continue
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            reason = "the image was not given to the reviewer; it is passed over"
+            problems.skipped(path, reason, "Put it in the patient's own folder and run batch_infer.")
+        elif path.suffix.lower() == ".xml":
+            reason = "the XML belongs to no image of this patient's review; it is passed over"
+            remedy = "If LabelImg saved it in the wrong folder, move it beside its image; else delete it."
+            problems.skipped(path, reason, remedy)
+
+
+def read_folder(folder: pathlib.Path, sidecar: Sidecar, problems: ProblemLog) -> dict[str, ReviewedImage]:
+    """{image: what came back} of the images that a person has saved since they were shown, names as written."""
+    reviewed = {}
+    for name, shown in sidecar.images.items():
+        path = folder / name
+        xml = path.with_suffix(".xml")
+        if _is_saved_in_other_format(path, problems):
+            continue
+        if not xml.is_file():
+            problems.skipped(xml, f"the XML is gone; {_AS_BEFORE}", "To remove cells, delete their boxes and save.")
+            continue
+        xml_sha256 = revisions.file_sha256(xml)
+        if xml_sha256 == shown.xml_sha256:
+            continue
+        if path.is_file() and revisions.file_sha256(path) != shown.sha256:
+            reason = f"not the picture the reviewer was given; {_AS_BEFORE}"
+            problems.skipped(path, reason, "Put the exported picture back and review it again.")
+            continue
+        annotation = _read_xml(xml, shown, problems)
+        if annotation is not None:
+            objects = tuple(annotation.objects)
+            reviewed[shown.image] = ReviewedImage(shown, path, xml_sha256, annotation.verified, objects)
+    _note_strangers(folder, sidecar, problems)
+    return reviewed
+
+
+def _known_names(names: Sequence[str]) -> LabelMap:
+    unique = dict.fromkeys(map(cell_classes.canonical_name, names))
+    return LabelMap(LabelMapItem(number, name) for number, name in enumerate(unique, start=1))
+
+
+def with_known_names(
+    reviewed: Mapping[str, ReviewedImage], names: Sequence[str], class_map: Mapping[str, str]
+) -> dict[str, ReviewedImage]:
+    """The same images with names that were announced; objects whose name `class_map` drops are gone.
+
+    Args:
+      names: classes a reviewer may use.
+      class_map: of `label_map.parse_class_map`.
+
+    Raises:
+      ReviewError: other names; lists all of them, with what they may have been meant to be.
+    """
+    known = _known_names(names)
+    unknown: dict[str, tuple[int, str]] = {}
+    result = {}
+    for image, one in reviewed.items():
+        objects = []
+        for labelled in one.objects:
+            wanted = mapped_name(labelled.name, class_map)
+            name = known.resolve(wanted) if wanted else ""
+            if name:
+                objects.append(dataclasses.replace(labelled, name=name))
+            elif wanted:
+                count, first = unknown.get(wanted, (0, one.path.name))
+                unknown[wanted] = (count + 1, first)
+        result[image] = dataclasses.replace(one, objects=tuple(objects))
+    if unknown:
+        parts = []
+        for name, (count, first) in unknown.items():
+            near = known.nearest(name)
+            parts.append(f"{name!r} ({count} cells, first in {first}{f'; meant is perhaps {near!r}' if near else ''})")
+        name, near = next(iter(unknown)), known.nearest(next(iter(unknown))) or known.names[0]
+        raise ReviewError(
+            f"class names that were not announced: {', '.join(parts)}; rename them in LabelImg or give "
+            f"--class_map='{name}={near}', or --extra_class='{name}' if it is meant so."
+        )
+    return result

@@ -1,0 +1,133 @@
+"""One import over all patients of an export: who could be taken over, who not and why, and what changed altogether."""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from tfod_csf import cell_classes
+from tfod_csf.cytology import run_tables
+from tfod_csf.cytology.review import reviewed_cohort, training_images
+from tfod_csf.cytology.review.patient_import import ImportSettings, PatientImport, import_patient
+from tfod_csf.cytology.review.reviewed_cohort import Counting, ReviewedPatient
+from tfod_csf.cytology.review.revisions import RevisionError
+from tfod_csf.cytology.review.sidecar import FILE_NAME, ReviewError, read_sidecar
+from tfod_csf.problems import ProblemLog
+
+
+@dataclasses.dataclass
+class Session:
+    """What an import did.
+
+    Attributes:
+      imported: {patient's folder in the run: (the reviewer's folder, result)}, with those in which nothing was new.
+      refused: one sentence per patient that was not taken over.
+      reviewed: all patients with reviews, those of earlier imports too.
+    """
+
+    imported: dict[str, tuple[pathlib.Path, PatientImport]] = dataclasses.field(default_factory=dict)
+    refused: list[str] = dataclasses.field(default_factory=list)
+    reviewed: list[ReviewedPatient] = dataclasses.field(default_factory=list)
+
+    @property
+    def new(self) -> list[PatientImport]:
+        """Patients with a new revision."""
+        return [one for _, one in self.imported.values() if one.revision]
+
+    def __str__(self) -> str:
+        new = self.new
+        changes = sum((Counter(one.changes) for one in new), Counter())
+        parts = ", ".join(f"{count} {change}" for change, count in changes.items() if change != "verified")
+        lines = [
+            f"{len(new)} patients with a new revision, {len(self.imported) - len(new)} with nothing new, "
+            f"{len(self.refused)} refused; {changes['verified']} images verified"
+            + (f"; cells on saved images: {parts}." if parts else ".")
+        ]
+        disagreements = sum(one.disagreements for one in new)
+        if disagreements:
+            lines.append(f"{disagreements} cells on which two reviews disagree were settled as --disagreements says.")
+        unknown = sum(patient.after.counts[cell_classes.UNKNOWN] for patient in self.reviewed)
+        if self.reviewed:
+            lines.append(f"{unknown:g} unknown cells are left in {len(self.reviewed)} reviewed patients.")
+        for one in new:
+            lines.append(f"{one.patient_id}: revision {one.revision.number}, checksum {one.revision.sha256}")
+        return "\n".join(lines)
+
+
+def folders_to_import(
+    review_dir: str | os.PathLike, inference_dir: str | os.PathLike, output_dir: str | os.PathLike
+) -> list[pathlib.Path]:
+    """The patients' folders of an export.
+
+    Raises:
+      ReviewError: none in it, or the output would lie in the run or in the export.
+    """
+    review, run, output = (pathlib.Path(path).resolve() for path in (review_dir, inference_dir, output_dir))
+    run_tables.patient_folders(run)
+    if output in (run, review) or output.is_relative_to(run / run_tables.PATIENTS_DIR) or output.is_relative_to(review):
+        raise ReviewError(f"--output_dir={output_dir}: give a folder of its own; the run and the export are kept.")
+    if (run / "review_summary.csv").is_file():
+        raise ReviewError(f"--inference_dir={inference_dir}: is a reviewed state; give the run of batch_infer itself.")
+    folders = [review] if (review / FILE_NAME).is_file() else sorted(p.parent for p in review.glob(f"*/{FILE_NAME}"))
+    if not folders:
+        raise ReviewError(f"--review_dir={review_dir}: no {FILE_NAME} in it; give the folder review_export wrote.")
+    return folders
+
+
+def _owners(folders: Iterable[pathlib.Path]) -> dict[str, list[pathlib.Path]]:
+    """{patient's folder in the run: reviewers' folders}; a copied folder makes it two."""
+    owners: dict[str, list[pathlib.Path]] = {}
+    for folder in folders:
+        with contextlib.suppress(ReviewError):  # said when it is imported
+            owners.setdefault(read_sidecar(folder / FILE_NAME).folder, []).append(folder)
+    return owners
+
+
+def run(
+    folders: Sequence[pathlib.Path],
+    inference_dir: str | os.PathLike,
+    output_dir: pathlib.Path,
+    settings: ImportSettings,
+    counting: Counting,
+    problems: ProblemLog,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> Session:
+    """Imports the folders one by one, then brings the tables over all patients up to date.
+
+    Args:
+      progress: wraps a list of patients' folders.
+    """
+    session = Session()
+    owners = _owners(folders)
+    for folder in progress(folders):
+        try:
+            name = read_sidecar(folder / FILE_NAME).folder
+            if len(owners[name]) > 1:
+                copies = ", ".join(map(str, owners[name]))
+                raise ReviewError(f"{folder}: the patient is there {len(owners[name])} times ({copies}); keep one.")
+            machine = pathlib.Path(inference_dir) / run_tables.PATIENTS_DIR / name
+            target = output_dir / run_tables.PATIENTS_DIR / name
+            result = import_patient(folder, machine, target, settings, counting.write_differential, problems)
+            session.imported[name] = (folder, result)
+        except (ReviewError, RevisionError) as error:
+            session.refused.append(str(error))
+            problems.skipped(folder, str(error), "The patient was not imported.")
+    session.reviewed = reviewed_cohort.write_cohort(
+        inference_dir, output_dir, counting, problems, settings.key, progress
+    )
+    return session
+
+
+def write_training(
+    session: Session, output_dir: pathlib.Path, training_dir: str | None, problems: ProblemLog
+) -> tuple[int, int]:
+    """Writes the verified images of the imported folders for training; returns (images, cells)."""
+    totals = [0, 0]
+    for name, (folder, _) in session.imported.items() if training_dir else ():
+        target = output_dir / run_tables.PATIENTS_DIR / name
+        written = training_images.write_training_images(folder, target, pathlib.Path(training_dir), problems)
+        totals = [a + b for a, b in zip(totals, written, strict=True)]
+    return totals[0], totals[1]

@@ -1,0 +1,291 @@
+"""Reads what batch_infer wrote: cells.csv and images.csv of each patient, run.json, and a table of patients.
+
+Patients are read one after the other, so that memory does not grow with their number:
+
+    for patient in tables.read_patients(inference_dir):
+        patient.counts_by_model()                 # {model: {class: cells}}
+        patient.image_counts(WHITE_CELLS, model)  # [images, classes]
+
+Symbols: I images of a patient that could be used, K classes asked for.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tfod_csf import cell_classes
+from tfod_csf.errors import UserError
+from tfod_csf.files import csv_tables
+
+PATIENTS_DIR = "patients"
+# What the machine decided may be decided again with other thresholds; what a person decided (any other status) stays.
+MACHINE_STATUS = ("counted", "unknown")
+_CELL_COLUMNS = ("patient_id", "image", "model", "predicted_class", "score", "status", "counted_as")
+_IMAGE_COLUMNS = ("patient_id", "image", "status", "model", "seconds", "cells", "limit_reached")
+_MORE_IMAGE_COLUMNS = ("sha256", "width", "height", "reason")
+# In the order of [N, 4] boxes.
+BOX_COLUMNS = ("ymin", "xmin", "ymax", "xmax")
+_SCORE_PREFIX = "score_"
+
+
+class TableError(UserError):
+    """A CSV or JSON file of an inference folder cannot be used."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    """How cells of a run were counted, or are to be counted.
+
+    Attributes:
+      min_score: what counts as a cell.
+      unknown_below: a cell with a lower score is unknown until a person decides.
+      count_unknown: "apart" or "as_predicted".
+    """
+
+    min_score: float
+    unknown_below: float
+    count_unknown: str = "apart"
+
+
+@dataclasses.dataclass(frozen=True)
+class PatientTables:
+    """Cells and images of one patient.
+
+    Attributes:
+      cells: one row per cell and model (columns as in docs/OUTPUTS.md, at least `_CELL_COLUMNS`).
+      images: one row per image and model.
+    """
+
+    patient_id: str
+    folder: pathlib.Path
+    cells: pd.DataFrame
+    images: pd.DataFrame
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Models that examined images, also those that found no cell; in the order of images.csv."""
+        names = dict.fromkeys(self.images["model"]) | dict.fromkeys(self.cells["model"])
+        return tuple(name for name in names if name)
+
+    @property
+    def used_images(self) -> tuple[str, ...]:
+        """[I] images that were examined, sorted; an image without cells is one of them."""
+        return tuple(sorted(set(self.images.loc[self.images["status"] == "ok", "image"])))
+
+    @property
+    def num_failed(self) -> int:
+        """Images that no model could use."""
+        return len(set(self.images["image"]) - set(self.used_images))
+
+    @property
+    def num_limited(self) -> int:
+        """Images on which a model found as many cells as it can give, so that some may be missing."""
+        return self.images.loc[self.images["limit_reached"] == "yes", "image"].nunique()
+
+    def counts_by_model(self) -> dict[str, dict[str, int]]:
+        """{model: {counted_as: cells}} as `differential.differential` takes it; a model without cells is there."""
+        counts: dict[str, dict[str, int]] = {model: {} for model in self.models}
+        for (model, name), count in self.cells.groupby(["model", "counted_as"], sort=False).size().items():
+            counts[model][name] = int(count)
+        return counts
+
+    def image_counts(self, classes: Sequence[str], model: str) -> np.ndarray:
+        """[I, K] cells of one model per used image and class; images in the order of `used_images`."""
+        images = {name: row for row, name in enumerate(self.used_images)}
+        columns = {name: column for column, name in enumerate(classes)}
+        cells = self.cells[self.cells["model"] == model]
+        rows = cells["image"].map(images).to_numpy(dtype=float)
+        kinds = cells["counted_as"].map(cell_classes.canonical_name).map(columns).to_numpy(dtype=float)
+        wanted = ~(np.isnan(rows) | np.isnan(kinds))
+        flat = (rows[wanted] * len(columns) + kinds[wanted]).astype(int)
+        return np.bincount(flat, minlength=len(images) * len(columns)).reshape(len(images), len(columns))
+
+    @property
+    def scored_classes(self) -> tuple[str, ...]:
+        """Classes of the columns score_<class>, in the order of the table (read with `details`)."""
+        return tuple(c.removeprefix(_SCORE_PREFIX) for c in self.cells.columns if c.startswith(_SCORE_PREFIX))
+
+    def class_scores(self) -> np.ndarray:
+        """[N, K] scores of `scored_classes`; what is missing to 1 is the background's."""
+        return self.cells[[_SCORE_PREFIX + name for name in self.scored_classes]].to_numpy(dtype=float)
+
+    def counted_with(self, thresholds: Thresholds) -> "PatientTables":
+        """The same patient with the machine's cells counted anew; cells a person decided on stay as they are."""
+        machine = self.cells["status"].isin(MACHINE_STATUS)
+        cells = self.cells[~machine | (self.cells["score"] >= thresholds.min_score)].copy()
+        machine = cells["status"].isin(MACHINE_STATUS)
+        names = [
+            cell_classes.counted_as(name, score, thresholds.unknown_below, thresholds.count_unknown)
+            for name, score in zip(cells.loc[machine, "predicted_class"], cells.loc[machine, "score"], strict=True)
+        ]
+        cells.loc[machine, "counted_as"] = names
+        return dataclasses.replace(self, cells=cells)
+
+
+def patient_folders(inference_dir: str | os.PathLike) -> list[pathlib.Path]:
+    """Folders of all patients of a run, sorted.
+
+    Raises:
+      TableError: the folder is not an output of batch_infer, or holds no patient.
+    """
+    patients = pathlib.Path(inference_dir) / PATIENTS_DIR
+    if not patients.is_dir():
+        raise TableError(f"{inference_dir}: no folder {PATIENTS_DIR}/ in it; give the output folder of batch_infer.")
+    folders = sorted(path.parent for path in patients.glob("*/images.csv"))
+    if not folders:
+        raise TableError(f"{patients}: no <patient>/images.csv in it; batch_infer has written no patient here.")
+    return folders
+
+
+def read_patient(folder: str | os.PathLike, details: bool = False) -> PatientTables:
+    """Reads one patient's cells.csv and images.csv.
+
+    Args:
+      details: read the boxes, the scores per class and the cells' ids too, and of images checksum, size and reason.
+
+    Raises:
+      TableError: a file is missing, is no CSV, lacks a column, or holds a score that is no number.
+    """
+    folder = pathlib.Path(folder)
+    images = read_images(folder, details)
+    needed = (*_CELL_COLUMNS, "cell_id", *BOX_COLUMNS) if details else _CELL_COLUMNS
+    numbers = ("cell_id", "score", *BOX_COLUMNS)
+    cells = _read_csv(folder / "cells.csv", needed, numbers, _SCORE_PREFIX if details else None)
+    ids = set(images["patient_id"]) | set(cells["patient_id"])
+    if len(ids) > 1:
+        raise TableError(
+            f"{folder}: rows of several patients ({', '.join(sorted(ids)[:3])}); one folder is one patient."
+        )
+    # A removed cell keeps its row, counted under nothing.
+    cells = cells[cells["counted_as"] != ""]
+    return PatientTables(ids.pop() if ids else folder.name, folder, cells, images)
+
+
+def read_images(folder: str | os.PathLike, details: bool = False) -> pd.DataFrame:
+    """One patient's images.csv alone, for questions that need no cells.
+
+    Args:
+      details: read checksum, size and reason too.
+
+    Raises:
+      TableError: as `read_patient`.
+    """
+    needed = (*_IMAGE_COLUMNS, *_MORE_IMAGE_COLUMNS) if details else _IMAGE_COLUMNS
+    return _read_csv(pathlib.Path(folder) / "images.csv", needed, numbers=("seconds", "cells", "width", "height"))
+
+
+def read_patients(inference_dir: str | os.PathLike) -> Iterator[PatientTables]:
+    """All patients of a run, one after the other."""
+    return map(read_patient, patient_folders(inference_dir))
+
+
+def _read_csv(
+    path: pathlib.Path, columns: Sequence[str], numbers: Sequence[str] = (), number_prefix: str | None = None
+) -> pd.DataFrame:
+    """The named columns as text without guards; `numbers` and columns with the prefix as float (empty is NaN)."""
+
+    def is_wanted(name: str) -> bool:
+        return name in columns or (number_prefix is not None and name.startswith(number_prefix))
+
+    try:
+        # keep_default_na: a patient may be called "NA" or "None".
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", usecols=is_wanted)
+    except FileNotFoundError as error:
+        raise TableError(f"{path}: no such file; run batch_infer again on this patient.") from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise TableError(f"{path}: not a CSV table in UTF-8 ({error}).") from error
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise TableError(f"{path}: column {missing[0]!r} is missing; expected {', '.join(columns)}.")
+    for name in table.columns:
+        if name in numbers or name not in columns:
+            table[name] = _as_numbers(path, table[name])
+        else:
+            table[name] = table[name].map(csv_tables.unguard_text)
+    return table
+
+
+def _as_numbers(path: pathlib.Path, column: pd.Series) -> pd.Series:
+    values = pd.to_numeric(column, errors="coerce")
+    wrong = values.isna() & (column != "")
+    if wrong.any():
+        line = int(np.flatnonzero(wrong)[0])
+        raise TableError(f"{path}, line {line + 2}: {column.name} is {column.iloc[line]!r}; expected a number.")
+    return values
+
+
+def read_run(inference_dir: str | os.PathLike) -> dict[str, Any]:
+    """run.json of an inference folder."""
+    path = pathlib.Path(inference_dir) / "run.json"
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise TableError(f"{path}: no such file; give the output folder of batch_infer.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise TableError(f"{path}: not JSON ({error}); run batch_infer again.") from error
+    if not isinstance(run, dict):
+        raise TableError(f"{path}: expected an object with the run's models and thresholds.")
+    return run
+
+
+def new_thresholds(
+    inference_dir: str | os.PathLike,
+    min_score: float | None = None,
+    unknown_below: float | None = None,
+    count_unknown: str | None = None,
+) -> tuple[Thresholds, bool]:
+    """The run's thresholds with those given in place of its own.
+
+    Returns:
+      (thresholds, whether any of them differs from the run's, so that cells must be counted anew).
+
+    Raises:
+      TableError: min_score is below the run's; cells under it were never written down.
+    """
+    stored = read_run(inference_dir).get("thresholds", {})
+    try:
+        run = Thresholds(
+            float(stored["min_score"]), float(stored["unknown_below"]), stored.get("count_unknown", "apart")
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise TableError(f"{inference_dir}/run.json: thresholds lack {error}; run batch_infer again.") from error
+    if min_score is not None and min_score < run.min_score:
+        raise TableError(
+            f"--min_score={min_score:g} is below the {run.min_score:g} batch_infer ran with; cells under it are not in "
+            f"{inference_dir}; run batch_infer --min_score={min_score:g}."
+        )
+    given = {"min_score": min_score, "unknown_below": unknown_below, "count_unknown": count_unknown}
+    thresholds = dataclasses.replace(run, **{name: value for name, value in given.items() if value is not None})
+    return thresholds, thresholds != run
+
+
+def read_cells_per_ul(path: str | os.PathLike) -> dict[str, float]:
+    """{patient_id: white cells per microlitre} from a patient table; an empty cell is a patient without a number.
+
+    Raises:
+      TableError: a repeated patient, or a value that is not a number >= 0.
+    """
+    found: dict[str, float] = {}
+    seen = set()
+    for line, row in enumerate(csv_tables.read_rows(path, ("patient_id", "cells_per_ul")), start=2):
+        patient, text = row["patient_id"], row["cells_per_ul"].strip()
+        if patient in seen:
+            raise TableError(f"{path}, line {line}: patient {patient!r} is there twice; keep one row.")
+        seen.add(patient)
+        if not text:
+            continue
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not 0 <= value < math.inf:
+            raise TableError(f"{path}, line {line}: cells_per_ul is {text!r}; expected a number of cells >= 0.")
+        found[patient] = value
+    return found

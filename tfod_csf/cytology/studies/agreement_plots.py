@@ -1,0 +1,110 @@
+"""Plots of machine against hospital: each patient, Bland-Altman, and the regression lines."""
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from tfod_csf import cell_classes, figures
+from tfod_csf.cytology.counting.intervals import simultaneous_intervals
+from tfod_csf.cytology.studies import method_comparison
+from tfod_csf.cytology.studies.agreement import Differentials
+
+_MAX_PATIENTS = 40
+
+
+def _scatter(axes: Axes, x: np.ndarray, y: np.ndarray, name: str) -> None:
+    faint = 0.9 if len(x) < 60 else max(0.25, 30 / len(x))
+    style = {"color": cell_classes.colour_of(name), "marker": cell_classes.MARKERS[name]}
+    axes.plot(x, y, linestyle="", markersize=5, alpha=faint, markeredgewidth=0, **style)
+
+
+def _outside(axes: Axes, text: str, y: float) -> None:
+    """A remark right of the plot, where it covers no patient."""
+    place = {"xy": (1, y), "xycoords": axes.get_yaxis_transform(), "xytext": (3, 0), "textcoords": "offset points"}
+    axes.annotate(text, **place, va="center", fontsize=7, color=figures.INK, annotation_clip=False)
+
+
+def plot_bland_altman(path: str | os.PathLike, machine: Differentials, hospital: Differentials) -> None:
+    """Difference against mean per class, with bias, limits of agreement and their 95 % intervals."""
+    differences = machine.percent - hospital.percent
+    reach = max(20.0, 1.15 * float(np.abs(differences).max()))
+    with figures.drawing(path, 12, 3.9, 1, 3, sharey=True) as (figure, axes):
+        for k, (panel, name) in enumerate(zip(axes, cell_classes.WHITE_CELLS, strict=True)):
+            means = (machine.percent[:, k] + hospital.percent[:, k]) / 2
+            panel.axhline(0, color=figures.GREY, linewidth=0.8)
+            if len(means) > 1:
+                found = method_comparison.bland_altman(hospital.percent[:, k], machine.percent[:, k])
+                reach = max(reach, 1.1 * abs(found.lower.low), 1.1 * abs(found.upper.high))
+                for estimate, text in ((found.bias, "bias"), (found.lower, "-1.96 SD"), (found.upper, "+1.96 SD")):
+                    panel.axhspan(estimate.low, estimate.high, color=figures.LIGHT_GREY, alpha=0.5, linewidth=0)
+                    panel.axhline(estimate.value, color=figures.INK, linestyle=(0, (1, 2)), linewidth=1.1)
+                    _outside(panel, f"{text} {estimate.value:+.1f}", estimate.value)
+            _scatter(panel, means, differences[:, k], name)
+            panel.set(title=name, xlabel="mean of both methods (%)", xlim=(-2, 102))
+        axes[0].set_ylabel("machine - hospital (points)")
+        axes[0].set_ylim(-reach, reach)
+        patients = len(machine.patient_ids)
+        figure.suptitle(f"Bland-Altman, {patients} patients; grey: 95 % intervals of the three lines", fontsize=9)
+
+
+def plot_comparison(
+    path: str | os.PathLike, machine: Differentials, hospital: Differentials, error_ratio: float = 1.0
+) -> None:
+    """Machine against hospital per class with identity, Passing-Bablok and Deming line."""
+    ends = np.array([0.0, 100.0])
+    lines = (
+        ("Passing-Bablok", method_comparison.passing_bablok, "-"),
+        ("Deming", lambda x, y: method_comparison.deming(x, y, error_ratio), "--"),
+    )
+    with figures.drawing(path, 10.5, 4.2, 1, 3) as (figure, axes):
+        for k, (panel, name) in enumerate(zip(axes, cell_classes.WHITE_CELLS, strict=True)):
+            x, y = hospital.percent[:, k], machine.percent[:, k]
+            panel.plot(ends, ends, color=figures.GREY, linewidth=1, linestyle=":")
+            _scatter(panel, x, y, name)
+            texts = []
+            for title, fit, style in lines:
+                try:
+                    line = fit(x, y)
+                except ValueError:
+                    continue
+                slope, intercept = line.slope.value, line.intercept.value
+                panel.plot(ends, intercept + slope * ends, color=figures.INK, linewidth=1.2, linestyle=style)
+                texts.append(f"{title}: {slope:.2f} x {intercept:+.1f}")
+            panel.set(title="\n".join([name, *texts]), xlabel="hospital (%)", xlim=(-2, 102), ylim=(-2, 102))
+            panel.title.set_fontsize(8.5)
+            panel.set_aspect("equal")
+        axes[0].set_ylabel("machine (%)")
+        handles = [Line2D([], [], color=figures.GREY, linestyle=":", label="identity")]
+        handles += [Line2D([], [], color=figures.INK, linestyle=style, label=title) for title, _, style in lines]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3)
+
+
+def plot_patients(
+    path: str | os.PathLike, machine: Differentials, hospital: Differentials, differs: Sequence[bool]
+) -> None:
+    """Both percentages of each patient with simultaneous 95 % intervals; the first 40 by size of the difference."""
+    mean = np.abs(machine.percent - hospital.percent).mean(axis=1)
+    shown = np.argsort(-mean, kind="stable")[:_MAX_PATIENTS]
+    with figures.drawing(path, 10.5, 1.6 + 0.3 * len(shown), 1, 3, sharey=True) as (figure, axes):
+        for row, p in enumerate(shown):
+            for method, marker, shift in ((hospital, "D", -0.16), (machine, "o", 0.16)):
+                counts = method.percent[p] / method.percent[p].sum() * method.cells[p]
+                bounds = 100 * simultaneous_intervals(counts)[0]
+                for k, (panel, name) in enumerate(zip(axes, cell_classes.WHITE_CELLS, strict=True)):
+                    colour = cell_classes.colour_of(name) if method is machine else figures.INK
+                    panel.plot(bounds[k], [row + shift] * 2, color=colour, linewidth=1.4, alpha=0.6)
+                    panel.plot(method.percent[p, k], row + shift, marker=marker, markersize=4.5, color=colour)
+        labels = [figures.printable(machine.patient_ids[p]) + (" *" if differs[p] else "") for p in shown]
+        axes[0].set_yticks(range(len(shown)), labels)
+        axes[0].set_ylim(len(shown) - 0.4, -0.6)
+        for panel, name in zip(axes, cell_classes.WHITE_CELLS, strict=True):
+            panel.set(title=name, xlabel="share of white cells (%)", xlim=(-2, 102))
+        handles = [
+            Line2D([], [], color=figures.INK, marker="D", markersize=4.5, label="hospital"),
+            Line2D([], [], color=figures.GREY, marker="o", markersize=4.5, label="machine (class colour)"),
+            Line2D([], [], linestyle="", marker="", label="* differs beyond counting error (Holm)"),
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3)

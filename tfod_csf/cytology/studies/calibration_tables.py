@@ -1,0 +1,219 @@
+"""The calibration study: tables, figure, and the temperature's entry in model.json."""
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from tfod_csf import figures
+from tfod_csf.cytology.annotated_cells import NOT_FOUND, MatchedCells
+from tfod_csf.cytology.studies.calibration import (
+    ScoredCells,
+    coverage_accuracy,
+    expected_calibration_error,
+    fit_temperature,
+    negative_log_likelihood,
+    reliability,
+    scored_cells,
+)
+from tfod_csf.errors import UserError
+from tfod_csf.files import atomic_write, csv_schemas
+from tfod_csf.model_folder import INFO
+from tfod_csf.score_temperature import CALIBRATION, TEMPERATURE, temperature_of
+
+THRESHOLDS = tuple(np.round(np.arange(0.50, 1.0, 0.01), 2))
+# Bins with fewer cells are in the table but not drawn: their accuracy is noise.
+_MIN_DRAWN_CELLS = 10
+_COLOURS = {"before": "#0072B2", "after": "#D55E00"}
+
+
+class CalibrationError(UserError):
+    """Too few annotated cells, or a run that cannot be calibrated."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CalibrationResult:
+    """What is stored and said.
+
+    Attributes:
+      temperature: on top of the one the run was made with.
+      num_left_out: cells whose annotated class is none of the model's (or unmatched ones, where they are ignored).
+    """
+
+    temperature: float
+    cells: int
+    num_left_out: int
+    accuracy: float
+    ece_before: float
+    ece_after: float
+    nll_before: float
+    nll_after: float
+
+    @property
+    def is_improvement(self) -> bool:
+        """Whether the calibration error falls too: the fit makes the likelihood best, which is not quite the same."""
+        return self.ece_after < self.ece_before
+
+
+def write_calibration(
+    output_dir: str | os.PathLike,
+    matched: MatchedCells,
+    unknown_below: float,
+    ignore_unmatched: bool = False,
+    min_cells: int = 100,
+) -> CalibrationResult:
+    """Fits the temperature and writes tables and figure.
+
+    Args:
+      matched: cells of the validation side.
+      unknown_below: the threshold in use, drawn in the figure.
+      ignore_unmatched: leave machine cells without an annotated partner out, because not every cell was annotated.
+      min_cells: fewer annotated cells are refused.
+
+    Raises:
+      CalibrationError: the run has no scores per class, or too few cells.
+    """
+    if not matched.scored_classes:
+        raise CalibrationError("cells.csv has no columns score_<class>; a temperature needs the scores of all classes.")
+    chosen = matched.annotated != NOT_FOUND if ignore_unmatched else np.ones(len(matched.annotated), bool)
+    cells = scored_cells(matched.class_scores[chosen], matched.scored_classes, matched.annotated[chosen])
+    if len(cells.truth) < min_cells:
+        raise CalibrationError(
+            f"{len(cells.truth)} machine cells on annotated images are too few (at least {min_cells}); annotate more "
+            "images of the validation side."
+        )
+    temperature = fit_temperature(cells)
+    after = cells.at(temperature)
+    sides = {"before": cells, "after": after}
+    output = pathlib.Path(output_dir)
+    csv_schemas.load("calibration_bins").write(output / "calibration_bins.csv", _bin_rows(sides))
+    csv_schemas.load("calibration_thresholds").write(output / "calibration_thresholds.csv", _threshold_rows(sides))
+    result = CalibrationResult(
+        temperature=temperature,
+        cells=len(cells.truth),
+        num_left_out=len(matched.annotated) - len(cells.truth),
+        accuracy=float(cells.is_right.mean()),
+        ece_before=expected_calibration_error(cells),
+        ece_after=expected_calibration_error(after),
+        nll_before=negative_log_likelihood(cells),
+        nll_after=negative_log_likelihood(after),
+    )
+    plot_calibration(output / "calibration.png", sides, result, unknown_below)
+    return result
+
+
+def _bin_rows(sides: Mapping[str, ScoredCells]) -> Iterator[dict[str, Any]]:
+    for name, cells in sides.items():
+        for found in reliability(cells):
+            row = dataclasses.asdict(found)
+            yield {"scores": name, "cells": row.pop("count"), **row}
+
+
+def _threshold_rows(sides: Mapping[str, ScoredCells]) -> Iterator[dict[str, Any]]:
+    for name, cells in sides.items():
+        for point in coverage_accuracy(cells, THRESHOLDS):
+            yield {"scores": name, **dataclasses.asdict(point)}
+
+
+def store_temperature(
+    model_folder: str | os.PathLike, result: CalibrationResult, run_temperature: float, **sources: str
+) -> float:
+    """Writes the temperature into model.json; later runs of the model apply it.
+
+    Args:
+      run_temperature: the one the calibrated run was made with; the stored one is their product.
+      **sources: where it comes from, for example annotations_dir.
+
+    Returns:
+      The stored temperature.
+
+    Raises:
+      CalibrationError: no model folder, or a model.json that is not JSON.
+    """
+    path = pathlib.Path(model_folder) / INFO
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CalibrationError(f"{path}: no such file; give the folder that exporter_main_v2 wrote.") from error
+    except ValueError as error:
+        raise CalibrationError(f"{path}: not JSON ({error}); export the model again.") from error
+    stored = {TEMPERATURE: round(run_temperature * result.temperature, 6)}
+    numbers = {key: round(value, 6) for key, value in dataclasses.asdict(result).items() if key != TEMPERATURE}
+    info[CALIBRATION] = {**stored, **numbers, "run_temperature": run_temperature, **sources}
+    atomic_write.write_json(path, info)
+    return stored[TEMPERATURE]
+
+
+def run_temperature(run: Mapping[str, Any], model: str) -> float:
+    """The temperature a run was made with, from run.json; 1 where none is named."""
+    for entry in run.get("models", []):
+        if entry.get("name") == model:
+            return temperature_of({CALIBRATION: {TEMPERATURE: entry.get(TEMPERATURE, 1.0)}}, f"run.json, {model}")
+    return 1.0
+
+
+def plot_calibration(
+    path: str | os.PathLike, sides: Mapping[str, ScoredCells], result: CalibrationResult, unknown_below: float
+) -> None:
+    """Reliability diagram, how many cells have which score, and coverage against accuracy over thresholds."""
+    eces = {"before": result.ece_before, "after": result.ece_after}
+    with figures.drawing(path, 11.5, 4.0, 1, 3) as (_, (diagram, histogram, curve)):
+        _draw_reliability(diagram, sides, eces)
+        for name, cells in sides.items():
+            style = {"histtype": "step", "linewidth": 1.6, "color": _COLOURS[name]}
+            style["linestyle"] = "-" if name == "before" else "--"
+            histogram.hist(100 * cells.confidence, bins=np.linspace(0, 100, 41), label=name, **style)
+        histogram.set(title="scores of the cells", xlabel="score (%)", ylabel="cells", xlim=(0, 100))
+        histogram.legend(loc="upper left")
+        figures.reference_line(histogram, f"unknown below {100 * unknown_below:g}", x=100 * unknown_below, along=0.3)
+        _draw_coverage(curve, sides, unknown_below)
+
+
+def _draw_reliability(axes: Axes, sides: Mapping[str, ScoredCells], eces: Mapping[str, float]) -> None:
+    axes.plot([0, 100], [0, 100], color=figures.GREY, linewidth=1, linestyle=":")
+    for name, cells in sides.items():
+        bins = [found for found in reliability(cells) if found.count >= _MIN_DRAWN_CELLS]
+        x, y = (100 * np.array([getattr(b, field) for b in bins]) for field in ("mean_score", "accuracy"))
+        ends = 100 * np.array([[b.accuracy - b.accuracy_low, b.accuracy_high - b.accuracy] for b in bins])
+        marker = {"before": "o-", "after": "s--"}[name]
+        label = f"{name}: ECE {100 * eces[name]:.1f} points"
+        axes.errorbar(
+            x,
+            y,
+            np.maximum(ends.reshape(-1, 2).T, 0),
+            fmt=marker,
+            color=_COLOURS[name],
+            markersize=4,
+            capsize=2,
+            label=label,
+        )
+    axes.set(title="reliability", xlabel="score (%)", ylabel="cells that are right (%)", xlim=(0, 102), ylim=(0, 102))
+    axes.legend(loc="lower right")
+
+
+def _draw_coverage(axes: Axes, sides: Mapping[str, ScoredCells], unknown_below: float) -> None:
+    lowest = 100.0
+    for name, cells in sides.items():
+        points = [point for point in coverage_accuracy(cells, THRESHOLDS) if point.cells]
+        x, y = (100 * np.array([getattr(p, field) for p in points]) for field in ("coverage", "accuracy"))
+        style = {"color": _COLOURS[name], "linestyle": "-" if name == "before" else "--", "linewidth": 1.6}
+        axes.plot(x, y, label=name, **style)
+        lowest = min([lowest, *y])
+        (chosen,) = coverage_accuracy(cells, [unknown_below])
+        if chosen.cells:
+            label = f"{name}, unknown below {100 * unknown_below:g}: {100 * chosen.coverage:.0f} % / "
+            label += f"{100 * chosen.accuracy:.1f} %"
+            axes.plot(
+                100 * chosen.coverage, 100 * chosen.accuracy, "*", color=_COLOURS[name], markersize=11, label=label
+            )
+    span = max(100 - lowest, 0.5)
+    axes.set(
+        title="coverage and accuracy over thresholds", xlim=(0, 102), ylim=(lowest - 0.6 * span, 100 + 0.05 * span)
+    )
+    axes.set(xlabel="cells decided without a person (%)", ylabel="of them right (%)")
+    axes.legend(loc="lower left", fontsize=7)

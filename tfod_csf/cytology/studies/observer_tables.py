@@ -1,0 +1,225 @@
+"""The observers study: reads people's XML and the machine's rounds, writes the tables observers*.csv and the plot."""
+
+import os
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.lines import Line2D
+
+from tfod_csf import cell_classes, figures
+from tfod_csf.cytology import run_tables
+from tfod_csf.cytology.annotated_cells import AnnotationsError, ImageCells
+from tfod_csf.cytology.studies.method_comparison import Estimate
+from tfod_csf.cytology.studies.observers import ObserverStudy, study
+from tfod_csf.files import csv_schemas
+from tfod_csf.problems import ProblemLog
+
+PEOPLE = "people"
+ROUNDS = "rounds"
+_COMPARED = ("predicted_class", "score", *run_tables.BOX_COLUMNS)
+
+
+def shared_images(observers: Mapping[str, Mapping[str, Any]], problems: ProblemLog) -> list[str]:
+    """Images that every observer saw; what only some of them saw is noted.
+
+    Raises:
+      AnnotationsError: there is none.
+    """
+    everybody = set.intersection(*(set(seen) for seen in observers.values()))
+    for name, seen in observers.items():
+        lone = sorted(set(seen) - everybody)
+        if lone:
+            reason = f"{len(lone)} images that not every observer saw are left out ({', '.join(lone[:3])}, ...)"
+            problems.noted(name, reason, "Let every observer label the same images under the same names.")
+    if not everybody:
+        raise AnnotationsError(
+            f"no image was seen by all of {', '.join(observers)}; the XML of one image needs the same name everywhere."
+        )
+    return sorted(everybody)
+
+
+def read_round(inference_dir: str | os.PathLike, names: set[str], model: str | None = None) -> dict[str, ImageCells]:
+    """Cells of one run as an observer sees them, {image: cells}, classes as counted.
+
+    Args:
+      names: images as people's folders name them ("patient/stem", or "stem" in a flat study); decides which form is
+        used; an image that nobody else has keeps "patient/stem".
+    """
+    found = {}
+    for patient in map(_with_details, run_tables.patient_folders(inference_dir)):
+        wanted = model or (patient.models[0] if patient.models else "")
+        cells = patient.cells[patient.cells["model"] == wanted]
+        rows = cells.groupby("image", sort=False).indices
+        for image in patient.used_images:
+            stem = pathlib.PurePosixPath(image).with_suffix("").as_posix()
+            full = f"{patient.patient_id}/{stem}"
+            of_image = cells.iloc[rows.get(image, [])]
+            classes = tuple(map(cell_classes.canonical_name, of_image["counted_as"]))
+            boxes = of_image[list(run_tables.BOX_COLUMNS)].to_numpy(dtype=float)
+            found[stem if full not in names and stem in names else full] = ImageCells(classes, boxes)
+    return found
+
+
+def _with_details(folder: pathlib.Path) -> run_tables.PatientTables:
+    return run_tables.read_patient(folder, details=True)
+
+
+def round_differences(rounds: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Rows of observers_differences.csv: every image on which a round is not, number by number, the first round.
+
+    Raises:
+      TableError: the rounds examined different patients.
+    """
+    first = run_tables.patient_folders(rounds[0])
+    for other_dir in rounds[1:]:
+        others = {folder.name: folder for folder in run_tables.patient_folders(other_dir)}
+        if set(others) != {folder.name for folder in first}:
+            raise run_tables.TableError(f"{other_dir}: not the same patients as in {rounds[0]}; repeat the whole run.")
+        for folder in first:
+            one, other = _with_details(folder), _with_details(others[folder.name])
+            columns = ["image", *_COMPARED]
+            if one.cells[columns].reset_index(drop=True).equals(other.cells[columns].reset_index(drop=True)):
+                continue
+            for image in sorted({*one.images["image"], *other.images["image"]}):
+                row = _image_difference(*(side.cells[side.cells["image"] == image] for side in (one, other)))
+                if row:
+                    same = {"patient_id": one.patient_id, "image": image}
+                    yield {**same, "first_round": rounds[0], "other_round": other_dir, **row}
+
+
+def _image_difference(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any] | None:
+    """How the cells of one image differ between two rounds; None where they are equal."""
+    row: dict[str, Any] = {"first_cells": len(one), "other_cells": len(other)}
+    if len(one) != len(other):
+        return row
+    a, b = (table[list(_COMPARED)].reset_index(drop=True) for table in (one, other))
+    if a.equals(b):
+        return None
+    boxes = list(run_tables.BOX_COLUMNS)
+    return row | {
+        "classes_changed": int((a["predicted_class"] != b["predicted_class"]).sum()),
+        "largest_score_difference": float((a["score"] - b["score"]).abs().max()),
+        "largest_box_difference_px": float((a[boxes] - b[boxes]).abs().to_numpy().max()),
+    }
+
+
+def _summary_rows(group: str, result: ObserverStudy, identical: bool | None) -> Iterator[dict[str, Any]]:
+    same = {"group": group, "observers": len(result.observers)}
+
+    def row(name: str, measure: str, value: float | Estimate) -> dict[str, Any]:
+        if isinstance(value, Estimate):
+            numbers = {"value": value.value, "ci_low": value.low, "ci_high": value.high}
+        else:
+            numbers = {"value": value}
+        return {**same, "class": name, "measure": measure, **numbers}
+
+    for k, name in enumerate(result.classes):
+        yield row(name, "mean", result.spreads[k].mean)
+        yield row(name, "sd", result.spreads[k].sd)
+        yield row(name, "cv_percent", result.spreads[k].cv_percent)
+        yield row(name, "icc", result.icc[k])
+    yield row("all", "fleiss_kappa", result.kappa)
+    yield row("all", "fleiss_kappa_with_missed", result.kappa_with_missed)
+    yield row("all", "cells_marked", float(result.num_cells))
+    yield row("all", "cells_by_all", float(result.num_by_all))
+    yield row("all", "images", float(len(result.images)))
+    if identical is not None:
+        yield row("all", "rounds_identical", float(identical))
+
+
+def write_observers(
+    output_dir: str | os.PathLike,
+    people: Mapping[str, Mapping[str, ImageCells]],
+    rounds: Sequence[str],
+    problems: ProblemLog,
+    model: str | None = None,
+    iou_threshold: float = 0.5,
+) -> tuple[dict[str, ObserverStudy], int | None]:
+    """Writes the tables and the plot.
+
+    Args:
+      people: {person: {image: cells}}, may be empty.
+      rounds: output folders of batch_infer, may be empty; with people, only images all of both saw are counted.
+
+    Returns:
+      ({group: study}, number of images on which rounds differ; None with fewer than two rounds).
+    """
+    output = pathlib.Path(output_dir)
+    names = {image for seen in people.values() for image in seen}
+    machine = {folder: read_round(folder, names, model) for folder in rounds}
+    images = shared_images({**people, **machine}, problems)
+    seen = {name for of in (*people.values(), *machine.values()) for image in images for name in of[image].names}
+    known = (*cell_classes.WHITE_CELLS, cell_classes.ERYTHROCYTE)
+    classes = [*known, *sorted(seen - set(known))]
+    differences = list(round_differences(rounds)) if len(rounds) > 1 else None
+    groups = {name: group for name, group in ((PEOPLE, people), (ROUNDS, machine)) if group}
+    studies = {name: study(group, images, classes, iou_threshold) for name, group in groups.items()}
+    csv_schemas.load("observers").write(output / "observers.csv", _count_rows(studies))
+    identical = None if differences is None else not differences
+    rows = (
+        row
+        for name, found in studies.items()
+        for row in _summary_rows(name, found, identical if name == ROUNDS else None)
+    )
+    csv_schemas.load("observers_summary").write(output / "observers_summary.csv", rows)
+    csv_schemas.load("observers_differences").write(output / "observers_differences.csv", differences or [])
+    plot_counts(output / "observers.png", studies)
+    return studies, None if differences is None else len(differences)
+
+
+def _count_rows(studies: Mapping[str, ObserverStudy]) -> Iterator[dict[str, Any]]:
+    for group, found in studies.items():
+        for r, observer in enumerate(found.observers):
+            for k, name in enumerate(found.classes):
+                yield {"group": group, "observer": observer, "class": name, "cells": found.counts[r, k]}
+
+
+def table_text(found: ObserverStudy) -> str:
+    """The paper's Table 1 as text: a line per observer, and the standard deviations."""
+    width = max(len("std dev"), *map(len, found.observers))
+    lines = [" ".join([" " * width, *(f"{name:>12}" for name in found.classes)])]
+    for name, counts in zip(found.observers, found.counts, strict=True):
+        lines.append(" ".join([f"{name:<{width}}", *(f"{count:>12}" for count in counts)]))
+    deviations = [" " * 11 + "-" if np.isnan(s.sd) else f"{s.sd:>12.1f}" for s in found.spreads]
+    return "\n".join([*lines, " ".join([f"{'std dev':<{width}}", *deviations])])
+
+
+def plot_counts(path: str | os.PathLike, studies: Mapping[str, ObserverStudy]) -> None:
+    """Counts of every observer per class; bars from mean - SD to mean + SD."""
+    classes = next(iter(studies.values())).classes
+    with figures.drawing(path, max(6.0, 1.5 * len(classes) + 1.5), 4.0) as (figure, (axes,)):
+        for group, found in studies.items():
+            shift = {PEOPLE: -0.13, ROUNDS: 0.13}[group] if len(studies) > 1 else 0.0
+            filled = group == PEOPLE
+            for k, name in enumerate(classes):
+                colour, spread = cell_classes.colour_of(name), found.spreads[k]
+                if not np.isnan(spread.sd):
+                    ends = [spread.mean - spread.sd, spread.mean + spread.sd]
+                    axes.plot([k + shift] * 2, ends, color=colour, linewidth=9, alpha=0.25, solid_capstyle="butt")
+                places = k + shift + np.linspace(-0.06, 0.06, len(found.observers))
+                face = colour if filled else "white"
+                style = {"marker": "o" if filled else "D", "markerfacecolor": face, "markeredgecolor": colour}
+                axes.plot(places, found.counts[:, k], linestyle="", markersize=5.5, **style)
+        axes.set_xticks(range(len(classes)), classes)
+        axes.grid(visible=False, axis="x")
+        images = len(next(iter(studies.values())).images)
+        shared = f"{images} image{'s' if images > 1 else ''} that all of them saw"
+        axes.set(title=f"Cells counted by every observer on the {shared}", ylabel="cells counted")
+        means = [spread.mean for found in studies.values() for spread in found.spreads if spread.mean]
+        if means and max(means) > 15 * min(means):
+            # Thousands of erythrocytes must not press a few monocytes onto the axis.
+            axes.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))
+            axes.set_ylabel("cells counted (square-root scale)")
+        axes.set_ylim(bottom=0)
+        handles = [
+            Line2D([], [], linestyle="", marker="o", color=figures.INK, label="person"),
+            Line2D([], [], linestyle="", marker="D", markerfacecolor="white", color=figures.INK, label="machine round"),
+            Line2D([], [], color=figures.GREY, linewidth=7, alpha=0.4, label="mean +- SD"),
+        ]
+        kept = [
+            h for h, group in zip(handles, (PEOPLE, ROUNDS, None), strict=True) if group is None or group in studies
+        ]
+        figure.legend(handles=kept, loc="outside lower center", ncols=3)

@@ -1,0 +1,156 @@
+"""Figure 2 of the paper for one patient and for all: percentage against white cells counted."""
+
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from tfod_csf import cell_classes, figures
+from tfod_csf.cytology.counting.cases import NO_CASE
+from tfod_csf.cytology.counting.saturation import PAPER_CELLS, Saturation, SaturationRules
+
+# Okabe and Ito's colours again, in the paper's order of cases; a patient without a case is grey.
+_CASE_COLOURS = {
+    "low_white_cells": figures.GREY,
+    "high_neutrophils": "#CC79A7",
+    "high_erythrocytes": "#D55E00",
+    "medium_white_cells": "#56B4E9",
+    "high_white_cells": "#0072B2",
+}
+
+
+def case_title(case: str) -> str:
+    """The case as a person writes it."""
+    return "no case assigned" if case == NO_CASE else case.replace("_", " ")
+
+
+def draw_patient(axes: Axes, result: Saturation, title: str) -> None:
+    """The three curves with both bands; the final percentage stands at the end of each curve."""
+    for k, name in enumerate(cell_classes.WHITE_CELLS):
+        colour = cell_classes.colour_of(name)
+        band = result.orders
+        axes.fill_between(band.cells, band.low[:, k], band.high[:, k], color=colour, alpha=0.25, linewidth=0)
+        axes.plot(band.cells, band.median[:, k], color=colour, linestyle=cell_classes.LINE_STYLES[name], linewidth=1.6)
+        if result.bootstrap is not None:
+            again = result.bootstrap
+            shown = slice(0, result.num_images)
+            for edge in (again.low, again.high):
+                axes.plot(again.cells[shown], edge[shown, k], color=colour, linestyle=(0, (1, 1)), linewidth=1)
+    _label_ends(axes, result)
+    if result.n_sat_bootstrap is not None:
+        heights = np.sort([0, *result.percent, 100])
+        widest = int(np.argmax(np.diff(heights)))
+        middle = heights[widest : widest + 2].mean() / 100
+        figures.reference_line(axes, f"n_sat {result.n_sat_bootstrap}", x=result.n_sat_bootstrap, along=middle - 0.08)
+    axes.set(
+        title=title,
+        xlabel="white cells counted",
+        ylabel="share of white cells (%)",
+        xlim=(0, result.white_cells),
+        ylim=(0, 100),
+    )
+
+
+def _label_ends(axes: Axes, result: Saturation) -> None:
+    """Class and final percentage right of the plot, pushed apart where two classes end close together."""
+    order = np.argsort(result.percent)
+    heights = result.percent[order].astype(float)
+    for i in range(1, len(heights)):
+        heights[i] = max(heights[i], heights[i - 1] + 7)
+    heights -= max(0.0, heights[-1] - 97)
+    for k, height in zip(order, heights, strict=True):
+        name = cell_classes.WHITE_CELLS[k]
+        axes.annotate(
+            f"{name} {result.percent[k]:.0f} %",
+            xy=(1, height),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            color=cell_classes.colour_of(name),
+            annotation_clip=False,
+        )
+
+
+def _legend_handles(with_bootstrap: bool) -> list:
+    handles = [
+        Line2D([], [], color=figures.INK, linewidth=1.6, label="median of random orders"),
+        Patch(color=figures.GREY, alpha=0.4, label="95 % of random orders (closes by construction)"),
+    ]
+    if with_bootstrap:
+        handles.append(
+            Line2D([], [], color=figures.INK, linestyle=(0, (1, 1)), label="95 % of images drawn with replacement")
+        )
+    return handles
+
+
+def plot_patient(path: str | os.PathLike, patient_id: str, result: Saturation, rules: SaturationRules) -> None:
+    """One patient's Figure 2; needs a result with a random-orders band."""
+    with figures.drawing(path, 7.2, 4.4) as (figure, (axes,)):
+        if result.saturated:
+            verdict = f"saturated at {result.n_sat_bootstrap} white cells"
+        else:
+            verdict = "saturation not known (too few images)" if result.saturated is None else "not saturated"
+        title = f"{figures.printable(patient_id)}: {verdict} (+-{rules.tolerance_points:g} points)"
+        draw_patient(axes, result, title)
+        images = f"{result.white_cells} white cells on {result.num_images} images"
+        axes.set_xlabel(f"white cells counted ({images})")
+        handles = _legend_handles(result.bootstrap is not None)
+        figure.legend(handles=handles, loc="outside lower center", ncols=2 if len(handles) > 2 else len(handles))
+
+
+def plot_cases(path: str | os.PathLike, examples: Mapping[str, tuple[str, Saturation]]) -> None:
+    """One example patient per case side by side, in the form of the paper's Figure 2.
+
+    Args:
+      examples: {case: (patient_id, result with a random-orders band)}, at least one.
+    """
+    columns = min(len(examples), 3)
+    rows = -(-len(examples) // columns)
+    with figures.drawing(path, 4.3 * columns + 0.2, 3.2 * rows + 0.7, rows, columns) as (figure, axes):
+        for panel, (case, (patient_id, result)) in zip(axes, examples.items(), strict=False):
+            draw_patient(panel, result, f"{case_title(case)}\n{figures.printable(patient_id)}")
+        for panel in axes[len(examples) :]:
+            panel.set_visible(False)
+        handles = _legend_handles(any(result.bootstrap is not None for _, result in examples.values()))
+        figure.legend(handles=handles, loc="outside lower center", ncols=1 if columns == 1 else len(handles))
+
+
+def plot_cohort(
+    path: str | os.PathLike,
+    within_curves: Sequence[tuple[str, np.ndarray, np.ndarray]],
+    rules: SaturationRules,
+) -> None:
+    """Probability that the largest class error is within d against cells, one line per patient, coloured by case.
+
+    Args:
+      within_curves: (case, [J] white cells, [J] probability) per patient, from the bootstrap.
+    """
+    with figures.drawing(path, 7.2, 4.2) as (figure, (axes,)):
+        reached = [cells[np.argmax(within >= rules.probability)] for _, cells, within in within_curves]
+        right = 1.25 * max([*PAPER_CELLS.values(), *reached])
+        faint = max(0.08, min(0.8, 12 / max(len(within_curves), 1)))
+        for case, cells, within in within_curves:
+            axes.plot(cells, 100 * within, color=_CASE_COLOURS.get(case, "#BBBBBB"), alpha=faint, linewidth=1)
+        for name, cells in PAPER_CELLS.items():
+            figures.reference_line(axes, f"{name} {cells}", x=cells)
+        figures.reference_line(axes, f"{100 * rules.probability:g} %", y=100 * rules.probability)
+        axes.set(
+            title=f"How often all three percentages are within +-{rules.tolerance_points:g} points of the final ones",
+            xlabel="white cells counted",
+            ylabel="resampled image sets within the tolerance (%)",
+            xlim=(0, right),
+            ylim=(0, 102),
+        )
+        seen = dict.fromkeys(case for case, _, _ in within_curves)
+        handles = [
+            Line2D([], [], color=_CASE_COLOURS.get(case, "#BBBBBB"), label=case_title(case))
+            for case in (*_CASE_COLOURS, *seen)
+            if case in seen
+        ]
+        unique = list({handle.get_label(): handle for handle in handles}.values())
+        figure.legend(handles=unique, loc="outside lower center", ncols=min(len(unique), 3) or 1)

@@ -1,0 +1,243 @@
+"""The turnaround study: reads times of technicians, reviews and the machine, writes turnaround*.csv and the plot."""
+
+import dataclasses
+import math
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfod_csf import figures
+from tfod_csf.cytology import run_tables
+from tfod_csf.cytology.studies.turnaround import (
+    Measured,
+    Quantity,
+    Trend,
+    measured,
+    percent_saved,
+    slowdown_percent,
+    trend,
+)
+from tfod_csf.files import csv_schemas, csv_tables
+
+_HAND_COLOURS = ("#0072B2", "#56B4E9")
+_MACHINE_COLOURS = ("#D55E00", "#E69F00")
+
+
+@dataclasses.dataclass(frozen=True)
+class HandTimes:
+    """Minutes of technicians, one row per patient; `days` is empty text where no day was given."""
+
+    classification: np.ndarray
+    report: np.ndarray
+    days: tuple[str, ...]
+
+
+def _minutes(path: str | os.PathLike, line: int, column: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise run_tables.TableError(f"{path}, line {line}: {column} is {text!r}; expected minutes >= 0.")
+    return value
+
+
+def read_hand_times(path: str | os.PathLike) -> HandTimes:
+    """Reads patient_id, classification_minutes, report_minutes and optionally day.
+
+    Raises:
+      TableError: no row, or a time that is no number.
+    """
+    columns = ("classification_minutes", "report_minutes")
+    rows = csv_tables.read_rows(path, ("patient_id", *columns))
+    if not rows:
+        raise run_tables.TableError(f"{path}: no patient in it.")
+    values = [[_minutes(path, line, name, row[name]) for name in columns] for line, row in enumerate(rows, start=2)]
+    times = np.array(values)
+    return HandTimes(times[:, 0], times[:, 1], tuple(row.get("day", "").strip() for row in rows))
+
+
+def read_review_times(path: str | os.PathLike) -> np.ndarray:
+    """[P] minutes a person still spends per patient with the machine: column review_minutes, capture included.
+
+    Raises:
+      TableError: no row, or a time that is no number.
+    """
+    rows = csv_tables.read_rows(path, ("patient_id", "review_minutes"))
+    if not rows:
+        raise run_tables.TableError(f"{path}: no patient in it.")
+    return np.array([_minutes(path, i, "review_minutes", row["review_minutes"]) for i, row in enumerate(rows, start=2)])
+
+
+def machine_minutes(run: Mapping[str, Any]) -> np.ndarray:
+    """[P] minutes the machine took per patient, reading and drawing included, from run.json.
+
+    Raises:
+      TableError: no patient with a time.
+    """
+    seconds = [patient.get("seconds") for patient in run.get("patients", {}).values()]
+    found = [value for value in seconds if isinstance(value, int | float) and value > 0]
+    if not found:
+        raise run_tables.TableError("run.json: no patient with a time; run batch_infer again.")
+    return np.array(found) / 60
+
+
+def image_times(inference_dir: str | os.PathLike, run: Mapping[str, Any]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """{model: (cells, seconds)} of all images in the order they were examined.
+
+    Patients kept from an earlier run are left out: they do not belong to this run's clock.
+    """
+    folders = {folder.name: folder for folder in run_tables.patient_folders(inference_dir)}
+    patients = run.get("patients", {})
+    order = [
+        patient.get("folder", name) for name, patient in patients.items() if not patient.get("done_in_earlier_run")
+    ]
+    found: dict[str, list[tuple[float, float]]] = {}
+    for name in order or list(folders):
+        if name not in folders:
+            continue
+        images = run_tables.read_images(folders[name])
+        done = images[(images["status"] == "ok") & images["seconds"].notna()]
+        for model, cells, seconds in zip(done["model"], done["cells"], done["seconds"], strict=True):
+            found.setdefault(model, []).append((cells, seconds))
+    return {model: tuple(np.array(rows, float).T) for model, rows in found.items()}
+
+
+def _measured_row(per: str, step: str, found: Measured, unit: str) -> dict[str, Any]:
+    error = found.standard_error
+    errors = {"error_independent": error, "error_worst_case": error}
+    return {"per": per, "step": step, "mean": found.mean, "sd": found.sd, **errors, "count": found.count, "unit": unit}
+
+
+def _computed_row(per: str, step: str, value: Quantity, unit: str) -> dict[str, Any]:
+    errors = {"error_independent": value.independent, "error_worst_case": value.worst_case}
+    return {"per": per, "step": step, "mean": value.mean, **errors, "unit": unit}
+
+
+def _saving_rows(per: str, by_hand: Quantity, machine: Quantity) -> list[dict[str, Any]]:
+    rows = [
+        _computed_row(per, "machine_total", machine, "minutes"),
+        _computed_row(per, "saved", by_hand - machine, "minutes"),
+    ]
+    if by_hand.mean > 0:
+        rows.append(_computed_row(per, "saved_percent", percent_saved(by_hand, machine), "%"))
+    return rows
+
+
+def turnaround_rows(hand: HandTimes, machine: np.ndarray, review: np.ndarray | None) -> list[dict[str, Any]]:
+    """Rows of turnaround.csv, per patient and, where days are given, per day.
+
+    A day with the machine is extrapolated as in the paper: patients per day times machine minutes per patient.
+    """
+    parts = {"classification": measured(hand.classification), "report": measured(hand.report)}
+    rows = [_measured_row("patient", f"by_hand_{name}", part, "minutes") for name, part in parts.items()]
+    by_hand = parts["classification"].quantity + parts["report"].quantity
+    rows.append(_computed_row("patient", "by_hand_total", by_hand, "minutes"))
+    run = measured(machine)
+    with_machine = run.quantity
+    rows.append(_measured_row("patient", "machine_run", run, "minutes"))
+    if review is not None:
+        with_machine = with_machine + measured(review).quantity
+        rows.append(_measured_row("patient", "machine_review", measured(review), "minutes"))
+    rows += _saving_rows("patient", by_hand, with_machine)
+    return rows + (_day_rows(hand, with_machine) if all(hand.days) else [])
+
+
+def _day_rows(hand: HandTimes, machine_per_patient: Quantity) -> list[dict[str, Any]]:
+    days = sorted(set(hand.days))
+    of_day = np.array([days.index(day) for day in hand.days])
+    patients = measured(np.bincount(of_day))
+    parts = {
+        name: measured(np.bincount(of_day, weights=minutes))
+        for name, minutes in (("classification", hand.classification), ("report", hand.report))
+    }
+    rows = [_measured_row("day", "patients", patients, "patients")]
+    rows += [_measured_row("day", f"by_hand_{name}", part, "minutes") for name, part in parts.items()]
+    by_hand = parts["classification"].quantity + parts["report"].quantity
+    rows.append(_computed_row("day", "by_hand_total", by_hand, "minutes"))
+    return rows + _saving_rows("day", by_hand, patients.quantity * machine_per_patient)
+
+
+def _image_row(model: str, against: str, seconds: np.ndarray, found: Trend) -> dict[str, Any]:
+    return {
+        "model": model,
+        "against": against,
+        "images": found.count,
+        "median_seconds": float(np.median(seconds)),
+        "spearman": found.spearman,
+        "p_value": found.p_value,
+        "slope_seconds": found.slope,
+        "slope_low_seconds": found.slope_low,
+        "slope_high_seconds": found.slope_high,
+        "slowdown_percent": slowdown_percent(seconds) if against == "position" else None,
+    }
+
+
+def write_turnaround(
+    inference_dir: str | os.PathLike,
+    output_dir: str | os.PathLike,
+    hand: HandTimes | None,
+    review: np.ndarray | None,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Writes the tables and the plot; returns their rows (those of turnaround.csv are empty without times by hand)."""
+    output, run = pathlib.Path(output_dir), run_tables.read_run(inference_dir)
+    machine = machine_minutes(run)
+    rows = turnaround_rows(hand, machine, review) if hand is not None else []
+    if rows:
+        csv_schemas.load("turnaround").write(output / "turnaround.csv", rows)
+    times = image_times(inference_dir, run)
+    image_rows = [
+        _image_row(model, against, seconds, trend(x, seconds))
+        for model, (cells, seconds) in times.items()
+        for against, x in (("cells", cells), ("position", np.arange(len(seconds))))
+    ]
+    csv_schemas.load("turnaround_images").write(output / "turnaround_images.csv", image_rows)
+    if times:
+        plot_turnaround(output / "turnaround.png", rows, times)
+    return rows, image_rows
+
+
+def plot_turnaround(
+    path: str | os.PathLike, rows: Sequence[dict[str, Any]], times: Mapping[str, tuple[np.ndarray, np.ndarray]]
+) -> None:
+    """Minutes per patient by hand and with the machine; seconds per image against cells and over the run."""
+    model, (cells, seconds) = next(iter(times.items()))
+    columns = 3 if rows else 2
+    with figures.drawing(path, 4.2 * columns, 3.8, 1, columns) as (figure, axes):
+        if rows:
+            _draw_minutes(axes[0], {row["step"]: row for row in rows if row["per"] == "patient"})
+        top = 1.15 * float(np.quantile(seconds, 0.99)) if seconds.max() > 0 else 1.0
+        faint = max(0.15, min(0.8, 200 / len(seconds)))
+        panels = ((cells, "cells on the image"), (np.arange(1, len(seconds) + 1), "image of the run"))
+        for panel, (x, label) in zip(axes[-2:], panels, strict=True):
+            panel.plot(x, np.minimum(seconds, top), ".", color="#0072B2", alpha=faint, markersize=4)
+            panel.set(xlabel=label, ylabel="seconds per image", ylim=(0, top))
+            found = trend(x, seconds)
+            if not math.isnan(found.slope):
+                middle = np.median(seconds) + found.slope * (np.array([x.min(), x.max()]) - np.median(x))
+                panel.plot([x.min(), x.max()], middle, color=figures.INK, linewidth=1.3)
+            panel.set_title(f"Spearman {found.spearman:+.2f}" if not math.isnan(found.spearman) else "too few images")
+        figure.suptitle(f"model {figures.printable(model)}; line: median slope (Theil-Sen)", fontsize=9)
+
+
+def _draw_minutes(axes, steps: Mapping[str, dict[str, Any]]) -> None:
+    bars = (("by hand", ("by_hand_classification", "by_hand_report"), _HAND_COLOURS),)
+    bars += (("machine", ("machine_run", "machine_review"), _MACHINE_COLOURS),)
+    for x, (_, names, colours) in enumerate(bars):
+        bottom = 0.0
+        for name, colour in zip(names, colours, strict=True):
+            if name in steps:
+                label = name.removeprefix("by_hand_").removeprefix("machine_").replace("run", "machine's run")
+                axes.bar(x, steps[name]["mean"], 0.55, bottom=bottom, color=colour, label=label)
+                bottom += steps[name]["mean"]
+        total = steps["by_hand_total" if x == 0 else "machine_total"]
+        axes.errorbar(x, total["mean"], total["error_worst_case"], color=figures.INK, capsize=4, linewidth=1.2)
+    axes.set_xticks([0, 1], ["by hand", "machine"])
+    axes.grid(visible=False, axis="x")
+    saved = steps.get("saved_percent")
+    axes.set_title(f"saved: {saved['mean']:.0f} +- {saved['error_worst_case']:.0f} %" if saved else "")
+    axes.set_ylabel("minutes per patient (bar: worst-case error)")
+    axes.legend(loc="upper right")

@@ -1,0 +1,164 @@
+"""All images of a study read once, on several cores, without holding them in memory.
+
+Each image is decoded and checked with its XML by a worker process that knows nothing of TensorFlow. What the split and
+the report need of an image stays in memory (about a kilobyte); its boxes, and its JPEG when the file was none, wait in
+a temporary file until the records are written.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import pickle
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import IO
+
+from tqdm import tqdm
+
+from tfod_csf import worker_pool
+from tfod_csf.data.annotated.dataset_split import SplitImage
+from tfod_csf.data.records.ready_image import ReadyImage
+from tfod_csf.errors import UserError
+from tfod_csf.label_map import LabelMap
+from tfod_csf.problems import Problem, ProblemLog
+from tfod_csf.study.annotated_images import read_annotated_image
+from tfod_csf.study.labelimg import LabelledObject
+from tfod_csf.study.patients import AnnotatedFile, ImageFile
+
+_FEW_IMAGES = 24  # reading so few takes less time than starting processes
+
+
+class AnnotatedSetError(UserError):
+    """A set of images that cannot be written as records."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadingOptions:
+    """How images are read; see `annotated_images.read_annotated_image`.
+
+    Attributes:
+      ignore_difficult_instances: leave out objects marked difficult (counted, no row each).
+    """
+
+    label_map: LabelMap
+    class_map: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    ignore_difficult_instances: bool = False
+    rescale_boxes: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entry:
+    """What stays in memory of an image.
+
+    Attributes:
+      sha256: of the image file.
+      class_counts: objects of each class.
+      num_passed_over: see `ReadyImage.passed_over`.
+      num_difficult_left_out: objects left out because they are marked difficult.
+      is_reencoded: the file was no plain JPEG.
+      place: offset in the temporary file.
+    """
+
+    image: ImageFile
+    sha256: str
+    width: int
+    height: int
+    class_counts: Mapping[str, int]
+    num_passed_over: int
+    num_difficult_left_out: int
+    is_reencoded: bool
+    place: int
+
+    def for_split(self) -> SplitImage:
+        """What the split has to know."""
+        return SplitImage(self.image.key, self.image.patient_id, self.sha256, self.class_counts)
+
+
+def _read_one(file: AnnotatedFile, options: ReadingOptions) -> tuple[Entry | None, bytes, list[Problem]]:
+    """Worker: (entry without its place or None, what goes into the temporary file, problems)."""
+    problems = ProblemLog(quiet=True)
+    read = read_annotated_image(file, problems, options.label_map, options.class_map, options.rescale_boxes)
+    if read is None:
+        return None, b"", problems.problems
+    objects = [o for o in read.annotation.objects if not (o.difficult and options.ignore_difficult_instances)]
+    jpeg = None if read.loaded.is_plain_jpeg else read.loaded.jpeg_bytes()
+    entry = Entry(
+        image=file.image,
+        sha256=read.loaded.sha256,
+        width=read.loaded.width,
+        height=read.loaded.height,
+        class_counts=dict(Counter(o.name for o in objects)),
+        num_passed_over=len(read.passed_over),
+        num_difficult_left_out=len(read.annotation.objects) - len(objects),
+        is_reencoded=jpeg is not None,
+        place=0,
+    )
+    return entry, pickle.dumps((objects, read.passed_over, jpeg)), problems.problems
+
+
+class AnnotatedSet:
+    """The usable images of a study, in the order of the files given; `read` makes one.
+
+    Attributes:
+      entries: one for each usable image.
+    """
+
+    def __init__(self, waiting: IO[bytes]):
+        self.entries: list[Entry] = []
+        self._waiting = waiting
+
+    def add(self, entry: Entry, content: bytes) -> None:
+        """Takes over what a worker read."""
+        self.entries.append(dataclasses.replace(entry, place=self._waiting.tell()))
+        self._waiting.write(len(content).to_bytes(8, "little") + content)
+
+    def _content(self, entry: Entry) -> tuple[list[LabelledObject], list[LabelledObject], bytes | None]:
+        self._waiting.seek(entry.place)
+        size = int.from_bytes(self._waiting.read(8), "little")
+        return pickle.loads(self._waiting.read(size))
+
+    def objects(self, entry: Entry) -> list[LabelledObject]:
+        """Boxes with names of the label map, as `ReadyImage.objects`."""
+        return self._content(entry)[0]
+
+    def ready(self, entry: Entry) -> ReadyImage:
+        """The image itself.
+
+        Raises:
+          AnnotatedSetError: the file has changed since it was read.
+        """
+        objects, passed_over, jpeg = self._content(entry)
+        jpeg = _unchanged_file(entry) if jpeg is None else jpeg
+        return ReadyImage(entry.image, entry.width, entry.height, jpeg, objects, passed_over)
+
+
+def _unchanged_file(entry: Entry) -> bytes:
+    try:
+        data = entry.image.path.read_bytes()
+    except OSError as error:
+        raise AnnotatedSetError(f"{entry.image.path}: cannot be read any more ({error.strerror or error}).") from error
+    if hashlib.sha256(data).hexdigest() != entry.sha256:
+        raise AnnotatedSetError(f"{entry.image.path}: was changed while the records were made; run again.")
+    return data
+
+
+def read(
+    files: Sequence[AnnotatedFile], options: ReadingOptions, problems: ProblemLog, num_processes: int, scratch_dir: str
+) -> AnnotatedSet:
+    """Reads and checks every image.
+
+    Args:
+      num_processes: 0 means one for each core; a few images are read in this process.
+      scratch_dir: folder for the temporary file (which has no name and vanishes with the process).
+    """
+    num_processes = num_processes or worker_pool.available_cores()
+    if len(files) <= _FEW_IMAGES:
+        num_processes = 1
+    annotated_set = AnnotatedSet(tempfile.TemporaryFile(dir=scratch_dir))  # noqa: SIM115  (lives as long as the set)
+    results = worker_pool.ordered_map(functools.partial(_read_one, options=options), files, num_processes)
+    for entry, content, found in tqdm(results, total=len(files), desc="reading", unit="image", disable=None):
+        problems.extend(found)
+        if entry is not None:
+            annotated_set.add(entry, content)
+    return annotated_set

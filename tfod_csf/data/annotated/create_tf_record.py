@@ -1,0 +1,222 @@
+"""LabelImg folders to train and test TFRecords with everything that documents them.
+
+Steps: pair images with XML, read and check them all on several cores, divide, write. Same files, same options: same
+bytes, whatever the number of processes. TensorFlow is imported only to write (it takes seconds, and a mistake in a
+folder should show at once).
+"""
+
+import dataclasses
+import os
+import pathlib
+import re
+from collections.abc import Iterator, Sequence
+
+from tqdm import tqdm
+
+from tfod_csf import __version__
+from tfod_csf import label_map as label_maps
+from tfod_csf.data.annotated import annotated_set, dataset_report, dataset_split
+from tfod_csf.data.annotated.annotated_set import AnnotatedSet, AnnotatedSetError, Entry, ReadingOptions
+from tfod_csf.data.annotated.dataset_report import DatasetStatistics
+from tfod_csf.files import atomic_write, csv_schemas
+from tfod_csf.label_map import LabelMap
+from tfod_csf.problems import ProblemLog
+from tfod_csf.study import image_io
+from tfod_csf.study.patients import AnnotatedFile, find_pairs
+
+_SHARD = re.compile(r"(train|test)\.record-\d{5}-of-\d{5}")
+MAX_SKIPPED_FLAG = "--max_skipped_fraction"
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordOptions:
+    """What to make records of, and how; names and meanings are those of the command's flags."""
+
+    images_dir: str
+    output_dir: str
+    annotations_dir: str | None = None
+    label_map_path: str | None = None
+    test_fraction: float = 0.1
+    split_by: str = "image"
+    keep_together: str | None = None
+    class_map: Sequence[str] = ()
+    ignore_difficult_instances: bool = False
+    other_objects: str = "pass_over"
+    rescale_boxes: bool = False
+    manifest: str | None = None
+    patient_pattern: str | None = None
+    num_shards: int = 1
+    seed: int = 0
+    num_processes: int = 0
+    max_skipped_fraction: float = 0.1
+
+
+def load_classes(label_map_path: str | os.PathLike | None, class_map_entries: Sequence[str]) -> tuple[LabelMap, dict]:
+    """The label map (the four cell classes by default) and the class map, checked against each other.
+
+    Raises:
+      LabelMapError: a file or an entry cannot be used, or an entry renames to a class the label map does not have.
+    """
+    if label_map_path:
+        label_map = label_maps.load_label_map(label_map_path)
+        label_maps.check_num_classes(label_map, len(label_map), label_map_path)
+    else:
+        label_map = label_maps.label_map_from_names(label_maps.CELL_CLASSES)
+    class_map = label_maps.parse_class_map(class_map_entries)
+    for old, new in class_map.items():
+        if new and label_map.resolve(new) is None and new.casefold() != label_maps.UNKNOWN:
+            near = label_map.nearest(new)
+            hint = f"did you mean {near!r}?" if near else f"known: {', '.join(label_map.names)}."
+            raise label_maps.LabelMapError(f"--class_map: {old!r} is renamed to {new!r}, which is no class; {hint}")
+    return label_map, class_map
+
+
+def read_files(
+    files: Sequence[AnnotatedFile],
+    options: ReadingOptions,
+    problems: ProblemLog,
+    problems_path: pathlib.Path,
+    num_processes: int = 0,
+    max_skipped_fraction: float = 0.1,
+) -> AnnotatedSet:
+    """Reads all images; refuses a set of which too much was skipped or nothing is left.
+
+    Raises:
+      AnnotatedSetError: no usable image, or boxes of which none has a known class.
+      TooManySkippedError: files beyond max_skipped_fraction; problems_path is written all the same.
+    """
+    problems_path.parent.mkdir(parents=True, exist_ok=True)
+    num_files = len(files) + len(problems.skipped_files())
+    read = annotated_set.read(files, options, problems, num_processes, str(problems_path.parent))
+    problems.write_csv(problems_path)
+    num_skipped = len(problems.skipped_files())
+    problems.check_skipped_files(num_skipped, num_files, max_skipped_fraction, MAX_SKIPPED_FLAG)
+    if not read.entries:
+        raise AnnotatedSetError(f"none of {num_files} files can be used; {problems_path} says why.")
+    if not any(entry.class_counts for entry in read.entries) and any(e.num_passed_over for e in read.entries):
+        raise AnnotatedSetError(
+            f"no object has a class of the label map ({', '.join(options.label_map.names)}); {problems_path} lists the "
+            "names that were found; give their label map, or rename them with --class_map."
+        )
+    return read
+
+
+def _note_identical_files(entries: Sequence[Entry], problems: ProblemLog) -> None:
+    first_of: dict[str, Entry] = {}
+    for entry in entries:
+        first = first_of.setdefault(entry.sha256, entry)
+        if first is not entry:
+            reason = f"the same file as {first.image.key}; both are used, on one side"
+            problems.noted(entry.image.path, reason, "Delete one: its cells count twice.")
+
+
+def _statistics(
+    read: AnnotatedSet, test_keys: set[str], label_map: LabelMap, output_dir: pathlib.Path
+) -> DatasetStatistics:
+    """Writes annotations.csv and counts on the way."""
+    statistics = DatasetStatistics(label_map)
+
+    def rows() -> Iterator[dict]:
+        for entry in read.entries:
+            objects = read.objects(entry)
+            statistics.add(entry, "test" if entry.image.key in test_keys else "train", objects)
+            yield from dataset_report.annotation_rows(entry, objects)
+
+    csv_schemas.load("annotations").write(output_dir / "annotations.csv", rows())
+    return statistics
+
+
+def _write_side(
+    read: AnnotatedSet, entries: list[Entry], label_map: LabelMap, path: pathlib.Path, num_shards: int, pass_over: bool
+) -> list[dict]:
+    """Writes the shards of one side: entry i goes to shard i modulo num_shards."""
+    from tfod_csf.data.records import tf_example_encoder as encoder  # TensorFlow: see the module's docstring
+
+    num_shards = max(1, min(num_shards, len(entries)))
+    records = []
+    with tqdm(total=len(entries), desc=f"writing {path.name}", unit="image", disable=None) as bar:
+
+        def serialized(shard: int) -> Iterator[bytes]:
+            for entry in entries[shard::num_shards]:
+                ready = read.ready(entry)
+                if not pass_over:
+                    ready = dataclasses.replace(ready, passed_over=[])
+                yield encoder.serialize(encoder.create_tf_example(ready, label_map))
+                bar.update()
+
+        for shard, shard_path in enumerate(encoder.shard_paths(path, num_shards)):
+            digest = encoder.write_record(serialized(shard), shard_path)
+            number = len(entries[shard::num_shards])
+            records.append({"file": shard_path.name, "examples": number, "sha256_of_examples": digest})
+    return records
+
+
+def _remove_shards(output_dir: pathlib.Path) -> None:
+    """Removes the shards of an earlier run: beside new ones they would be read too, or test what now trains."""
+    for path in output_dir.iterdir():
+        if _SHARD.fullmatch(path.name):
+            path.unlink()
+
+
+def create_csf_tf_record(options: RecordOptions, problems: ProblemLog) -> DatasetStatistics:
+    """Makes train and test records and writes, beside them, label_map.pbtxt, annotations.csv, split.csv,
+    dataset_report.json and problems.csv.
+
+    Raises:
+      UserError: of any step; one sentence that names the file, value or flag.
+    """
+    output_dir = pathlib.Path(options.output_dir)
+    label_map, class_map = load_classes(options.label_map_path, options.class_map)
+    files = find_pairs(options.images_dir, options.annotations_dir, problems, options.manifest, options.patient_pattern)
+    groups = []
+    if options.keep_together:
+        keys = [file.image.key for file in files]
+        groups = dataset_split.read_keep_together(options.keep_together, keys, problems)
+    reading = ReadingOptions(label_map, class_map, options.ignore_difficult_instances, options.rescale_boxes)
+    problems_path = output_dir / "problems.csv"
+    read = read_files(files, reading, problems, problems_path, options.num_processes, options.max_skipped_fraction)
+    _note_identical_files(read.entries, problems)
+    test_keys = dataset_split.split(
+        [entry.for_split() for entry in read.entries], options.test_fraction, options.split_by, options.seed, groups
+    )
+    statistics = _statistics(read, test_keys, label_map, output_dir)
+    for name, side in statistics.one_sided_classes() if options.test_fraction else []:
+        problems.noted(options.images_dir, f"no {name} on the {side} side", "Label more of them, or try another seed.")
+    by_key = {entry.image.key: entry for entry in read.entries}
+    records = []
+    _remove_shards(output_dir)
+    for side, keys in (("train", by_key.keys() - test_keys), ("test", test_keys)):
+        if keys:
+            entries = [by_key[key] for key in dataset_split.seeded_order(keys, options.seed)]
+            path = output_dir / f"{side}.record"
+            pass_over = options.other_objects == "pass_over"
+            records += _write_side(read, entries, label_map, path, options.num_shards, pass_over)
+    label_maps.save_label_map(label_map, output_dir / "label_map.pbtxt")
+    dataset_report.write_split_csv(output_dir / "split.csv", read.entries, test_keys)
+    problems.write_csv(problems_path)
+    atomic_write.write_json(
+        output_dir / "dataset_report.json", _report(options, label_map, class_map, statistics, records, problems)
+    )
+    return statistics
+
+
+def _report(
+    options: RecordOptions,
+    label_map: LabelMap,
+    class_map: dict,
+    statistics: DatasetStatistics,
+    records: list[dict],
+    problems: ProblemLog,
+) -> dict:
+    # Where files lie and how many processes worked is left out, so that the same images give the same report anywhere.
+    elsewhere = ("images_dir", "output_dir", "annotations_dir", "label_map_path", "keep_together", "manifest")
+    settings = dataclasses.asdict(options)
+    settings = {name: value for name, value in settings.items() if name not in (*elsewhere, "num_processes")}
+    return {
+        "version": __version__,
+        "settings": settings | {"class_map": class_map, "jpeg_quality_of_reencoded": image_io.JPEG_QUALITY},
+        "classes": [{"id": item.id, "name": item.name} for item in label_map.items],
+        **statistics.as_dict(),
+        "records": records,
+        "problems": [{"action": a, "reason": reason, "count": count} for a, reason, count in problems.reasons()],
+    }

@@ -1,0 +1,142 @@
+"""One TFRecord file of one folder: what create_pascal_tf_record and the well-known tutorial's scripts make."""
+
+import os
+import pathlib
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+
+from tfod_csf.data.annotated import dataset_report, dataset_split
+from tfod_csf.data.annotated.annotated_set import ReadingOptions
+from tfod_csf.data.annotated.create_tf_record import MAX_SKIPPED_FLAG, read_files
+from tfod_csf.data.annotated.dataset_split import SplitError, SplitImage
+from tfod_csf.files import csv_schemas
+from tfod_csf.problems import ProblemLog
+from tfod_csf.study import labelimg
+from tfod_csf.study.image_io import IMAGE_SUFFIXES
+from tfod_csf.study.patients import AnnotatedFile, ImageFile, PatientsError, find_images, find_pairs
+
+
+def create_record(
+    files: Sequence[AnnotatedFile],
+    options: ReadingOptions,
+    problems: ProblemLog,
+    output_path: str | os.PathLike,
+    csv_path: str | os.PathLike | None = None,
+    max_skipped_fraction: float = 0.1,
+) -> str:
+    """Writes all images, sorted by key, to exactly one file, and <output>.problems.csv beside it.
+
+    Args:
+      csv_path: where to write filename,width,height,class,xmin,ymin,xmax,ymax; None for nowhere.
+
+    Returns:
+      A closing sentence with the counts.
+    """
+    output_path = pathlib.Path(output_path)
+    problems_path = output_path.with_name(f"{output_path.name}.problems.csv")
+    read = read_files(files, options, problems, problems_path, max_skipped_fraction=max_skipped_fraction)
+    entries = sorted(read.entries, key=lambda entry: entry.image.key)
+    from tfod_csf.data.records import (
+        tf_example_encoder as encoder,  # TensorFlow: only once the files are known to be good
+    )
+
+    examples = (encoder.create_tf_example(read.ready(entry), options.label_map) for entry in entries)
+    encoder.write_record(map(encoder.serialize, examples), output_path)
+    if csv_path:
+        rows = (row for entry in entries for row in dataset_report.annotation_rows(entry, read.objects(entry)))
+        csv_schemas.load("annotations").write(csv_path, rows)
+    cells = Counter()
+    for entry in entries:
+        cells.update(entry.class_counts)
+    counts = ", ".join(f"{number} {name}" for name, number in sorted(cells.items())) or "no objects"
+    return f"{output_path}: {len(entries)} images, {counts} ({problems.summary()})."
+
+
+def find_pascal_files(
+    data_dir: str | os.PathLike, year: str, set_name: str, annotations_dir: str, problems: ProblemLog
+) -> list[AnnotatedFile]:
+    """Images of a Pascal VOC tree: YEAR/ImageSets/Main, YEAR/<annotations_dir>, YEAR/JPEGImages.
+
+    The image list is aeroplane_<set>.txt as in TFOD, or <set>.txt where there is none. <folder> and <filename> of the
+    XML are not followed: the image is the file in JPEGImages whose name is the one in the list.
+
+    Args:
+      year: VOC2007, VOC2012, or merged for both.
+
+    Raises:
+      PatientsError: a list is missing or no image is found.
+    """
+    files = []
+    for name in ("VOC2007", "VOC2012") if year == "merged" else (year,):
+        root = pathlib.Path(data_dir, name)
+        lists = [root / "ImageSets" / "Main" / f"{prefix}{set_name}.txt" for prefix in ("aeroplane_", "")]
+        found = next((path for path in lists if path.is_file()), None)
+        if found is None:
+            raise PatientsError(f"{lists[1]}: no such file; --set names a list of images in ImageSets/Main.")
+        for line in found.read_text(encoding="utf-8-sig").splitlines():
+            stem = pathlib.PurePath(line.split()[0]).name if line.strip() else ""
+            if not stem:
+                continue
+            candidates = [root / "JPEGImages" / f"{stem}{suffix}" for suffix in IMAGE_SUFFIXES]
+            path = next((path for path in candidates if path.is_file()), None)
+            xml_path = root / annotations_dir / f"{stem}.xml"
+            if path is None or not xml_path.is_file():
+                missing = candidates[0] if path is None else xml_path
+                problems.skipped(missing, f"does not exist, but {found.name} lists it", "Put it there.")
+            else:
+                files.append(AnnotatedFile(ImageFile(path, name, path.name, path.name), xml_path))
+    if not files:
+        raise PatientsError(f"{data_dir}: no listed image with an XML was found for --set={set_name} --year={year}.")
+    return files
+
+
+def _class_counts(xml_path: pathlib.Path) -> Counter:
+    annotation = labelimg.read_annotation(xml_path, ProblemLog(quiet=True))
+    return Counter(o.name for o in annotation.objects) if annotation else Counter()
+
+
+def partition(
+    images_dir: str | os.PathLike,
+    output_dir: str | os.PathLike,
+    ratio: float,
+    copy_xml: bool,
+    seed: int,
+    problems: ProblemLog,
+    max_skipped_fraction: float = 0.1,
+) -> dict[str, int]:
+    """Copies images (and their XML) to OUTPUT_DIR/train and OUTPUT_DIR/test; the originals stay.
+
+    Returns:
+      Number of images on each side.
+
+    Raises:
+      SplitError: the two folders hold files already, which would mix two divisions.
+    """
+    images_dir, output_dir = pathlib.Path(images_dir), pathlib.Path(output_dir)
+    for side in dataset_report.SIDES:
+        if (output_dir / side).is_dir() and any((output_dir / side).iterdir()):
+            raise SplitError(f"{output_dir / side} is not empty; remove it or give another folder with -o.")
+    xml_of: dict[str, pathlib.Path] = {}
+    if copy_xml:
+        pairs = find_pairs(images_dir, None, problems)
+        images = [pair.image for pair in pairs]
+        xml_of = {pair.image.key: pair.xml_path for pair in pairs}
+    else:
+        images = find_images(images_dir, problems)
+    num_skipped = len(problems.skipped_files())
+    problems.check_skipped_files(num_skipped, len(images) + num_skipped, max_skipped_fraction, MAX_SKIPPED_FLAG)
+    to_split = []
+    for image in images:
+        counts = _class_counts(xml_of[image.key]) if copy_xml else Counter()
+        to_split.append(SplitImage(image.key, image.patient_id, "", counts))
+    test_keys = dataset_split.split(to_split, ratio, "image", seed)
+    for image in images:
+        target = output_dir / ("test" if image.key in test_keys else "train") / image.key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(image.path, target)
+        if copy_xml:
+            xml_path = xml_of[image.key]
+            shutil.copyfile(xml_path, target.with_name(xml_path.name))
+    problems.write_csv(output_dir / "problems.csv")
+    return {"train": len(images) - len(test_keys), "test": len(test_keys)}

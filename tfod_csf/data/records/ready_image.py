@@ -1,0 +1,26 @@
+"""A checked image with its boxes, as create_tf_record hands it to the encoder; knows nothing of TensorFlow."""
+
+import dataclasses
+
+from tfod_csf.study.labelimg import LabelledObject
+from tfod_csf.study.patients import ImageFile
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadyImage:
+    """A checked image, ready to be written.
+
+    Attributes:
+      image: file, patient and key.
+      width, height: pixels.
+      jpeg: the bytes for the record.
+      objects: boxes in pixels, inside the image; names of the label map.
+      passed_over: boxes that are no class of the label map and no background either.
+    """
+
+    image: ImageFile
+    width: int
+    height: int
+    jpeg: bytes
+    objects: list[LabelledObject]
+    passed_over: list[LabelledObject]

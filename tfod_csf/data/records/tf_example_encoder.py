@@ -1,0 +1,119 @@
+"""One image and its boxes as TFOD's tf.train.Example, and Examples as sharded TFRecord files.
+
+Keys and normalization are TFOD's create_pascal_tf_record: x / width and y / height as written in the XML (no -1), class
+id and name, difficult, truncated, `pose` under image/object/view, sha256 of the encoded image under image/key/sha256.
+"""
+
+import hashlib
+import os
+import pathlib
+from collections.abc import Iterable, Sequence
+
+import tensorflow as tf
+
+from tfod_csf.data.records.ready_image import ReadyImage
+from tfod_csf.errors import UserError
+from tfod_csf.files import atomic_write
+from tfod_csf.label_map import LabelMap
+from tfod_csf.study.labelimg import LabelledObject
+
+
+class RecordWriteError(UserError):
+    """A TFRecord that could not be written."""
+
+
+def _bytes(values: Iterable[bytes]) -> tf.train.Feature:
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+
+
+def _ints(values: Iterable[int]) -> tf.train.Feature:
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+
+
+def _floats(values: Iterable[float]) -> tf.train.Feature:
+    return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+
+
+def _object_features(
+    objects: Sequence[LabelledObject], class_ids: Sequence[int], names: Sequence[str], width: int, height: int
+) -> dict[str, tf.train.Feature]:
+    return {
+        "image/object/bbox/xmin": _floats(o.xmin / width for o in objects),
+        "image/object/bbox/xmax": _floats(o.xmax / width for o in objects),
+        "image/object/bbox/ymin": _floats(o.ymin / height for o in objects),
+        "image/object/bbox/ymax": _floats(o.ymax / height for o in objects),
+        "image/object/class/text": _bytes(name.encode() for name in names),
+        "image/object/class/label": _ints(class_ids),
+        "image/object/difficult": _ints(o.difficult for o in objects),
+        "image/object/truncated": _ints(o.truncated for o in objects),
+        "image/object/view": _bytes(o.pose.encode() for o in objects),
+    }
+
+
+def create_tf_example(ready: ReadyImage, label_map: LabelMap, filename: str | None = None) -> tf.train.Example:
+    """TFOD's Example of one image.
+
+    A box of `ready.passed_over` is written once for every class with weight 0, difficult 1 and is_crowd 1: training
+    takes it neither for a cell of a class nor for background, and no evaluator counts a detection on it as right or
+    wrong. Only Examples with such a box have the keys image/object/weight and image/object/is_crowd.
+
+    Args:
+      filename: for image/filename and image/source_id; the image's key when None.
+    """
+    objects = list(ready.objects)
+    names = [o.name for o in objects]
+    num_counted = len(objects)
+    for labelled in ready.passed_over:
+        objects += [labelled] * len(label_map)
+        names += label_map.names
+    class_ids = [label_map.id_of(name) for name in names]
+    feature = _object_features(objects, class_ids, names, ready.width, ready.height)
+    if ready.passed_over:
+        ignored = [0] * num_counted + [1] * (len(objects) - num_counted)
+        feature["image/object/difficult"] = _ints(o.difficult | i for o, i in zip(objects, ignored, strict=True))
+        feature["image/object/is_crowd"] = _ints(ignored)
+        feature["image/object/weight"] = _floats(1.0 - i for i in ignored)
+    name = (ready.image.key if filename is None else filename).encode()
+    feature |= {
+        "image/height": _ints([ready.height]),
+        "image/width": _ints([ready.width]),
+        "image/filename": _bytes([name]),
+        "image/source_id": _bytes([name]),
+        "image/key/sha256": _bytes([hashlib.sha256(ready.jpeg).hexdigest().encode()]),
+        "image/encoded": _bytes([ready.jpeg]),
+        "image/format": _bytes([b"jpeg"]),
+    }
+    return tf.train.Example(features=tf.train.Features(feature=feature))
+
+
+def serialize(example: tf.train.Example) -> bytes:
+    """The same bytes for the same content (a plain SerializeToString may order the keys anew in each process)."""
+    return example.SerializeToString(deterministic=True)
+
+
+def shard_paths(output_path: str | os.PathLike, num_shards: int) -> list[pathlib.Path]:
+    """TFOD's names of shards: train.record-00000-of-00010, ..."""
+    path = pathlib.Path(output_path)
+    return [path.with_name(f"{path.name}-{shard:05d}-of-{num_shards:05d}") for shard in range(num_shards)]
+
+
+def write_record(examples: Iterable[bytes], path: str | os.PathLike) -> str:
+    """Writes serialized Examples to one TFRecord file, whole or not at all.
+
+    Returns:
+      Hex sha256 over the serialized Examples.
+
+    Raises:
+      RecordWriteError: TensorFlow cannot write there.
+    """
+    digest = hashlib.sha256()
+    try:
+        with atomic_write.replacing_path(path) as beside, tf.io.TFRecordWriter(str(beside)) as writer:
+            for serialized in examples:
+                digest.update(serialized)
+                writer.write(serialized)
+    except tf.errors.OpError as error:
+        raise RecordWriteError(
+            f"{path}: cannot be written ({error.message}); check its rights and the space."
+        ) from error
+    return digest.hexdigest()

@@ -1,0 +1,133 @@
+"""One look for all plots of this room: paper-sized, colour-blind safe, readable in grey, no display needed.
+
+Figures are made without pyplot, so nothing global is kept and thousands can be drawn in one process.
+"""
+
+import functools
+import os
+import pathlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import matplotlib as mpl
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from tfod_csf.files import atomic_write
+
+INK = "#222222"
+GREY = "#8A8A8A"
+LIGHT_GREY = "#D9D9D9"
+
+# Names of patients may be Chinese; the first installed font of these lends the glyphs that DejaVu lacks.
+_CJK_FONTS = (
+    "Noto Sans CJK SC",
+    "Source Han Sans SC",
+    "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei",
+    "Microsoft YaHei",
+    "SimHei",
+    "PingFang SC",
+    "Arial Unicode MS",
+)
+
+
+@functools.cache
+def _style() -> dict:
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return {
+        "font.family": ["DejaVu Sans", *[name for name in _CJK_FONTS if name in installed][:1]],
+        "font.size": 9,
+        "axes.titlesize": 10,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.labelsize": 9,
+        "axes.edgecolor": GREY,
+        "axes.labelcolor": INK,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": "#ECECEC",
+        "grid.linewidth": 0.8,
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "xtick.labelsize": 8,
+        "ytick.labelsize": 8,
+        "legend.fontsize": 8,
+        "legend.frameon": False,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "tfod_csf",
+        # "$" in a name is a dollar sign, not the start of a formula.
+        "text.parse_math": False,
+    }
+
+
+@functools.cache
+def _fonts() -> tuple:
+    return tuple(font_manager.get_font(font_manager.findfont(name)) for name in _style()["font.family"])
+
+
+def printable(text: str) -> str:
+    """Text with every character that no font here can draw written as its code, for example \\u60a3.
+
+    Boxes in place of letters would make two patients look alike.
+    """
+    return "".join(
+        c if any(font.get_char_index(ord(c)) for font in _fonts()) else c.encode("unicode_escape").decode()
+        for c in text
+    )
+
+
+@contextmanager
+def drawing(
+    path: str | os.PathLike, width_inches: float, height_inches: float, rows: int = 1, columns: int = 1, **more
+) -> Iterator[tuple[Figure, Sequence[Axes]]]:
+    """Gives (figure, flat list of axes), and writes the figure when the block ends; the suffix decides PNG or SVG.
+
+    Args:
+      path: .png (150 dots per inch) or .svg.
+      **more: passed to `Figure.subplots`, for example `width_ratios`.
+    """
+    with mpl.rc_context(_style()):
+        figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(rows, columns, squeeze=False, **more)
+        yield figure, list(axes.flat)
+        save(figure, path)
+
+
+def save(figure: Figure, path: str | os.PathLike) -> None:
+    """Writes a figure whole or not at all; without a date, so that equal figures are equal files."""
+    suffix = pathlib.Path(path).suffix.lstrip(".")
+    metadata = {"Date": None} if suffix == "svg" else {"Software": None}
+    with atomic_write.replacing(path, "wb") as file:
+        figure.savefig(file, format=suffix, dpi=150, metadata=metadata)
+
+
+def reference_line(axes: Axes, text: str, x: float | None = None, y: float | None = None, along: float = 0.02) -> None:
+    """A dotted line across the plot with its meaning written along it.
+
+    Args:
+      x or y: where the line crosses the axis, in data units.
+      along: where the text begins (vertical line) or ends short of (horizontal line), as a fraction of the axes.
+    """
+    line = {"color": INK, "linestyle": (0, (1, 2)), "linewidth": 1.1, "zorder": 1.5}
+    text_style = {
+        "textcoords": "offset points",
+        "va": "bottom",
+        "ha": "right",
+        "fontsize": 7,
+        "color": INK,
+        "bbox": {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
+    }
+    if x is not None:
+        axes.axvline(x, **line)
+        place = {"xy": (x, along), "xycoords": axes.get_xaxis_transform(), "xytext": (-2, 0), "rotation": 90}
+        axes.annotate(text, **place, **text_style)
+    if y is not None:
+        axes.axhline(y, **line)
+        place = {"xy": (1 - along, y), "xycoords": axes.get_yaxis_transform(), "xytext": (0, 2)}
+        axes.annotate(text, **place, **text_style)

@@ -1,0 +1,354 @@
+"""LabelImg (Pascal VOC) XML: read without trust, mended aloud, written so that LabelImg opens it.
+
+Frame: xmin, ymin, xmax, ymax are pixels of the image the annotation belongs to, as written in the file (x / width gives
+0..1, as in TFOD; no -1 for VOC's count from 1). Nothing outside the XML file is ever opened: <filename> and <path> are
+only names, of which the last part is kept.
+
+What is done with a faulty file or object stands in the text of its row in problems.csv; the rules are those of one
+sentence each in `_read_object`, `_without_repeats` and `fit_to_image`.
+"""
+
+import dataclasses
+import math
+import ntpath
+import os
+import pathlib
+import re
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+from lxml import etree
+
+from tfod_csf import np_box_ops
+from tfod_csf.files import atomic_write
+from tfod_csf.label_map import UNKNOWN, LabelMap, mapped_name, normalize_name
+from tfod_csf.problems import ProblemLog
+from tfod_csf.study import hardened_xml
+from tfod_csf.study.hardened_xml import HardenedXmlError
+
+MAX_XML_BYTES = 5_000_000
+MAX_OBJECTS = 2000
+REPEATED = "exactly the box and class of an earlier object"
+SAME_CELL_IOU = 0.7  # boxes that overlap more are reported as one cell boxed twice
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+@dataclasses.dataclass(slots=True)
+class LabelledObject:
+    """One box.
+
+    Attributes:
+      name: class as written, blanks and line breaks tidied.
+      xmin, ymin, xmax, ymax: float pixels, xmin < xmax and ymin < ymax.
+      difficult: 1 when marked difficult (ignored by PASCAL evaluation).
+      truncated: 1 when marked as cut by the image edge.
+      pose: VOC's free text; LabelImg writes "Unspecified".
+    """
+
+    name: str
+    xmin: float
+    ymin: float
+    xmax: float
+    ymax: float
+    difficult: int = 0
+    truncated: int = 0
+    pose: str = "Unspecified"
+
+
+@dataclasses.dataclass
+class Annotation:
+    """The content of one XML file.
+
+    Attributes:
+      path: the XML file.
+      filename: last part of <filename>; "" when there is none.
+      width, height: pixels, from <size>; None when missing or not positive.
+      objects: boxes in file order.
+      verified: LabelImg's green mark.
+      folder: <folder>, as written.
+    """
+
+    path: pathlib.Path
+    filename: str
+    width: int | None
+    height: int | None
+    objects: list[LabelledObject]
+    verified: bool = False
+    folder: str = ""
+
+
+def _size(root: etree._Element) -> tuple[int | None, int | None]:
+    """(width, height) of <size>, or (None, None) unless both are positive whole numbers."""
+    values = [(root.findtext(f"size/{side}") or "").strip() for side in ("width", "height")]
+    if all(value.isascii() and value.isdigit() and int(value) > 0 for value in values):
+        return int(values[0]), int(values[1])
+    return None, None
+
+
+def _flag(element: etree._Element, name: str, path: pathlib.Path, item: str, problems: ProblemLog) -> int:
+    text = (element.findtext(name) or "").strip()
+    if text in ("", "0", "1"):
+        return int(text or 0)
+    problems.mended(path, f"<{name}> is {text!r}, read as 0", "Write 0 or 1.", item)
+    return 0
+
+
+def _read_object(
+    element: etree._Element, index: int, path: pathlib.Path, problems: ProblemLog
+) -> LabelledObject | None:
+    """One <object>, or None with a row in `problems`. Exchanged corners are put right; anything unclear is left out."""
+    name = normalize_name(element.findtext("name") or "")
+    item = f"object {index} ({name or 'no name'})"
+    redraw = "Draw the box again in LabelImg."
+    if not name:
+        problems.skipped(path, "the object has no name", "Give it a class in LabelImg.", item)
+        return None
+    box = element.find("bndbox")
+    if box is None:
+        rotated = element.find("robndbox") is not None
+        reason = "a rotated box (roLabelImg) has no upright corners" if rotated else "the object has no <bndbox>"
+        problems.skipped(path, reason, redraw, item)
+        return None
+    texts = {side: (box.findtext(side) or "").strip() for side in _SIDES}
+    for side, text in texts.items():
+        if not _NUMBER.fullmatch(text) or not math.isfinite(float(text)):
+            problems.skipped(path, f"<{side}> is {text!r}, not a number", redraw, item)
+            return None
+    xmin, ymin, xmax, ymax = (float(texts[side]) for side in _SIDES)
+    if xmin == xmax or ymin == ymax:
+        problems.skipped(path, f"the box [{xmin:g}, {ymin:g}, {xmax:g}, {ymax:g}] has no area", redraw, item)
+        return None
+    if xmin > xmax or ymin > ymax:
+        reason = f"corners exchanged in [{xmin:g}, {ymin:g}, {xmax:g}, {ymax:g}], put in order"
+        problems.mended(path, reason, "Check that the box lies on the cell.", item)
+        xmin, xmax = sorted((xmin, xmax))
+        ymin, ymax = sorted((ymin, ymax))
+    difficult = _flag(element, "difficult", path, item, problems)
+    truncated = _flag(element, "truncated", path, item, problems)
+    pose = normalize_name(element.findtext("pose") or "") or "Unspecified"
+    return LabelledObject(name, xmin, ymin, xmax, ymax, difficult, truncated, pose)
+
+
+def boxes_of(objects: list[LabelledObject]) -> np.ndarray:
+    """float64 [N, 4] ymin, xmin, ymax, xmax in pixels."""
+    return np.array([[o.ymin, o.xmin, o.ymax, o.xmax] for o in objects], dtype=np.float64).reshape(-1, 4)
+
+
+def _without_repeats(objects: list[LabelledObject], path: pathlib.Path, problems: ProblemLog) -> list[LabelledObject]:
+    """Drops exact repeats (same class and box); reports boxes so close that one cell seems to be boxed twice."""
+    kept: list[LabelledObject] = []
+    seen: set[tuple] = set()
+    for index, labelled in enumerate(objects, start=1):
+        key = (labelled.name, labelled.xmin, labelled.ymin, labelled.xmax, labelled.ymax)
+        if key in seen:
+            item = f"object {index} ({labelled.name})"
+            problems.skipped(path, REPEATED, "Delete the repeat.", item)
+        else:
+            seen.add(key)
+            kept.append(labelled)
+    overlap = np.triu(np_box_ops.iou(boxes_of(kept), boxes_of(kept)), k=1)
+    for first, second in np.argwhere(overlap > SAME_CELL_IOU):
+        a, b = kept[first], kept[second]
+        what = f"boxed twice as {a.name}" if a.name == b.name else f"boxed as {a.name} and as {b.name}"
+        box = f"[{a.xmin:g}, {a.ymin:g}, {a.xmax:g}, {a.ymax:g}]"
+        reason = f"the cell at {box} seems {what} (IoU {overlap[first, second]:.2f}); both are used"
+        problems.noted(path, reason, "Delete one of the two in LabelImg if it is one cell.", f"{a.name}, {b.name}")
+    return kept
+
+
+def read_annotation(path: str | os.PathLike, problems: ProblemLog) -> Annotation | None:
+    """Reads one LabelImg XML.
+
+    UTF-8, UTF-16 and the declared Chinese encodings are read; undeclared GB18030 is, with a row. DOCTYPE and entities
+    are refused before parsing (see `hardened_xml`).
+
+    Returns:
+      The annotation (possibly without objects: an image without cells), or None when the file cannot be used; every
+      reason is in `problems`.
+    """
+    path = pathlib.Path(path)
+    try:
+        size = path.stat().st_size
+        if size > MAX_XML_BYTES:
+            raise HardenedXmlError(f"the XML has {size:,} bytes", "Put a LabelImg annotation here.")
+        root, mending = hardened_xml.parse(path.read_bytes())
+        if root.tag != "annotation":
+            remedy = "Put a LabelImg (Pascal VOC) XML here."
+            raise HardenedXmlError(f"the root element is <{root.tag}>, not <annotation>", remedy)
+    except OSError as error:
+        problems.skipped(path, f"the XML cannot be read ({error.strerror or error})", "Check the file.")
+        return None
+    except HardenedXmlError as error:
+        problems.skipped(path, *error.args)
+        return None
+    if mending:
+        problems.mended(path, f"the text {mending}", "Check Chinese names in it; best save the file as UTF-8.")
+    written = (root.findtext("filename") or "").strip()
+    filename = ntpath.basename(written)  # splits at "/" and at "\\"
+    if filename != written:
+        reason = f"<filename> is a path ({written!r}); only its last part {filename!r} is used"
+        problems.mended(path, reason, "No action is needed if that is the image.")
+    elements = list(root.iterfind("object"))
+    if len(elements) > MAX_OBJECTS:
+        problems.skipped(path, f"{len(elements)} objects, more than {MAX_OBJECTS}", "Check that this is one field.")
+        return None
+    untidy = Counter(element.findtext("name") or "" for element in elements)
+    for name, count in untidy.items():
+        if name != normalize_name(name) != "":
+            tidy = normalize_name(name)
+            problems.mended(path, f"class {name!r} read as {tidy!r}", "No action is needed.", f"class {tidy}", count)
+    objects = [_read_object(element, index, path, problems) for index, element in enumerate(elements, start=1)]
+    width, height = _size(root)
+    return Annotation(
+        path=path,
+        filename=filename,
+        width=width,
+        height=height,
+        objects=_without_repeats([labelled for labelled in objects if labelled], path, problems),
+        verified=root.get("verified", "").lower() in ("yes", "true"),
+        folder=(root.findtext("folder") or "").strip(),
+    )
+
+
+def _clipped(labelled: LabelledObject, width: int, height: int) -> LabelledObject:
+    limits = {"xmin": width, "xmax": width, "ymin": height, "ymax": height}
+    sides = {side: min(max(getattr(labelled, side), 0.0), float(limit)) for side, limit in limits.items()}
+    return dataclasses.replace(labelled, **sides)
+
+
+def _rescaled(annotation: Annotation, width: int, height: int) -> list[LabelledObject]:
+    x, y = width / annotation.width, height / annotation.height
+    return [
+        dataclasses.replace(o, xmin=o.xmin * x, xmax=o.xmax * x, ymin=o.ymin * y, ymax=o.ymax * y)
+        for o in annotation.objects
+    ]
+
+
+def _is_same_aspect(annotation: Annotation, width: int, height: int) -> bool:
+    """Whether one scale, up to a pixel of rounding, takes the annotated size to this size."""
+    return abs(annotation.width * height - annotation.height * width) <= max(annotation.width, annotation.height)
+
+
+def fit_to_image(
+    annotation: Annotation, width: int, height: int, problems: ProblemLog, rescale_boxes: bool = False
+) -> Annotation | None:
+    """Holds boxes against the true image size (pixels, as decoded).
+
+    Args:
+      rescale_boxes: when the image was reduced or enlarged after annotation, at the same aspect, scale the boxes with
+        it. Only on request: the sizes may as well differ because it is another image.
+
+    Returns:
+      The annotation with the true size and boxes cut off at the edge (those wholly outside left out), or None when
+      <size> says another size; reasons are in `problems`.
+    """
+    path, objects = annotation.path, annotation.objects
+    if annotation.width is None or annotation.height is None:
+        problems.mended(path, f"no usable <size>; {width} x {height} was taken from the image", "No action is needed.")
+    elif (annotation.width, annotation.height) != (width, height):
+        reason = f"<size> says {annotation.width} x {annotation.height} pixels, the image has {width} x {height}"
+        if not rescale_boxes or not _is_same_aspect(annotation, width, height):
+            remedy = "Put the annotated image here, or, if it was resized as a whole, give --rescale_boxes."
+            problems.skipped(path, reason, remedy)
+            return None
+        problems.mended(path, f"{reason}; the boxes were scaled with it", "Check that the boxes lie on the cells.")
+        objects = _rescaled(annotation, width, height)
+    kept = []
+    for index, labelled in enumerate(objects, start=1):
+        clipped = _clipped(labelled, width, height)
+        if clipped == labelled:
+            kept.append(labelled)
+            continue
+        item = f"object {index} ({labelled.name})"
+        box = f"[{labelled.xmin:g}, {labelled.ymin:g}, {labelled.xmax:g}, {labelled.ymax:g}]"
+        if clipped.xmin >= clipped.xmax or clipped.ymin >= clipped.ymax:
+            reason = f"the box {box} lies outside the image of {width} x {height}"
+            problems.skipped(path, reason, "Draw the box again in LabelImg.", item)
+        else:
+            reason = f"the box {box} reaches over the edge of {width} x {height} and was cut off there"
+            problems.mended(path, reason, "Check that the box lies on the cell.", item)
+            kept.append(clipped)
+    return dataclasses.replace(annotation, width=width, height=height, objects=kept)
+
+
+def resolve_names(
+    annotation: Annotation, label_map: LabelMap, problems: ProblemLog, class_map: Mapping[str, str] | None = None
+) -> tuple[Annotation, list[LabelledObject]]:
+    """Parts the objects into those of a class and those of none.
+
+    Args:
+      class_map: of `label_map.parse_class_map`; applied first. A name mapped to "" is dropped as the user wishes.
+
+    Returns:
+      The annotation with its objects of the label map, in the label map's spelling; and the objects to pass over: those
+      named `unknown` when the label map has no such class, and those with any other name that is not in it (a row in
+      `problems` for each name). They are most likely cells, so they are no examples of background either.
+    """
+    class_map = class_map or {}
+    known, passed_over, changed, refused = [], [], Counter(), Counter()
+    for labelled in annotation.objects:
+        wanted = mapped_name(labelled.name, class_map)
+        if not wanted:
+            continue
+        name = label_map.resolve(wanted)
+        if name is None:
+            passed_over.append(labelled)
+            refused[wanted] += wanted.casefold() != UNKNOWN
+            continue
+        if wanted == labelled.name != name:
+            changed[labelled.name, name] += 1
+        known.append(dataclasses.replace(labelled, name=name))
+    for (written, name), count in changed.items():
+        reason, item = f"class {written!r} read as {name!r}", f"class {written}"
+        problems.mended(annotation.path, reason, "No action is needed.", item, count)
+    for name, count in (+refused).items():
+        near = label_map.nearest(name)
+        hint = f"Did you mean {near!r}? " if near else ""
+        remedy = f"{hint}Use --class_map='{name}=NEW' to rename it, '{name}=' to drop it."
+        reason = f"class {name!r} is not in the label map"
+        problems.skipped(annotation.path, reason, remedy, f"class {name}", count)
+    return dataclasses.replace(annotation, objects=known), passed_over
+
+
+def _child(parent: etree._Element, tag: str, text: object) -> None:
+    etree.SubElement(parent, tag).text = str(text)
+
+
+def _whole_pixels(low: float, high: float) -> tuple[int, int]:
+    """Both rounded, and at least one pixel apart."""
+    first = round(low)
+    return first, max(round(high), first + 1)
+
+
+def write_annotation(annotation: Annotation, path: str | os.PathLike) -> None:
+    """Writes XML that LabelImg opens (tags, order and whole pixels as it writes them itself; UTF-8, in one piece).
+
+    LabelImg loses unknown tags when it saves, so nothing else is put in.
+
+    Raises:
+      ValueError: width or height is missing, or a text holds control characters.
+    """
+    if not annotation.width or not annotation.height:
+        raise ValueError(f"{path}: an annotation is written with the width and height of its image")
+    root = etree.Element("annotation", verified="yes") if annotation.verified else etree.Element("annotation")
+    _child(root, "folder", annotation.folder)
+    _child(root, "filename", annotation.filename)
+    _child(root, "path", f"{annotation.folder}/{annotation.filename}" if annotation.folder else annotation.filename)
+    _child(etree.SubElement(root, "source"), "database", "Unknown")
+    size = etree.SubElement(root, "size")
+    for tag, value in (("width", annotation.width), ("height", annotation.height), ("depth", 3)):
+        _child(size, tag, value)
+    _child(root, "segmented", 0)
+    for labelled in annotation.objects:
+        element = etree.SubElement(root, "object")
+        for tag in ("name", "pose", "truncated", "difficult"):
+            _child(element, tag, getattr(labelled, tag))
+        xmin, xmax = _whole_pixels(labelled.xmin, labelled.xmax)
+        ymin, ymax = _whole_pixels(labelled.ymin, labelled.ymax)
+        box = etree.SubElement(element, "bndbox")
+        for tag, value in zip(_SIDES, (xmin, ymin, xmax, ymax)):
+            _child(box, tag, value)
+    etree.indent(root, space="\t")
+    atomic_write.write_text(path, etree.tostring(root, encoding="unicode") + "\n")

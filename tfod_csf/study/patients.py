@@ -1,0 +1,371 @@
+"""Which image belongs to which patient, and which XML belongs to which image.
+
+The patient of an image is, by the first that applies: its row in a manifest CSV (image, patient_id); the group
+`patient` of a pattern found in its path; the sub-folder of the images folder it lies in (deeper folders, for example
+one per day, belong to the same patient); and for images directly in the images folder, that folder's name: a flat
+folder is one patient.
+
+An image is known by its `key`, its path below the images folder with "/" ("patient_07/day1/IMG_0001.jpg"): unique even
+when two patients have a file of the same name.
+"""
+
+import dataclasses
+import os
+import pathlib
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+
+from tfod_csf.errors import UserError
+from tfod_csf.files import csv_tables
+from tfod_csf.problems import ProblemLog
+from tfod_csf.study import labelimg
+from tfod_csf.study.image_io import IMAGE_SUFFIXES, OTHER_IMAGE_SUFFIXES
+
+_MAX_FOLDER_BYTES = 200
+_NOT_IN_FOLDER_NAMES = frozenset('<>:"/\\|?*%')
+_WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d|conin\$|conout\$)(\..*)?", re.IGNORECASE | re.DOTALL)
+
+
+class PatientsError(UserError):
+    """Folders, a manifest or a pattern from which no images or patients can be told."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFile:
+    """One image on disk.
+
+    Attributes:
+      path: where it is.
+      patient_id: as the user knows it; not safe as a folder name (see `folder_names`).
+      name: path below the patient's folder with "/"; with a manifest or pattern, the same as `key`.
+      key: path below the images folder with "/"; unique in the run.
+    """
+
+    path: pathlib.Path
+    patient_id: str
+    name: str
+    key: str
+
+
+@dataclasses.dataclass(frozen=True)
+class AnnotatedFile:
+    """An image and the XML that belongs to it."""
+
+    image: ImageFile
+    xml_path: pathlib.Path
+
+
+def _loose(name: str) -> str:
+    """How names are compared where systems differ: composed letters (macOS stores them apart), no capitals."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _is_loop(folder: pathlib.Path) -> bool:
+    """Whether a folder is a link to one it lies in."""
+    return folder.is_symlink() and os.path.realpath(folder) in map(os.path.realpath, folder.parents)
+
+
+def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Files below a folder in sorted order; linked folders are followed, system files and folders passed over."""
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        if _is_loop(pathlib.Path(parent)):
+            folders.clear()
+            continue
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
+        for name in sorted(files):
+            if not name.startswith("."):  # .DS_Store, and macOS's ._IMG_0001.jpg, which is no image
+                yield pathlib.Path(parent, name)
+
+
+def _is_text(path: pathlib.Path, problems: ProblemLog) -> bool:
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+        problems.skipped(shown, "the file name is not UTF-8", "Rename the file (convmv renames whole folders).")
+        return False
+    return True
+
+
+def _list_files(folder: pathlib.Path, what: str, problems: ProblemLog) -> list[pathlib.Path]:
+    if not folder.is_dir():
+        raise PatientsError(f"{folder}: {'is not a folder' if folder.exists() else 'no such folder'}; give the {what}.")
+    return [path for path in _walk(folder) if _is_text(path, problems)]
+
+
+def _is_image(path: pathlib.Path, problems: ProblemLog) -> bool:
+    suffix = path.suffix.lower()
+    if suffix in OTHER_IMAGE_SUFFIXES:
+        problems.skipped(path, f"{suffix} images are not read", "Export it as JPEG, PNG or TIFF.")
+    return suffix in IMAGE_SUFFIXES
+
+
+def _by_folder(folder: pathlib.Path, paths: list[pathlib.Path], problems: ProblemLog) -> list[ImageFile]:
+    flat_patient = folder.resolve().name or "images"
+    while any(path.relative_to(folder).parts[:-1][:1] == (flat_patient,) for path in paths):
+        flat_patient += "_"  # a sub-folder of that name is another patient
+    images = []
+    for path in paths:
+        parts = path.relative_to(folder).parts
+        patient_id = parts[0] if len(parts) > 1 else flat_patient
+        images.append(ImageFile(path, patient_id, "/".join(parts[1:] or parts), "/".join(parts)))
+    num_flat = sum("/" not in image.key for image in images)
+    if 0 < num_flat < len(images):
+        reason = f"{num_flat} images lie beside the patients' folders and were taken as patient {flat_patient!r}"
+        problems.noted(folder, reason, "Move them into the folder of their patient.")
+    return images
+
+
+def _by_pattern(
+    folder: pathlib.Path, paths: list[pathlib.Path], patient_pattern: str, problems: ProblemLog
+) -> list[ImageFile]:
+    try:
+        pattern = re.compile(patient_pattern)
+    except re.error as error:
+        raise PatientsError(f"--patient_pattern: {patient_pattern!r} is no regular expression ({error}).") from error
+    if "patient" not in pattern.groupindex:
+        raise PatientsError(
+            f"--patient_pattern: {patient_pattern!r} has no group named patient; write for example (?P<patient>P\\d+)_."
+        )
+    images = []
+    for path in paths:
+        key = path.relative_to(folder).as_posix()
+        match = pattern.search(key)
+        if match and match["patient"]:
+            images.append(ImageFile(path, match["patient"], key, key))
+        else:
+            problems.skipped(path, f"--patient_pattern does not occur in {key!r}", "Rename it or mend the pattern.")
+    return images
+
+
+def _by_manifest(
+    folder: pathlib.Path, paths: list[pathlib.Path], manifest: str | os.PathLike, problems: ProblemLog
+) -> list[ImageFile]:
+    by_key = {path.relative_to(folder).as_posix(): path for path in paths}
+    patients: dict[str, str] = {}
+    for number, row in enumerate(csv_tables.read_rows(manifest, ("image", "patient_id")), start=2):
+        item = f"line {number}"
+        written, patient_id = row["image"].strip(), row["patient_id"].strip()
+        key = os.path.normpath(written.replace("\\", "/")).replace(os.sep, "/")
+        if key.startswith(f"{folder.as_posix()}/"):
+            key = key.removeprefix(f"{folder.as_posix()}/")
+        if not patient_id:
+            problems.skipped(manifest, f"{written!r} has no patient_id", "Fill in the cell.", item)
+        elif key not in by_key:
+            problems.skipped(manifest, f"{written!r} is no image below {folder}", "Write the path below it.", item)
+        elif patients.setdefault(key, patient_id) != patient_id:
+            raise PatientsError(
+                f"{manifest}, {item}: {written!r} belongs to {patients[key]!r} and to {patient_id!r}; keep one row."
+            )
+    num_others = len(by_key) - len(patients)
+    if num_others:
+        problems.noted(folder, f"{num_others} images are not in {manifest} and are left alone", "Add rows to use them.")
+    return [ImageFile(by_key[key], patients[key], key, key) for key in sorted(patients)]
+
+
+def _all_images(
+    images_dir: str | os.PathLike,
+    problems: ProblemLog,
+    manifest: str | os.PathLike | None,
+    patient_pattern: str | None,
+) -> list[ImageFile]:
+    if manifest and patient_pattern:
+        raise PatientsError("--manifest and --patient_pattern both say whose image it is; give one of them.")
+    folder = pathlib.Path(images_dir)
+    paths = [path for path in _list_files(folder, "folder of images", problems) if _is_image(path, problems)]
+    if not paths:
+        raise PatientsError(f"{folder}: no image was found in it (looked for {', '.join(IMAGE_SUFFIXES)}).")
+    if manifest:
+        images = _by_manifest(folder, paths, manifest, problems)
+    elif patient_pattern:
+        images = _by_pattern(folder, paths, patient_pattern, problems)
+    else:
+        images = _by_folder(folder, paths, problems)
+    if not images:
+        raise PatientsError(f"{folder}: no image could be given to a patient; see the lines above for the reasons.")
+    return sorted(images, key=lambda image: (image.patient_id, image.key))
+
+
+def _one_of_each_stem(
+    images: list[ImageFile], problems: ProblemLog, xml_files_of: Callable[[ImageFile], list[pathlib.Path]]
+) -> list[ImageFile]:
+    """IMG_1.jpg and IMG_1.png in one folder are most likely one picture exported twice; its cells count once.
+
+    Kept is the one that <filename> of their XML names, or else the first in the order of IMAGE_SUFFIXES.
+    """
+    by_stem: dict[pathlib.Path, list[ImageFile]] = defaultdict(list)
+    for image in images:
+        by_stem[image.path.with_suffix("")].append(image)
+    left_out = set()
+    for same in by_stem.values():
+        if len(same) == 1:
+            continue
+        annotations = (labelimg.read_annotation(path, ProblemLog(quiet=True)) for path in xml_files_of(same[0]))
+        wanted = {_loose(annotation.filename) for annotation in annotations if annotation}
+        order = IMAGE_SUFFIXES.index
+        same.sort(key=lambda image: (_loose(image.path.name) not in wanted, order(image.path.suffix.lower())))
+        for image in same[1:]:
+            reason = f"taken for another copy of {same[0].path.name}, which has the same name but for the ending"
+            problems.skipped(image.path, reason, "Rename it if it is another picture.")
+            left_out.add(image.key)
+    return [image for image in images if image.key not in left_out]
+
+
+def _xml_beside(image: ImageFile) -> list[pathlib.Path]:
+    path = image.path.with_suffix(".xml")
+    return [path] if path.is_file() else []
+
+
+def find_images(
+    images_dir: str | os.PathLike,
+    problems: ProblemLog,
+    manifest: str | os.PathLike | None = None,
+    patient_pattern: str | None = None,
+) -> list[ImageFile]:
+    """The images of a study, sorted by patient and key.
+
+    Args:
+      manifest: CSV with the columns image (path below images_dir) and patient_id.
+      patient_pattern: regular expression with a group named `patient`, searched in each image's key.
+
+    Raises:
+      PatientsError: no such folder, no images, a pattern or manifest that cannot be used.
+    """
+    return _one_of_each_stem(_all_images(images_dir, problems, manifest, patient_pattern), problems, _xml_beside)
+
+
+class _XmlFiles:
+    """The XML files of an annotations folder, looked up for an image by sub-folder and stem.
+
+    Args:
+      paths: all files of the folder.
+      is_apart: the folder is not the images folder, so that XML of all sub-folders may lie directly in it.
+    """
+
+    def __init__(self, folder: pathlib.Path, paths: list[pathlib.Path], images: list[ImageFile], is_apart: bool):
+        self._by_stem: dict[tuple[str, str], list[pathlib.Path]] = defaultdict(list)
+        for path in paths:
+            if path.suffix.lower() == ".xml":
+                self._by_stem[path.parent.relative_to(folder).as_posix(), _loose(path.stem)].append(path)
+        counts = Counter({(_loose(image.path.stem), image.path.parent) for image in images})
+        num_folders = Counter(stem for stem, _ in counts)
+        self._flat_stems = {stem for stem, number in num_folders.items() if is_apart and number == 1}
+
+    def of(self, image: ImageFile) -> list[pathlib.Path]:
+        """XML files whose name is the image's, capitals aside."""
+        stem = _loose(image.path.stem)
+        candidates = self._by_stem.get((pathlib.PurePosixPath(image.key).parent.as_posix(), stem), [])
+        if not candidates and stem in self._flat_stems:
+            candidates = self._by_stem.get((".", stem), [])
+        return candidates
+
+    def exactly_of(self, image: ImageFile) -> list[pathlib.Path]:
+        """XML files whose name is the image's, letter by letter."""
+        return [path for path in self.of(image) if path.stem == image.path.stem]
+
+    def all(self) -> set[pathlib.Path]:
+        """Every XML file."""
+        return {path for paths in self._by_stem.values() for path in paths}
+
+
+def find_pairs(
+    images_dir: str | os.PathLike,
+    annotations_dir: str | os.PathLike | None,
+    problems: ProblemLog,
+    manifest: str | os.PathLike | None = None,
+    patient_pattern: str | None = None,
+) -> list[AnnotatedFile]:
+    """Images with their XML, sorted by patient and key.
+
+    The XML has the image's name (capitals aside) and lies beside it or, with `annotations_dir`, in the same sub-folder
+    there or directly there (LabelImg's one save folder). An image without XML is not an image without cells: it is
+    skipped. An XML without an image is skipped too.
+
+    Raises:
+      PatientsError: as `find_images`, and when no image has an XML.
+    """
+    images = _all_images(images_dir, problems, manifest, patient_pattern)
+    folder = pathlib.Path(annotations_dir or images_dir)
+    listed = _list_files(folder, "folder of annotations", ProblemLog(quiet=True))
+    xml_files = _XmlFiles(folder, listed, images, is_apart=annotations_dir is not None)
+    images = _one_of_each_stem(images, problems, xml_files.of)
+    exact = {path for image in images for path in xml_files.exactly_of(image)}
+    shared = Counter(path for image in images for path in xml_files.of(image) if path not in exact)
+    pairs = []
+    for image in images:
+        candidates = xml_files.exactly_of(image) or [path for path in xml_files.of(image) if path not in exact]
+        if not candidates:
+            remedy = "Label it in LabelImg and save, also when it shows no cell, or move it away."
+            problems.skipped(image.path, "there is no XML for this image", remedy)
+        elif len(candidates) > 1 or shared[candidates[0]] > 1:
+            names = ", ".join(path.name for path in candidates)
+            reason = f"capitals aside, names fit several ways ({names})"
+            problems.skipped(image.path, reason, "Give the image and its XML one name.")
+        else:
+            pairs.append(AnnotatedFile(image, candidates[0]))
+            if candidates[0] not in exact:
+                reason = f"paired with {image.path.name}, whose name differs in capitals"
+                problems.mended(candidates[0], reason, "No action is needed.")
+    for path in sorted(xml_files.all() - exact - set(shared)):
+        problems.skipped(path, "there is no image for this XML", "Put the image there, or delete the XML.")
+    if not pairs:
+        raise PatientsError(f"{images_dir}: no image has an XML in {folder}; see the lines above for the reasons.")
+    return pairs
+
+
+def safe_folder_name(patient_id: str) -> str:
+    """The id as a folder name on any system; letters of all scripts stay, anything unsafe becomes %XX of its UTF-8.
+
+    Unsafe are < > : " / \\ | ? * %, control characters, a dot or blank at either end, and Windows' device names (their
+    first letter is encoded). `patient_id_of` gives the id back exactly.
+
+    Raises:
+      PatientsError: no id, or one too long for a folder name.
+    """
+    if not patient_id:
+        raise PatientsError("a patient has an empty id; every image needs a patient.")
+    unsafe = {i for i, c in enumerate(patient_id) if c in _NOT_IN_FOLDER_NAMES or ord(c) < 32 or ord(c) == 127}
+    unsafe |= {i for i in (0, len(patient_id) - 1) if patient_id[i] in ". "}
+    if _WINDOWS_DEVICES.fullmatch(patient_id):
+        unsafe.add(0)
+    encoded = ("".join(f"%{byte:02X}" for byte in c.encode()) if i in unsafe else c for i, c in enumerate(patient_id))
+    name = "".join(encoded)
+    if len(name.encode()) > _MAX_FOLDER_BYTES:
+        raise PatientsError(
+            f"patient id {patient_id[:40]!r}... is too long for a folder name ({len(name.encode())} bytes, "
+            f"{_MAX_FOLDER_BYTES} allowed); give shorter ids with a manifest."
+        )
+    return name
+
+
+def patient_id_of(folder_name: str) -> str:
+    """The patient id of a folder that `safe_folder_name` or `folder_names` named."""
+    data = re.sub(rb"%~\d+\Z", b"", folder_name.encode())
+    return re.sub(rb"%([0-9A-F]{2})", lambda match: bytes([int(match[1], 16)]), data).decode()
+
+
+def folder_names(patient_ids: Sequence[str]) -> dict[str, str]:
+    """Folder name of every id; of ids that differ in capitals only, all but the first (sorted) get "%~2", "%~3", ...
+
+    The order of the ids does not matter; `patient_id_of` inverts the rule.
+    """
+    names, taken = {}, defaultdict(int)
+    for patient_id in sorted(set(patient_ids)):
+        name = safe_folder_name(patient_id)
+        taken[_loose(name)] += 1
+        number = taken[_loose(name)]
+        names[patient_id] = name if number == 1 else f"{name}%~{number}"
+    return names
+
+
+def picture_name(image_name: str) -> pathlib.PurePosixPath:
+    """Path of an image's labelled picture below pictures/; IMG.jpg and IMG.png of one patient get different ones.
+
+    >>> str(picture_name("day1/IMG_1.jpg")), str(picture_name("IMG_1.png"))
+    ('day1/IMG_1.jpg', 'IMG_1.png.jpg')
+    """
+    path = pathlib.PurePosixPath(image_name)
+    is_jpeg = path.suffix.lower() in (".jpg", ".jpeg")
+    return path.with_suffix(".jpg") if is_jpeg else path.with_name(f"{path.name}.jpg")

@@ -1,0 +1,200 @@
+"""What can be seen to be wrong before the first step, seen before TensorFlow is even imported.
+
+Each check raises a `UserError` with one sentence. Order: what is cheapest and most often wrong comes first.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import tarfile
+
+from tfod_csf.config.protos import input_reader_pb2, pipeline_pb2
+from tfod_csf.data.records.record_statistics import RecordStatistics, record_statistics
+from tfod_csf.errors import UserError
+from tfod_csf.label_map import LabelMap, check_num_classes, load_label_map
+
+
+class TrainingSetupError(UserError):
+    """A command, config or folder that training cannot start from."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckedInput:
+    """One input reader after its checks.
+
+    Attributes:
+      label_map: None when the reader names none (its records then carry class numbers).
+      statistics: what its records hold.
+    """
+
+    label_map: LabelMap | None
+    statistics: RecordStatistics
+
+    @property
+    def absent_classes(self) -> list[str]:
+        """Classes of the label map that have no box: they cannot be learned, and their AP is not defined."""
+        names = self.label_map.names if self.label_map else []
+        return [name for name in names if not self.statistics.objects_per_class[name]]
+
+    def describe(self) -> str:
+        """For example "90 images, 2,000 boxes (lymphocyte 900, monocyte 1,100), at most 41 in one image"."""
+        found = self.statistics
+        classes = ", ".join(f"{name} {count:,}" for name, count in sorted(found.objects_per_class.items()))
+        return f"{found.num_examples:,} images, {found.num_boxes:,} boxes ({classes}), at most {found.max_boxes} in one"
+
+
+def latest_checkpoint(folder: str | os.PathLike) -> str | None:
+    """Prefix of the checkpoint that the folder's `checkpoint` file names, if its index file exists.
+
+    The same answer as tf.train.latest_checkpoint, without TensorFlow.
+    """
+    try:
+        lines = (pathlib.Path(folder) / "checkpoint").read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return None
+    for line in lines:
+        if line.startswith("model_checkpoint_path:"):
+            prefix = os.path.join(folder, line.split(":", 1)[1].strip().strip('"'))
+            return prefix if os.path.isfile(prefix + ".index") else None
+    return None
+
+
+def check_model_dir(model_dir: str) -> None:
+    """Refuses a model_dir that is a file or cannot be written."""
+    path = pathlib.Path(model_dir)
+    if path.exists() and not path.is_dir():
+        raise TrainingSetupError(f"--model_dir={model_dir}: is a file; name a folder for checkpoints and logs.")
+    nearest = path
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not os.access(nearest, os.W_OK):
+        raise TrainingSetupError(f"--model_dir={model_dir}: {nearest} cannot be written; choose another folder.")
+
+
+def check_train_config(config: pipeline_pb2.TrainEvalPipelineConfig, num_workers: int) -> None:
+    """Refuses numbers that cannot train, and a batch that does not divide among the machines."""
+    train = config.train_config
+    if train.num_steps < 1:
+        raise TrainingSetupError("train_config.num_steps is 0; set it, or pass --num_train_steps.")
+    if train.batch_size < 1:
+        raise TrainingSetupError("train_config.batch_size is 0; it must be at least 1.")
+    optimizer = train.optimizer.WhichOneof("optimizer")
+    if optimizer is None:
+        raise TrainingSetupError("train_config.optimizer is missing; for example rms_prop_optimizer.")
+    if getattr(train.optimizer, optimizer).learning_rate.WhichOneof("learning_rate") is None:
+        raise TrainingSetupError(f"train_config.optimizer.{optimizer}.learning_rate is missing.")
+    check_batch_divides(train.batch_size, num_workers, f"--num_workers={num_workers}")
+
+
+def check_tf_config(num_workers: int) -> None:
+    """Refuses --num_workers without a TF_CONFIG that lists as many workers."""
+    text = os.environ.get("TF_CONFIG", "")
+    if num_workers < 1:
+        raise TrainingSetupError(f"--num_workers={num_workers}: must be at least 1.")
+    if num_workers == 1:
+        return
+    example = '{"cluster": {"worker": ["host1:port", "host2:port"]}, "task": {"type": "worker", "index": 0}}'
+    try:
+        cluster = json.loads(text)["cluster"]
+        workers = len(cluster.get("worker", [])) + len(cluster.get("chief", []))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TrainingSetupError(
+            f"--num_workers={num_workers} needs the environment variable TF_CONFIG on every machine, such as {example}."
+        ) from error
+    if workers != num_workers:
+        raise TrainingSetupError(
+            f"--num_workers={num_workers}, but TF_CONFIG lists {workers} workers; make them equal."
+        )
+
+
+def check_batch_divides(batch_size: int, num_replicas: int, because: str) -> None:
+    """The global batch is split evenly, because an uneven split would weigh images differently."""
+    if batch_size % num_replicas:
+        raise TrainingSetupError(
+            f"train_config.batch_size: {batch_size} is the global batch and does not divide by {num_replicas} replicas "
+            f"({because}); use a multiple of {num_replicas}."
+        )
+
+
+def check_fine_tune_checkpoint(path: str, model_dir: str) -> None:
+    """Refuses a fine_tune_checkpoint that is not there or lies in the run's own folder."""
+    field = f"train_config.fine_tune_checkpoint: {path!r}"
+    if "PATH_TO_BE_CONFIGURED" in path:
+        raise TrainingSetupError(f"{field} is a placeholder; put a checkpoint's path there, or remove the field.")
+    given = pathlib.Path(path)
+    if given.is_file() and path.endswith((".tar.gz", ".tgz")):
+        if not tarfile.is_tarfile(given):
+            raise TrainingSetupError(f"{field} is not a tar archive; download it again.")
+    elif given.is_dir():
+        if not any(given.glob("**/*.index")):
+            raise TrainingSetupError(f"{field}: the folder holds no checkpoint (no .index file).")
+    elif not os.path.isfile(path.removesuffix(".index") + ".index"):
+        raise TrainingSetupError(
+            f"{field}: there is no such checkpoint (looked for {path}.index from {os.getcwd()}); name the folder, the "
+            "prefix such as .../checkpoint/ckpt-0, or the .tar.gz."
+        )
+    if given.resolve().parent == pathlib.Path(model_dir).resolve():
+        raise TrainingSetupError(
+            f"{field} lies in --model_dir, where this run writes its own checkpoints; keep the two apart."
+        )
+
+
+def check_input(
+    reader: input_reader_pb2.InputReader, num_classes: int, field: str, max_train_boxes: int | None = None
+) -> CheckedInput:
+    """Checks one input reader: label map, files, records, classes, and that no image has too many boxes.
+
+    Args:
+      reader: train_input_reader or one eval_input_reader.
+      num_classes: of the model.
+      field: the reader's path in the config, for messages.
+      max_train_boxes: for records to train on, the boxes kept of an image: an image with more is an error, because
+        the rest would silently become background. Evaluation keeps all boxes.
+    """
+    for path in (reader.label_map_path, *reader.tf_record_input_reader.input_path):
+        if "PATH_TO_BE_CONFIGURED" in path:
+            raise TrainingSetupError(f"{field}: {path!r} is a placeholder; put the path of your file there.")
+    label_map = None
+    if reader.label_map_path:
+        label_map = load_label_map(reader.label_map_path)
+        check_num_classes(label_map, num_classes, reader.label_map_path)
+    try:
+        statistics = record_statistics(reader.tf_record_input_reader.input_path)
+    except UserError as error:
+        raise TrainingSetupError(f"{field}: {error}") from error
+    _check_classes(statistics, label_map, num_classes, field, reader.label_map_path)
+    if max_train_boxes is not None and not statistics.num_boxes:
+        raise TrainingSetupError(
+            f"{field}: none of {statistics.num_examples} images has a box; there is nothing to learn."
+        )
+    if max_train_boxes is not None and statistics.max_boxes > max_train_boxes:
+        raise TrainingSetupError(
+            f"train_config.max_number_of_boxes: {max_train_boxes} is less than the {statistics.max_boxes} boxes of "
+            f"{statistics.max_boxes_image}, the rest of which would count as background; set it to "
+            f"{statistics.max_boxes} or more."
+        )
+    return CheckedInput(label_map, statistics)
+
+
+def _check_classes(
+    statistics: RecordStatistics, label_map: LabelMap | None, num_classes: int, field: str, label_map_path: str
+) -> None:
+    """Refuses classes the model cannot have. As in TFOD a class's text counts before its number."""
+    known = set()
+    if label_map is not None:
+        known = {name for item in label_map.items for name in (item.name, item.display_name) if name}
+    for name, count in statistics.objects_per_class.items():
+        if name in known:
+            continue
+        ids = statistics.class_ids[name]
+        is_number = name.startswith("id ") or label_map is None
+        if is_number and ids and all(1 <= class_id <= num_classes for class_id in ids):
+            continue
+        what = f"{count} objects of class {name!r}" + (f" (number {min(ids)})" if label_map is None and ids else "")
+        expected = (
+            f"{label_map_path} has {', '.join(label_map.names)}" if label_map else f"num_classes is {num_classes}"
+        )
+        raise TrainingSetupError(
+            f"{field}: the records hold {what}, but {expected}; use the label map the records were written with."
+        )
