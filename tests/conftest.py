@@ -40,7 +40,7 @@ def shared_dir() -> pathlib.Path:
 @pytest.fixture(scope="session")
 def hand_made_model(tmp_path_factory) -> pathlib.Path:
     """A model folder that is ready in a second; what it finds is said in hand_made_model.py."""
-    from tests import hand_made_model
+    from tests.support import hand_made_model
 
     return hand_made_model.save(tmp_path_factory.mktemp("exported_models") / "hand_made")
 
@@ -48,7 +48,7 @@ def hand_made_model(tmp_path_factory) -> pathlib.Path:
 @pytest.fixture(scope="session")
 def records_dir(tmp_path_factory) -> pathlib.Path:
     """The tiny records that tiny_training.py describes."""
-    from tests import tiny_training
+    from tests.support import tiny_training
 
     folder = tmp_path_factory.mktemp("tiny_records")
     tiny_training.make_records(folder)
@@ -58,7 +58,7 @@ def records_dir(tmp_path_factory) -> pathlib.Path:
 @pytest.fixture(scope="session")
 def trained_run(records_dir, tmp_path_factory) -> dict:
     """A short training run of the tiny network: model_dir, config_path, log."""
-    from tests import tiny_training
+    from tests.support import tiny_training
 
     return tiny_training.run_and_evaluate(tmp_path_factory.mktemp("tiny_run"), records_dir)
 
@@ -66,7 +66,7 @@ def trained_run(records_dir, tmp_path_factory) -> dict:
 @pytest.fixture(scope="session")
 def tiny_checkpoint(records_dir, tmp_path_factory) -> pathlib.Path:
     """Folder with pipeline.config and ckpt-1 of an untrained tiny network, see tiny_export.py."""
-    from tests import tiny_export
+    from tests.support import tiny_export
 
     folder = tmp_path_factory.mktemp("tiny_checkpoint")
     tiny_export.write_checkpoint(folder, records_dir)

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tests import bad_inputs
-from tests import hand_made_model as by_hand
+from tests.support import bad_inputs
+from tests.support import hand_made_model as by_hand
 from tfod_csf.commands import batch_infer, command_line, evaluate
 from tfod_csf.files import csv_tables
 from tfod_csf.inference import detector

@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from tests import hand_made_model as by_hand
+from tests.support import hand_made_model as by_hand
 from tfod_csf.commands import batch_infer, command_line
 from tfod_csf.files import atomic_write, csv_schemas, csv_tables
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests import hand_made_model as by_hand
+from tests.support import hand_made_model as by_hand
 from tfod_csf.commands import command_line, evaluate
 from tfod_csf.files import csv_tables
 from tfod_csf.label_map import label_map_from_names

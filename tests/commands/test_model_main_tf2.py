@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from tests import tiny_training
+from tests.support import tiny_training
 from tfod_csf.commands import command_line
 
 

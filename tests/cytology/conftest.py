@@ -78,7 +78,7 @@ def small_run(tmp_path) -> pathlib.Path:
 @pytest.fixture(scope="session")
 def drawn_run(tmp_path_factory) -> pathlib.Path:
     """batch_infer's output for two drawn patients of six small fields and a third whose only image is no image."""
-    from tests import truth_detector
+    from tests.support import truth_detector
     from tfod_csf.synthetic import slides
 
     folder = tmp_path_factory.mktemp("drawn")

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from tests import examined_study
+from tests.support import examined_study
 from tfod_csf.cytology import cell_rows
 from tfod_csf.cytology.run_tables import TableError
 from tfod_csf.files import csv_schemas

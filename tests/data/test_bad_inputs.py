@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests import bad_inputs
+from tests.support import bad_inputs
 from tfod_csf.commands import command_line, create_csf_tf_record
 from tfod_csf.files import csv_tables
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests import tiny_training
+from tests.support import tiny_training
 from tfod_csf.config import pipeline_config
 from tfod_csf.errors import UserError
 from tfod_csf.export import export_checks

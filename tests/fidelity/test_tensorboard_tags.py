@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests import tiny_training
+from tests.support import tiny_training
 
 # TFOD's names of its fixture's three classes, and ours of the tiny records.
 _CLASS_TAG = "PascalBoxes_PerformanceByCategory/"

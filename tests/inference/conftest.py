@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.hand_made_model import save_grey
+from tests.support.hand_made_model import save_grey
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.hand_made_model import save_grey
+from tests.support.hand_made_model import save_grey
 from tfod_csf.files import csv_schemas, csv_tables
 from tfod_csf.inference import batch, detector
 from tfod_csf.inference.cell_selection import ScoreThresholds

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests import hand_made_model as by_hand
+from tests.support import hand_made_model as by_hand
 from tfod_csf.inference import detector
 from tfod_csf.label_map import label_map_from_names
 from tfod_csf.model_folder import ModelFolder

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests import hand_made_model as by_hand
+from tests.support import hand_made_model as by_hand
 from tfod_csf.detections import Detections
 from tfod_csf.inference import detector, ensemble
 from tfod_csf.label_map import label_map_from_names

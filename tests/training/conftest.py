@@ -3,7 +3,7 @@ import pathlib
 import pytest
 from google.protobuf import text_format
 
-from tests import tiny_training
+from tests.support import tiny_training
 from tfod_csf.config.protos import pipeline_pb2
 
 

@@ -14,7 +14,7 @@ import time
 import numpy as np
 import pytest
 
-from tests import tiny_training
+from tests.support import tiny_training
 
 pytestmark = pytest.mark.slow
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]

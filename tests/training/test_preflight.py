@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests import tiny_training
+from tests.support import tiny_training
 from tfod_csf.errors import UserError
 from tfod_csf.training import preflight, preflight_checks
 

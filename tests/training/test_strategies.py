@@ -13,7 +13,7 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def two_replicas(records_dir, tmp_path_factory) -> dict[str, np.ndarray]:
     output = tmp_path_factory.mktemp("replicas") / "arrays.npz"
-    command = [sys.executable, "-m", "tests.two_replicas", str(records_dir), str(output)]
+    command = [sys.executable, "-m", "tests.support.two_replicas", str(records_dir), str(output)]
     run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-3000:]
     return dict(np.load(output))

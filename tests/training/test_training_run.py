@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 
-from tests.tiny_training import read_tags, read_tensors, run_command
+from tests.support.tiny_training import read_tags, read_tensors, run_command
 from tfod_csf.files import csv_schemas
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 from collections.abc import Callable
 
-from tests.examined_study import Study
+from tests.support.examined_study import Study
 from tfod_csf.commands import command_line, review_export, review_import
 from tfod_csf.files import csv_tables
 from tfod_csf.problems import ProblemLog

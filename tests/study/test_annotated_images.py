@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 
-from tests import labelled_folders
+from tests.support import labelled_folders
 from tfod_csf.label_map import label_map_from_names, parse_class_map
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study.annotated_images import read_annotated_image

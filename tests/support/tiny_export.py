@@ -2,7 +2,7 @@
 
 import pathlib
 
-from tests import tiny_training
+from tests.support import tiny_training
 
 
 def write_checkpoint(folder: pathlib.Path, records_dir: pathlib.Path, seed: int = 0) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests import browser as browsers
-from tests.cytology.test_report import page, write
+from tests.cytology.report.test_pages import page, write
+from tests.support import browser as browsers
 from tfod_csf.cytology.report import chromium
 
 pytestmark = pytest.mark.slow

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from tests import examined_study
-from tests.cytology.review_desk import Desk, edit, nothing, rename
+from tests.support import examined_study
+from tests.support.review_desk import Desk, edit, nothing, rename
 from tfod_csf.commands import command_line, create_csf_tf_record, differential
 from tfod_csf.files import csv_schemas
 from tfod_csf.problems import ProblemLog

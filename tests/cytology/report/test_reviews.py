@@ -5,9 +5,9 @@ import json
 import pytest
 from lxml import html
 
-from tests import examined_study
-from tests.cytology.review_desk import Desk, edit, rename
-from tests.cytology.test_report import page, text_of, write
+from tests.cytology.report.test_pages import page, text_of, write
+from tests.support import examined_study
+from tests.support.review_desk import Desk, edit, rename
 from tfod_csf.study.labelimg import LabelledObject
 
 SURE = ("lymphocyte", 0.95, (1.0, 2.0, 11.0, 12.0))

@@ -3,8 +3,8 @@ import json
 import pytest
 from PIL import Image
 
-from tests import examined_study
-from tests.cytology.review_desk import Desk
+from tests.support import examined_study
+from tests.support.review_desk import Desk
 from tfod_csf.commands import command_line, review_export
 from tfod_csf.cytology.review import sidecar
 from tfod_csf.cytology.review.export import review_names

@@ -6,7 +6,7 @@ import pytest
 from tfod_csf.files import csv_schemas
 from tfod_csf.files.csv_schemas import Column, Schema
 
-REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
 SCHEMA = Schema(
     "example",

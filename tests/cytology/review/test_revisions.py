@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from tests import examined_study
-from tests.cytology.review_desk import Desk, edit, nothing, rename
+from tests.support import examined_study
+from tests.support.review_desk import Desk, edit, nothing, rename
 from tfod_csf.cytology.review import revisions
 from tfod_csf.cytology.review.revisions import RevisionError
 from tfod_csf.files import key_files

@@ -11,7 +11,7 @@ import uuid
 import pytest
 from lxml import etree
 
-from tests import examined_study
+from tests.support import examined_study
 from tfod_csf.commands import command_line, export_detections
 
 LYMPHOCYTE = ("lymphocyte", 0.95, (16.0, 12.0, 32.0, 36.0))

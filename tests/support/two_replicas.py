@@ -1,6 +1,7 @@
 """Run as a program: the same global batch on one and on two logical CPU devices; writes gradients and weights.
 
-`python -m tests.two_replicas RECORDS_DIR OUT.npz`. Arrays: `<replicas>/loss/<name>`, `<replicas>/gradient/<index>`,
+`python -m tests.support.two_replicas RECORDS_DIR OUT.npz`. Arrays: `<replicas>/loss/<name>`,
+`<replicas>/gradient/<index>`,
 `<replicas>/before/<index>`, `<replicas>/after/<index>` (after one step, the gradient clipped). A process of its
 own, because logical devices must be made before TensorFlow starts.
 """
@@ -15,7 +16,7 @@ import tensorflow as tf
 import tf_keras
 from google.protobuf import text_format
 
-from tests import tiny_training
+from tests.support import tiny_training
 from tfod_csf.config.protos import pipeline_pb2
 from tfod_csf.data import inputs
 from tfod_csf.modeling import model_builder

@@ -7,7 +7,7 @@ import shutil
 import pytest
 import tensorflow as tf
 
-from tests import labelled_folders
+from tests.support import labelled_folders
 from tfod_csf.commands import command_line, create_pascal_tf_record, generate_tfrecord, partition_dataset
 from tfod_csf.files import csv_tables
 

@@ -13,8 +13,8 @@ import tarfile
 
 import pytest
 
-from tests import examined_study
-from tests.cytology.review_desk import Desk
+from tests.support import examined_study
+from tests.support.review_desk import Desk
 
 PACKAGE = "labelImg==1.8.6"
 SURE = ("lymphocyte", 0.95, (0.2, 2.0, 11.4, 12.0))

@@ -7,7 +7,7 @@ import shutil
 import pytest
 import tensorflow as tf
 
-from tests import labelled_folders
+from tests.support import labelled_folders
 from tfod_csf.commands import command_line
 from tfod_csf.commands import create_csf_tf_record as command
 from tfod_csf.data.annotated import annotated_set
