@@ -8,7 +8,7 @@ use_environment train,dev
 arguments=()
 for argument in "$@"; do
   case "$argument" in
-    --all) arguments+=(--runslow) ;;
+    --all) arguments+=(--runslow --runnetwork) ;;
     *) arguments+=("$argument") ;;
   esac
 done

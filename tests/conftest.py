@@ -1,4 +1,4 @@
-"""Switch for slow tests, and the folder of reference material that not every clone has."""
+"""Switches for slow tests and tests that need the network; fixtures that several packages share."""
 
 import os
 import pathlib
@@ -7,34 +7,48 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import pytest
 
-REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+from tests.support import bad_inputs, outside_folders
 
-
-def shared_folder() -> pathlib.Path | None:
-    """Folder of real images and recorded numbers: TFOD_CSF_SHARED_DIR, or `shared` beside the clone; None if absent."""
-    folder = pathlib.Path(os.environ.get("TFOD_CSF_SHARED_DIR", REPOSITORY.parent / "shared"))
-    return folder if folder.is_dir() else None
+SWITCHES = {
+    "slow": ("--runslow", "run the slow tests too"),
+    "network": ("--runnetwork", "run the tests that fetch programs from the package index too"),
+}
 
 
 def pytest_addoption(parser):
-    parser.addoption("--runslow", action="store_true", default=False, help="run the slow tests too")
+    for switch, help_text in SWITCHES.values():
+        parser.addoption(switch, action="store_true", default=False, help=help_text)
+
+
+def pytest_configure(config):
+    # A variable that names no folder ends the run here, before the first test.
+    outside_folders.reference_folder()
+    outside_folders.data_folder()
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.getoption("--runslow"):
-        return
-    skip = pytest.mark.skip(reason="slow; run with --runslow")
-    for item in items:
-        if "slow" in item.keywords:
-            item.add_marker(skip)
+    for marker, (switch, _) in SWITCHES.items():
+        if config.getoption(switch):
+            continue
+        skip = pytest.mark.skip(reason=f"{marker}; run with {switch}")
+        for item in items:
+            if marker in item.keywords:
+                item.add_marker(skip)
 
 
 @pytest.fixture(scope="session")
-def shared_dir() -> pathlib.Path:
-    folder = shared_folder()
+def bad_inputs_dir() -> pathlib.Path:
+    """The folder of damaged and unusual images and XML, see tests/support/bad_inputs.py."""
+    folder = bad_inputs.folder()
     if folder is None:
-        pytest.skip("the folder of real images and recorded numbers is absent (TFOD_CSF_SHARED_DIR)")
+        pytest.skip(bad_inputs.ABSENT)
     return folder
+
+
+@pytest.fixture(scope="session")
+def reference_dir() -> pathlib.Path:
+    """The folder of numbers that TFOD computed; the part of it in tests/fidelity/fixtures where no other is named."""
+    return outside_folders.reference_folder()
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ def images_of(case, out):
     return [csv_tables.read_rows(f / name) for f in folders for name in ("images.csv", "cells.csv")] or [[], []]
 
 
-@pytest.mark.parametrize("case", bad_inputs.CASES, ids=str)
+@bad_inputs.each()
 def test_batch_infer(case, tmp_path, run):
     images_dir, out = bad_inputs.folder_with_control(case, tmp_path), tmp_path / "out"
     assert run(batch_infer, f"--images_dir={images_dir}", f"--output_dir={out}", "--max_skipped_fraction=1") == 0
@@ -72,7 +72,7 @@ def test_batch_infer(case, tmp_path, run):
     assert b"XXE-MARKER" not in b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize("case", bad_inputs.CASES, ids=str)
+@bad_inputs.each()
 def test_evaluate(case, tmp_path, run, monkeypatch):
     # Drawing the two plots 58 times would take longer than everything else.
     monkeypatch.setattr("tfod_csf.evaluation.plots.plot_precision_recall", lambda *_: None)
@@ -91,9 +91,8 @@ def test_evaluate(case, tmp_path, run, monkeypatch):
     assert b"XXE-MARKER" not in b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())
 
 
-def test_the_whole_folder_in_one_run(tmp_path, run, shared_dir, capsys):
-    folder = shared_dir / "data" / "bad_inputs"
-    flags = (f"--images_dir={folder}", f"--output_dir={tmp_path}")
+def test_the_whole_folder_in_one_run(tmp_path, run, bad_inputs_dir, capsys):
+    flags = (f"--images_dir={bad_inputs_dir}", f"--output_dir={tmp_path}")
     assert run(batch_infer, *flags, "--max_skipped_fraction=0.02") == 1
     assert "more than the 2 % that --max_skipped_fraction allows" in capsys.readouterr().err
     assert run(batch_infer, *flags) == 0
@@ -102,8 +101,8 @@ def test_the_whole_folder_in_one_run(tmp_path, run, shared_dir, capsys):
     assert sum(row["images_failed"] == "1" for row in patients) == 4
 
 
-def test_hand_made_model_finds_the_control(tmp_path, run, shared_dir):
-    folder = shared_dir / "data" / "bad_inputs" / bad_inputs.CONTROL
+def test_hand_made_model_finds_the_control(tmp_path, run, bad_inputs_dir):
+    folder = bad_inputs_dir / bad_inputs.CONTROL
     assert run(evaluate, f"--images_dir={folder}", f"--output_dir={tmp_path}") == 0
     per_class = json.loads((tmp_path / "metrics.json").read_text())["per_class"]
     found = {row["class"]: row["average_precision"] for row in per_class}

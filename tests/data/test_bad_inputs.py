@@ -63,7 +63,7 @@ def walked(case, tmp_path):
     return examples(output_dir / "train.record-00000-of-00001"), rows, output_dir
 
 
-@pytest.mark.parametrize("case", bad_inputs.CASES, ids=str)
+@bad_inputs.each()
 def test_each_case_ends_as_documented(case, walked):
     found, rows, output_dir = walked
     control = found.pop("control_patient/IMG_0001.jpg")
@@ -90,7 +90,7 @@ def test_each_case_ends_as_documented(case, walked):
     assert b"lollollol" not in everything
 
 
-@pytest.mark.parametrize("case", [c for c in bad_inputs.CASES if c.case[:3] in ("c09", "c10")], ids=str)
+@bad_inputs.each("c09", "c10")
 def test_boxes_of_exif_turned_images_end_on_the_cell(case, walked):
     found, _, _ = walked
     example = next(value for key, value in found.items() if "control" not in key)
@@ -103,9 +103,7 @@ def test_boxes_of_exif_turned_images_end_on_the_cell(case, walked):
     assert inside < outside - 40  # the cell is dark on a light field
 
 
-@pytest.mark.parametrize(
-    "case", [c for c in bad_inputs.CASES if c.case[:3] in ("c02", "c03", "c05", "c07", "c08", "c15")], ids=str
-)
+@bad_inputs.each("c02", "c03", "c05", "c07", "c08", "c15")
 def test_colours_survive_every_file_format(case, walked):
     found, _, _ = walked
     control = pixels_of(found.pop("control_patient/IMG_0001.jpg"))
@@ -116,9 +114,13 @@ def test_colours_survive_every_file_format(case, walked):
         np.testing.assert_allclose(cell, np.median(control[window], axis=(0, 1)), atol=8)
 
 
-def test_the_whole_folder_in_one_run(tmp_path, shared_dir, capsys):
-    folder = shared_dir / "data" / "bad_inputs"
-    arguments = (f"--images_dir={folder}", f"--output_dir={tmp_path}", "--test_fraction=0.2", "--split_by=patient")
+def test_the_whole_folder_in_one_run(tmp_path, bad_inputs_dir, capsys):
+    arguments = (
+        f"--images_dir={bad_inputs_dir}",
+        f"--output_dir={tmp_path}",
+        "--test_fraction=0.2",
+        "--split_by=patient",
+    )
     assert run(*arguments) == 1
     assert "more than the 10 % that --max_skipped_fraction allows" in capsys.readouterr().err
     assert run(*arguments, "--max_skipped_fraction=0.3") == 0
@@ -130,8 +132,8 @@ def test_the_whole_folder_in_one_run(tmp_path, shared_dir, capsys):
     assert {row["side"] for row in rows} == {"train", "test"}
 
 
-def test_strict_ends_at_the_first_problem_with_its_sentence(tmp_path, shared_dir, capsys):
-    folder = shared_dir / "data" / "bad_inputs" / "c41_size_zero"
+def test_strict_ends_at_the_first_problem_with_its_sentence(tmp_path, bad_inputs_dir, capsys):
+    folder = bad_inputs_dir / "c41_size_zero"
     assert run(f"--images_dir={folder}", f"--output_dir={tmp_path}", "--strict", "--test_fraction=0") == 1
     error = capsys.readouterr().err
     assert "no usable <size>" in error

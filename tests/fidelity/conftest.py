@@ -1,32 +1,19 @@
-"""Finds the recorded numbers: every test here runs on all fixtures of its kind.
+"""Every test here runs on all recorded files of its kind, from the folder that TFOD_REFERENCE_DIR names.
 
-The folder is TFOD_REFERENCE_DIR, else `reference` of the shared folder, else the few fixtures kept in this folder. A
-test says which files it checks and gets their paths one by one as `recorded`:
+Without the variable it runs on the files in fixtures/. A test says which files it checks and gets their paths one by
+one as `recorded`:
 
     @pytest.mark.recorded("resize*.npz")
     def test_sizes(recorded): ...
 """
 
 import importlib.util
-import os
 import pathlib
 
 import numpy as np
 import pytest
 
-HERE = pathlib.Path(__file__).resolve().parent
-
-
-def reference_folder() -> pathlib.Path:
-    """The folder that holds the recorded numbers; it need not exist."""
-    if "TFOD_REFERENCE_DIR" in os.environ:
-        return pathlib.Path(os.environ["TFOD_REFERENCE_DIR"])
-    shared = pathlib.Path(os.environ.get("TFOD_CSF_SHARED_DIR", HERE.parents[2] / "shared")) / "reference"
-    return shared if shared.is_dir() else HERE / "fixtures"
-
-
-def pytest_configure(config):
-    config.addinivalue_line("markers", "recorded(pattern): run once per recorded file of that name pattern")
+from tests.support.outside_folders import REFERENCE, reference_folder
 
 
 def pytest_generate_tests(metafunc):
@@ -34,17 +21,10 @@ def pytest_generate_tests(metafunc):
     if marker is None:
         return
     (pattern,) = marker.args
-    paths = sorted(path for path in reference_folder().glob(pattern))
-    absent = pytest.param(None, marks=pytest.mark.skip(reason=f"no {pattern} in {reference_folder()}"), id="absent")
+    paths = sorted(reference_folder().glob(pattern))
+    reason = f"no {pattern} in {reference_folder()}; {REFERENCE} names another folder of recorded numbers"
+    absent = pytest.param(None, marks=pytest.mark.skip(reason=reason), id="absent")
     metafunc.parametrize("recorded", [pytest.param(path, id=path.name) for path in paths] or [absent])
-
-
-@pytest.fixture(scope="session")
-def reference_dir() -> pathlib.Path:
-    folder = reference_folder()
-    if not folder.is_dir():
-        pytest.skip(f"the folder of recorded numbers {folder} is absent (TFOD_REFERENCE_DIR)")
-    return folder
 
 
 def _weight_rule(folder: pathlib.Path):

@@ -15,7 +15,7 @@ from tfod_csf.config.supported import UnsupportedConfigError, check_supported
 def config_paths(reference_dir):
     paths = sorted((reference_dir / "pipeline_configs").glob("*.config"))
     if not paths:
-        pytest.skip("no pipeline_configs/*.config")
+        pytest.skip(f"no pipeline_configs/*.config in {reference_dir} (TFOD_REFERENCE_DIR)")
     return paths
 
 

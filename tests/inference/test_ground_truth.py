@@ -105,8 +105,8 @@ def test_shards(tmp_path):
     assert ground_truth.find_shards(tmp_path / "none") == []
 
 
-def test_folder(shared_dir):
-    folder = shared_dir / "data" / "bad_inputs" / "c00_control_good"
+def test_folder(bad_inputs_dir):
+    folder = bad_inputs_dir / "c00_control_good"
     problems = ProblemLog(quiet=True)
     pairs = patients.find_pairs(folder, None, problems)
     (image,) = ground_truth.read_labelled_folder(pairs, LABEL_MAP, problems)

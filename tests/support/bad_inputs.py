@@ -1,19 +1,23 @@
-"""The dirty inputs of the shared folder (data/bad_inputs) and what this package does with each.
+"""Damaged and unusual inputs (bad_inputs/ of the folder that TFOD_CSF_DATA_DIR names), and what is done with each.
 
-A test of any command walks them:
+A test of any command runs on them one by one:
 
-    @pytest.mark.parametrize("case", bad_inputs.CASES, ids=str)
-    def test_walk(case, tmp_path):
+    @bad_inputs.each()
+    def test_case(case, tmp_path):
         images_dir = bad_inputs.folder_with_control(case, tmp_path)   # control_patient/ beside the case's folder
 
-CASES is empty where the shared folder is absent; pytest then reports the test as skipped.
+Without the folder such a test is skipped.
 """
 
 import csv
 import dataclasses
 import pathlib
 
-from tests.conftest import shared_folder
+import pytest
+
+from tests.support import outside_folders
+
+ABSENT = f"{outside_folders.DATA} names no folder with bad_inputs/MANIFEST.csv"
 
 CONTROL = "c00_control_good"
 CONTROL_BOXES = 2
@@ -112,17 +116,17 @@ class BadInput:
         return self.case.split("/")[0]
 
 
-def bad_inputs_folder() -> pathlib.Path | None:
-    """data/bad_inputs of the shared folder, or None."""
-    shared = shared_folder()
-    return shared / "data" / "bad_inputs" if shared and (shared / "data" / "bad_inputs").is_dir() else None
+def folder() -> pathlib.Path | None:
+    """The folder of all cases; None where it is absent."""
+    data = outside_folders.data_folder()
+    return data / "bad_inputs" if data and (data / "bad_inputs" / "MANIFEST.csv").is_file() else None
 
 
 def _read_manifest() -> list[BadInput]:
-    folder = bad_inputs_folder()
-    if folder is None:
+    root = folder()
+    if root is None:
         return []
-    with open(folder / "MANIFEST.csv", encoding="utf-8", newline="") as file:
+    with open(root / "MANIFEST.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     cases = []
     for row in rows:
@@ -130,11 +134,19 @@ def _read_manifest() -> list[BadInput]:
         boxes = int(row["usable_boxes"]) if row["usable_boxes"] else _CHOSEN_BOXES[case]
         trained, detected = int(short not in _NOT_TRAINED), _DETECTED.get(short, 1)
         reason = REASONS.get(short, "")
-        cases.append(BadInput(case, folder / case, row["expected_action"], boxes, trained, detected, reason))
+        cases.append(BadInput(case, root / case, row["expected_action"], boxes, trained, detected, reason))
     return cases
 
 
 CASES = _read_manifest()
+
+
+def each(*numbers: str) -> pytest.MarkDecorator:
+    """Runs a test on each `case`: on all, or on those of the given numbers ("c09"); skips it where they are absent."""
+    chosen = [case for case in CASES if not numbers or case.case[:3] in numbers]
+    assert not CASES or {case.case[:3] for case in chosen} >= set(numbers), f"{numbers}: not all in MANIFEST.csv"
+    absent = pytest.param(None, marks=pytest.mark.skip(reason=ABSENT), id="absent")
+    return pytest.mark.parametrize("case", chosen or [absent], ids=str)
 
 
 def folder_with_control(case: BadInput, parent: pathlib.Path) -> pathlib.Path:
@@ -145,8 +157,8 @@ def folder_with_control(case: BadInput, parent: pathlib.Path) -> pathlib.Path:
     """
     images_dir = parent / "images"
     images_dir.mkdir()
-    (images_dir / "control_patient").symlink_to(bad_inputs_folder() / CONTROL)
+    (images_dir / "control_patient").symlink_to(folder() / CONTROL)
     name = case.case.split("/")[-1] if "two_patients" in case.case else case.patient
-    source = case.folder if "two_patients" in case.case else bad_inputs_folder() / case.patient
+    source = case.folder if "two_patients" in case.case else folder() / case.patient
     (images_dir / name).symlink_to(source)
     return images_dir

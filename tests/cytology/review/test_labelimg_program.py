@@ -1,8 +1,8 @@
 """LabelImg itself reads what review_export writes, and review_import reads what LabelImg writes.
 
-Its source package comes from the package index (labelImg 1.8.6, MIT licence); where that cannot be reached the tests
-are skipped. The reader and writer need lxml only. The window needs PyQt5, which is put into a folder of its own and
-runs without a display.
+Its source package comes from the package index (labelImg 1.8.6, MIT license), so these tests run with --runnetwork
+only, and are skipped where the index cannot be reached. The reader and writer need lxml only. The window needs PyQt5,
+which is put into a folder of its own and runs without a display.
 """
 
 import json
@@ -15,6 +15,8 @@ import pytest
 
 from tests.support import examined_study
 from tests.support.review_desk import Desk
+
+pytestmark = pytest.mark.network
 
 PACKAGE = "labelImg==1.8.6"
 SURE = ("lymphocyte", 0.95, (0.2, 2.0, 11.4, 12.0))
@@ -48,7 +50,7 @@ window.verify_image()
 
 
 def _pip(*arguments):
-    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
+    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--retries=1", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     if done.returncode:
         pytest.skip(f"the package index cannot be reached or lacks {PACKAGE}: {done.stderr[-300:]}")
@@ -71,7 +73,6 @@ def desk(tmp_path):
     return Desk(examined_study.write_study(tmp_path, patients), tmp_path)
 
 
-@pytest.mark.slow
 def test_labelimgs_reader_loads_every_box(source, desk):
     folder = desk.export() / "=王"
     paths = [str(folder / name) for name in ("=王__day1__a.xml", "=王__b.xml")]
@@ -89,7 +90,6 @@ def test_labelimgs_reader_loads_every_box(source, desk):
     assert empty == [False, []]
 
 
-@pytest.mark.slow
 def test_a_review_in_the_program_itself(tmp_path, desk):
     target = tmp_path / "site"
     _pip("install", "--target", str(target), PACKAGE, "PyQt5")
