@@ -16,7 +16,10 @@ FLAGS = flags.FlagValues()
 flags.DEFINE_string("inference_dir", None, "Output folder of batch_infer or review_import.", flag_values=FLAGS)
 flags.DEFINE_string("output_dir", None, "Folder to write to.", flag_values=FLAGS)
 flags.DEFINE_list(
-    "formats", ["coco", "qupath", "label_studio"], "Which to write, separated by commas.", flag_values=FLAGS
+    "formats",
+    None,
+    "Which to write, separated by commas: coco, qupath, label_studio; default: all of them.",
+    flag_values=FLAGS,
 )
 flags.DEFINE_string("model", None, "Whose cells; needed when the run has several models.", flag_values=FLAGS)
 flags.DEFINE_string("images_dir", None, "Where the images lie; default: the run's own folder.", flag_values=FLAGS)
@@ -31,10 +34,6 @@ flags.mark_flags_as_required(["inference_dir", "output_dir"], flag_values=FLAGS)
 
 def main() -> None:
     """Reads each patient's cells and writes the formats."""
-    known = ("coco", "qupath", "label_studio")
-    wrong = [name for name in FLAGS.formats if name not in known]
-    if wrong or not FLAGS.formats:
-        raise UserError(f"--formats={','.join(FLAGS.formats)}: expected some of {', '.join(known)}.")
     if not pathlib.Path(FLAGS.inference_dir).is_dir():
         raise UserError(
             f"--inference_dir={FLAGS.inference_dir}: no such folder; give the output folder of batch_infer."
@@ -43,6 +42,9 @@ def main() -> None:
 
     from tfod_csf.cytology import cell_rows, other_formats, run_tables
 
+    formats = other_formats.FORMATS if FLAGS.formats is None else FLAGS.formats
+    if not formats or not set(formats) <= set(other_formats.FORMATS):
+        raise UserError(f"--formats={','.join(formats)}: expected some of {', '.join(other_formats.FORMATS)}.")
     folders = run_tables.patient_folders(FLAGS.inference_dir)
     model = cell_rows.one_model(cell_rows.run_models(FLAGS.inference_dir), FLAGS.model)
     settings = run_tables.read_run(FLAGS.inference_dir).get("settings", {})
@@ -51,10 +53,10 @@ def main() -> None:
     images = (image for folder in progress for image in other_formats.patient_images(folder, model, images_dir))
     classes = cell_rows.read_cells(folders[0] / "cells.csv").classes
     num_images, num_cells = other_formats.write_formats(
-        images, pathlib.Path(FLAGS.output_dir), FLAGS.formats, cell_rows.names_of(classes), FLAGS.image_prefix
+        images, pathlib.Path(FLAGS.output_dir), formats, cell_rows.names_of(classes), FLAGS.image_prefix
     )
     print(
-        f"{num_cells} cells on {num_images} images of {len(folders)} patients as {', '.join(FLAGS.formats)}; "
+        f"{num_cells} cells on {num_images} images of {len(folders)} patients as {', '.join(formats)}; "
         f"written to {FLAGS.output_dir}."
     )
 

@@ -47,11 +47,6 @@ class CaseRules:
     neutrophil_percent: float = 50
 
 
-def case_number(case: str | None) -> int | None:
-    """The paper's number 1 .. 5 of a case."""
-    return CASES.index(case) + 1 if case in CASES else None
-
-
 def assign_case(
     white_cells: float,
     erythrocytes: float,

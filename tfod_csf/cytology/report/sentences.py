@@ -20,7 +20,6 @@ CASE_WORDS = {
     "medium_white_cells": "medium white-cell count",
     "high_white_cells": "high white-cell count",
 }
-METHOD_WORDS = {"goodman": "Goodman", "clopper_pearson": "Clopper-Pearson at alpha / 3"}
 SHORT_NOTICE = "Research software, not a medical device. A person has to look at the slide."
 CANNOT_SEE = (
     "Blasts and tumour cells. It has no class for them; on a slide with leukaemia, lymphoma or carcinoma cells its "

@@ -117,7 +117,7 @@ def class_measures(machine: Differentials, hospital: Differentials, error_ratio:
         rows += _line_rows(name, "deming", lambda x, y: method_comparison.deming(x, y, error_ratio), x, y)
         rows.append(_row(name, "lin_concordance", "", count, method_comparison.concordance(x, y)))
     rows.append(_row("all", "mean_absolute_difference", "points", count, differences.mean()))
-    rows.append(_row("all", "paper_accuracy", "%", count, 100 - differences.mean()))
+    rows.append(_row("all", "paper_accuracy", "%", count, paper_accuracy(machine.percent, hospital.percent)))
     return rows
 
 

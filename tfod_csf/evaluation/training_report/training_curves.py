@@ -21,7 +21,7 @@ class AsymptoteFit:
 
     Attributes:
       a, a_low, a_high: asymptote with its 95 % interval.
-      b, b_low, b_high: steps times the unit of y.
+      b: slope of the curve, in steps times the unit of y.
       r_squared: share of the variation that the curve explains; NaN where y does not vary.
       fit_step: first step from which the curve itself stays within the tolerance of its asymptote.
       observed_step: first step from which all measured values stay within the tolerance of the last one; None when only
@@ -34,8 +34,6 @@ class AsymptoteFit:
     a_low: float
     a_high: float
     b: float
-    b_low: float
-    b_high: float
     r_squared: float
     fit_step: float
     observed_step: int | None
@@ -79,8 +77,6 @@ def fit_asymptote(steps: np.ndarray, values: np.ndarray, tolerance: float) -> As
         a_low=float(line.intercept - t * line.intercept_stderr),
         a_high=float(line.intercept + t * line.intercept_stderr),
         b=float(-line.slope),
-        b_low=float(-line.slope - t * line.stderr),
-        b_high=float(-line.slope + t * line.stderr),
         r_squared=float(line.rvalue**2) if np.ptp(values) else math.nan,
         fit_step=float(fit_step),
         observed_step=observed,
