@@ -1,15 +1,12 @@
 """`tfod_csf COMMAND --flags`: finds the command, parses its flags, turns a user's mistake into one sentence.
 
-A command is a module of this folder with a docstring (first line: what it does), `FLAGS = flags.FlagValues()` holding
-its flags, and `main()`. Each command has its own FlagValues, so that several can be imported by one process. Heavy
-imports belong inside `main`, after the paths are checked: `--help` and a mistyped flag answer in under a second.
+Each command has its own FlagValues, so that several can be imported by one process. Heavy imports belong inside `main`,
+after the paths are checked: `--help` and a mistyped flag answer in under a second. What a command is and which ones
+there are: `command_reference`.
 """
 
-import ast
 import difflib
 import errno
-import importlib
-import pathlib
 import re
 import sys
 from collections.abc import Callable
@@ -17,43 +14,18 @@ from collections.abc import Callable
 from absl import flags
 from absl import logging as absl_logging
 
+from tfod_csf.commands import command_reference
+from tfod_csf.commands.command_reference import ALIASES, command_names
 from tfod_csf.errors import UserError
 
-_COMMANDS_DIR = pathlib.Path(__file__).parent
-_NOT_COMMANDS = {"__init__", "command_line", "differential_flags"}
-
-
-def command_names() -> list[str]:
-    """Names of all commands, sorted."""
-    return sorted(path.stem for path in _COMMANDS_DIR.glob("*.py") if path.stem not in _NOT_COMMANDS)
-
-
-def command_summary(name: str) -> str:
-    """First line of the command's docstring, read without importing the command."""
-    source = (_COMMANDS_DIR / f"{name}.py").read_text(encoding="utf-8")
-    return (ast.get_docstring(ast.parse(source)) or "").split("\n")[0]
-
-
-def _overview() -> str:
-    names = command_names()
-    width = max(map(len, names), default=0)
-    lines = ["usage: tfod_csf COMMAND [--flags]", "", "commands:"]
-    lines += [f"  {name:<{width}}  {command_summary(name)}" for name in names]
-    return "\n".join([*lines, "", "tfod_csf COMMAND --help lists a command's flags."])
-
-
-def _flag_help(name: str, flag_values: flags.FlagValues, doc: str) -> str:
-    lines = [f"usage: tfod_csf {name} [--flags]", "", (doc or "").strip(), "", "flags:"]
-    for flag_name in sorted(flag_values):
-        flag = flag_values[flag_name]
-        if flag_name != flag.name:
-            continue
-        default = "" if flag.default is None else f" (default: {flag.default_as_str})"
-        lines.append(f"  --{'[no]' if flag.boolean else ''}{flag.name}: {' '.join((flag.help or '').split())}{default}")
-        if flag.short_name:
-            lines[-1] = lines[-1].replace(":", f" (-{flag.short_name}):", 1)
-    lines.append("  --alsologtostderr, --verbosity, --log_dir, ...: absl's logging flags")
-    return "\n".join(lines)
+_HELP_FLAGS = ("--help", "-help", "-h", "--helpfull", "--helpshort")
+# What absl says about a value, and what it means.
+_PLAIN_WORDS = {
+    "^flag (?=--)": "",
+    r"invalid literal for int\(\) with base 10: .*": "expected a whole number",
+    "could not convert string to float: .*": "expected a number",
+    r"\('Non-boolean argument to boolean flag', .*\)": "expected true or false",
+}
 
 
 def _is_no_flag(argument: str, flag_values: flags.FlagValues) -> bool:
@@ -75,20 +47,30 @@ def _parse(name: str, flag_values: flags.FlagValues, arguments: list[str]) -> No
         # A required flag that seems to be missing is often one that was mistyped; then that is what to say.
         unknown = [argument for argument in arguments if _is_no_flag(argument, flag_values)]
         if not unknown:
-            message = re.sub(
-                r"flag (--\w+)=None: Flag --\w+ must have a value other than None", r"\1 is required", str(error)
-            )
-            raise UserError(f"{name}: {' '.join(message.split()).rstrip('.')}; see tfod_csf {name} --help.") from error
+            raise UserError(f"{_sentence(error, flag_values)}; see tfod_csf {name} --help.") from error
     else:
         unknown = [argument for argument in rest[1:] if argument != "--"]
     if not unknown:
         return
     if not unknown[0].startswith("-"):
-        raise UserError(f"{name}: argument {unknown[0]!r} has no flag before it; see tfod_csf {name} --help.")
+        raise UserError(f"argument {unknown[0]!r} has no flag before it; see tfod_csf {name} --help.")
     given = unknown[0].lstrip("-").split("=")[0]
     near = difflib.get_close_matches(given, list(flag_values), n=1)
     hint = f"did you mean --{near[0]}?" if near else f"see tfod_csf {name} --help."
-    raise UserError(f"{name}: there is no flag --{given}; {hint}")
+    raise UserError(f"there is no flag --{given}; {hint}")
+
+
+def _sentence(error: flags.Error, flag_values: flags.FlagValues) -> str:
+    """absl's error in plain words; all missing flags at once, where absl names the first."""
+    if "must have a value other than None" in str(error):
+        required = [flag.name for flag in command_reference.flag_references(flag_values) if flag.is_required]
+        missing = [f"--{flag_name}" for flag_name in required if flag_values[flag_name].value is None]
+        last = f"{missing[-1]} {'are' if len(missing) > 1 else 'is'} required"
+        return f"{', '.join(missing[:-1])} and {last}" if len(missing) > 1 else last
+    message = " ".join(str(error).split()).rstrip(".")
+    for words, plain in _PLAIN_WORDS.items():
+        message = re.sub(words, plain, message)
+    return message
 
 
 def run(
@@ -101,8 +83,8 @@ def run(
       sentence), 130 when interrupted.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    if any(argument in ("--help", "-help", "-h", "--helpfull", "--helpshort") for argument in arguments):
-        print(_flag_help(name, flag_values, doc))
+    if any(argument in _HELP_FLAGS for argument in arguments):
+        print(command_reference.help_text(name, flag_values, doc))
         return 0
     try:
         _parse(name, flag_values, arguments)
@@ -126,19 +108,20 @@ def run(
 def main(arguments: list[str] | None = None) -> int:
     """The console script."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if not arguments or arguments[0] in ("--help", "-h", "help"):
-        print(_overview())
+    if not arguments or arguments[0] in (*_HELP_FLAGS, "help"):
+        print(command_reference.overview())
         return 0 if arguments else 1
     if arguments[0] == "--version":
         from tfod_csf import __version__
 
         print(f"tfod_csf {__version__}")
         return 0
-    name = arguments[0].removesuffix(".py")
+    typed = arguments[0].removesuffix(".py")
+    name = ALIASES.get(typed, typed)
     if name not in command_names():
-        near = difflib.get_close_matches(name, command_names(), n=1)
+        near = difflib.get_close_matches(typed, [*command_names(), *ALIASES], n=1)
         hint = f"did you mean {near[0]}?" if near else "tfod_csf --help lists the commands."
-        print(f"tfod_csf: error: there is no command {name!r}; {hint}", file=sys.stderr)
+        print(f"tfod_csf: error: there is no command {typed!r}; {hint}", file=sys.stderr)
         return 1
-    module = importlib.import_module(f"tfod_csf.commands.{name}")
-    return run(module.main, module.FLAGS, module.__doc__ or "", name, arguments[1:])
+    module = command_reference.command_module(name)
+    return run(module.main, module.FLAGS, module.__doc__ or "", typed, arguments[1:])

@@ -1,0 +1,127 @@
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from absl import flags
+
+from tfod_csf.commands import command_line, command_reference
+
+NAMES = [*command_line.command_names(), *command_reference.ALIASES]
+
+# Every command's help and what it answers to a mistyped flag, from one process that has loaded nothing else.
+_ALL_HELPS = """
+import contextlib, io, json, sys
+from tfod_csf.commands import command_line
+answers = {}
+for name in sys.argv[1:]:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        statuses = [command_line.main([name, "--help"]), command_line.main([name, "--no_such_flag=1"])]
+    answers[name] = {"statuses": statuses, "out": out.getvalue(), "err": err.getvalue()}
+print(json.dumps({"answers": answers, "modules": sorted(sys.modules)}))
+"""
+
+
+@pytest.fixture(scope="module")
+def all_helps():
+    run = subprocess.run([sys.executable, "-c", _ALL_HELPS, *NAMES], capture_output=True, text=True, check=True)
+    return json.loads(run.stdout)
+
+
+def run_quietly(arguments):
+    """(status, what was printed) of a command line in this process."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        status = command_line.main(arguments)
+    return status, out.getvalue()
+
+
+def test_help_and_mistyped_flag_load_no_heavy_library(all_helps):
+    assert not {"tensorflow", "pandas", "matplotlib", "tf_keras", "official"} & set(all_helps["modules"])
+    assert "tfod_csf.commands.batch_infer" in all_helps["modules"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_and_mistyped_flag(all_helps, name):
+    answer = all_helps["answers"][name]
+    assert answer["statuses"] == [0, 1]
+    assert answer["out"].startswith(f"usage: tfod_csf {name} ")
+    assert answer["err"] == (f"tfod_csf {name}: error: there is no flag --no_such_flag; see tfod_csf {name} --help.\n")
+
+
+def test_help_of_a_process_of_its_own_takes_less_than_a_second():
+    """Of processor time, which is what a person waits for when nothing else runs."""
+    before = os.times()
+    run = subprocess.run(
+        [sys.executable, "-m", "tfod_csf", "batch_infer", "--help"], capture_output=True, text=True, check=True
+    )
+    after = os.times()
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 1
+    assert run.stdout.startswith("usage: tfod_csf batch_infer ")
+
+
+def test_overview_of_a_process_of_its_own():
+    run = subprocess.run([sys.executable, "-m", "tfod_csf", "--help"], capture_output=True, text=True, check=True)
+    assert run.stdout.rstrip("\n") == command_reference.overview()
+
+
+def test_no_command_prints_the_overview_and_is_an_error(capsys):
+    assert command_line.main([]) == 1
+    assert capsys.readouterr().out.rstrip("\n") == command_reference.overview()
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("no_such_command", "tfod_csf --help lists the commands."),
+        ("batch_inferr", "did you mean batch_infer?"),
+        ("trian", "did you mean train?"),
+        ("Observers.py", "did you mean observers?"),
+    ],
+)
+def test_unknown_command_is_one_sentence_and_status_1(capsys, typed, hint):
+    assert command_line.main([typed]) == 1
+    name = typed.removesuffix(".py")
+    assert capsys.readouterr().err == f"tfod_csf: error: there is no command {name!r}; {hint}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["train"], "--pipeline_config_path and --model_dir are required; see tfod_csf train --help."),
+        (["infer"], "--images_dir, --model and --output_dir are required; see tfod_csf infer --help."),
+        (["blind", "--images_dir=a", "--output_dir=b"], "--key_file is required; see tfod_csf blind --help."),
+        (["infer", "--images_dri=a"], "there is no flag --images_dri; did you mean --images_dir?"),
+        (["infer", "--rounds=two"], "--rounds=two: expected a whole number; see tfod_csf infer --help."),
+        (["infer", "--min_score=half"], "--min_score=half: expected a number; see tfod_csf infer --help."),
+        (["infer", "--draw=often"], "--draw=often: expected true or false; see tfod_csf infer --help."),
+        (
+            ["report", "--pages=one"],
+            "--pages=one: value should be one of <all|patients|cohort>; see tfod_csf report --help.",
+        ),
+        (["synthesize", "--output_dir=a", "b"], "argument 'b' has no flag before it; see tfod_csf synthesize --help."),
+    ],
+)
+def test_mistyped_flags_are_one_sentence(arguments, sentence):
+    assert run_quietly(arguments) == (1, f"tfod_csf {arguments[0]}: error: {sentence}\n")
+
+
+def test_a_path_the_system_refuses_is_one_sentence(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+
+    def main():
+        (tmp_path / "file" / "below").mkdir()
+
+    assert command_line.run(main, flags.FlagValues(), "", "any", []) == 1
+    error = capsys.readouterr().err
+    assert f"tfod_csf any: error: {tmp_path / 'file' / 'below'}: Not a directory; check" in error
+
+    def broken():
+        raise OSError("no path")
+
+    with pytest.raises(OSError, match="no path"):
+        command_line.run(broken, flags.FlagValues(), "", "any", [])

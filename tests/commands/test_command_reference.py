@@ -1,0 +1,76 @@
+"""What `--help`, the overview and the reference in docs/ are made of."""
+
+import doctest
+import pathlib
+
+from absl import flags
+
+from tfod_csf.commands import command_reference
+from tfod_csf.commands.command_reference import ALIASES, STAGES
+
+COMMANDS = {command.name: command for command in command_reference.commands()}
+
+
+def test_every_module_with_a_main_is_in_one_stage():
+    folder = pathlib.Path(command_reference.__file__).parent
+    modules = {path.stem for path in folder.glob("*.py") if "\ndef main() -> None:" in path.read_text(encoding="utf-8")}
+    listed = [name for names in STAGES.values() for name in names]
+    assert len(listed) >= 25
+    assert sorted(listed) == sorted(modules)
+
+
+def test_aliases_are_names_of_commands_and_of_nothing_else():
+    assert set(ALIASES.values()) <= set(COMMANDS)
+    assert not set(ALIASES) & set(COMMANDS)
+
+
+def test_the_overview_holds_every_command_below_its_stage():
+    stage, found = "", {}
+    for line in command_reference.overview().splitlines():
+        if line.startswith("  "):
+            name, _, summary = line.strip().partition("  ")
+            found[name.split(",")[0]] = (stage, summary.strip())
+        else:
+            stage = line.rstrip(":")
+    assert found == {command.name: (command.stage, command.summary) for command in COMMANDS.values()}
+
+
+def test_flags_come_in_the_order_of_definition_with_what_a_person_can_type():
+    flag_values = flags.FlagValues()
+    flags.DEFINE_string("zebra", None, "Striped.", required=True, short_name="z", flag_values=flag_values)
+    flags.DEFINE_boolean("apple", True, "Round.", flag_values=flag_values)
+    flags.DEFINE_enum("mode", "b", ["a", "b"], "Way.", flag_values=flag_values)
+    flags.DEFINE_multi_string("name", None, "Who.", flag_values=flag_values)
+    flags.DEFINE_float("ratio", 0.5, "How\n  much.", flag_values=flag_values)
+    flags.DEFINE_alias("share", "ratio", flag_values=flag_values)
+    found = command_reference.flag_references(flag_values)
+    assert [(flag.heading, flag.text) for flag in found] == [
+        ("--zebra (-z, required)", "Striped."),
+        ("--[no]apple (default: true)", "Round."),
+        ("--mode=a|b (default: b)", "Way."),
+        ("--name (may be repeated)", "Who."),
+        ("--ratio (default: 0.5, old name: --share)", "How much."),
+    ]
+
+
+def test_help_wraps_texts_and_says_what_an_alias_is(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    flag_values = flags.FlagValues()
+    flags.DEFINE_string("path", None, "One two three four five six seven eight.", flag_values=flag_values)
+    lines = command_reference.help_text("train", flag_values, "Summary.\n\nMore.").splitlines()
+    assert lines[:9] == [
+        "usage: tfod_csf train [--flag=value ...]   (the same as tfod_csf model_main_tf2)",
+        "",
+        "Summary.",
+        "",
+        "More.",
+        "",
+        "flags:",
+        "  --path",
+        "      One two three four five six seven",
+    ]
+    assert lines[9] == "      eight."
+
+
+def test_examples():
+    assert doctest.testmod(command_reference) == (0, 1)
