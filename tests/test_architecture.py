@@ -46,7 +46,7 @@ SUBPACKAGES = {
 }
 
 # absl is its logging; flags are in commands alone, see below.
-VOCABULARY_LIBRARIES = {"numpy", "lxml", "google", "PIL", "tqdm", "absl"}
+VOCABULARY_LIBRARIES = {"numpy", "lxml", "google", "PIL", "absl"}
 TABLES = {
     "numpy",
     "lxml",
@@ -58,7 +58,6 @@ TABLES = {
     "PIL",
     "jinja2",
     "markupsafe",
-    "tqdm",
 }
 TENSORFLOW = {"tensorflow", "tf_keras", "official", "orbit"}
 LIBRARIES = {
@@ -80,6 +79,8 @@ LIBRARIES = {
     "commands": TABLES | TENSORFLOW | {"absl"},
 }
 LIBRARIES_OF_MODULE = {
+    # Progress bars of every package are made here.
+    "progress_bar.py": {"tqdm"},
     # Figures of every package are made here.
     "figures.py": {"matplotlib"},
     # The two places of inference that need TensorFlow: the model, and records as its input.

@@ -16,8 +16,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 
-from tqdm import tqdm
-
 from tfod_csf import __version__
 from tfod_csf.benchmarks import machine, parts
 from tfod_csf.benchmarks.parts import BenchmarkOptions, Job
@@ -25,6 +23,7 @@ from tfod_csf.config import network_presets
 from tfod_csf.errors import UserError
 from tfod_csf.files import csv_schemas
 from tfod_csf.model_folder import ModelFolder
+from tfod_csf.progress_bar import progress_bar
 from tfod_csf.synthetic import slides
 
 NETWORK_PARTS = ("input_pipeline", "training_step", "inference")
@@ -59,7 +58,7 @@ def run(options: BenchmarkOptions, output_csv: str | os.PathLike, say: Callable[
         "tfod_csf": __version__,
     }
     rows = []
-    with tempfile.TemporaryDirectory(prefix="tfod_csf_benchmark_") as work_dir, tqdm(jobs, disable=None) as bar:
+    with tempfile.TemporaryDirectory(prefix="tfod_csf_benchmark_") as work_dir, progress_bar(jobs, unit="part") as bar:
         _draw_slides(options, pathlib.Path(work_dir) / "slides")
         _in_new_process("record_writing", functools.partial(parts.write_records, work_dir))
         for job in bar:

@@ -53,12 +53,11 @@ def main() -> None:
             raise UserError(f"--{flag}={FLAGS[flag].value}: no file {path}.")
     if bool(FLAGS.inference_dir) != bool(FLAGS.annotations_dir):
         raise UserError("--inference_dir and --annotations_dir go together: single cells need both.")
-    from tqdm import tqdm
-
     from tfod_csf.cytology import annotated_cells
     from tfod_csf.cytology.studies import agreement_tables
     from tfod_csf.label_map import parse_class_map
     from tfod_csf.problems import ProblemLog
+    from tfod_csf.progress_bar import bar_over
 
     machine, without = agreement_tables.read_machine(machine_path)
     hospital = agreement_tables.read_hospital(FLAGS.hospital, FLAGS.assumed_cells, FLAGS.hospital_unit == "cells")
@@ -70,7 +69,7 @@ def main() -> None:
             found,
             FLAGS.model,
             FLAGS.iou,
-            progress=lambda folders: tqdm(folders, unit="patient", disable=not sys.stderr.isatty()),
+            progress=bar_over("patient"),
         )
         problems.write_csv(pathlib.Path(FLAGS.output_dir) / "problems.csv")
     rows = agreement_tables.write_agreement(FLAGS.output_dir, machine, without, hospital, FLAGS.error_ratio, matched)

@@ -42,15 +42,14 @@ def main() -> None:
         for value in FLAGS[flag].value:
             if value not in known:
                 raise UserError(f"--{flag}: {value!r} is unknown; use some of {','.join(known)}.")
-    from tqdm import tqdm
-
     from tfod_csf.benchmarks import benchmark_run
+    from tfod_csf.progress_bar import write_line
 
     options = {name: FLAGS[name].value for name in benchmark_run.BenchmarkOptions.__dataclass_fields__}
     rows = benchmark_run.run(
         benchmark_run.BenchmarkOptions(**options),
         FLAGS.output_csv,
-        say=lambda row: tqdm.write(benchmark_run.describe(row)),
+        say=lambda row: write_line(benchmark_run.describe(row)),
     )
     about = rows[-1]
     print(

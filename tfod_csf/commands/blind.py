@@ -37,11 +37,10 @@ def main() -> None:
     images_dir, output_dir = pathlib.Path(FLAGS.images_dir), pathlib.Path(FLAGS.output_dir)
     if output_dir.resolve().is_relative_to(images_dir.resolve()):
         raise UserError(f"--output_dir={output_dir} lies in --images_dir; its copies would be read as images.")
-    from tqdm import tqdm
-
     from tfod_csf.cytology.blinding import blind, pseudonyms
     from tfod_csf.files import key_files
     from tfod_csf.problems import ProblemLog
+    from tfod_csf.progress_bar import bar_over
     from tfod_csf.study import patients
 
     secret = blind.SecretFiles.beside(FLAGS.key_file)
@@ -59,7 +58,7 @@ def main() -> None:
             key,
             known,
             problems,
-            progress=lambda order: tqdm(order, unit="image", disable=not sys.stderr.isatty()),
+            progress=bar_over("image"),
         )
         pseudonyms.write_mapping(secret.mapping, rows)
     finally:

@@ -45,12 +45,11 @@ def main() -> None:
     for flag in ("inference_dir", "annotations_dir", *(["model"] if FLAGS.model else [])):
         if not pathlib.Path(FLAGS[flag].value).is_dir():
             raise UserError(f"--{flag}={FLAGS[flag].value}: no such folder.")
-    from tqdm import tqdm
-
     from tfod_csf.cytology import annotated_cells, run_tables
     from tfod_csf.cytology.studies import agreement_tables, calibration_tables
     from tfod_csf.label_map import parse_class_map
     from tfod_csf.problems import ProblemLog
+    from tfod_csf.progress_bar import bar_over
 
     run = run_tables.read_run(FLAGS.inference_dir)
     name = _model_name(run)
@@ -61,7 +60,7 @@ def main() -> None:
         annotations,
         name or None,
         FLAGS.iou,
-        progress=lambda folders: tqdm(folders, unit="patient", disable=not sys.stderr.isatty()),
+        progress=bar_over("patient"),
     )
     problems.write_csv(pathlib.Path(FLAGS.output_dir) / "problems.csv")
     thresholds, _ = run_tables.new_thresholds(FLAGS.inference_dir)

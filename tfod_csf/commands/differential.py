@@ -27,9 +27,8 @@ def main() -> None:
         )
     import dataclasses
 
-    from tqdm import tqdm
-
     from tfod_csf.cytology.counting import cohort
+    from tfod_csf.progress_bar import bar_over
 
     inputs = differential_flags.read(FLAGS)
     summary = cohort.write_differentials(
@@ -39,7 +38,7 @@ def main() -> None:
         cells_per_ul=inputs.cells_per_ul,
         references=inputs.references,
         rules=inputs.rules,
-        progress=lambda folders: tqdm(folders, unit="patient", disable=not sys.stderr.isatty()),
+        progress=bar_over("patient"),
     )
     cohort.write_rules(
         pathlib.Path(FLAGS.output_dir) / "differential_rules.json",

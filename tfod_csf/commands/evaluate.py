@@ -110,13 +110,12 @@ def _write(model, reports, min_score: float, has_unknown: bool) -> None:
 
 def _compare(model, images, thresholds, readings, reports, total: int | None) -> bool:
     """Detects in every image and adds it to the reports; returns whether any cell was labelled unknown."""
-    from tqdm import tqdm
-
     from tfod_csf.inference import ground_truth
     from tfod_csf.inference.cell_selection import select_cells
+    from tfod_csf.progress_bar import progress_bar
 
     has_unknown = False
-    for image in tqdm(images, total=total, unit="image", disable=not sys.stderr.isatty()):
+    for image in progress_bar(images, unit="image", total=total):
         detections = model.detect(image.pixels, image.image_id, image.jpeg)
         cells = select_cells(detections, model.label_map, thresholds).detections
         found = [ground_truth.detections_dict(part) for part in (detections, cells)]

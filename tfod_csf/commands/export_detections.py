@@ -38,9 +38,8 @@ def main() -> None:
         raise UserError(
             f"--inference_dir={FLAGS.inference_dir}: no such folder; give the output folder of batch_infer."
         )
-    from tqdm import tqdm
-
     from tfod_csf.cytology import cell_rows, other_formats, run_tables
+    from tfod_csf.progress_bar import progress_bar
 
     formats = other_formats.FORMATS if FLAGS.formats is None else FLAGS.formats
     if not formats or not set(formats) <= set(other_formats.FORMATS):
@@ -49,7 +48,7 @@ def main() -> None:
     model = cell_rows.one_model(cell_rows.run_models(FLAGS.inference_dir), FLAGS.model)
     settings = run_tables.read_run(FLAGS.inference_dir).get("settings", {})
     images_dir = pathlib.Path(FLAGS.images_dir or settings.get("images_dir") or ".")
-    progress = tqdm(folders, unit="patient", disable=not sys.stderr.isatty())
+    progress = progress_bar(folders, unit="patient")
     images = (image for folder in progress for image in other_formats.patient_images(folder, model, images_dir))
     classes = cell_rows.read_cells(folders[0] / "cells.csv").classes
     num_images, num_cells = other_formats.write_formats(

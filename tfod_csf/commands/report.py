@@ -46,11 +46,10 @@ def main() -> None:
             raise UserError(f"--{name}={FLAGS[name].value}: no such folder.")
     import datetime
 
-    from tqdm import tqdm
-
     from tfod_csf.cytology import run_tables
     from tfod_csf.cytology.counting.saturation import SaturationRules
     from tfod_csf.cytology.report import chromium, page_template, pages
+    from tfod_csf.progress_bar import progress_bar
 
     program = chromium.find_chromium() if FLAGS.pdf else ""
     inputs = differential_flags.read(FLAGS)
@@ -80,11 +79,11 @@ def main() -> None:
     output_dir = pathlib.Path(FLAGS.output_dir or FLAGS.inference_dir)
 
     def progress(items):
-        return tqdm(items, unit="patient", disable=not sys.stderr.isatty())
+        return progress_bar(items, unit="patient")
 
     summary = pages.write_report(FLAGS.inference_dir, output_dir, facts, options, inputs.cells_per_ul, progress)
     if FLAGS.pdf:
-        for page in tqdm(summary.pages, unit="PDF", disable=not sys.stderr.isatty()):
+        for page in progress_bar(summary.pages, unit="PDF"):
             chromium.print_pdf(program, page, page.with_suffix(".pdf"))
     if summary.without_crops:
         print(f"{summary.without_crops} patients lack pictures of cells: give --images_dir where the images are now.")

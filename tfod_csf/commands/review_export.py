@@ -36,11 +36,10 @@ def main() -> None:
         )
     import uuid
 
-    from tqdm import tqdm
-
     from tfod_csf.cytology import cell_rows, run_tables
     from tfod_csf.cytology.review import export
     from tfod_csf.problems import ProblemLog
+    from tfod_csf.progress_bar import progress_bar
     from tfod_csf.study import patients
 
     run, output_dir = run_tables.read_run(FLAGS.inference_dir), pathlib.Path(FLAGS.output_dir)
@@ -65,7 +64,7 @@ def main() -> None:
         files.setdefault(image.patient_id, {})[image.name] = image.path
     export_id = str(uuid.uuid4())
     shown = []
-    for patient_id in tqdm(chosen, unit="patient", disable=not sys.stderr.isatty()):
+    for patient_id in progress_bar(chosen, unit="patient"):
         thresholds = run.get("thresholds", {})
         source = export.ExportSource(folders[patient_id], files.get(patient_id, {}), model, thresholds)
         names = [" ".join(name.split()) for name in FLAGS.extra_class]

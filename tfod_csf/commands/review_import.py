@@ -56,14 +56,13 @@ def main() -> None:
     """Imports patient by patient; one that is refused does not keep the others from being imported."""
     if not FLAGS.reviewer.strip():
         raise UserError("--reviewer is empty; a review needs a name.")
-    from tqdm import tqdm
-
     from tfod_csf.cytology.review import reviewed_cohort
     from tfod_csf.cytology.review import session as review_session
     from tfod_csf.problems import ProblemLog
+    from tfod_csf.progress_bar import progress_bar
 
     def progress(items):
-        return tqdm(items, unit="patient", disable=not sys.stderr.isatty())
+        return progress_bar(items, unit="patient")
 
     folders = review_session.folders_to_import(FLAGS.review_dir, FLAGS.inference_dir, FLAGS.output_dir)
     inputs = differential_flags.read(FLAGS)

@@ -47,11 +47,10 @@ def main() -> None:
         raise UserError(f"--plan_points={FLAGS.plan_points}: expected percentage points above 0 and up to 50.")
     if FLAGS.differentials and not pathlib.Path(FLAGS.differentials).exists():
         raise UserError(f"--differentials={FLAGS.differentials}: no such file.")
-    from tqdm import tqdm
-
     from tfod_csf.cytology import run_tables
     from tfod_csf.cytology.counting.saturation import SaturationRules, summarise_cases
     from tfod_csf.cytology.studies import saturation_tables
+    from tfod_csf.progress_bar import bar_over
 
     differentials = FLAGS.differentials or pathlib.Path(FLAGS.inference_dir) / "differentials.csv"
     thresholds, is_changed = run_tables.new_thresholds(
@@ -71,7 +70,7 @@ def main() -> None:
         thresholds=thresholds if is_changed else None,
         max_plots=FLAGS.max_plots,
         plan_points=FLAGS.plan_points,
-        progress=lambda folders: tqdm(folders, unit="patient", disable=not sys.stderr.isatty()),
+        progress=bar_over("patient"),
     )
     known = [row["n_sat_bootstrap"] for row in rows if row["saturated"] is not None]
     overall = summarise_cases(known, ["all"] * len(known))[-1] if known else None

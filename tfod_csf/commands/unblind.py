@@ -25,10 +25,9 @@ def main() -> None:
     results_dir = pathlib.Path(FLAGS.results_dir)
     if not results_dir.is_dir():
         raise UserError(f"--results_dir={results_dir}: no such folder.")
-    from tqdm import tqdm
-
     from tfod_csf.cytology.blinding import blind, pseudonyms, unblind
     from tfod_csf.files import key_files
+    from tfod_csf.progress_bar import bar_over
 
     key = key_files.read_key(FLAGS.key_file)
     rows = pseudonyms.read_mapping(FLAGS.mapping or blind.SecretFiles.beside(FLAGS.key_file).mapping, key)
@@ -36,7 +35,7 @@ def main() -> None:
         results_dir,
         pathlib.Path(FLAGS.output_dir),
         rows,
-        progress=lambda paths: tqdm(paths, unit="file", disable=not sys.stderr.isatty()),
+        progress=bar_over("file"),
     )
     print(
         f"{num_files} files, names put back in {num_named}; written to {FLAGS.output_dir}. They hold patients' names."

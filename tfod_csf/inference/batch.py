@@ -14,11 +14,8 @@ import hashlib
 import json
 import pathlib
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-from tqdm import tqdm
 
 from tfod_csf import __version__
 from tfod_csf.errors import UserError
@@ -26,6 +23,7 @@ from tfod_csf.files import atomic_write
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.patient_results import ImageDetector, PatientJob, PatientSummary, run_patient
 from tfod_csf.problems import Problem, ProblemLog
+from tfod_csf.progress_bar import progress_bar
 from tfod_csf.study.patients import ImageFile, folder_names
 
 PATIENTS_DIR = "patients"
@@ -104,7 +102,7 @@ def run(
     settings = run_settings(detectors, thresholds, draw)
     result = BatchResult(kept=_earlier_patients(patients_dir, set(names.values()), settings))
     owners: dict[str, str] = {}  # checksum of an image -> where it was first seen
-    with tqdm(total=len(images), unit="image", disable=not sys.stderr.isatty()) as progress:
+    with progress_bar(unit="image", total=len(images)) as progress:
         for patient_id, patient_images in by_patient.items():
             progress.set_postfix_str(patient_id)
             folder = patients_dir / names[patient_id]

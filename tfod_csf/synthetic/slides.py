@@ -13,10 +13,10 @@ import pathlib
 import numpy as np
 from PIL import Image
 from scipy import ndimage
-from tqdm import tqdm
 
 from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write, csv_schemas
+from tfod_csf.progress_bar import progress_bar
 from tfod_csf.study import labelimg
 from tfod_csf.synthetic import cells
 
@@ -254,9 +254,7 @@ def synthesize(
     jobs = [(patient, index) for patient in patients for index in range(images_per_patient)]
     write = functools.partial(_write_field, output_dir, settings)
     with concurrent.futures.ProcessPoolExecutor(num_processes) as pool:
-        counts = list(
-            tqdm(pool.map(write, jobs, chunksize=4), total=len(jobs), unit="image", desc="drawing", disable=None)
-        )
+        counts = list(progress_bar(pool.map(write, jobs, chunksize=4), unit="image", total=len(jobs), desc="drawing"))
     rows = []
     for index, patient in enumerate(patients):
         own = counts[index * images_per_patient : (index + 1) * images_per_patient]

@@ -11,7 +11,8 @@ import time
 from collections.abc import Mapping
 
 import numpy as np
-import tqdm
+
+from tfod_csf.progress_bar import progress_bar
 
 _log = logging.getLogger("tfod_csf")
 _BAR_FORMAT = "step {n_fmt}/{total_fmt} |{bar}| {rate_noinv_fmt}, {remaining} left{postfix}"
@@ -41,13 +42,13 @@ class Progress:
     def __init__(self, first_step: int, num_steps: int, quiet: bool = False):
         self._num_steps = num_steps
         self._quiet = quiet
-        self._bar = tqdm.tqdm(
-            total=num_steps,
-            initial=first_step,
+        self._bar = progress_bar(
             unit="step",
+            total=num_steps,
+            quiet=quiet,
+            initial=first_step,
             bar_format=_BAR_FORMAT,
             dynamic_ncols=True,
-            disable=quiet or not sys.stderr.isatty(),
         )
         self._last_step = first_step
         self._clock_start = time.perf_counter()

@@ -14,14 +14,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import IO
 
-from tqdm import tqdm
-
 from tfod_csf import worker_pool
 from tfod_csf.data.annotated.dataset_split import SplitImage
 from tfod_csf.data.records.ready_image import ReadyImage
 from tfod_csf.errors import UserError
 from tfod_csf.label_map import LabelMap
 from tfod_csf.problems import Problem, ProblemLog
+from tfod_csf.progress_bar import progress_bar
 from tfod_csf.study.annotated_images import read_annotated_image
 from tfod_csf.study.labelimg import LabelledObject
 from tfod_csf.study.patients import AnnotatedFile, ImageFile
@@ -157,7 +156,7 @@ def read(
         num_processes = 1
     annotated_set = AnnotatedSet(tempfile.TemporaryFile(dir=scratch_dir))  # noqa: SIM115  (lives as long as the set)
     results = worker_pool.ordered_map(functools.partial(_read_one, options=options), files, num_processes)
-    for entry, content, found in tqdm(results, total=len(files), desc="reading", unit="image", disable=None):
+    for entry, content, found in progress_bar(results, unit="image", total=len(files), desc="reading"):
         problems.extend(found)
         if entry is not None:
             annotated_set.add(entry, content)

@@ -11,8 +11,6 @@ import pathlib
 import re
 from collections.abc import Iterator, Sequence
 
-from tqdm import tqdm
-
 from tfod_csf import __version__
 from tfod_csf import label_map as label_maps
 from tfod_csf.data.annotated import annotated_set, dataset_report, dataset_split
@@ -21,6 +19,7 @@ from tfod_csf.data.annotated.dataset_report import DatasetStatistics
 from tfod_csf.files import atomic_write, csv_schemas
 from tfod_csf.label_map import LabelMap
 from tfod_csf.problems import ProblemLog
+from tfod_csf.progress_bar import progress_bar
 from tfod_csf.study import image_io
 from tfod_csf.study.patients import AnnotatedFile, find_pairs
 
@@ -134,7 +133,7 @@ def _write_side(
 
     num_shards = max(1, min(num_shards, len(entries)))
     records = []
-    with tqdm(total=len(entries), desc=f"writing {path.name}", unit="image", disable=None) as bar:
+    with progress_bar(unit="image", total=len(entries), desc=f"writing {path.name}") as bar:
 
         def serialized(shard: int) -> Iterator[bytes]:
             for entry in entries[shard::num_shards]:

@@ -4,15 +4,14 @@ import contextlib
 import logging
 import os
 import pathlib
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 
 import tensorflow as tf
-import tqdm
 
 from tfod_csf.errors import UserError
 from tfod_csf.evaluation.metric_text import NO_GROUND_TRUTH, metric_text
+from tfod_csf.progress_bar import progress_bar
 from tfod_csf.training import summaries
 from tfod_csf.training.evaluation.evaluator import FasterRcnnEvaluator
 
@@ -68,9 +67,7 @@ class EvaluationRun:
         Returns:
           Metrics by TFOD's names, in the order of metrics_set, then the losses.
         """
-        bar = tqdm.tqdm(
-            total=self._num_images, desc="evaluating", unit="image", leave=False, disable=not sys.stderr.isatty()
-        )
+        bar = progress_bar(unit="image", total=self._num_images, desc="evaluating", leave=False)
         reported = 0
 
         def count(num_images: int) -> None:
