@@ -13,7 +13,7 @@ from google.protobuf import text_format
 from tfod_csf.config.protos import model_pb2, optimizer_pb2
 from tfod_csf.modeling import model_builder
 from tfod_csf.training import optimizer as optimizers
-from tfod_csf.training.checkpoints import checkpoint_view
+from tfod_csf.training.checkpoints import checkpoint_files, checkpoint_view, fine_tuning
 
 CLASS_BIAS = (
     "model/_mask_rcnn_box_predictor/_class_prediction_head/_class_predictor_layers/1/bias/.ATTRIBUTES/VARIABLE_VALUE"
@@ -93,10 +93,10 @@ def test_what_fine_tuning_restores(recorded, tmp_path):
             expected = cases[name + suffix]
             arguments = (target, prefix, checkpoint_type, name.startswith("empty_type"))
             if expected["result"] != "ok":
-                with pytest.raises(checkpoint_view.CheckpointError):
-                    checkpoint_view.restore_fine_tune_checkpoint(*arguments)
+                with pytest.raises(checkpoint_files.CheckpointError):
+                    fine_tuning.restore_fine_tune_checkpoint(*arguments)
                 continue
-            report = checkpoint_view.restore_fine_tune_checkpoint(*arguments)
+            report = fine_tuning.restore_fine_tune_checkpoint(*arguments)
             assert _count(report.restored) == expected["equal_to_source"], name + suffix
             assert _count(report.not_restored) == expected["not_restored"], name + suffix
             by_key = [

@@ -18,7 +18,8 @@ import tensorflow as tf
 
 from tfod_csf.errors import UserError
 from tfod_csf.training import loss_saturation, strategies, summaries, training_record
-from tfod_csf.training.checkpoints.checkpoint_keeper import CheckpointKeeper, best_text, is_better, keep_best
+from tfod_csf.training.checkpoints.best_checkpoint import best_text, is_better, keep_best
+from tfod_csf.training.checkpoints.checkpoint_keeper import CheckpointKeeper
 from tfod_csf.training.evaluation.evaluation_run import EvaluationRun
 from tfod_csf.training.loss_history import LossHistory
 from tfod_csf.training.progress import Progress

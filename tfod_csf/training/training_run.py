@@ -24,7 +24,7 @@ from tfod_csf.modeling import model_builder
 from tfod_csf.modeling.faster_rcnn import FasterRCNN
 from tfod_csf.training import optimizer as optimizers
 from tfod_csf.training import preflight, preflight_checks, strategies, training_record
-from tfod_csf.training.checkpoints import checkpoint_view
+from tfod_csf.training.checkpoints import checkpoint_view, fine_tuning
 from tfod_csf.training.checkpoints.checkpoint_keeper import CheckpointKeeper
 from tfod_csf.training.evaluation import continuous_evaluation
 from tfod_csf.training.evaluation.evaluation_run import EvaluationRun
@@ -237,8 +237,8 @@ def _update_settings(train_config) -> UpdateSettings:
     )
 
 
-def _restore_fine_tune_checkpoint(model: FasterRCNN, train_config, options: RunOptions) -> checkpoint_view.MatchReport:
-    return checkpoint_view.restore_fine_tune_checkpoint(
+def _restore_fine_tune_checkpoint(model: FasterRCNN, train_config, options: RunOptions) -> fine_tuning.MatchReport:
+    return fine_tuning.restore_fine_tune_checkpoint(
         model,
         train_config.fine_tune_checkpoint,
         train_config.fine_tune_checkpoint_type,

@@ -1,9 +1,7 @@
-import math
-
 import pytest
 
 from tfod_csf.training import training_record
-from tfod_csf.training.checkpoints import checkpoint_keeper
+from tfod_csf.training.checkpoints import best_checkpoint
 from tfod_csf.training.evaluation.continuous_evaluation import (
     NoCheckpointError,
     evaluate_continuously,
@@ -87,7 +85,7 @@ def test_evaluates_each_checkpoint_and_keeps_the_best(tmp_path):
     assert evaluation.steps == [100, 200, 300]
     assert metrics == {"PascalBoxes_Precision/mAP@0.5IOU": 0.5}
     assert (tmp_path / "best" / "ckpt-2.index").read_text() == "state 2"
-    assert checkpoint_keeper.read_best(tmp_path)["step"] == 200
+    assert best_checkpoint.read_best(tmp_path)["step"] == 200
 
 
 def test_ends_at_num_steps_even_if_it_was_jumped_over_and_eval_once_leaves_best_alone(tmp_path):
@@ -96,7 +94,7 @@ def test_ends_at_num_steps_even_if_it_was_jumped_over_and_eval_once_leaves_best_
         evaluation = Evaluation(tmp_path, [0.2])
         _evaluate(tmp_path, evaluation, timeout_seconds=3600, **settings)
         assert evaluation.steps == [200]
-        assert (checkpoint_keeper.read_best(tmp_path) or {}).get("step") == best_step
+        assert (best_checkpoint.read_best(tmp_path) or {}).get("step") == best_step
 
 
 def test_a_best_checkpoint_that_training_deleted_meanwhile_is_not_kept(tmp_path, caplog):
@@ -108,7 +106,7 @@ def test_a_best_checkpoint_that_training_deleted_meanwhile_is_not_kept(tmp_path,
 
     _evaluate(tmp_path, Evaluation(tmp_path, [0.5], delete))
     assert "training has deleted it meanwhile" in caplog.text
-    assert checkpoint_keeper.read_best(tmp_path) is None
+    assert best_checkpoint.read_best(tmp_path) is None
 
 
 def test_no_checkpoint_at_all(tmp_path):
@@ -116,13 +114,3 @@ def test_no_checkpoint_at_all(tmp_path):
         _evaluate(tmp_path, Evaluation(tmp_path, []))
     with pytest.raises(NoCheckpointError, match="no checkpoint appeared;"):
         _evaluate(tmp_path, Evaluation(tmp_path, []), eval_once=True)
-
-
-def test_best_metric_prefers_pascal_and_needs_ground_truth():
-    pascal, coco = "PascalBoxes_Precision/mAP@0.5IOU", "DetectionBoxes_Precision/mAP@.50IOU"
-    assert checkpoint_keeper.best_metric({coco: 0.7, pascal: 0.4}) == (pascal, 0.4)
-    assert checkpoint_keeper.best_metric({coco: 0.7, pascal: math.nan}) == (coco, 0.7)
-    assert checkpoint_keeper.best_metric({coco: -1.0}) is None
-    assert checkpoint_keeper.best_metric({}) is None
-    assert not checkpoint_keeper.is_better({}, "/nowhere")
-    assert checkpoint_keeper.best_text({pascal: 0.81234}) == f"{pascal} 0.8123"

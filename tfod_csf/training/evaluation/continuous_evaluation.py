@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from tfod_csf.errors import UserError
 from tfod_csf.training import preflight_checks, training_record
-from tfod_csf.training.checkpoints.checkpoint_keeper import best_text, is_better, keep_best
+from tfod_csf.training.checkpoints.best_checkpoint import best_text, is_better, keep_best
 from tfod_csf.training.evaluation.evaluation_run import EvaluationRun
 
 _log = logging.getLogger("tfod_csf")

@@ -1,0 +1,88 @@
+"""Which checkpoint is the best so far, and how it gets into `best/`."""
+
+import json
+import math
+import os
+
+import pytest
+
+from tfod_csf.errors import UserError
+from tfod_csf.training.checkpoints import best_checkpoint
+
+PASCAL, COCO = "PascalBoxes_Precision/mAP@0.5IOU", "DetectionBoxes_Precision/mAP@.50IOU"
+
+
+def _write(folder, number):
+    for suffix in (".index", ".data-00000-of-00001"):
+        (folder / f"ckpt-{number}{suffix}").write_text(f"state {number}")
+    return str(folder / f"ckpt-{number}")
+
+
+def test_best_metric_prefers_pascal_and_needs_ground_truth():
+    assert best_checkpoint.best_metric({COCO: 0.7, PASCAL: 0.4}) == (PASCAL, 0.4)
+    assert best_checkpoint.best_metric({COCO: 0.7, PASCAL: math.nan}) == (COCO, 0.7)
+    assert best_checkpoint.best_metric({COCO: -1.0}) is None
+    assert best_checkpoint.best_metric({}) is None
+    assert best_checkpoint.best_text({PASCAL: 0.81234}) == f"{PASCAL} 0.8123"
+    assert best_checkpoint.best_text({}) == "no metric"
+
+
+def test_better_is_strictly_better_by_the_same_metric(tmp_path):
+    assert not best_checkpoint.is_better({}, tmp_path)
+    assert best_checkpoint.is_better({COCO: 0.0}, tmp_path)  # there is none yet
+    best_checkpoint.keep_best(_write(tmp_path, 1), 10, {COCO: 0.5}, tmp_path)
+    assert not best_checkpoint.is_better({COCO: 0.5}, tmp_path)
+    assert best_checkpoint.is_better({COCO: 0.51}, tmp_path)
+    assert best_checkpoint.is_better({PASCAL: 0.1}, tmp_path)  # values of two metrics cannot be compared
+    assert not best_checkpoint.is_better({COCO: math.nan}, tmp_path)
+
+
+def test_the_best_replaces_the_one_before(tmp_path):
+    best_checkpoint.keep_best(_write(tmp_path, 1), 10, {PASCAL: 0.5}, tmp_path)
+    best_checkpoint.keep_best(_write(tmp_path, 12), 20, {PASCAL: 0.7, COCO: math.nan}, tmp_path)
+    folder = tmp_path / "best"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "best.json",
+        "checkpoint",
+        "ckpt-12.data-00000-of-00001",
+        "ckpt-12.index",
+    ]
+    assert (folder / "ckpt-12.index").read_text() == "state 12"
+    assert (folder / "checkpoint").read_text().splitlines()[0] == 'model_checkpoint_path: "ckpt-12"'
+    assert best_checkpoint.read_best(tmp_path) == {
+        "metric": PASCAL,
+        "value": 0.7,
+        "step": 20,
+        "checkpoint": "ckpt-12",
+        "metrics": {PASCAL: 0.7, COCO: None},
+    }
+
+
+def test_files_are_linked_where_that_is_possible_and_copied_elsewhere(tmp_path, monkeypatch):
+    path = _write(tmp_path, 1)
+    best_checkpoint.keep_best(path, 10, {PASCAL: 0.5}, tmp_path)
+    assert os.path.samefile(f"{path}.index", tmp_path / "best" / "ckpt-1.index")
+
+    def refuse(source, target):
+        raise OSError("cross-device link")
+
+    monkeypatch.setattr(best_checkpoint.os, "link", refuse)
+    best_checkpoint.keep_best(path, 10, {PASCAL: 0.5}, tmp_path)
+    assert not os.path.samefile(f"{path}.index", tmp_path / "best" / "ckpt-1.index")
+    assert (tmp_path / "best" / "ckpt-1.index").read_text() == "state 1"
+
+
+def test_a_checkpoint_that_is_gone_leaves_the_best_as_it_is(tmp_path):
+    best_checkpoint.keep_best(_write(tmp_path, 1), 10, {PASCAL: 0.5}, tmp_path)
+    with pytest.raises(FileNotFoundError):
+        best_checkpoint.keep_best(str(tmp_path / "ckpt-2"), 20, {PASCAL: 0.7}, tmp_path)
+    assert best_checkpoint.read_best(tmp_path)["step"] == 10
+    assert (tmp_path / "best" / "ckpt-1.index").is_file()
+
+
+def test_a_file_that_is_not_json(tmp_path):
+    assert best_checkpoint.read_best(tmp_path) is None
+    (tmp_path / "best").mkdir()
+    (tmp_path / "best" / "best.json").write_text(json.dumps({"value": 1})[:-1])
+    with pytest.raises(UserError, match=r"best\.json: is not JSON .*delete the folder"):
+        best_checkpoint.read_best(tmp_path)
