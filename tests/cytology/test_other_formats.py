@@ -131,5 +131,7 @@ def test_a_run_of_two_models_needs_the_name_of_one(tmp_path, capsys):
     study = examined_study.write_study(tmp_path, {"p": {"a.jpg": [LYMPHOCYTE]}}, models=("m", "n"))
     assert _export(study, tmp_path / "out") == 1
     assert "give one with --model" in capsys.readouterr().err
+    assert _export(study, tmp_path / "out", "--model=x") == 1
+    assert "--model=x: no such model in the run; it has m, n" in capsys.readouterr().err
     assert _export(study, tmp_path / "out", "--model=n", "--formats=coco") == 0
     assert len(json.loads((tmp_path / "out" / "coco.json").read_text(encoding="utf-8"))["annotations"]) == 1

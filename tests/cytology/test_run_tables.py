@@ -22,6 +22,21 @@ def test_counts_per_image_keep_images_without_cells(tmp_path, write_patient):
     assert patient.models == ("m", "n")
 
 
+def test_the_model_that_is_meant(tmp_path, write_patient):
+    write_patient(tmp_path / "p", "p", [{"lymphocyte": 3}], models=("m", "n"))
+    patient = run_tables.read_patient(tmp_path / "p")
+    assert [patient.model_or_first(wanted) for wanted in (None, "m", "n")] == ["m", "m", "n"]
+    for wanted in ("x", ""):
+        with pytest.raises(TableError, match=f"no cells of model '{wanted}'; it has m, n: give one of these"):
+            patient.model_or_first(wanted)
+
+
+def test_a_patient_whom_no_model_examined_has_any_model(tmp_path, write_patient):
+    write_patient(tmp_path / "p", "p", [], failed=2)
+    patient = run_tables.read_patient(tmp_path / "p")
+    assert (patient.model_or_first(None), patient.model_or_first("x")) == ("", "x")
+
+
 def test_counting_anew_leaves_a_persons_decision_alone(tmp_path, write_patient):
     write_patient(tmp_path / "p", "p", [{"monocyte": 3}], score=0.6)
     path = tmp_path / "p" / "cells.csv"

@@ -74,6 +74,21 @@ class PatientTables:
         names = dict.fromkeys(self.images["model"]) | dict.fromkeys(self.cells["model"])
         return tuple(name for name in names if name)
 
+    def model_or_first(self, wanted: str | None) -> str:
+        """The model whose cells are meant: the wanted one, or the first; "" without any model and none wanted.
+
+        Raises:
+          TableError: there are models, and the wanted one is not among them.
+        """
+        if wanted is None:
+            return self.models[0] if self.models else ""
+        if self.models and wanted not in self.models:
+            raise TableError(
+                f"{self.folder}: no cells of model {wanted!r}; it has {', '.join(self.models)}: give one of these with "
+                "--model."
+            )
+        return wanted
+
     @property
     def used_images(self) -> tuple[str, ...]:
         """[I] images that were examined, sorted; an image without cells is one of them."""

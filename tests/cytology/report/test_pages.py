@@ -207,8 +207,15 @@ def test_other_thresholds_are_said(drawn_run, tmp_path):
 def test_unknown_patient_or_model_is_named(drawn_run, tmp_path):
     with pytest.raises(pages.ReportError, match="no patient 'nobody'"):
         write(drawn_run, tmp_path, patients=("nobody",))
-    with pytest.raises(pages.ReportError, match="no cells of model 'x'; it has drawn_truth"):
+    with pytest.raises(run_tables.TableError, match="no cells of model 'x'; it has drawn_truth"):
         write(drawn_run, tmp_path, model="x")
+
+
+def test_a_mistyped_model_is_one_sentence(drawn_run, tmp_path, capsys):
+    flags = [f"--inference_dir={drawn_run}", f"--output_dir={tmp_path / 'out'}", "--model=x"]
+    assert command_line.main(["report", *flags]) == 1
+    assert "no cells of model 'x'; it has drawn_truth: give one of these with --model" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_command(drawn_run, tmp_path, capsys, monkeypatch):

@@ -361,9 +361,12 @@ def test_verified_images_become_training_data(desk):
     assert len(rows) == 1 + 3
 
 
-def test_several_models_one_is_reviewed_and_its_cells_stand_alone(tmp_path):
+def test_several_models_one_is_reviewed_and_its_cells_stand_alone(tmp_path, capsys):
     study = examined_study.write_study(tmp_path, {"p": {"a.jpg": [SURE, UNSURE]}}, models=("m", "n"))
     desk = Desk(study, tmp_path)
+    arguments = [f"--inference_dir={study.inference_dir}", f"--output_dir={tmp_path / 'x'}", "--model=x"]
+    assert command_line.main(["review_export", *arguments]) == 1
+    assert "--model=x: no such model in the run; it has m, n" in capsys.readouterr().err
     review = desk.export("review", "--model=n")
     edit(review / "p" / "p__a.xml", rename(1, "monocyte"))
     assert desk.take(review) == 0

@@ -38,7 +38,9 @@ def test_command_on_the_papers_table(tmp_path, capsys):
         assert (out / f"agreement_{name}.png").stat().st_size > 10_000
 
 
-def test_command_with_annotations_adds_kappa(tmp_path, small_run, capsys):
+@pytest.fixture
+def annotated(tmp_path, small_run) -> list[str]:
+    """Flags of the command for a run of which one image is annotated."""
     write_machine(tmp_path / "differentials.csv")
     (tmp_path / "hospital.csv").write_text(TABLE_2, encoding="utf-8")
     # Patient a, first image: 20 lymphocytes, 10 neutrophils, 5 erythrocytes at x = 10 i; 2 lymphocytes are monocytes.
@@ -47,8 +49,11 @@ def test_command_with_annotations_adds_kappa(tmp_path, small_run, capsys):
     objects.append(LabelledObject("monocyte", 10, 100, 30, 120))
     write_annotation(Annotation(tmp_path, "x", 640, 480, objects), tmp_path / "xml" / "a" / "img_00.xml")
     flags = [f"--machine={tmp_path}", f"--hospital={tmp_path / 'hospital.csv'}", f"--output_dir={tmp_path / 'out'}"]
-    flags += [f"--inference_dir={small_run}", f"--annotations_dir={tmp_path / 'xml'}", "--class_map=platelet="]
-    assert command_line.main(["agreement", *flags]) == 0, capsys.readouterr().err
+    return [*flags, f"--inference_dir={small_run}", f"--annotations_dir={tmp_path / 'xml'}", "--class_map=platelet="]
+
+
+def test_command_with_annotations_adds_kappa(annotated, tmp_path, capsys):
+    assert command_line.main(["agreement", *annotated]) == 0, capsys.readouterr().err
     rows = csv_tables.read_rows(tmp_path / "out" / "agreement.csv")
     cells = {row["measure"]: row for row in rows if row["class"] == "cells"}
     counts = [float(cells[f"cells_{name}"]["value"]) for name in ("matched", "missed", "spurious")]
@@ -60,6 +65,15 @@ def test_command_with_annotations_adds_kappa(tmp_path, small_run, capsys):
     assert table["erythrocyte", "none"] == "5"
     assert table["none", "monocyte"] == "1"
     assert csv_schemas.load("agreement_cells").check(tmp_path / "out" / "agreement_cells.csv") == 5
+
+
+def test_a_mistyped_model_is_refused_and_not_every_cell_missed(annotated, tmp_path, capsys):
+    assert command_line.main(["agreement", *annotated, "--model=mm"]) == 1
+    assert "no cells of model 'mm'; it has m: give one of these" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert command_line.main(["agreement", *annotated, "--model=m"]) == 0
+    rows = csv_tables.read_rows(tmp_path / "out" / "agreement.csv")
+    assert [row["value"] for row in rows if row["measure"] == "cells_matched"] == ["30.0000"]
 
 
 @pytest.mark.parametrize(

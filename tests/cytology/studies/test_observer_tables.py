@@ -78,6 +78,14 @@ def test_rounds_inside_the_first_rounds_folder_are_found(tmp_path, write_patient
     ]
 
 
+def test_a_mistyped_model_is_refused_and_not_a_round_without_cells(table_1, tmp_path, capsys):
+    assert command_line.main(["observers", *table_1, "--model=mm"]) == 1
+    assert "no cells of model 'mm'; it has m: give one of these" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert command_line.main(["observers", *table_1, "--model=m"]) == 0
+    assert summary(tmp_path / "out")["rounds", "lymphocyte", "mean"] == "77.0000"
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

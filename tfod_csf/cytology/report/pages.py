@@ -85,8 +85,8 @@ def write_report(
       progress: wraps the list of patients' folders.
 
     Raises:
-      ReportError: a patient or a model that the run does not have.
-      TableError: a table that cannot be read.
+      ReportError: a patient that the run does not have.
+      TableError: a table that cannot be read, or a model that the run does not have.
     """
     output, summary, kept = pathlib.Path(output_dir), ReportSummary(), []
     wants_cohort = options.cohort_page and not options.patients
@@ -130,7 +130,7 @@ def _examine(
 ) -> _Examined:
     if facts.changed:
         patient = patient.counted_with(facts.thresholds)
-    model = _model_of(patient, options.model)
+    model = patient.model_or_first(options.model)
     counts = patient.image_counts(cell_classes.WHITE_CELLS, model)
     review, review_error = None, ""
     try:
@@ -145,14 +145,6 @@ def _examine(
         review=review,
         review_error=review_error,
     )
-
-
-def _model_of(patient: run_tables.PatientTables, model: str | None) -> str:
-    if model is None:
-        return patient.models[0] if patient.models else ""
-    if patient.models and model not in patient.models:
-        raise ReportError(f"{patient.folder}: no cells of model {model!r}; it has {', '.join(patient.models)}.")
-    return model
 
 
 def _patient_page(

@@ -107,12 +107,19 @@ def match_all(
     iou_threshold: float,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> tuple[MatchedCells, int]:
-    """Matched cells of all patients of a run, and the number of patients with annotated images."""
+    """Matched cells of all patients of a run, and the number of patients with annotated images.
+
+    Args:
+      model: whose cells; None takes each patient's first model.
+
+    Raises:
+      TableError: `model` is not in the run.
+    """
     parts = []
     for folder in progress(run_tables.patient_folders(inference_dir)):
         patient = run_tables.read_patient(folder, details=True)
-        name = model or (patient.models[0] if patient.models else "")
-        parts.append(annotated_cells.match_patient(patient, annotations, name, iou_threshold))
+        found = annotated_cells.match_patient(patient, annotations, patient.model_or_first(model), iou_threshold)
+        parts.append(found)
     return MatchedCells.joined(parts), sum(part.num_images > 0 for part in parts)
 
 

@@ -47,11 +47,14 @@ def read_round(inference_dir: str | os.PathLike, names: set[str], model: str | N
     Args:
       names: images as people's folders name them ("patient/stem", or "stem" in a flat study); decides which form is
         used; an image that nobody else has keeps "patient/stem".
+      model: whose cells; None takes each patient's first model.
+
+    Raises:
+      TableError: `model` is not in the run.
     """
     found = {}
     for patient in map(_with_details, run_tables.patient_folders(inference_dir)):
-        wanted = model or (patient.models[0] if patient.models else "")
-        cells = patient.cells[patient.cells["model"] == wanted]
+        cells = patient.cells[patient.cells["model"] == patient.model_or_first(model)]
         rows = cells.groupby("image", sort=False).indices
         for image in patient.used_images:
             stem = pathlib.PurePosixPath(image).with_suffix("").as_posix()

@@ -87,7 +87,7 @@ def write_saturation(
         for number, folder in enumerate(progress(run_tables.patient_folders(inference_dir))):
             patient = run_tables.read_patient(folder)
             patient = patient if thresholds is None else patient.counted_with(thresholds)
-            name = _model_of(patient, model)
+            name = patient.model_or_first(model)
             counts = patient.image_counts(cell_classes.WHITE_CELLS, name)
             result = saturation(patient.patient_id, counts, rules)
             row = _row(patient.patient_id, name, cases.get(patient.patient_id, ""), result, rules)
@@ -109,16 +109,6 @@ def write_saturation(
         ordered = {case: kept.examples[case] for case in (*CASES, NO_CASE) if case in kept.examples}
         saturation_plots.plot_cases(output / "saturation_cases.png", ordered)
     return kept.rows
-
-
-def _model_of(patient: run_tables.PatientTables, model: str | None) -> str:
-    if model is None:
-        return patient.models[0] if patient.models else ""
-    if patient.models and model not in patient.models:
-        raise run_tables.TableError(
-            f"{patient.folder}: no cells of model {model!r}; it has {', '.join(patient.models)}."
-        )
-    return model
 
 
 def _row(patient_id: str, model: str, case: str, result: Saturation, rules: SaturationRules) -> dict[str, Any]:
