@@ -1,14 +1,6 @@
-import doctest
-
 import pytest
 
 from tfod_csf import cell_classes
-from tfod_csf.cytology.counting import cases, intervals
-
-
-@pytest.mark.parametrize("module", [cell_classes, cases, intervals])
-def test_examples_in_the_docstrings(module):
-    assert doctest.testmod(module).failed == 0
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,7 @@
-import doctest
-
 import numpy as np
 import pytest
 
-from tfod_csf import score_temperature
 from tfod_csf.score_temperature import TemperatureError, temperature_of, with_temperature
-
-
-def test_examples_in_the_docstrings():
-    assert doctest.testmod(score_temperature).failed == 0
 
 
 def test_is_the_softmax_of_logits_over_t():

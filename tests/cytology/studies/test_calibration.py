@@ -1,6 +1,5 @@
 """Temperatures and errors worked by hand."""
 
-import doctest
 import json
 import math
 from collections import Counter
@@ -10,7 +9,7 @@ import pytest
 
 from tfod_csf.commands import command_line
 from tfod_csf.cytology.annotated_cells import MatchedCells
-from tfod_csf.cytology.studies import calibration, calibration_tables
+from tfod_csf.cytology.studies import calibration_tables
 from tfod_csf.cytology.studies.calibration import (
     ScoredCells,
     coverage_accuracy,
@@ -28,10 +27,6 @@ from tfod_csf.study.labelimg import Annotation, LabelledObject, write_annotation
 def overconfident(right=60, wrong=40):
     """Cells scored 0.9 of which 60 % are right: the best temperature has sigmoid(ln 9 / T) = 0.6."""
     return ScoredCells(np.tile([0.1, 0.9], (right + wrong, 1)), np.array([1] * right + [0] * wrong))
-
-
-def test_examples_in_the_docstrings():
-    assert doctest.testmod(calibration).failed == 0
 
 
 def test_temperature_worked_by_hand():

@@ -1,6 +1,5 @@
 """Table 1 of the paper; ICC against Shrout and Fleiss (Psychol Bull 1979;86:420), kappa against statsmodels."""
 
-import doctest
 import math
 
 import numpy as np
@@ -8,7 +7,6 @@ import pytest
 from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_fleiss_kappa
 
 from tfod_csf.cytology.annotated_cells import ImageCells
-from tfod_csf.cytology.studies import observers
 from tfod_csf.cytology.studies.observers import (
     NOT_MARKED,
     fleiss_kappa,
@@ -32,10 +30,6 @@ def image(*cells):
     """Cells as (name, x): boxes of 10 x 10 pixels at x."""
     boxes = np.array([[0, x, 10, x + 10] for _, x in cells], float).reshape(-1, 4)
     return ImageCells(tuple(name for name, _ in cells), boxes)
-
-
-def test_examples_in_the_docstrings():
-    assert doctest.testmod(observers).failed == 0
 
 
 @pytest.mark.parametrize("name", TABLE_1)

@@ -1,4 +1,3 @@
-import doctest
 import json
 import math
 import struct
@@ -8,15 +7,10 @@ import pytest
 from tensorboard.compat.proto import event_pb2
 
 from tfod_csf.commands import command_line
-from tfod_csf.evaluation.training_report import training_curves
 from tfod_csf.evaluation.training_report.training_curves import fit_asymptote, smoothed
 from tfod_csf.files import csv_schemas, csv_tables
 
 PRECISION = "PascalBoxes_Precision/mAP@0.5IOU"
-
-
-def test_examples_in_the_docstrings():
-    assert doctest.testmod(training_curves).failed == 0
 
 
 def test_an_exact_curve_is_found_and_its_saturation_worked_by_hand():
