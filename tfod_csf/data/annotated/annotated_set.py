@@ -10,6 +10,7 @@ import functools
 import hashlib
 import pickle
 import tempfile
+import weakref
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import IO
@@ -106,6 +107,7 @@ class AnnotatedSet:
     def __init__(self, waiting: IO[bytes]):
         self.entries: list[Entry] = []
         self._waiting = waiting
+        weakref.finalize(self, waiting.close)  # pixels of patients stay on the disk no longer than the set
 
     def add(self, entry: Entry, content: bytes) -> None:
         """Takes over what a worker read."""
