@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The whole study on your slides: seven commands, from labelled images to one differential per patient.
+# The whole study on your slides: seven commands, from labeled images to one differential per patient.
 #
 #   ./run_study.sh IMAGES_DIR OUT_DIR
 #
 # IMAGES_DIR  one folder per patient with images and their LabelImg XML, for training
-# OUT_DIR     everything that is made; run the same line again and it goes on where it stopped
+# OUT_DIR     everything that is made; run the same line again to resume where it stopped
 #
 # Copy this file and edit it for your slides; or set the variables below in front of the line, for example
 #   FEATURE_EXTRACTOR=resnet50 PATIENTS_DIR=new_patients ./run_study.sh slides study
@@ -18,7 +18,7 @@ mkdir -p "$2"
 images_dir=$(cd "$1" && pwd)
 out_dir=$(cd "$2" && pwd)
 
-# Patients to diagnose: folders of images; XML is not needed. By default those that were labelled, as a rehearsal.
+# Patients to diagnose: folders of images; XML is not needed. By default those that were labeled, as a rehearsal.
 patients_dir=$(cd "${PATIENTS_DIR:-$images_dir}" && pwd)
 # Classes to rename or drop, OLD=NEW or OLD= (for example platelet=).
 class_map=${CLASS_MAP:-}
@@ -63,7 +63,7 @@ step "5. The exported model on the images it was not trained on"
 tfod_csf evaluate --model="$out_dir/exported_model" --input_path="$out_dir/tfrecords/test.record-?????-of-?????" \
   --output_dir="$out_dir/evaluation"
 
-step "6. Every patient: cells, labelled pictures, differentials"
+step "6. Every patient: cells, labeled pictures, differentials"
 tfod_csf batch_infer --model="$out_dir/exported_model" --images_dir="$patients_dir" \
   --output_dir="$out_dir/patients" ${infer_flags[@]+"${infer_flags[@]}"}
 
