@@ -84,9 +84,10 @@ LIBRARIES_OF_MODULE = {
     "progress_bar.py": {"tqdm"},
     # Figures of every package are made here.
     "figures.py": {"matplotlib"},
-    # The two places of inference that need TensorFlow: the model, and records as its input.
+    # The checksums of records.
+    "files/tfrecord.py": {"google_crc32c"},
+    # The one place of inference that needs TensorFlow: the model.
     "inference/detector.py": TENSORFLOW,
-    "inference/record_reader.py": TENSORFLOW,
     # grpcio-tools is for whoever changes the schema.
     "config/generated_files.py": {"grpc_tools"},
 }
@@ -208,7 +209,7 @@ def _loaded(code):
     return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
 
 
-@pytest.mark.parametrize("package", ["evaluation", "cytology", "synthetic", "config"])
+@pytest.mark.parametrize("package", ["files", "study", "evaluation", "cytology", "synthetic", "config"])
 def test_packages_without_tensorflow(package):
     paths = [path.relative_to(PACKAGE).with_suffix("") for path in (PACKAGE / package).rglob("*.py")]
     modules = [f"tfod_csf.{'.'.join(path.parts)}" for path in paths if path.name != "__init__"]

@@ -65,6 +65,16 @@ def test_resolve_is_exact_or_up_to_capitals_and_blanks_but_never_a_guess():
     assert (two.resolve("cell"), two.resolve("CELL")) == ("cell", None)
 
 
+def test_class_texts_of_records_are_names_else_display_names():
+    items = [LabelMapItem(1, "a", "Alpha"), LabelMapItem(2, "b", "c"), LabelMapItem(3, "c", "a")]
+    displayed = LabelMap(items)
+    assert displayed.ids_by_text == {"a": 1, "b": 2, "c": 3, "Alpha": 1}
+    assert displayed.record_class_ids(["c", "Alpha", "alpha", ""], [9, 9, 9, 2]) == [3, 1, label_map.NO_CLASS_ID, 2]
+    assert displayed.record_class_ids([], [3, 7]) == [3, 7]
+    assert displayed.record_class_ids(["", "b"], []) == [label_map.NO_CLASS_ID, 2]
+    assert displayed.record_class_ids([], []) == []
+
+
 def test_unknown_ids_and_names_say_what_is_known():
     with pytest.raises(LabelMapError, match="did you mean 'monocyte'"):
         CELLS.id_of("monocytes")

@@ -7,6 +7,7 @@ or, when nothing does, without regard to capitals and to blanks at its ends (`re
 
 import dataclasses
 import difflib
+import functools
 import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,7 @@ from tfod_csf.files import atomic_write
 
 CELL_CLASSES = ("lymphocyte", "monocyte", "neutrophil", "erythrocyte")
 UNKNOWN = "unknown"
+NO_CLASS_ID = -1
 _BACKGROUND = "background"
 
 
@@ -134,6 +136,27 @@ class LabelMap:
             return name
         candidates = self._by_loose_name.get(normalize_name(name).casefold(), [])
         return candidates[0] if len(candidates) == 1 else None
+
+    @functools.cached_property
+    def ids_by_text(self) -> dict[str, int]:
+        """{text: id} of the class texts a record may hold: every name, and each display name that is not a name too."""
+        ids = {item.display_name: item.id for item in self.items if item.display_name}
+        return ids | {item.name: item.id for item in self.items}
+
+    def record_class_ids(self, texts: Sequence[str], labels: Sequence[int]) -> list[int]:
+        """Class ids of a record's objects, from `image/object/class/text` and `image/object/class/label`.
+
+        The text decides, letter for letter (`ids_by_text`): it means the same in every label map. An empty text takes
+        the label at its place. Labels count by themselves where the record has no texts; they are not checked.
+
+        Returns:
+          One id for each text, or for each label where there are no texts; NO_CLASS_ID for a text that the label map
+          does not have, and for an empty one without a label.
+        """
+        if not texts:
+            return list(labels)
+        padded = [*labels, *[NO_CLASS_ID] * len(texts)]
+        return [self.ids_by_text.get(text, NO_CLASS_ID) if text else label for text, label in zip(texts, padded)]
 
     def nearest(self, name: str) -> str | None:
         """A name that looks like a misspelling of the given one, for messages only."""

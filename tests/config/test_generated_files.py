@@ -40,8 +40,6 @@ def test_compiled_protos(tmp_path):
     # In a process of its own: importing grpc_tools where TensorFlow is loaded ends in a segmentation fault.
     code = "import sys; from tfod_csf.config import generated_files; generated_files.compile_protos(sys.argv[1])"
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
-    folder = tmp_path / "tfod_csf" / "config" / "protos"
-    compiled = sorted(path.name for path in folder.glob("*_pb2.py"))
-    assert compiled == sorted(path.name for path in config_reference.PROTOS_DIR.glob("*_pb2.py"))
-    for name in compiled:
-        assert (folder / name).read_text() == (config_reference.PROTOS_DIR / name).read_text(), REWRITE
+    compiled = {path.relative_to(tmp_path): path.read_text() for path in tmp_path.rglob("*_pb2.py")}
+    committed = [path for folder in generated_files.PROTO_DIRS for path in folder.glob("*_pb2.py")]
+    assert compiled == {path.relative_to(generated_files.REPOSITORY): path.read_text() for path in committed}, REWRITE

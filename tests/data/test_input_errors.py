@@ -32,7 +32,7 @@ def test_damaged_file(serialized, write_records, reader_of, model_config):
     with open(path, "r+b") as file:
         file.seek(-30, 2)
         file.write(b"damage")
-    assert explanation(reader_of(path), model_config).startswith(f"{path}, record 2: corrupted record")
+    assert explanation(reader_of(path), model_config).startswith(f"{path}: the data of record 2 (at byte ")
 
 
 def test_within_a_graph(serialized, write_records, reader_of, model_config):

@@ -35,6 +35,25 @@ def test_classes_without_boxes_are_named(config, tmp_path):
     assert "Evaluation records: no box of blue; such a class has no average precision." in notices
 
 
+def test_display_names_and_numbers_are_classes_too(config, tmp_path):
+    import tensorflow as tf
+
+    label_map = tmp_path / "label_map.pbtxt"
+    label_map.write_text("item { id: 1 name: 'r' display_name: 'red' } item { id: 2 name: 'blue' }")
+    examples = [tiny_training.make_example(tf, "one.jpg", [(0.1, 0.1, 0.4, 0.4)] * 2, [1, 2], seed=0)]
+    example = tf.train.Example.FromString(examples[0])
+    example.features.feature["image/object/class/text"].bytes_list.value[:] = [b"red", b""]
+    tiny_training.write_records(tmp_path / "one.record", [example.SerializeToString()])
+    config.train_input_reader.tf_record_input_reader.input_path[:] = [str(tmp_path / "one.record")]
+    config.train_input_reader.label_map_path = str(label_map)
+    notices = preflight.check_training(config, "pipeline.config", str(tmp_path / "model")).notices
+    assert not [notice for notice in notices if "no box of class" in notice]
+    example.features.feature["image/object/class/text"].bytes_list.value[:] = [b"red", b"r"]
+    tiny_training.write_records(tmp_path / "one.record", [example.SerializeToString()])
+    notices = preflight.check_training(config, "pipeline.config", str(tmp_path / "model")).notices
+    assert "Training records: no box of class 'blue'; it cannot be learned." in notices
+
+
 def test_fields_without_effect_are_named(config, tmp_path):
     config.train_config.sync_replicas = True
     notices = preflight.check_training(config, "pipeline.config", str(tmp_path)).notices

@@ -45,6 +45,7 @@ def main() -> None:
     if bool(FLAGS.input_path) == bool(FLAGS.images_dir):
         raise UserError("give --input_path (a TFRecord) or --images_dir (a folder of LabelImg XML), one of the two.")
     from tfod_csf import label_map
+    from tfod_csf.files import tfrecord
     from tfod_csf.inference import cell_selection, ground_truth
     from tfod_csf.model_folder import ModelFolder
     from tfod_csf.problems import SKIPPED, ProblemLog
@@ -57,7 +58,7 @@ def main() -> None:
     problems, pairs, shards = ProblemLog(strict=FLAGS.strict), [], []
     if FLAGS.images_dir:
         pairs = patients.find_pairs(FLAGS.images_dir, FLAGS.annotations_dir, problems)
-    elif not (shards := ground_truth.find_shards(FLAGS.input_path)):
+    elif not (shards := tfrecord.find_files(FLAGS.input_path)):
         raise UserError(f"--input_path={FLAGS.input_path}: no such file; give a record of create_csf_tf_record.")
     from tfod_csf.evaluation.detection_report import DetectionReport
     from tfod_csf.inference import detector, record_reader

@@ -1,4 +1,4 @@
-"""Rewrites what is generated and committed: pipeline_configs/*.config, docs/CONFIG.md and protos/*_pb2.py.
+"""Rewrites what is generated and committed: pipeline_configs/*.config, docs/CONFIG.md and *_pb2.py beside *.proto.
 
     python -m tfod_csf.config.generated_files        in the repository's root, needs grpcio-tools (extra [dev])
 
@@ -12,6 +12,7 @@ from tfod_csf.config import config_reference, detection_limits, from_records, ne
 from tfod_csf.files import atomic_write
 
 REPOSITORY = pathlib.Path(__file__).parent.parent.parent
+PROTO_DIRS = (config_reference.PROTOS_DIR, REPOSITORY / "tfod_csf" / "files")
 
 
 def preset_text(network: network_presets.NetworkPreset) -> str:
@@ -23,10 +24,10 @@ def preset_text(network: network_presets.NetworkPreset) -> str:
 
 
 def compile_protos(output_dir: pathlib.Path) -> None:
-    """Compiles protos/*.proto into `output_dir`/tfod_csf/config/protos/*_pb2.py."""
+    """Compiles each *.proto of PROTO_DIRS into *_pb2.py in the same folder below `output_dir`."""
     from grpc_tools import protoc
 
-    protos = sorted(str(path.relative_to(REPOSITORY)) for path in config_reference.PROTOS_DIR.glob("*.proto"))
+    protos = sorted(str(path.relative_to(REPOSITORY)) for folder in PROTO_DIRS for path in folder.glob("*.proto"))
     status = protoc.main(["protoc", f"-I{REPOSITORY}", f"--python_out={output_dir}", *protos])
     if status:
         raise RuntimeError(f"protoc ended with status {status}")

@@ -12,8 +12,11 @@ import tensorflow as tf
 
 from tfod_csf.config.protos import input_reader_pb2, model_pb2
 from tfod_csf.data import inputs
-from tfod_csf.data.records import record_files
+from tfod_csf.data.records.record_files import record_files
 from tfod_csf.errors import UserError
+from tfod_csf.files import tfrecord
+from tfod_csf.files.tf_example import Features
+from tfod_csf.files.tfrecord import TFRecordError
 
 
 class InputDataError(UserError):
@@ -63,39 +66,28 @@ def explain(
             "train_input_reader: the records are used up before the last step; leave out num_epochs or lower num_steps."
         )
     for config in input_reader_configs:
-        for path in record_files.record_files(list(config.tf_record_input_reader.input_path)):
-            culprit = _first_unusable_record(path, inputs.example_reader(config, model_config))
-            if culprit:
-                return InputDataError(f"{culprit}; mend the image or its annotation and write the record again.")
+        for path in record_files(list(config.tf_record_input_reader.input_path)):
+            problem = _first_problem(path, inputs.example_reader(config, model_config))
+            if problem:
+                return InputDataError(problem)
     paths = [path for config in input_reader_configs for path in config.tf_record_input_reader.input_path]
     return InputDataError(f"{', '.join(paths)}: {_first_sentence(error)}")
 
 
-def _first_unusable_record(path: str, read_example: Callable[[tf.Tensor], object]) -> str:
-    """File, number and image of the first record that cannot be used, and why; "" if there is none."""
-    records = iter(tf.data.TFRecordDataset(path))
-    number = 0
-    while True:
-        number += 1
-        record = None
-        try:
-            record = next(records)
-            read_example(record)
-        except StopIteration:
-            return ""
-        except tf.errors.OpError as found:
-            image = _image_name(record)
-            return f"{path}, record {number}{f' ({image})' if image else ''}: {_first_sentence(found)}"
-
-
-def _image_name(record: tf.Tensor | None) -> str:
-    if record is None:
-        return ""
+def _first_problem(path: str, read_example: Callable[[tf.Tensor], object]) -> str:
+    """The first thing in a file that cannot be used, with record and image, and what to do; "" if there is none."""
     try:
-        features = record_files.parse_features(record.numpy(), "")
-    except record_files.RecordFileError:
-        return ""
-    return record_files.image_name(features)
+        for number, record in enumerate(tfrecord.read_records(path), start=1):
+            where = f"{path}, record {number}"
+            try:
+                read_example(tf.constant(record))
+            except tf.errors.OpError as found:
+                where = Features(record, where).where
+                remedy = "repair the image or its annotation and write the record again"
+                return f"{where}: {_first_sentence(found)}; {remedy}."
+    except TFRecordError as damage:
+        return str(damage)
+    return ""
 
 
 def _first_sentence(error: tf.errors.OpError) -> str:

@@ -8,9 +8,6 @@ detection on it as right or wrong, and a folder and the records made of it give 
 """
 
 import dataclasses
-import glob
-import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -144,12 +141,3 @@ def read_labelled_folder(
             jpeg=read.loaded.file_bytes,
         )
         yield named.with_passed_over(labelimg.boxes_of(read.passed_over), label_map.ids)
-
-
-def find_shards(pattern: str | os.PathLike) -> list[str]:
-    """Files of a TFRecord path: the path itself, a glob, or TFOD's "name@N"; sorted, empty when there are none."""
-    text = os.fspath(pattern)
-    sharded = re.fullmatch(r"(.+)@(\d+)", text)
-    if sharded:
-        text = f"{sharded[1]}-?????-of-{int(sharded[2]):05d}"
-    return [text] if os.path.isfile(text) else sorted(glob.glob(text))

@@ -1,98 +1,120 @@
 """Labelled images one by one from TFRecords of TFOD's kind, for comparing a detector with them.
 
-Its own small reader: what evaluates an exported model needs no training code. Of an Example it takes the encoded image,
-the boxes, class texts (or labels), the difficult flags, the weights (0: passed over) and the name.
+What evaluates an exported model needs no training code, so this is a reader of its own, with training's rules: of an
+Example it takes the encoded image, the boxes, class texts and labels (`LabelMap.record_class_ids`), the difficult
+flags, the weights (a box of weight 0 is passed over) and the name. An Example that training would refuse is skipped
+with a row in problems.csv.
 """
 
+import dataclasses
 import io
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
-from tfod_csf.errors import UserError
+from tfod_csf.files import tfrecord
+from tfod_csf.files.tf_example import Features
+from tfod_csf.files.tfrecord import TFRecordError
 from tfod_csf.inference.ground_truth import LabelledImage
-from tfod_csf.label_map import LabelMap
+from tfod_csf.label_map import NO_CLASS_ID, LabelMap
 from tfod_csf.problems import ProblemLog
 
 _SIDES = ("ymin", "xmin", "ymax", "xmax")
+_WRITE_AGAIN = "Write the records again with create_csf_tf_record."
 
 
-class RecordError(UserError):
-    """A TFRecord that cannot be used."""
+class _UnusableError(Exception):
+    """Why an Example cannot be used, and the remedy."""
 
 
 def read_records(shards: Sequence[str], label_map: LabelMap, problems: ProblemLog) -> Iterator[LabelledImage]:
-    """The usable examples of all shards, in order; a damaged shard is read up to the damage."""
+    """The usable examples of all shards, in order; a damaged shard is read up to the damage.
+
+    Raises:
+      TFRecordError: a file that is not a TFRecord, or whose first record is damaged already.
+    """
     for shard in shards:
         number = 0
         try:
-            for serialized in tf.data.TFRecordDataset(shard):
-                number += 1
-                labelled = _read_example(serialized.numpy(), f"{shard}", f"example {number}", label_map, problems)
+            for number, record in enumerate(tfrecord.read_records(shard), start=1):
+                labelled = _read_example(record, shard, f"example {number}", label_map, problems)
                 if labelled is not None:
                     yield labelled
-        except tf.errors.DataLossError:
+        except TFRecordError as damage:
             if not number:
-                raise RecordError(f"{shard}: not a TFRecord; give the files create_csf_tf_record wrote.") from None
-            problems.skipped(
-                shard, f"damaged after example {number}; the rest was not read", "Write the records again."
-            )
+                raise
+            reason = f"damaged after example {number}; the rest was not read ({damage})"
+            problems.skipped(shard, reason, "Copy the file again, or write the records again.")
 
 
 def _read_example(
-    serialized: bytes, shard: str, item: str, label_map: LabelMap, problems: ProblemLog
+    record: bytes, shard: str, item: str, label_map: LabelMap, problems: ProblemLog
 ) -> LabelledImage | None:
-    remedy = "Write the records again with create_csf_tf_record."
     try:
-        features = tf.train.Example.FromString(serialized).features.feature
-    except Exception as error:  # protobuf's DecodeError has another name in each of its implementations
-        problems.skipped(shard, f"not a tf.train.Example ({error})", remedy, item)
+        features = Features(record, item)
+        labelled = _labelled_image(features, label_map)
+    except _UnusableError as error:
+        problems.skipped(shard, *error.args, item)
         return None
-    encoded = features["image/encoded"].bytes_list.value
-    try:
-        with Image.open(io.BytesIO(encoded[0] if encoded else b"")) as image:
-            pixels = np.array(image.convert("RGB"))
-            jpeg = encoded[0] if image.format == "JPEG" and image.mode == "RGB" else None
-    except (OSError, ValueError, SyntaxError) as error:
-        problems.skipped(shard, f"the image cannot be decoded ({error})", remedy, item)
+    except TFRecordError as error:
+        problems.skipped(shard, str(error), _WRITE_AGAIN, item)
         return None
-    height, width = pixels.shape[:2]
-    sides = [np.array(features[f"image/object/bbox/{side}"].float_list.value, np.float32) for side in _SIDES]
-    lengths = {len(side) for side in sides}
-    if len(lengths) > 1:
-        problems.skipped(shard, f"box sides of different numbers {sorted(lengths)}", remedy, item)
-        return None
-    boxes = np.stack(sides, axis=1) * np.array([height, width, height, width], np.float32)
-    classes = _class_ids(features, len(boxes), label_map)
-    if classes is None or (wrong := set(classes.tolist()) - set(label_map.ids)):
-        reason = "classes are missing" if classes is None else f"class {min(wrong)} is not in the label map"
-        problems.skipped(shard, reason, "Evaluate with the label map the records were written with.", item)
-        return None
-    difficult = np.array(features["image/object/difficult"].int64_list.value, bool)
-    weights = np.array(features["image/object/weight"].float_list.value, np.float32)
+    return dataclasses.replace(labelled, image_id=f"{shard}:{item}:{features.image_name}")
+
+
+def _labelled_image(features: Features, label_map: LabelMap) -> LabelledImage:
+    pixels, jpeg = _read_image(features.bytes("image/encoded"))
+    boxes = _read_boxes(features, pixels.shape)
+    num_boxes = len(boxes)
     return LabelledImage(
-        image_id=f"{shard}:{item}:{_text(features, 'image/source_id') or _text(features, 'image/filename')}",
+        image_id=features.image_name,
         pixels=pixels,
         boxes=boxes,
-        classes=classes,
-        difficult=difficult if len(difficult) == len(boxes) else np.zeros(len(boxes), bool),
-        is_passed_over=weights == 0 if len(weights) == len(boxes) else np.zeros(len(boxes), bool),
+        classes=_read_classes(features, num_boxes, label_map),
+        difficult=_of_each_box("difficult", features.ints("image/object/difficult"), num_boxes, 0) != 0,
+        is_passed_over=_of_each_box("weight", features.floats("image/object/weight"), num_boxes, 1) == 0,
         jpeg=jpeg,
     )
 
 
-def _class_ids(features: dict, num_boxes: int, label_map: LabelMap) -> np.ndarray | None:
-    """Ids from the class texts, which mean the same in every label map; labels where there are no texts."""
-    texts = [text.decode("utf-8", "replace") for text in features["image/object/class/text"].bytes_list.value]
-    labels = list(features["image/object/class/label"].int64_list.value)
-    if len(texts) == num_boxes:
-        ids = dict(zip(label_map.names, label_map.ids))
-        return np.array([ids.get(text, -1) for text in texts], dtype=np.int32)
-    return np.array(labels, dtype=np.int32) if len(labels) == num_boxes else None
+def _read_image(encoded: Sequence[bytes]) -> tuple[np.ndarray, bytes | None]:
+    """uint8 [H, W, 3] RGB, and the bytes where they are a three-channel JPEG."""
+    try:
+        with Image.open(io.BytesIO(encoded[0] if encoded else b"")) as image:
+            pixels = np.array(image.convert("RGB"))
+            return pixels, encoded[0] if image.format == "JPEG" and image.mode == "RGB" else None
+    except (OSError, ValueError, SyntaxError) as error:
+        raise _UnusableError(f"the image cannot be decoded ({error})", _WRITE_AGAIN) from None
 
 
-def _text(features: dict, key: str) -> str:
-    values = features[key].bytes_list.value
-    return values[0].decode("utf-8", "replace") if values else ""
+def _read_boxes(features: Features, image_shape: tuple[int, ...]) -> np.ndarray:
+    """float32 [M, 4] ymin, xmin, ymax, xmax in pixels of the image [H, W, 3]."""
+    sides = [np.array(features.floats(f"image/object/bbox/{side}"), np.float32) for side in _SIDES]
+    lengths = {len(side) for side in sides}
+    if len(lengths) > 1:
+        raise _UnusableError(f"box sides of different numbers {sorted(lengths)}", _WRITE_AGAIN)
+    height, width = image_shape[:2]
+    return np.stack(sides, axis=1) * np.array([height, width, height, width], np.float32)
+
+
+def _read_classes(features: Features, num_boxes: int, label_map: LabelMap) -> np.ndarray:
+    """int32 [M], ids of the label map."""
+    texts = features.texts("image/object/class/text")
+    ids = label_map.record_class_ids(texts, features.ints("image/object/class/label"))
+    if len(ids) != num_boxes:
+        raise _UnusableError(f"{len(ids)} classes for {num_boxes} boxes", _WRITE_AGAIN)
+    for text, class_id in zip(texts or [""] * num_boxes, ids):
+        if class_id not in label_map.ids:
+            reason = f"class {repr(text) if text else class_id} is not in the label map"
+            if not text and class_id == NO_CLASS_ID:
+                reason = "an object has neither class text nor label"
+            raise _UnusableError(reason, "Evaluate with the label map the records were written with.")
+    return np.array(ids, np.int32)
+
+
+def _of_each_box(name: str, values: Sequence[float], num_boxes: int, when_absent: float) -> np.ndarray:
+    """Values [M] of a feature that an Example has for each box or not at all."""
+    if len(values) not in (0, num_boxes):
+        raise _UnusableError(f"{len(values)} values of {name} for {num_boxes} boxes", _WRITE_AGAIN)
+    return np.array(values or [when_absent] * num_boxes)

@@ -34,8 +34,13 @@ class CheckedInput:
     @property
     def absent_classes(self) -> list[str]:
         """Classes of the label map that have no box: they cannot be learned, and their AP is not defined."""
-        names = self.label_map.names if self.label_map else []
-        return [name for name in names if not self.statistics.objects_per_class[name]]
+        if self.label_map is None:
+            return []
+        ids_by_text, class_ids = self.label_map.ids_by_text, self.statistics.class_ids
+        present: set[int] = set()
+        for text in +self.statistics.objects_per_class:
+            present |= {ids_by_text[text]} if text in ids_by_text else class_ids[text]
+        return [self.label_map.name_of(class_id) for class_id in self.label_map.ids if class_id not in present]
 
     def describe(self) -> str:
         """For example "90 images, 2,000 boxes (lymphocyte 900, monocyte 1,100), at most 41 in one image"."""
@@ -181,9 +186,7 @@ def _check_classes(
     statistics: RecordStatistics, label_map: LabelMap | None, num_classes: int, field: str, label_map_path: str
 ) -> None:
     """Refuses classes the model cannot have. As in TFOD a class's text counts before its number."""
-    known = set()
-    if label_map is not None:
-        known = {name for item in label_map.items for name in (item.name, item.display_name) if name}
+    known = label_map.ids_by_text if label_map is not None else {}
     for name, count in statistics.objects_per_class.items():
         if name in known:
             continue

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from tensorboard.compat.proto import event_pb2, types_pb2
 
+from tests.support.tfrecord_frames import frame
 from tfod_csf.evaluation.training_report.event_files import read_scalars
 
 
 def record(event):
-    data = event.SerializeToString()
-    return struct.pack("<Q", len(data)) + bytes(4) + data + bytes(4)
+    return frame(event.SerializeToString())
 
 
 def tensor_event(tag, step, value, wall_time=0.0, dtype=types_pb2.DT_FLOAT, code="<f"):
@@ -58,6 +58,23 @@ def test_a_restart_overwrites_steps_and_an_unfinished_file_ends_early(tmp_path):
 def test_broken_files_hold_nothing(tmp_path, data):
     (tmp_path / "events.out.tfevents.1").write_bytes(data)
     assert read_scalars(tmp_path) == {}
+
+
+def test_a_damaged_file_is_read_up_to_the_damage_and_named(tmp_path, caplog):
+    path = tmp_path / "events.out.tfevents.1"
+    whole = bytearray(b"".join(record(tensor_event("loss", step, 1.0)) for step in (1, 2, 3)))
+    whole[len(whole) // 2] ^= 1
+    path.write_bytes(whole)
+    assert read_scalars(tmp_path)["loss"].steps.tolist() == [1]
+    assert f"{path}: the data of record 2 (at byte {len(whole) // 3}) are damaged" in caplog.text
+    caplog.clear()
+    path.write_bytes(record(tensor_event("loss", 1, 1.0)) + frame(b"\xff\xff\xff"))
+    assert read_scalars(tmp_path)["loss"].steps.tolist() == [1]
+    assert f"{path}: a record is not a TensorBoard event" in caplog.text
+    caplog.clear()
+    path.write_bytes(record(tensor_event("loss", 1, 1.0)) + whole[:20])
+    assert read_scalars(tmp_path)["loss"].steps.tolist() == [1]
+    assert caplog.text == ""  # still being written
 
 
 def test_not_a_number_is_kept_as_it_is(tmp_path):

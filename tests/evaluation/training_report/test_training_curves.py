@@ -1,11 +1,11 @@
 import json
 import math
-import struct
 
 import numpy as np
 import pytest
 from tensorboard.compat.proto import event_pb2
 
+from tests.support.tfrecord_frames import frame
 from tfod_csf.commands import command_line
 from tfod_csf.evaluation.training_report.training_curves import fit_asymptote, smoothed
 from tfod_csf.files import csv_schemas, csv_tables
@@ -52,8 +52,7 @@ def write_events(folder, tags):
         for step, value in zip(steps, values, strict=True):
             event = event_pb2.Event(step=int(step), wall_time=float(step))
             event.summary.value.add(tag=tag, simple_value=value)
-            message = event.SerializeToString()
-            data += struct.pack("<Q", len(message)) + bytes(4) + message + bytes(4)
+            data += frame(event.SerializeToString())
     (folder / "events.out.tfevents.1").write_bytes(data)
 
 

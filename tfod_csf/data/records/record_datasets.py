@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tfod_csf.config.protos import input_reader_pb2
-from tfod_csf.data.records import record_files
+from tfod_csf.data.records.record_files import record_files
 from tfod_csf.errors import UserError
+from tfod_csf.files import tfrecord
 
 SHUFFLE_BUFFER_BYTES = 1 << 30
 _READ_BUFFER_BYTES = 1 << 20
@@ -45,13 +46,13 @@ def read_dataset(
       Dataset of string scalars.
 
     Raises:
-      RecordFileError: a path that matches no file.
+      TFRecordError: a path that matches no file, or a file whose first record is damaged.
       RecordDatasetError: weights that do not fit the paths.
     """
     paths = list(input_reader_config.tf_record_input_reader.input_path)
     weights = list(input_reader_config.sample_from_datasets_weights)
     if not weights:
-        files = record_files.record_files(paths)
+        files = record_files(paths)
         num_readers = max(1, input_reader_config.num_readers)
         return _read_files(files, num_readers, input_reader_config, num_epochs, seed, input_context)
     if len(weights) != len(paths) or min(weights) < 0 or sum(weights) == 0:
@@ -61,7 +62,7 @@ def read_dataset(
         )
     datasets, used_weights = [], []
     for index, (path, weight) in enumerate(zip(paths, weights)):
-        files = record_files.record_files([path])
+        files = record_files([path])
         if weight > 0:
             num_readers = max(1, round(input_reader_config.num_readers * weight / sum(weights)))
             datasets.append(
@@ -110,7 +111,7 @@ def shuffle_buffer_records(files: Sequence[str], shuffle_buffer_size: int) -> in
     The length of a record is taken from the first record of up to 20 files.
     """
     step = max(1, len(files) // 20)
-    lengths = [record_files.first_record_bytes(path) for path in files[::step]]
+    lengths = [len(next(tfrecord.read_records(path), b"")) for path in files[::step]]
     mean_bytes = max(1, sum(lengths) // len(lengths))
     fitting = max(1, SHUFFLE_BUFFER_BYTES // mean_bytes)
     if fitting < shuffle_buffer_size:

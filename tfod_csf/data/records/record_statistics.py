@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tfod_csf.data.records import record_files
-from tfod_csf.data.records.record_files import RecordFileError
+from tfod_csf.data.records.record_files import record_files
+from tfod_csf.files import tfrecord
+from tfod_csf.files.tf_example import Features
+from tfod_csf.files.tfrecord import TFRecordError
 
 _BOX_SIDES = ("ymin", "xmin", "ymax", "xmax")
 
@@ -46,16 +48,15 @@ def record_statistics(input_paths: Sequence[str]) -> RecordStatistics:
     """Reads all records that these paths or patterns name; images are not decoded.
 
     Raises:
-      RecordFileError: no file, no record, a damaged one, one without an image, or one whose objects are not whole:
+      TFRecordError: no file, no record, a damaged one, one without an image, or one whose objects are not whole:
           a class or a side of a box missing, a side that is not a number, a minimum above its maximum. The message
           names file, record and image.
     """
     found = RecordStatistics()
-    for path in record_files.record_files(input_paths):
-        for number, record in enumerate(record_files.read_records(path), start=1):
-            _add_record(found, record, f"{path}, record {number}")
+    for features in _examples(input_paths):
+        _add_record(found, features)
     if not found.num_examples:
-        raise RecordFileError(
+        raise TFRecordError(
             f"{', '.join(input_paths)}: no record in any file; create_csf_tf_record writes one per image."
         )
     return found
@@ -67,58 +68,57 @@ def boxes_in_pixels(
     """(image width, image height, [(xmin, ymin, xmax, ymax, class), ...]) of each record, in px of the original image.
 
     Raises:
-      RecordFileError: as `record_statistics`.
+      TFRecordError: as `record_statistics`.
     """
-    for path in record_files.record_files(input_paths):
-        for number, record in enumerate(record_files.read_records(path), start=1):
-            where = f"{path}, record {number}"
-            features = record_files.parse_features(record, where)
-            height, width = (int(next(iter(features.get(f"image/{side}", [])), 0)) for side in ("height", "width"))
-            classes = class_names(features)
-            boxes = _boxes(features, len(classes), where)[:, [1, 0, 3, 2]] * [width, height, width, height]
-            yield width, height, [(*box, class_name) for box, class_name in zip(boxes.tolist(), classes)]
+    for features in _examples(input_paths):
+        height, width = (next(iter(features.ints(f"image/{side}")), 0) for side in ("height", "width"))
+        classes = class_names(features)
+        boxes = _boxes(features, len(classes))[:, [1, 0, 3, 2]] * [width, height, width, height]
+        yield width, height, [(*box, class_name) for box, class_name in zip(boxes.tolist(), classes)]
 
 
-def _add_record(found: RecordStatistics, record: bytes, where: str) -> None:
-    features = record_files.parse_features(record, where)
-    name = record_files.image_name(features)
-    where = f"{where} ({name})" if name else where
-    if not b"".join(features.get("image/encoded", [])):
-        raise RecordFileError(f"{where}: image/encoded is missing; write it again with create_csf_tf_record.")
+def _examples(input_paths: Sequence[str]) -> Iterator[Features]:
+    for path in record_files(input_paths):
+        for number, record in enumerate(tfrecord.read_records(path), start=1):
+            yield Features(record, f"{path}, record {number}")
+
+
+def _add_record(found: RecordStatistics, features: Features) -> None:
+    if not any(features.bytes("image/encoded")):
+        raise TFRecordError(f"{features.where}: image/encoded is missing; write it again with create_csf_tf_record.")
     classes = class_names(features)
-    _boxes(features, len(classes), where)
-    labels = features.get("image/object/class/label", [])
-    for class_name, label in zip(classes, labels):
+    _boxes(features, len(classes))
+    for class_name, label in zip(classes, features.ints("image/object/class/label")):
         found.class_ids[class_name].add(label)
-    weights = features.get("image/object/weight") or [1.0] * len(classes)
+    weights = features.floats("image/object/weight") or [1.0] * len(classes)
     found.objects_per_class.update(name for name, weight in zip(classes, weights) if weight > 0)
     found.num_examples += 1
     found.num_negatives += not classes
     if len(classes) > found.max_boxes:
-        found.max_boxes, found.max_boxes_image = len(classes), name or where
+        found.max_boxes, found.max_boxes_image = len(classes), features.image_name or features.where
 
 
-def class_names(features: dict[str, list]) -> list[str]:
+def class_names(features: Features) -> list[str]:
     """Class text of each object; "id 3" where there is no text."""
-    texts = [text.decode("utf-8", "replace") for text in features.get("image/object/class/text", [])]
-    labels = [f"id {label}" for label in features.get("image/object/class/label", [])]
+    texts = features.texts("image/object/class/text")
+    labels = [f"id {label}" for label in features.ints("image/object/class/label")]
     if not texts:
         return labels
     return [text or label for text, label in zip(texts, labels + ["id ?"] * len(texts))]
 
 
-def _boxes(features: dict[str, list], num_objects: int, where: str) -> np.ndarray:
+def _boxes(features: Features, num_objects: int) -> np.ndarray:
     """Boxes [M, 4] of a record, checked."""
-    sides = [features.get(f"image/object/bbox/{side}", []) for side in _BOX_SIDES]
+    sides = [features.floats(f"image/object/bbox/{side}") for side in _BOX_SIDES]
     if {len(side) for side in sides} != {num_objects}:
         counts = ", ".join(f"{len(side)} {name}" for side, name in zip(sides, _BOX_SIDES))
-        raise RecordFileError(f"{where}: has {num_objects} objects but {counts}; write it again.")
+        raise TFRecordError(f"{features.where}: has {num_objects} objects but {counts}; write it again.")
     boxes = np.asarray(sides, np.float32).reshape(4, num_objects).T
     is_box = np.isfinite(boxes).all(axis=1) & (boxes[:, :2] <= boxes[:, 2:]).all(axis=1)
     for index in np.flatnonzero(~is_box)[:1]:
         ymin, xmin, ymax, xmax = boxes[index].tolist()
-        raise RecordFileError(
-            f"{where}, object {index + 1}: ymin {ymin:g}, xmin {xmin:g}, ymax {ymax:g}, xmax {xmax:g} is not a box; "
-            "mend the annotation and write the record again."
+        raise TFRecordError(
+            f"{features.where}, object {index + 1}: ymin {ymin:g}, xmin {xmin:g}, ymax {ymax:g}, xmax {xmax:g} is not "
+            "a box; repair the annotation and write the record again."
         )
     return boxes

@@ -16,7 +16,7 @@ Symbols: M objects of the image. A decoded example holds:
 
 import tensorflow as tf
 
-from tfod_csf.label_map import LabelMap
+from tfod_csf.label_map import NO_CLASS_ID, LabelMap
 
 _SCALARS = {
     "source_id": "image/source_id",
@@ -34,7 +34,6 @@ _LISTS = {
     "groundtruth_not_exhaustive_classes": ("image/not_exhaustive_category_ids", tf.int64),
 }
 _BOX_SIDES = ("ymin", "xmin", "ymax", "xmax")
-_UNKNOWN_CLASS = -1
 
 
 class TfExampleDecoder:
@@ -80,7 +79,7 @@ class TfExampleDecoder:
         return example
 
     def _classes(self, texts: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """Class ids of texts, or the labels where there are no texts; an empty text falls back to its label."""
+        """`LabelMap.record_class_ids` in the graph."""
         if self._class_ids is None:
             return labels
 
@@ -88,7 +87,7 @@ class TfExampleDecoder:
             ids = self._class_ids.lookup(texts)
             # One label per text is usual; where there are fewer, a text stands for itself.
             missing = tf.maximum(tf.size(texts) - tf.size(labels), 0)
-            padded = tf.pad(labels, [[0, missing]], constant_values=_UNKNOWN_CLASS)[: tf.size(texts)]
+            padded = tf.pad(labels, [[0, missing]], constant_values=NO_CLASS_ID)[: tf.size(texts)]
             return tf.where(texts == "", padded, ids)
 
         return tf.cond(tf.size(texts) > 0, from_texts, lambda: labels)
@@ -106,7 +105,6 @@ def _feature_types() -> dict[str, tf.io.FixedLenFeature | tf.io.RaggedFeature]:
 
 
 def _class_id_table(label_map: LabelMap) -> tf.lookup.StaticHashTable:
-    ids = {item.display_name: item.id for item in label_map.items if item.display_name}
-    ids.update({item.name: item.id for item in label_map.items})
+    ids = label_map.ids_by_text
     keys, values = tf.constant(list(ids), tf.string), tf.constant(list(ids.values()), tf.int64)
-    return tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, values), _UNKNOWN_CLASS)
+    return tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, values), NO_CLASS_ID)

@@ -1,20 +1,21 @@
 """Reads the numbers of TensorBoard event files without TensorFlow.
 
-An event file is a row of records: length (8 bytes, little-endian), a checksum of it (4), that many bytes of an Event
-message, a checksum of them (4). Only the message types come from the tensorboard package; its own reader would load
-TensorFlow. Checksums are not looked at: a file that is still being written simply ends early, and what cannot be parsed
-ends the reading of that file.
+An event file is a TFRecord file of Event messages. Only the message types come from the tensorboard package; its own
+reader would load TensorFlow. A file that is still being written simply ends early; a damaged one is read up to the
+damage, with a warning in the log.
 """
 
 import dataclasses
+import logging
 import os
 import pathlib
-import struct
 from collections.abc import Iterator
 
 import numpy as np
 from google.protobuf.message import DecodeError
 from tensorboard.compat.proto import event_pb2, types_pb2
+
+from tfod_csf.files import tfrecord
 
 _DTYPES = {
     types_pb2.DT_FLOAT: np.dtype("<f4"),
@@ -28,8 +29,8 @@ _VALUE_FIELDS = {
     types_pb2.DT_INT32: "int_val",
     types_pb2.DT_INT64: "int64_val",
 }
-# One record of a healthy file is a few pictures at most; a larger length means that the file is broken.
-_MAX_RECORD_BYTES = 1 << 30
+
+_log = logging.getLogger("tfod_csf")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,18 +73,16 @@ def _series(of_tag: dict[int, tuple[float, float]]) -> Series:
 
 
 def _events(path: pathlib.Path) -> Iterator[event_pb2.Event]:
-    with open(path, "rb") as file:
-        while len(head := file.read(12)) == 12:
-            (length,) = struct.unpack("<Q", head[:8])
-            if length > _MAX_RECORD_BYTES:
-                return
-            data = file.read(length)
-            if len(data) < length or len(file.read(4)) < 4:
-                return
-            try:
-                yield event_pb2.Event.FromString(data)
-            except DecodeError:
-                return
+    """The events of a file, up to its end or the first damage."""
+    try:
+        for record in tfrecord.read_records(path):
+            yield event_pb2.Event.FromString(record)
+    except tfrecord.TruncatedTFRecordError:
+        return  # the event that is just being written
+    except tfrecord.TFRecordError as error:
+        _log.warning("%s What comes after it is not read.", error)
+    except DecodeError:
+        _log.warning("%s: a record is not a TensorBoard event; what comes after it is not read.", path)
 
 
 def _number(value) -> float | None:

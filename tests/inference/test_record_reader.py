@@ -1,0 +1,148 @@
+import gzip
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.support.tfrecord_frames import frame
+from tfod_csf.data.records.tf_example_decoder import TfExampleDecoder
+from tfod_csf.files.tfrecord import TFRecordError
+from tfod_csf.inference import record_reader
+from tfod_csf.label_map import NO_CLASS_ID, LabelMap, LabelMapItem, label_map_from_names
+from tfod_csf.problems import SKIPPED, ProblemLog
+
+LABEL_MAP = label_map_from_names(["lymphocyte", "monocyte", "neutrophil", "erythrocyte"])
+
+
+def bytes_feature(*values):
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+
+
+def floats_feature(*values):
+    return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+
+
+def ints_feature(*values):
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+
+
+def example(texts=("lymphocyte",), labels=(1,), num_boxes=None, **features):
+    """A serialized Example with as many boxes as labels; further features replace these, with __ for /."""
+    num_boxes = len(labels) if num_boxes is None else num_boxes
+    feature = {
+        "image/encoded": bytes_feature(tf.io.encode_png(np.full([50, 100, 3], 7, np.uint8)).numpy()),
+        "image/source_id": bytes_feature(b"a.png"),
+        "image/object/class/text": bytes_feature(*[text.encode() for text in texts]),
+        "image/object/class/label": ints_feature(*labels),
+        "image/object/difficult": ints_feature(*[1] * num_boxes),
+    }
+    for side, value in {"ymin": 0.2, "xmin": 0.1, "ymax": 0.4, "xmax": 0.5}.items():
+        feature[f"image/object/bbox/{side}"] = floats_feature(*[value] * num_boxes)
+    feature |= {name.replace("__", "/"): value for name, value in features.items()}
+    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+
+
+def read(path, *examples, label_map=LABEL_MAP):
+    path.write_bytes(b"".join(map(frame, examples)))
+    problems = ProblemLog(quiet=True)
+    return list(record_reader.read_records([str(path)], label_map, problems)), problems
+
+
+def test_record(tmp_path):
+    (image, empty), problems = read(tmp_path / "r", example(), example((), ()))
+    assert image.pixels.shape == (50, 100, 3)
+    np.testing.assert_allclose(image.boxes, [[10, 10, 20, 50]], rtol=1e-6)
+    assert (image.classes.tolist(), image.difficult.tolist(), image.is_passed_over.tolist()) == ([1], [True], [False])
+    assert image.image_id == f"{tmp_path / 'r'}:example 1:a.png"
+    assert image.jpeg is None
+    assert (empty.boxes.shape, empty.classes.shape, empty.difficult.shape) == ((0, 4), (0,), (0,))
+    assert not problems.problems
+
+
+def test_boxes_of_weight_0_are_passed_over(tmp_path):
+    names, ids = LABEL_MAP.names, LABEL_MAP.ids
+    weights = floats_feature(1, 0, 0, 0, 0)
+    (image,), _ = read(tmp_path / "r", example(["monocyte", *names], [2, *ids], image__object__weight=weights))
+    assert image.is_passed_over.tolist() == [False, True, True, True, True]
+    assert image.classes.tolist() == [2, 1, 2, 3, 4]
+
+
+def test_a_jpeg_is_handed_on_as_it_is(tmp_path):
+    jpeg = tf.io.encode_jpeg(np.full([50, 100, 3], 7, np.uint8)).numpy()
+    (image,), _ = read(tmp_path / "r", example(image__encoded=bytes_feature(jpeg)))
+    assert image.jpeg == jpeg
+
+
+DISPLAYED = LabelMap(
+    [LabelMapItem(1, "lymphocyte", "Lymphocyte (Ly)"), LabelMapItem(2, "monocyte", "cell 3"), LabelMapItem(3, "cell 3")]
+)
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels", "expected"),
+    [
+        (["lymphocyte", "monocyte"], [3, 3], [1, 2]),  # the labels may be another label map's; the text decides
+        (["Lymphocyte (Ly)"], [2], [1]),
+        (["cell 3"], [1], [3]),  # a name, and the display name of another class
+        (["", "lymphocyte", ""], [2, 2, 3], [2, 1, 3]),
+        ([], [3, 1], [3, 1]),
+        (["monocyte"], [], [2]),
+        ([], [], []),
+        (["platelet"], [1], [NO_CLASS_ID]),
+        (["Lymphocyte"], [1], [NO_CLASS_ID]),  # capitals count
+        (["lymphocyte "], [1], [NO_CLASS_ID]),
+        (["2"], [1], [NO_CLASS_ID]),  # a number is a name like any other
+        (["monocyte", ""], [2], [2, NO_CLASS_ID]),
+        ([], [4], [4]),
+    ],
+)
+def test_evaluate_reads_the_classes_that_training_reads(tmp_path, texts, labels, expected):
+    record = example(texts, labels, num_boxes=len(expected))
+    decoded = TfExampleDecoder(DISPLAYED).decode(tf.constant(record))
+    assert decoded["groundtruth_classes"].numpy().tolist() == expected
+    images, problems = read(tmp_path / "r", record, label_map=DISPLAYED)
+    if set(expected) <= set(DISPLAYED.ids):
+        assert [image.classes.tolist() for image in images] == [expected]
+        assert not problems.problems
+    else:
+        assert images == []
+        (row,) = problems.problems
+        assert (row.action, row.item) == (SKIPPED, "example 1")
+
+
+@pytest.mark.parametrize(
+    ("serialized", "reason"),
+    [
+        (b"nonsense", "not a tf.train.Example"),
+        (example(image__encoded=bytes_feature(b"nonsense")), "the image cannot be decoded"),
+        (example(image__encoded=bytes_feature()), "the image cannot be decoded"),
+        (example(image__object__bbox__ymin=floats_feature(0.1, 0.2)), "box sides of different numbers [1, 2]"),
+        (example(("platelet",)), "class 'platelet' is not in the label map"),
+        (example((), (9,)), "class 9 is not in the label map"),
+        (example(("",), (), num_boxes=1), "an object has neither class text nor label"),
+        (example((), (), num_boxes=1), "0 classes for 1 boxes"),
+        (example(("lymphocyte",), (1, 1)), "1 classes for 2 boxes"),
+        (example(image__object__difficult=ints_feature(0, 1)), "2 values of difficult for 1 boxes"),
+        (example(image__object__weight=floats_feature(0, 1)), "2 values of weight for 1 boxes"),
+        (example(image__object__class__label=floats_feature(1)), "image/object/class/label is a float_list"),
+    ],
+)
+def test_unusable_examples_are_skipped(tmp_path, serialized, reason):
+    images, problems = read(tmp_path / "r", serialized, example())
+    assert [image.image_id for image in images] == [f"{tmp_path / 'r'}:example 2:a.png"]
+    (row,) = problems.problems
+    assert reason in row.reason
+    assert (row.file, row.item, row.action) == (str(tmp_path / "r"), "example 1", SKIPPED)
+
+
+def test_damaged_files(tmp_path):
+    whole = frame(example()) + frame(example())
+    (tmp_path / "cut").write_bytes(whole[:-10])
+    problems = ProblemLog(quiet=True)
+    assert len(list(record_reader.read_records([str(tmp_path / "cut")], LABEL_MAP, problems))) == 1
+    assert "damaged after example 1" in problems.problems[0].reason
+    assert "ends within record 2 (at byte " in problems.problems[0].reason
+    for content in (b"no record at all, but long enough", whole[:20], gzip.compress(whole)):
+        (tmp_path / "text").write_bytes(content)
+        with pytest.raises(TFRecordError, match=f"{tmp_path / 'text'}: "):
+            list(record_reader.read_records([str(tmp_path / "text")], LABEL_MAP, problems))
