@@ -51,6 +51,21 @@ def reference_dir() -> pathlib.Path:
     return outside_folders.reference_folder()
 
 
+@pytest.fixture
+def saved_figures(monkeypatch) -> list:
+    """The matplotlib figures that a test writes, in order, so that it can read what is in them."""
+    from matplotlib.figure import Figure
+
+    figures, savefig = [], Figure.savefig
+
+    def noted(figure, *arguments, **options):
+        figures.append(figure)
+        return savefig(figure, *arguments, **options)
+
+    monkeypatch.setattr(Figure, "savefig", noted)
+    return figures
+
+
 @pytest.fixture(scope="session")
 def hand_made_model(tmp_path_factory) -> pathlib.Path:
     """A model folder that is ready in a second; what it finds is said in hand_made_model.py."""

@@ -187,12 +187,12 @@ def test_a_class_name_that_tells_whose_it_is_leaves_the_xml_out(study, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("name", "reveals"),
+    ("name", "expected"),
     [("fang's cell", True), ("plasma cell", False), ("lymphocyte", False), ("Day 0427", True), ("P1 cell", False)],
 )
-def test_which_class_names_reveal(name, reveals):
+def test_which_class_names_reveal(name, expected):
     image = ImageFile(pathlib.Path("x"), "Wang_Fang_P1_lymphocyte", "day_0427/a.jpg", "x")
-    assert blinding._reveals(name, image) == reveals
+    assert blinding.reveals(name, image) == expected
 
 
 def test_secrets_are_the_owners_only_and_lie_apart(study, tmp_path, capsys):

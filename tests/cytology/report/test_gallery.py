@@ -1,28 +1,10 @@
-import base64
-import io
 import shutil
 
 import numpy as np
-import pytest
-from PIL import Image
 
+from tests.support.report_pages import picture_of
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.report import gallery
-
-
-def picture_of(address):
-    assert address.startswith("data:image/jpeg;base64,")
-    return Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))
-
-
-@pytest.fixture(scope="module")
-def patient(drawn_run):
-    return run_tables.read_patient(drawn_run / "patients" / "patient_002", details=True)
-
-
-@pytest.fixture(scope="module")
-def sources(drawn_run, patient):
-    return gallery.SourceImages(drawn_run.parent / "slides", patient)
 
 
 def test_groups_are_in_order_and_least_certain_first(patient, sources):
@@ -51,7 +33,7 @@ def test_unsure_cells_come_first_also_when_counted_as_predicted(patient, sources
 def test_a_crop_shows_the_cell_in_its_middle():
     pixels = np.zeros([100, 200, 3], np.uint8)
     pixels[40:50, 90:100] = 255
-    crop = np.asarray(gallery._crop(pixels, np.array([40.0, 90, 50, 100]), side=20))
+    crop = np.asarray(gallery.crop(pixels, np.array([40.0, 90, 50, 100]), side=20))
     middle, border = crop[40:72, 40:72].mean(), crop[:20].mean()
     assert middle > 250
     assert border < 5
@@ -59,16 +41,16 @@ def test_a_crop_shows_the_cell_in_its_middle():
 
 def test_a_cell_at_the_edge_stays_in_the_middle_and_a_large_one_is_not_cut():
     pixels = np.full([100, 200, 3], 10, np.uint8)
-    edge = np.asarray(gallery._crop(pixels, np.array([0.0, 0, 10, 10]), side=20))
+    edge = np.asarray(gallery.crop(pixels, np.array([0.0, 0, 10, 10]), side=20))
     assert edge[:20, :20].min() > 200  # outside: light grey
     assert edge[58:80, 58:80].max() < 30
-    large = np.asarray(gallery._crop(pixels, np.array([0.0, 0, 100, 100]), side=20))
+    large = np.asarray(gallery.crop(pixels, np.array([0.0, 0, 100, 100]), side=20))
     assert large[20:90, 20:90].max() < 30
 
 
 def test_angles_mark_the_box_and_leave_it_uncovered():
     pixels = np.full([100, 200, 3], 128, np.uint8)
-    crop = np.asarray(gallery._crop(pixels, np.array([40.0, 90, 60, 110]), side=40)).astype(int)
+    crop = np.asarray(gallery.crop(pixels, np.array([40.0, 90, 60, 110]), side=40)).astype(int)
     # The box takes half of the crop, 28 to 84, and the angles stand two pixels outside.
     assert abs(crop[30:82, 30:82] - 128).max() <= 12  # JPEG is not involved here, resampling is
     assert abs(crop[26, 26:36] - 128).max() > 50
@@ -77,7 +59,7 @@ def test_angles_mark_the_box_and_leave_it_uncovered():
 
 def test_a_box_far_outside_the_image_needs_no_more_memory():
     pixels = np.zeros([10, 10, 3], np.uint8)
-    assert gallery._crop(pixels, np.array([-1e9, 0, 1e9, 5]), side=4).size == (gallery.CROP_PX, gallery.CROP_PX)
+    assert gallery.crop(pixels, np.array([-1e9, 0, 1e9, 5]), side=4).size == (gallery.CROP_PX, gallery.CROP_PX)
 
 
 def test_no_cells_no_groups(odd_run):

@@ -1,26 +1,10 @@
-import base64
-import io
-
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from tests.support.report_pages import picture_of
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.report import gallery, labelled_fields
-
-
-def picture_of(address):
-    return Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))
-
-
-@pytest.fixture(scope="module")
-def patient(drawn_run):
-    return run_tables.read_patient(drawn_run / "patients" / "patient_002", details=True)
-
-
-@pytest.fixture(scope="module")
-def sources(drawn_run, patient):
-    return gallery.SourceImages(drawn_run.parent / "slides", patient)
 
 
 def test_fields_with_unknown_cells_come_first(patient, sources):
@@ -79,5 +63,5 @@ def test_box_of_a_person_may_be_anything():
     picture = Image.new("RGB", (50, 50), "white")
     font = ImageFont.load_default(15)
     for box in ([10.0, 10, 5, 5], [-5.0, -5, 500, 500], [3.0, 3, 3, 3]):
-        labelled_fields._draw_box(ImageDraw.Draw(picture), np.array(box), "unknown", font)
+        labelled_fields.draw_box(ImageDraw.Draw(picture), np.array(box), "unknown", font)
     assert np.asarray(picture).min() < 255

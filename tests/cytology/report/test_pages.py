@@ -1,4 +1,4 @@
-"""The pages as files: what is in them, what is escaped, what stays; test_report_in_browser.py opens them."""
+"""The pages as files: what is in them, what is escaped, what stays; test_pages_in_browser.py opens them."""
 
 import itertools
 import re
@@ -8,48 +8,10 @@ from urllib.parse import unquote
 import pytest
 from lxml import html
 
+from tests.support.report_pages import page, text_of, write
 from tfod_csf.commands import command_line
 from tfod_csf.cytology import run_tables
-from tfod_csf.cytology.counting.differential import DifferentialRules
-from tfod_csf.cytology.counting.reference_ranges import load_reference_ranges
-from tfod_csf.cytology.counting.saturation import SaturationRules
-from tfod_csf.cytology.report import page_template, pages
-
-
-def write(run, output, thresholds=None, **options):
-    facts = page_template.RunFacts(
-        run=run_tables.read_run(run),
-        thresholds=thresholds or run_tables.new_thresholds(run)[0],
-        changed=thresholds is not None,
-        rules=DifferentialRules(),
-        saturation_rules=SaturationRules(replicates=100),
-        references=load_reference_ranges(),
-        population="adult",
-        made="2022-01-24",
-    )
-    return pages.write_report(run, output, facts, pages.ReportOptions(**options))
-
-
-@pytest.fixture(scope="module")
-def drawn(drawn_run, tmp_path_factory):
-    """(summary, folder) of the report of the drawn patients."""
-    folder = tmp_path_factory.mktemp("report")
-    return write(drawn_run, folder), folder
-
-
-@pytest.fixture(scope="module")
-def odd(odd_run, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("odd_report")
-    write(odd_run, folder)
-    return folder
-
-
-def text_of(path):
-    return " ".join(html.parse(str(path)).getroot().text_content().split())
-
-
-def page(folder, patient="patient_002"):
-    return folder / "patients" / patient / "report.html"
+from tfod_csf.cytology.report import pages
 
 
 def test_pages_of_all_patients_and_the_cohort(drawn, drawn_run):
@@ -119,25 +81,28 @@ def test_the_same_inputs_give_the_same_bytes(drawn, drawn_run, tmp_path):
 
 
 def test_markup_in_names_stays_text(odd):
-    for path in [odd / "report.html", *odd.glob("patients/*/report.html")]:
+    _, folder = odd
+    for path in [folder / "report.html", *folder.glob("patients/*/report.html")]:
         root = html.parse(str(path)).getroot()
         assert len(root.xpath("//script")) == 1
         assert not root.xpath("//img[@src='x']")
         assert len(root.xpath("//style")) == 1
         assert not root.xpath("//b[text()!='1'] | //i")
-    root = html.parse(str(page(odd, "markup"))).getroot()
+    root = html.parse(str(page(folder, "markup"))).getroot()
     assert "onerror=alert(1)" in root.xpath("//h1")[0].text_content()
     assert root.xpath("//title")[0].text.startswith("</title><script>document.title='owned'")
 
 
 def test_printed_title_cannot_leave_its_string(odd):
-    style = html.parse(str(page(odd, "markup"))).getroot().xpath("//style")[0].text
+    _, folder = odd
+    style = html.parse(str(page(folder, "markup"))).getroot().xpath("//style")[0].text
     assert r'@top-left { content: "Patient \3c \2f title\3e \3c script\3e document\2e title\3d \27 owned' in style
 
 
 def test_invisible_characters_are_shown(odd):
-    assert "患者 王\\u202e=1" in text_of(page(odd, "chinese"))
-    assert "\u202e" not in page(odd, "chinese").read_text(encoding="utf-8")
+    _, folder = odd
+    assert "患者 王\\u202e=1" in text_of(page(folder, "chinese"))
+    assert "\u202e" not in page(folder, "chinese").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -153,16 +118,18 @@ def test_invisible_characters_are_shown(odd):
     ],
 )
 def test_what_is_missing_is_said(odd, patient, parts):
-    text = text_of(page(odd, patient))
+    _, folder = odd
+    text = text_of(page(folder, patient))
     for part in parts:
         assert part in text
 
 
 def test_without_an_image_no_number_is_shown(odd):
-    root = html.parse(str(page(odd, "failed"))).getroot()
+    _, folder = odd
+    root = html.parse(str(page(folder, "failed"))).getroot()
     assert not root.xpath("//table[contains(@class, 'differential')]")
     assert not root.xpath("//section[@id='cells']")
-    row = html.parse(str(odd / "report.html")).getroot().xpath("//tr[th[.='failed only']]")[0]
+    row = html.parse(str(folder / "report.html")).getroot().xpath("//tr[th[.='failed only']]")[0]
     assert [cell.text_content() for cell in row][1:9] == ["–"] * 8
     assert row.get("data-f") == "efr"
 
@@ -228,7 +195,7 @@ def test_command(drawn_run, tmp_path, capsys, monkeypatch):
     assert command_line.main([*flags, f"--images_dir={tmp_path}", "--pages=patients"]) == 0
     assert "2 patients lack pictures of cells" in capsys.readouterr().out
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("tfod_csf.cytology.report.chromium._PLACES", ())
+    monkeypatch.setattr("tfod_csf.cytology.report.chromium.PLACES", ())
     assert command_line.main([*flags, "--pdf"]) == 1
     assert "--pdf needs Chromium" in capsys.readouterr().err
 

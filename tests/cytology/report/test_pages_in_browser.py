@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.cytology.report.test_pages import page, write
 from tests.support import browser as browsers
+from tests.support.report_pages import page
 from tfod_csf.cytology.report import chromium
 
 pytestmark = pytest.mark.slow
@@ -26,18 +26,6 @@ def browser():
         pytest.skip("Chromium is not installed")
     with browsers.running() as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def drawn(drawn_run, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("report")
-    return write(drawn_run, folder), folder
-
-
-@pytest.fixture(scope="module")
-def odd(odd_run, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("odd_report")
-    return write(odd_run, folder), folder
 
 
 def check_quiet(browser):

@@ -5,8 +5,8 @@ import json
 import pytest
 from lxml import html
 
-from tests.cytology.report.test_pages import page, text_of, write
 from tests.support import examined_study
+from tests.support.report_pages import page, text_of, write
 from tests.support.review_desk import Desk, edit, rename
 from tfod_csf.study.labelimg import LabelledObject
 

@@ -105,7 +105,7 @@ def test_all_outputs_agree_with_each_other(flags, tmp_path, capsys):
 
 
 def test_same_bytes_for_any_number_of_processes_and_other_bytes_for_another_seed(flags, tmp_path, monkeypatch):
-    monkeypatch.setattr(annotated_set, "_FEW_IMAGES", 3)
+    monkeypatch.setattr(annotated_set, "FEW_IMAGES", 3)
     seen = []
     for extra in (("--num_processes=1",), ("--num_processes=2",), ("--seed=1",)):
         assert run(*flags, "--test_fraction=0.25", *extra) == 0

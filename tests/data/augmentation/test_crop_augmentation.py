@@ -99,8 +99,8 @@ def test_random_square_crop_by_scale():
 
 def test_border_is_halved_until_it_fits():
     # 128 exceeds half of 10: 128 / 2^5 = 4 is the first that does not; 20: 128 / 2^4 = 8.
-    assert crop_augmentation._halved_border(128, tf.constant([10, 20])).numpy().tolist() == [4, 8]
-    assert crop_augmentation._halved_border(128, tf.constant([1000, 256])).numpy().tolist() == [128, 128]
+    assert crop_augmentation.halved_border(128, tf.constant([10, 20])).numpy().tolist() == [4, 8]
+    assert crop_augmentation.halved_border(128, tf.constant([1000, 256])).numpy().tolist() == [128, 128]
 
 
 def test_ssd_random_crop_uses_zero_for_what_an_operation_does_not_name():

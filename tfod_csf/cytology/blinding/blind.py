@@ -138,7 +138,7 @@ def _write_copy(loaded: image_io.LoadedImage, target: pathlib.Path) -> tuple[pat
     return path, PNG
 
 
-def _reveals(name: str, image: ImageFile) -> bool:
+def reveals(name: str, image: ImageFile) -> bool:
     """Whether a class name holds the patient's id or the image's name, or a longer word of them."""
     if cell_classes.canonical_name(name) in (*cell_classes.STUDY_CLASSES, cell_classes.UNKNOWN):
         return False
@@ -158,7 +158,7 @@ def _clean_annotation(
     fitted = labelimg.fit_to_image(annotation, loaded.width, loaded.height, problems)
     if fitted is None:
         return None
-    revealing = [labelled.name for labelled in fitted.objects if _reveals(labelled.name, image)]
+    revealing = [labelled.name for labelled in fitted.objects if reveals(labelled.name, image)]
     if revealing:
         reason = f"the class name {revealing[0]!r} holds the patient's id or the image's name; its XML was left out"
         problems.skipped(annotation.path, reason, "Give the class a name without them.")

@@ -228,8 +228,8 @@ def _ticks_below(ticks: Sequence[tuple[float, str]], bottom: float) -> str:
 def _nice_ticks(largest: float, wanted: int = 5) -> list[int]:
     """Round numbers from 0 up to `largest`, about `wanted` of them.
 
-    >>> _nice_ticks(249), _nice_ticks(7, 3), _nice_ticks(1)
-    ([0, 50, 100, 150, 200], [0, 5], [0, 1])
+    >>> _nice_ticks(249), _nice_ticks(36), _nice_ticks(7, 3), _nice_ticks(1)
+    ([0, 50, 100, 150, 200], [0, 10, 20, 30], [0, 5], [0, 1])
     """
     rough = max(largest / wanted, 1)
     power = 10 ** int(np.floor(np.log10(rough)))

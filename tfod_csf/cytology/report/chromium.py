@@ -10,7 +10,7 @@ from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome", "msedge", "microsoft-edge")
-_PLACES = (
+PLACES = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
     r"C:\Program Files\Google\Chrome\Application\chrome.exe",
@@ -43,7 +43,7 @@ def find_chromium() -> str:
     for name in _NAMES:
         if path := shutil.which(name):
             return path
-    for place in _PLACES:
+    for place in PLACES:
         if pathlib.Path(place).is_file():
             return place
     raise ChromiumError(

@@ -202,12 +202,18 @@ def _crop_cells(cells: pd.DataFrame, scale: float, sources: SourceImages) -> dic
             continue
         for row, box in zip(rows.index, rows[list(run_tables.BOX_COLUMNS)].to_numpy(dtype=float), strict=True):
             if np.isfinite(box).all():
-                pictures[row] = data_address(_crop(pixels, box, scale * pixels.shape[1]), _CROP_QUALITY)
+                pictures[row] = data_address(crop(pixels, box, scale * pixels.shape[1]), _CROP_QUALITY)
     return pictures
 
 
-def _crop(pixels: np.ndarray, box: np.ndarray, side: float) -> Image.Image:
-    """A square around the middle of a box, whose corners are marked; what lies outside the image is light grey."""
+def crop(pixels: np.ndarray, box: np.ndarray, side: float) -> Image.Image:
+    """A square of CROP_PX around the middle of a box, whose corners are marked; outside of the image it is light gray.
+
+    Args:
+      pixels: uint8 [H, W, 3].
+      box: [4] ymin, xmin, ymax, xmax in pixels, also beyond the image.
+      side: of the square in pixels of the image; a larger box gets a larger square.
+    """
     ymin, xmin, ymax, xmax = box
     side = min(max(side, 1.1 * (ymax - ymin), 1.1 * (xmax - xmin), 8), 2 * max(pixels.shape))
     top, left = round((ymin + ymax - side) / 2), round((xmin + xmax - side) / 2)

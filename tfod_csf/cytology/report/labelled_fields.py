@@ -136,11 +136,17 @@ def _drawn(pixels: np.ndarray, cells: pd.DataFrame) -> Image.Image:
     names = list(cells["group"])
     for row in sorted(range(len(names)), key=lambda row: names[row] == cell_classes.UNKNOWN):
         if np.isfinite(boxes[row]).all():
-            _draw_box(draw, boxes[row], names[row], font)
+            draw_box(draw, boxes[row], names[row], font)
     return picture
 
 
-def _draw_box(draw: ImageDraw.ImageDraw, box: np.ndarray, name: str, font: ImageFont.FreeTypeFont) -> None:
+def draw_box(draw: ImageDraw.ImageDraw, box: np.ndarray, name: str, font: ImageFont.FreeTypeFont) -> None:
+    """Box and letter of a cell.
+
+    Args:
+      box: [4] ymin, xmin, ymax, xmax in pixels of the picture, in any order and also beyond it.
+      name: class; an unknown cell has its own color and a question mark.
+    """
     ymin, xmin, ymax, xmax = np.sort(box.reshape(2, 2), axis=0).ravel()
     colour = cell_classes.colour_of(name)
     draw.rectangle((xmin, ymin, xmax, ymax), outline=colour, width=2)

@@ -26,7 +26,7 @@ from tfod_csf.study.annotated_images import read_annotated_image
 from tfod_csf.study.labelimg import LabelledObject
 from tfod_csf.study.patients import AnnotatedFile, ImageFile
 
-_FEW_IMAGES = 24  # reading so few takes less time than starting processes
+FEW_IMAGES = 24  # reading so few takes less time than starting processes
 
 
 class AnnotatedSetError(UserError):
@@ -154,7 +154,7 @@ def read(
       scratch_dir: folder for the temporary file (which has no name and vanishes with the process).
     """
     num_processes = num_processes or worker_pool.available_cores()
-    if len(files) <= _FEW_IMAGES:
+    if len(files) <= FEW_IMAGES:
         num_processes = 1
     annotated_set = AnnotatedSet(tempfile.TemporaryFile(dir=scratch_dir))  # noqa: SIM115  (lives as long as the set)
     results = worker_pool.ordered_map(functools.partial(_read_one, options=options), files, num_processes)

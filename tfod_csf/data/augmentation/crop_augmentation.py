@@ -271,7 +271,7 @@ def random_square_crop_by_scale(
     image_size = tf.shape(image)[:2]
     scale = tf.linspace(scale_min, scale_max, num_scales)[draws.integer("square_crop_scale", 0, num_scales)]
     side = tf.cast(scale * tf.cast(tf.reduce_max(image_size), tf.float32), tf.int32)
-    border = _halved_border(max_border, image_size)
+    border = halved_border(max_border, image_size)
     center = [draws.integer("square_crop_center", border[axis], image_size[axis] - border[axis] + 1) for axis in (0, 1)]
     low = tf.stack(center) - side // 2
     # As in TFOD the last row and column of the image never enter, and an odd square ends one pixel early.
@@ -288,7 +288,7 @@ def random_square_crop_by_scale(
     return {**example, "image": squared, "groundtruth_boxes": boxes}
 
 
-def _halved_border(max_border: int, image_size: tf.Tensor) -> tf.Tensor:
+def halved_border(max_border: int, image_size: tf.Tensor) -> tf.Tensor:
     """max_border / 2**k with the smallest k that makes it at most half of each side; int32 [2]."""
     size = tf.cast(image_size, tf.float32)
     halvings = tf.math.ceil(tf.math.log(2.0 * max_border / size) / tf.math.log(2.0))

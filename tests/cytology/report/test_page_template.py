@@ -1,0 +1,67 @@
+"""What every page has in common: nothing but its own style and script can act, whatever its context holds."""
+
+import base64
+import hashlib
+import re
+
+import jinja2
+import pytest
+from lxml import html
+
+from tests.support.report_pages import facts_of, words
+from tfod_csf.cytology.report import cohort_page, page_template
+from tfod_csf.cytology.run_tables import Thresholds
+
+THRESHOLDS = Thresholds(0.5, 0.8, "apart")
+
+
+def rendered(run, changed=False):
+    """The page of no patients."""
+    return cohort_page.cohort_html([], facts_of(run, THRESHOLDS, changed))
+
+
+def parsed(run, changed=False):
+    return html.fromstring(rendered(run, changed))
+
+
+def test_the_policy_names_the_one_style_and_the_one_script_by_their_checksums():
+    page = rendered({})
+    style, script = (re.search(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL).group(1) for tag in ("style", "script"))
+    (policy,) = html.fromstring(page).xpath("//meta[@http-equiv='Content-Security-Policy']/@content")
+    allowed = dict(part.split(" ", 1) for part in policy.split("; "))
+    for directive, text in (("style-src", style), ("script-src", script)):
+        assert allowed[directive] == f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    assert (allowed["default-src"], allowed["img-src"]) == ("'none'", "data:")
+
+
+def test_names_of_a_run_are_text():
+    run = {"models": [{"name": "<script>alert(1)</script>", "classes": ["<b>"]}], "versions": {"<i>": "</style>"}}
+    page = parsed(run)
+    assert len(page.xpath("//script")) == len(page.xpath("//style")) == 1
+    assert not page.xpath("//i")
+    assert "<script>alert(1)</script>" in words(page)
+
+
+def test_a_run_says_what_it_knows_and_no_more():
+    known = {
+        "models": [{"name": "csf_1", "fingerprint": "0123abcd", "temperature": 1.5}],
+        "started": "2022-01-24T10:00:00+01:00",
+        "finished": None,
+        "versions": {"numpy": "1.26.4"},
+    }
+    text = words(parsed(known))
+    for part in ("csf_1", "0123abcd", "1.5", "2022-01-24 10:00:00+01:00", "not known", "numpy 1.26.4"):
+        assert part in text
+    assert "not known" in words(parsed({}))  # an old or damaged run.json is no error
+    assert "None" not in words(parsed({"models": None, "versions": None}))
+
+
+def test_the_scores_it_was_counted_with_are_said():
+    text = words(parsed({}))
+    assert "from a score of 0.5 on" in text
+    assert "below a score of 0.8" in text
+
+
+def test_a_template_that_lacks_something_is_an_error():
+    with pytest.raises(jinja2.UndefinedError):
+        page_template.render("cohort.html.j2", "title", facts_of({}, THRESHOLDS))

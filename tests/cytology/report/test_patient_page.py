@@ -1,0 +1,112 @@
+"""The page of one patient, put together from results worked by hand."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from lxml import html
+
+from tests.support.report_pages import facts_of, words
+from tfod_csf.cytology import run_tables
+from tfod_csf.cytology.counting.differential import differential
+from tfod_csf.cytology.counting.reference_ranges import load_reference_ranges
+from tfod_csf.cytology.counting.saturation import SaturationRules, saturation
+from tfod_csf.cytology.report import gallery, patient_page
+from tfod_csf.cytology.report.patient_page import PatientPage
+
+
+@pytest.fixture
+def page(tmp_path, write_patient):
+    """60 lymphocytes, 30 monocytes, 10 neutrophils and 5 erythrocytes on two images; the third failed."""
+    images = [
+        {"lymphocyte": 40, "monocyte": 20, "erythrocyte": 5},
+        {"lymphocyte": 20, "monocyte": 10, "neutrophil": 10},
+    ]
+    write_patient(tmp_path / "p", "<i>王</i>", images, failed=1)
+    patient = run_tables.read_patient(tmp_path / "p", details=True)
+    counts = patient.counts_by_model()
+    result = differential(
+        patient.patient_id, counts, images_used=2, images_failed=1, references=load_reference_ranges()
+    )
+    settled = saturation("p", [[40, 20, 0], [20, 10, 10]], SaturationRules(replicates=100))
+    return PatientPage(patient, result, settled, "m", (), (), 0, "", None, "", "")
+
+
+def parsed(page):
+    return html.fromstring(patient_page.patient_html(page, facts_of({}, run_tables.Thresholds(0.5, 0.8, "apart"))))
+
+
+def rows_of(root, table):
+    return [[words(cell) for cell in row] for row in root.xpath(f"//table[contains(@class, '{table}')]/tbody/tr")]
+
+
+def test_counts_and_percentages_are_those_of_the_result(page):
+    rows = {row[0]: row[1:] for row in rows_of(parsed(page), "differential")}
+    assert {name: row[:2] for name, row in rows.items() if name in ("lymphocyte", "monocyte", "neutrophil")} == {
+        "lymphocyte": ["60", "60.0"],
+        "monocyte": ["30", "30.0"],
+        "neutrophil": ["10", "10.0"],
+    }
+    assert rows["White cells"][0] == "100"
+    assert rows["erythrocyte"][:2] == ["5", "5 per 100 white cells"]
+    assert rows["unknown"][:2] == ["0", "0.0 % of all cells; not in the percentages"]
+    assert rows["neutrophil"][3:] == ["0 – 2", "▲ high"]
+    assert rows["monocyte"][3:] == ["3 – 37", "within"]
+
+
+def test_the_name_is_text_in_heading_and_title(page):
+    root = parsed(page)
+    assert words(root.xpath("//h1")[0]) == "<i>王</i>"
+    assert root.xpath("//title")[0].text == "<i>王</i> - CSF cell differential"
+    assert not root.xpath("//i")
+
+
+def test_images_by_number_with_their_cells(page):
+    root = parsed(page)
+    # bad_0.jpg sorts first and is number 1. Columns as in the gallery: unknown, white cells, erythrocytes.
+    assert rows_of(root, "images") == [
+        ["2", "img_00.jpg", "640 × 480", "0", "40", "20", "0", "5", ""],
+        ["3", "img_01.jpg", "640 × 480", "0", "20", "10", "10", "0", ""],
+    ]
+    assert rows_of(root, "failures") == [["1", "bad_0.jpg", "", "truncated"]]
+
+
+def test_an_image_at_the_models_limit_is_said(page):
+    images = page.patient.images.copy()
+    images.loc[images["image"] == "img_01.jpg", "limit_reached"] = "yes"
+    limited = dataclasses.replace(page, patient=dataclasses.replace(page.patient, images=images))
+    assert [row[-1] != "" for row in rows_of(parsed(limited), "images")] == [False, True]
+
+
+def test_what_is_not_there_is_said(page):
+    page = dataclasses.replace(page, groups=(gallery.CellGroup("lymphocyte", 60, ()),))
+    text = words(parsed(page))
+    assert "the run does not say where its images are" in text
+    assert "There are no labelled pictures" in text
+    moved = words(parsed(dataclasses.replace(page, images_dir="D:/slides", num_fields=4)))
+    assert "There are 4 labelled pictures; none was to be shown (--max_fields=0)." in moved
+    assert not parsed(page).xpath("//section[@id='review']")
+
+
+def test_a_broken_history_comes_before_all_other_remarks(page):
+    remarks = parsed(dataclasses.replace(page, review_error="revision 2 is gone")).xpath("//div[@class='remarks']//li")
+    assert words(remarks[0]).startswith("The history of reviews is broken")
+    assert words(remarks[0]).endswith("revision 2 is gone")
+    assert remarks[0].get("class") == "stop"
+
+
+def test_the_cohorts_page_is_linked_where_there_is_one(page):
+    assert not parsed(page).xpath("//a[.='All patients']")
+    (link,) = parsed(dataclasses.replace(page, cohort_href="../../report.html")).xpath("//a[.='All patients']/@href")
+    assert link == "../../report.html"
+
+
+def test_a_patient_without_an_image(tmp_path, write_patient, page):
+    write_patient(tmp_path / "none", "none", [], failed=2)
+    patient = run_tables.read_patient(tmp_path / "none", details=True)
+    result = differential("none", {}, images_used=0, images_failed=2)
+    settled = saturation("none", np.zeros([0, 3]))
+    root = parsed(dataclasses.replace(page, patient=patient, result=result, settled=settled))
+    assert words(root.xpath("//p[@class='headline']")[0]).startswith("No image of this patient could be examined")
+    assert not root.xpath("//table[contains(@class, 'differential')]")
+    assert [row[1] for row in rows_of(root, "failures")] == ["bad_0.jpg", "bad_1.jpg"]
