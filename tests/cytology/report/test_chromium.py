@@ -1,4 +1,4 @@
-"""Printing through a stand-in for Chromium; the real one prints in test_report_in_browser.py."""
+"""Printing through a stand-in for Chromium; the real one prints in test_pages_in_browser.py."""
 
 import pytest
 
