@@ -47,6 +47,10 @@ def test_boxes_classes_and_padding(serialized, write_records, reader_of, model_c
     assert features["source_id"].tolist() == [b"a.png"]
     np.testing.assert_allclose(features["image"][0, 15, 0], -np.float32(CHANNEL_MEANS))
     assert dataset.element_spec[1]["groundtruth_boxes"].shape == (1, 2, 4)
+    assert set(features) == {"image", "true_image_shape", "original_image_spatial_shape", "source_id", "hash"}
+    per_object = ("boxes", "classes", "weights", "difficult", "is_crowd", "group_of", "area", "confidences")
+    per_image = ("verified_neg_classes", "not_exhaustive_classes", "image_classes")
+    assert set(labels) == {"num_groundtruth_boxes"} | {f"groundtruth_{name}" for name in per_object + per_image}
 
 
 def test_no_objects(serialized, write_records, reader_of, model_config):

@@ -1,6 +1,7 @@
 """Files are made here byte by byte; a frame of n bytes of data has 16 + n bytes."""
 
 import gzip
+import hashlib
 import os
 import struct
 import zlib
@@ -49,6 +50,23 @@ def test_as_tensorflow_writes(tmp_path):
         for record in (FIRST, SECOND):
             writer.write(record)
     assert (tmp_path / "t.record").read_bytes() == WHOLE
+
+
+def test_written_whole_with_a_digest_of_the_records(tmp_path):
+    path = tmp_path / "new folder" / "t.record"
+    assert tfrecord.write_records([FIRST, SECOND], path) == hashlib.sha256(FIRST + SECOND).hexdigest()
+    assert path.read_bytes() == WHOLE
+
+    def failing():
+        yield FIRST
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        tfrecord.write_records(failing(), path)
+    assert path.read_bytes() == WHOLE
+    assert [file.name for file in path.parent.iterdir()] == ["t.record"]
+    tfrecord.write_records([], path)
+    assert path.read_bytes() == b""
 
 
 @pytest.mark.parametrize("kept", range(1, len(WHOLE)))
@@ -112,6 +130,10 @@ def shards(tmp_path):
     (tmp_path / "u.record-00001-of-00002").touch()
     (tmp_path / "t.record-00009-of-00003").mkdir()
     return tmp_path
+
+
+def test_shard_names_are_tfods():
+    assert tfrecord.shard_paths("out/t.record", 2) == ["out/t.record-00000-of-00002", "out/t.record-00001-of-00002"]
 
 
 def names(pattern):

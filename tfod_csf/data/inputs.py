@@ -44,6 +44,14 @@ Batch = tuple[Example, Example]
 
 _HASH_BINS = 1 << 31
 _FEATURES = ("image", "true_image_shape", "original_image_spatial_shape", "original_image", "source_id", "hash")
+_LABELS = (
+    *OBJECT_FIELDS,
+    "num_groundtruth_boxes",
+    "groundtruth_confidences",
+    "groundtruth_image_classes",
+    "groundtruth_verified_neg_classes",
+    "groundtruth_not_exhaustive_classes",
+)
 
 
 class InputsError(UserError):
@@ -258,10 +266,7 @@ def _pad_objects(example: Example, num_rows: int | tf.Tensor) -> Example:
 
 def _features_and_labels(example: Example) -> Batch:
     features = {name: example[name] for name in _FEATURES if name in example}
-    labels = {
-        name: value for name, value in example.items() if name.startswith("groundtruth_") and "image_conf" not in name
-    }
-    return features, {**labels, "num_groundtruth_boxes": example["num_groundtruth_boxes"]}
+    return features, {name: example[name] for name in _LABELS}
 
 
 def _replica_batch_size(batch_size: int, input_context: tf.distribute.InputContext | None) -> int:

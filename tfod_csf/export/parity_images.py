@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfod_csf.config.protos import pipeline_pb2
+from tfod_csf.files import tfrecord
 
 
 def from_records(pipeline_config: pipeline_pb2.TrainEvalPipelineConfig, count: int = 2) -> tuple[np.ndarray, ...]:
@@ -11,13 +12,13 @@ def from_records(pipeline_config: pipeline_pb2.TrainEvalPipelineConfig, count: i
     patterns = [
         pattern for reader in pipeline_config.eval_input_reader for pattern in reader.tf_record_input_reader.input_path
     ]
-    paths = [path for pattern in patterns for path in sorted(tf.io.gfile.glob(pattern))]
     images = []
     try:
+        paths = [path for pattern in patterns for path in tfrecord.find_files(pattern)]
         for record in tf.data.TFRecordDataset(paths).take(count):
             example = tf.io.parse_single_example(record, {"image/encoded": tf.io.FixedLenFeature([], tf.string)})
             images.append(tf.io.decode_image(example["image/encoded"], channels=3, expand_animations=False).numpy())
-    except tf.errors.OpError:
+    except (tfrecord.TFRecordError, tf.errors.OpError):
         return ()
     return tuple(images)
 

@@ -11,20 +11,23 @@ There is no header and no index, so the only thing that tells a TFRecord file fr
 """
 
 import glob
+import hashlib
 import itertools
 import os
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 import google_crc32c
 
 from tfod_csf.errors import UserError
+from tfod_csf.files import atomic_write
 
+_LENGTH = struct.Struct("<Q")
 _HEADER = struct.Struct("<QI")
 _CHECKSUM = struct.Struct("<I")
-_SHARDED = re.compile(r"(.+)@(\d+)")
+_SHARDED = re.compile(r"(.+)@(\d+)", re.DOTALL)
 _GZIP_MAGIC = b"\x1f\x8b"
 _WRITE_AGAIN = "copy or write the file again"
 
@@ -35,6 +38,15 @@ class TFRecordError(UserError):
 
 class TruncatedTFRecordError(TFRecordError):
     """A TFRecord file that ends within a record: it was not copied whole, or is still being written."""
+
+
+def shard_paths(name: str, num_shards: int) -> list[str]:
+    """TFOD's names of shards.
+
+    >>> shard_paths("train.record", 2)
+    ['train.record-00000-of-00002', 'train.record-00001-of-00002']
+    """
+    return [f"{name}-{shard:05d}-of-{num_shards:05d}" for shard in range(num_shards)]
 
 
 def find_files(pattern: str | os.PathLike) -> list[str]:
@@ -57,7 +69,7 @@ def find_files(pattern: str | os.PathLike) -> list[str]:
     if not sharded:
         return sorted(filter(os.path.isfile, glob.glob(text)))
     name, num_shards = sharded[1], int(sharded[2])
-    shards = [f"{name}-{shard:05d}-of-{num_shards:05d}" for shard in range(num_shards)]
+    shards = shard_paths(name, num_shards)
     missing = [shard for shard in shards if not os.path.isfile(shard)]
     if len(missing) == len(shards):
         return []
@@ -106,6 +118,23 @@ def read_records(path: str | os.PathLike) -> Iterator[bytes]:
             if _CHECKSUM.unpack(file.read(_CHECKSUM.size))[0] != masked_crc32c(data):
                 raise TFRecordError(f"{path}: the data of {where} are damaged; {_WRITE_AGAIN}.")
             yield data
+
+
+def write_records(records: Iterable[bytes], path: str | os.PathLike) -> str:
+    """Writes a file with these records, whole or not at all.
+
+    Returns:
+      Hex SHA-256 over the data of the records.
+    """
+    digest = hashlib.sha256()
+    with atomic_write.replacing(path, "wb") as file:
+        for record in records:
+            digest.update(record)
+            length = _LENGTH.pack(len(record))
+            file.write(length + _CHECKSUM.pack(masked_crc32c(length)))
+            file.write(record)
+            file.write(_CHECKSUM.pack(masked_crc32c(record)))
+    return digest.hexdigest()
 
 
 def _other_kind(header: bytes) -> str:

@@ -1,13 +1,12 @@
-import contextlib
 import hashlib
 import pathlib
 
 import numpy as np
-import tensorflow as tf
 
 from tfod_csf.data.records import tf_example_encoder as encoder
 from tfod_csf.data.records.ready_image import ReadyImage
 from tfod_csf.data.records.tf_example_decoder import TfExampleDecoder
+from tfod_csf.files.example_pb2 import Example
 from tfod_csf.label_map import label_map_from_names
 from tfod_csf.study import image_io
 from tfod_csf.study.labelimg import LabelledObject
@@ -23,7 +22,7 @@ def ready(objects=(), passed_over=()) -> ReadyImage:
     return ReadyImage(image, 64, 48, JPEG, list(objects), list(passed_over))
 
 
-def values(example: tf.train.Example) -> dict[str, list]:
+def values(example: Example) -> dict[str, list]:
     features = example.features.feature
     return {key: list(getattr(f, f.WhichOneof("kind") or "int64_list").value) for key, f in features.items()}
 
@@ -72,24 +71,3 @@ def test_a_box_passed_over_stands_once_for_every_class_with_weight_0():
     np.testing.assert_array_equal(decoded["groundtruth_weights"], [1, 0, 0, 0])
     np.testing.assert_array_equal(decoded["groundtruth_classes"], [2, 1, 2, 3])
     np.testing.assert_array_equal(decoded["groundtruth_is_crowd"], [False, True, True, True])
-
-
-def test_records_are_written_whole_with_a_digest_of_their_content(tmp_path):
-    serialized = [encoder.serialize(encoder.create_tf_example(ready(), LABEL_MAP)), b"second"]
-    path = tmp_path / "new folder" / "a.record"
-    assert encoder.write_record(serialized, path) == hashlib.sha256(b"".join(serialized)).hexdigest()
-    assert list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator()) == serialized
-
-    def failing():
-        yield b"first"
-        raise RuntimeError
-
-    with contextlib.suppress(RuntimeError):
-        encoder.write_record(failing(), path)
-    assert list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator()) == serialized
-    assert [file.name for file in path.parent.iterdir()] == ["a.record"]
-
-
-def test_shard_names_are_tfods():
-    names = [path.name for path in encoder.shard_paths("out/train.record", 2)]
-    assert names == ["train.record-00000-of-00002", "train.record-00001-of-00002"]

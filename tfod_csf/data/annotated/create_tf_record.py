@@ -1,8 +1,7 @@
 """LabelImg folders to train and test TFRecords with everything that documents them.
 
 Steps: pair images with XML, read and check them all on several cores, divide, write. Same files, same options: same
-bytes, whatever the number of processes. TensorFlow is imported only to write (it takes seconds, and a mistake in a
-folder should show at once).
+bytes, whatever the number of processes. TensorFlow is not needed.
 """
 
 import dataclasses
@@ -16,7 +15,8 @@ from tfod_csf import label_map as label_maps
 from tfod_csf.data.annotated import annotated_set, dataset_report, dataset_split
 from tfod_csf.data.annotated.annotated_set import AnnotatedSet, AnnotatedSetError, Entry, ReadingOptions
 from tfod_csf.data.annotated.dataset_report import DatasetStatistics
-from tfod_csf.files import atomic_write, csv_schemas
+from tfod_csf.data.records import tf_example_encoder as encoder
+from tfod_csf.files import atomic_write, csv_schemas, tfrecord
 from tfod_csf.label_map import LabelMap
 from tfod_csf.problems import ProblemLog
 from tfod_csf.progress_bar import progress_bar
@@ -129,8 +129,6 @@ def _write_side(
     read: AnnotatedSet, entries: list[Entry], label_map: LabelMap, path: pathlib.Path, num_shards: int, pass_over: bool
 ) -> list[dict]:
     """Writes the shards of one side: entry i goes to shard i modulo num_shards."""
-    from tfod_csf.data.records import tf_example_encoder as encoder  # TensorFlow: see the module's docstring
-
     num_shards = max(1, min(num_shards, len(entries)))
     records = []
     with progress_bar(unit="image", total=len(entries), desc=f"writing {path.name}") as bar:
@@ -143,10 +141,10 @@ def _write_side(
                 yield encoder.serialize(encoder.create_tf_example(ready, label_map))
                 bar.update()
 
-        for shard, shard_path in enumerate(encoder.shard_paths(path, num_shards)):
-            digest = encoder.write_record(serialized(shard), shard_path)
+        for shard, name in enumerate(tfrecord.shard_paths(path.name, num_shards)):
+            digest = tfrecord.write_records(serialized(shard), path.with_name(name))
             number = len(entries[shard::num_shards])
-            records.append({"file": shard_path.name, "examples": number, "sha256_of_examples": digest})
+            records.append({"file": name, "examples": number, "sha256_of_examples": digest})
     return records
 
 

@@ -10,7 +10,8 @@ from tfod_csf.data.annotated import dataset_report, dataset_split
 from tfod_csf.data.annotated.annotated_set import ReadingOptions
 from tfod_csf.data.annotated.create_tf_record import MAX_SKIPPED_FLAG, read_files
 from tfod_csf.data.annotated.dataset_split import SplitError, SplitImage
-from tfod_csf.files import csv_schemas
+from tfod_csf.data.records import tf_example_encoder as encoder
+from tfod_csf.files import csv_schemas, tfrecord
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
 from tfod_csf.study.image_io import IMAGE_SUFFIXES
@@ -37,12 +38,8 @@ def create_record(
     problems_path = output_path.with_name(f"{output_path.name}.problems.csv")
     read = read_files(files, options, problems, problems_path, max_skipped_fraction=max_skipped_fraction)
     entries = sorted(read.entries, key=lambda entry: entry.image.key)
-    from tfod_csf.data.records import (
-        tf_example_encoder as encoder,  # TensorFlow: only once the files are known to be good
-    )
-
     examples = (encoder.create_tf_example(read.ready(entry), options.label_map) for entry in entries)
-    encoder.write_record(map(encoder.serialize, examples), output_path)
+    tfrecord.write_records(map(encoder.serialize, examples), output_path)
     if csv_path:
         rows = (row for entry in entries for row in dataset_report.annotation_rows(entry, read.objects(entry)))
         csv_schemas.load("annotations").write(csv_path, rows)

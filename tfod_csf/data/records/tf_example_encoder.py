@@ -1,42 +1,33 @@
-"""One image and its boxes as TFOD's tf.train.Example, and Examples as sharded TFRecord files.
+"""One image and its boxes as TFOD's tf.train.Example.
 
 Keys and normalization are TFOD's create_pascal_tf_record: x / width and y / height as written in the XML (no -1), class
 id and name, difficult, truncated, `pose` under image/object/view, sha256 of the encoded image under image/key/sha256.
 """
 
 import hashlib
-import os
-import pathlib
 from collections.abc import Iterable, Sequence
 
-import tensorflow as tf
-
 from tfod_csf.data.records.ready_image import ReadyImage
-from tfod_csf.errors import UserError
-from tfod_csf.files import atomic_write
+from tfod_csf.files.example_pb2 import BytesList, Example, Feature, Features, FloatList, Int64List
 from tfod_csf.label_map import LabelMap
 from tfod_csf.study.labelimg import LabelledObject
 
 
-class RecordWriteError(UserError):
-    """A TFRecord that could not be written."""
+def _bytes(values: Iterable[bytes]) -> Feature:
+    return Feature(bytes_list=BytesList(value=values))
 
 
-def _bytes(values: Iterable[bytes]) -> tf.train.Feature:
-    return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+def _ints(values: Iterable[int]) -> Feature:
+    return Feature(int64_list=Int64List(value=values))
 
 
-def _ints(values: Iterable[int]) -> tf.train.Feature:
-    return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
-
-
-def _floats(values: Iterable[float]) -> tf.train.Feature:
-    return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+def _floats(values: Iterable[float]) -> Feature:
+    return Feature(float_list=FloatList(value=values))
 
 
 def _object_features(
     objects: Sequence[LabelledObject], class_ids: Sequence[int], names: Sequence[str], width: int, height: int
-) -> dict[str, tf.train.Feature]:
+) -> dict[str, Feature]:
     return {
         "image/object/bbox/xmin": _floats(o.xmin / width for o in objects),
         "image/object/bbox/xmax": _floats(o.xmax / width for o in objects),
@@ -50,7 +41,7 @@ def _object_features(
     }
 
 
-def create_tf_example(ready: ReadyImage, label_map: LabelMap, filename: str | None = None) -> tf.train.Example:
+def create_tf_example(ready: ReadyImage, label_map: LabelMap, filename: str | None = None) -> Example:
     """TFOD's Example of one image.
 
     A box of `ready.passed_over` is written once for every class with weight 0, difficult 1 and is_crowd 1: training
@@ -83,37 +74,9 @@ def create_tf_example(ready: ReadyImage, label_map: LabelMap, filename: str | No
         "image/encoded": _bytes([ready.jpeg]),
         "image/format": _bytes([b"jpeg"]),
     }
-    return tf.train.Example(features=tf.train.Features(feature=feature))
+    return Example(features=Features(feature=feature))
 
 
-def serialize(example: tf.train.Example) -> bytes:
+def serialize(example: Example) -> bytes:
     """The same bytes for the same content (a plain SerializeToString may order the keys anew in each process)."""
     return example.SerializeToString(deterministic=True)
-
-
-def shard_paths(output_path: str | os.PathLike, num_shards: int) -> list[pathlib.Path]:
-    """TFOD's names of shards: train.record-00000-of-00010, ..."""
-    path = pathlib.Path(output_path)
-    return [path.with_name(f"{path.name}-{shard:05d}-of-{num_shards:05d}") for shard in range(num_shards)]
-
-
-def write_record(examples: Iterable[bytes], path: str | os.PathLike) -> str:
-    """Writes serialized Examples to one TFRecord file, whole or not at all.
-
-    Returns:
-      Hex sha256 over the serialized Examples.
-
-    Raises:
-      RecordWriteError: TensorFlow cannot write there.
-    """
-    digest = hashlib.sha256()
-    try:
-        with atomic_write.replacing_path(path) as beside, tf.io.TFRecordWriter(str(beside)) as writer:
-            for serialized in examples:
-                digest.update(serialized)
-                writer.write(serialized)
-    except tf.errors.OpError as error:
-        raise RecordWriteError(
-            f"{path}: cannot be written ({error.message}); check its rights and the space."
-        ) from error
-    return digest.hexdigest()
