@@ -218,6 +218,12 @@ def test_packages_without_tensorflow(package):
     assert not _loaded("import " + ", ".join(modules)) & TENSORFLOW
 
 
+def test_records_are_written_checked_and_read_for_evaluation_without_tensorflow():
+    modules = ("data.annotated.create_tf_record", "data.annotated.single_record", "data.records.record_statistics")
+    modules += ("inference.record_reader", "inference.ground_truth")
+    assert not _loaded("import " + ", ".join(f"tfod_csf.{name}" for name in modules)) & TENSORFLOW
+
+
 def test_the_detector_loads_tensorflow_and_nothing_of_training():
     loaded = _loaded("import tfod_csf.inference.detector, tensorflow")
     assert "tensorflow" in loaded
