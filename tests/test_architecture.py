@@ -39,7 +39,7 @@ SUBPACKAGES = {
         "studies": {"counting"},
         "review": {"counting"},
         "report": {"counting", "review"},
-        "blinding": {"review"},
+        "blinding": set(),
     },
     "data": {"": {"augmentation", "records"}, "records": set(), "augmentation": set(), "annotated": {"records"}},
     "training": {"": {"checkpoints", "evaluation"}, "checkpoints": set(), "evaluation": {"checkpoints"}},

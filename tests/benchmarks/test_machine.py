@@ -3,6 +3,7 @@ import multiprocessing
 import numpy as np
 import pytest
 
+from tfod_csf import provenance
 from tfod_csf.benchmarks import machine
 
 
@@ -17,7 +18,7 @@ def test_this_machine():
 def test_bfloat16_is_read_from_the_processors_flags(tmp_path, monkeypatch, flags, has):
     path = tmp_path / "cpuinfo"
     path.write_text("processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\n" + (f"flags\t\t: {flags}\n" if flags else ""))
-    monkeypatch.setattr(machine, "_CPUINFO", path)
+    monkeypatch.setattr(provenance, "_CPUINFO", path)
     assert machine.describe().has_bfloat16 is has
     assert machine.describe().cpu == "Some CPU @ 2 GHz"
 

@@ -6,9 +6,8 @@ import pathlib
 import platform
 import sys
 
-from tfod_csf import worker_pool
+from tfod_csf import provenance, worker_pool
 
-_CPUINFO = pathlib.Path("/proc/cpuinfo")
 _STATUS = pathlib.Path("/proc/self/status")
 # CPU flags of instructions that multiply bfloat16 matrices; without them bfloat16 is emulated and slow.
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
@@ -35,24 +34,14 @@ class Machine:
 
 def describe() -> Machine:
     """This machine."""
-    info = _CPUINFO.read_text(encoding="utf-8", errors="replace") if _CPUINFO.exists() else ""
-    flags = _values_of(info, "flags") or _values_of(info, "Features")
+    flags = provenance.cpuinfo_words("flags") or provenance.cpuinfo_words("Features")
     return Machine(
-        cpu=" ".join(_values_of(info, "model name")) or platform.processor() or platform.machine(),
+        cpu=provenance.processor(),
         cores=worker_pool.available_cores(),
         memory_gb=_memory_gb(),
         has_bfloat16=bool(_BFLOAT16_FLAGS & set(flags)) if flags else None,
         system=f"{platform.system()} {platform.release()}",
     )
-
-
-def _values_of(cpuinfo: str, name: str) -> list[str]:
-    """Words behind the first `name : ...` of /proc/cpuinfo."""
-    for line in cpuinfo.splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() == name:
-            return value.split()
-    return []
 
 
 def _memory_gb() -> float:

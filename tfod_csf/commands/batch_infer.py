@@ -65,12 +65,13 @@ def main() -> None:
     images_dir, output_dir = pathlib.Path(FLAGS.images_dir), pathlib.Path(FLAGS.output_dir)
     if output_dir.resolve().is_relative_to(images_dir.resolve()):
         raise UserError(f"--output_dir={output_dir} lies in --images_dir; its pictures would be read as images.")
+    from tfod_csf import provenance
     from tfod_csf.inference import batch, cell_selection, inference_record
     from tfod_csf.model_folder import ModelFolder
     from tfod_csf.problems import ProblemLog
     from tfod_csf.study import patients
 
-    started = inference_record.now()
+    started = provenance.now()
     folders = [ModelFolder.open(path) for path in FLAGS.model]
     thresholds = cell_selection.common_thresholds(
         {folder.name: folder.thresholds for folder in folders},

@@ -10,6 +10,7 @@ import sys
 
 from absl import flags
 
+from tfod_csf import run_folder
 from tfod_csf.commands import command_line
 from tfod_csf.errors import UserError
 
@@ -46,7 +47,7 @@ def _rounds() -> list[str]:
         raise UserError("--round: a folder is given twice; every round needs its own run of batch_infer.")
     found = []
     for folder in FLAGS.round:
-        further = [path for path in pathlib.Path(folder, "rounds").glob("*") if path.name.isdigit()]
+        further = [path for path in pathlib.Path(folder, run_folder.ROUNDS_DIR).glob("*") if path.name.isdigit()]
         found += [folder, *(str(path) for path in sorted(further, key=lambda path: int(path.name)))]
     return found
 

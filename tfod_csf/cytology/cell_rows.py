@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tfod_csf import cell_classes
+from tfod_csf import cell_classes, run_folder
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.run_tables import TableError
 from tfod_csf.files import csv_schemas, csv_tables
@@ -20,7 +20,6 @@ COUNTED = "counted"
 UNKNOWN = "unknown"
 # What the machine decided; any other status is a person's decision.
 MACHINE_STATUS = (COUNTED, UNKNOWN)
-OK = "ok"
 _BOX = ("xmin", "ymin", "xmax", "ymax")
 _SCORE_PREFIX, _COUNT_PREFIX = "score_", "count_"
 _IMAGE_COUNTS = ("width", "height", "cells")
@@ -203,7 +202,7 @@ def write_images(
     written = []
     for row in rows:
         row = dict(row)
-        if row["status"] == OK:
+        if row["status"] == run_folder.OK:
             found = counts.get((row["image"], row["model"]), Counter())
             row["cells"] = found.total()
             row.update({_COUNT_PREFIX + name: found[name] for name in columns})

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any
 from xml.sax.saxutils import quoteattr
 
-from tfod_csf import __version__, cell_classes
+from tfod_csf import __version__, cell_classes, run_folder
 from tfod_csf.cytology import cell_rows
 from tfod_csf.cytology.cell_rows import Cell
 from tfod_csf.files import atomic_write
@@ -58,7 +58,7 @@ def patient_images(folder: pathlib.Path, model: str, images_dir: pathlib.Path | 
       images_dir: where the images lie, to tell whether they are in one folder per patient; they need not be there.
     """
     by_image = cell_rows.read_cells(folder / "cells.csv").of_model(model).by_image()
-    rows = [row for row in cell_rows.read_images(folder / "images.csv") if row["status"] == cell_rows.OK]
+    rows = [row for row in cell_rows.read_images(folder / "images.csv") if row["status"] == run_folder.OK]
     for row in sorted(rows, key=lambda row: row["image"]):
         if row["model"] != model:
             continue

@@ -20,11 +20,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tfod_csf import cell_classes
+from tfod_csf import cell_classes, run_folder
 from tfod_csf.errors import UserError
 from tfod_csf.files import csv_tables
 
-PATIENTS_DIR = "patients"
 # What the machine decided may be decided again with other thresholds; what a person decided (any other status) stays.
 MACHINE_STATUS = ("counted", "unknown")
 _CELL_COLUMNS = ("patient_id", "image", "model", "predicted_class", "score", "status", "counted_as")
@@ -92,7 +91,7 @@ class PatientTables:
     @property
     def used_images(self) -> tuple[str, ...]:
         """[I] images that were examined, sorted; an image without cells is one of them."""
-        return tuple(sorted(set(self.images.loc[self.images["status"] == "ok", "image"])))
+        return tuple(sorted(set(self.images.loc[self.images["status"] == run_folder.OK, "image"])))
 
     @property
     def num_failed(self) -> int:
@@ -150,9 +149,11 @@ def patient_folders(inference_dir: str | os.PathLike) -> list[pathlib.Path]:
     Raises:
       TableError: the folder is not an output of batch_infer, or holds no patient.
     """
-    patients = pathlib.Path(inference_dir) / PATIENTS_DIR
+    patients = pathlib.Path(inference_dir) / run_folder.PATIENTS_DIR
     if not patients.is_dir():
-        raise TableError(f"{inference_dir}: no folder {PATIENTS_DIR}/ in it; give the output folder of batch_infer.")
+        raise TableError(
+            f"{inference_dir}: no folder {run_folder.PATIENTS_DIR}/ in it; give the output folder of batch_infer."
+        )
     folders = sorted(path.parent for path in patients.glob("*/images.csv"))
     if not folders:
         raise TableError(f"{patients}: no <patient>/images.csv in it; batch_infer has written no patient here.")

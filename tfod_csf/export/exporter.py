@@ -24,6 +24,7 @@ from tfod_csf.export import parity, parity_images
 from tfod_csf.export.detection_module import DetectionModule
 from tfod_csf.export.export_checks import ExportError, check_export, check_has_checkpoint
 from tfod_csf.files import atomic_write
+from tfod_csf.files.checksums import file_sha256
 from tfod_csf.label_map import LabelMap, save_label_map
 from tfod_csf.modeling import model_builder
 from tfod_csf.training.checkpoints import checkpoint_view
@@ -227,14 +228,6 @@ def training_data(pipeline_config: pipeline_pb2.TrainEvalPipelineConfig) -> dict
     """Records the config trains on: {"files": {name: sha256}, "fingerprint": sha256 of these}, empty when not there."""
     patterns = pipeline_config.train_input_reader.tf_record_input_reader.input_path
     paths = sorted({path for pattern in patterns for path in tf.io.gfile.glob(pattern)})
-    files = {pathlib.Path(path).name: _sha256(path) for path in paths}
+    files = {pathlib.Path(path).name: file_sha256(path) for path in paths}
     text = "".join(f"{name}\0{digest}\n" for name, digest in sorted(files.items()))
     return {"files": files, "fingerprint": hashlib.sha256(text.encode()).hexdigest() if files else None}
-
-
-def _sha256(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

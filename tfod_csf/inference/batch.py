@@ -17,16 +17,16 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfod_csf import __version__
+from tfod_csf import __version__, run_folder
 from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write
+from tfod_csf.files.checksums import file_sha256
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.patient_results import ImageDetector, PatientJob, PatientSummary, run_patient
 from tfod_csf.problems import Problem, ProblemLog
 from tfod_csf.progress_bar import progress_bar
 from tfod_csf.study.patients import ImageFile, folder_names
 
-PATIENTS_DIR = "patients"
 _STAMP = "stamp.json"
 _TABLES = ("cells.csv", "images.csv")
 _PAGES = ("report.html", "report.pdf")  # of the command report; made of earlier cells they would contradict the tables
@@ -98,7 +98,7 @@ def run(
     for image in images:
         by_patient.setdefault(image.patient_id, []).append(image)
     names = folder_names(list(by_patient))
-    patients_dir = output_dir / PATIENTS_DIR
+    patients_dir = output_dir / run_folder.PATIENTS_DIR
     settings = run_settings(detectors, thresholds, draw)
     result = BatchResult(kept=_earlier_patients(patients_dir, set(names.values()), settings))
     owners: dict[str, str] = {}  # checksum of an image -> where it was first seen
@@ -173,14 +173,10 @@ def check_detectors(detectors: Sequence[ImageDetector]) -> None:
 
 def _sha256(path: pathlib.Path) -> str | None:
     """Checksum of a file; None when it cannot be read."""
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        return file_sha256(path)
     except OSError:
         return None
-    return digest.hexdigest()
 
 
 def _input_hash(checksums: Mapping[str, str | None]) -> str:

@@ -22,6 +22,7 @@ import tensorflow as tf
 
 from tfod_csf.detections import Detections
 from tfod_csf.errors import UserError
+from tfod_csf.files import checksums
 from tfod_csf.inference.patient_results import DetectionFailedError
 from tfod_csf.label_map import LabelMap
 from tfod_csf.model_folder import ModelFolder
@@ -44,9 +45,7 @@ def fingerprint(saved_model_dir: str | os.PathLike) -> str:
         if path.name == "fingerprint.pb":
             continue
         digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        checksums.add_file(digest, path)
     return digest.hexdigest()
 
 

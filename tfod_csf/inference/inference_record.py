@@ -1,14 +1,12 @@
 """run.json: which models with which thresholds and versions made the results, from which files, how fast."""
 
-import datetime
 import importlib.metadata
 import os
-import pathlib
 import platform
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfod_csf import __version__
+from tfod_csf import __version__, provenance, worker_pool
 from tfod_csf.files import atomic_write
 from tfod_csf.inference.batch import BatchResult
 from tfod_csf.inference.cell_selection import ScoreThresholds
@@ -31,19 +29,8 @@ def versions() -> dict[str, str]:
 
 def machine() -> dict[str, Any]:
     """What the seconds were measured on."""
-    name = platform.processor()
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"processor": name, "cores": cores, "system": platform.platform()}
-
-
-def now() -> str:
-    """The time, with its zone."""
-    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+    cores = worker_pool.available_cores()
+    return {"processor": provenance.processor(), "cores": cores, "system": platform.platform()}
 
 
 def run_record(
@@ -57,7 +44,7 @@ def run_record(
     """Contents of run.json.
 
     Args:
-      started: `now()` at the start.
+      started: `provenance.now()` at the start.
       settings: what the user asked for (folders, options), as it is to be written down.
     """
     seconds = {detector.name: _seconds_per_image(detector.name, result) for detector in detectors}
@@ -65,7 +52,7 @@ def run_record(
     return {
         "version": __version__,
         "started": started,
-        "finished": now(),
+        "finished": provenance.now(),
         "settings": dict(settings),
         "models": [
             {

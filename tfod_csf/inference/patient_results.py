@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tfod_csf import run_folder
 from tfod_csf.detections import Detections
 from tfod_csf.files import csv_schemas
 from tfod_csf.inference import drawing
@@ -19,9 +20,6 @@ from tfod_csf.label_map import LabelMap
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import image_io
 from tfod_csf.study.patients import ImageFile, picture_name
-
-OK = "ok"
-FAILED = "failed"
 
 
 class DetectionFailedError(Exception):
@@ -238,7 +236,7 @@ def _image_row(patient_id: str, sha256: str, detector: ImageDetector, cells: Cel
         "sha256": sha256,
         "width": cells.detections.width,
         "height": cells.detections.height,
-        "status": OK,
+        "status": run_folder.OK,
         "seconds": seconds,
         "model": detector.name,
         "cells": len(cells.detections),
@@ -248,5 +246,5 @@ def _image_row(patient_id: str, sha256: str, detector: ImageDetector, cells: Cel
 
 
 def _failed_row(patient_id: str, image: str, sha256: str | None, reason: str, model: str = "") -> dict[str, Any]:
-    row = {"patient_id": patient_id, "image": image, "sha256": sha256, "status": FAILED, "reason": reason}
+    row = {"patient_id": patient_id, "image": image, "sha256": sha256, "status": run_folder.FAILED, "reason": reason}
     return {**row, "model": model}

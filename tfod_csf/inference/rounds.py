@@ -3,18 +3,17 @@
 import pathlib
 from collections.abc import Sequence
 
+from tfod_csf import run_folder
 from tfod_csf.inference import batch
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.patient_results import ImageDetector
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study.patients import ImageFile, folder_names
 
-ROUNDS_DIR = "rounds"
-
 
 def round_dir(output_dir: pathlib.Path, number: int) -> pathlib.Path:
     """Folder of a round: the output folder itself for the first, OUT/rounds/<number> for the others."""
-    return output_dir if number == 1 else output_dir / ROUNDS_DIR / str(number)
+    return output_dir if number == 1 else output_dir / run_folder.ROUNDS_DIR / str(number)
 
 
 def run_further_rounds(
@@ -35,7 +34,8 @@ def run_further_rounds(
         # Their problems are those of the first round, which reported them.
         batch.run(images, detectors, thresholds, round_dir(output_dir, number), ProblemLog(quiet=True), draw=False)
         for patient_id, name in names.items():
-            first, other = (round_dir(output_dir, n) / batch.PATIENTS_DIR / name / "cells.csv" for n in (1, number))
+            patient = pathlib.Path(run_folder.PATIENTS_DIR, name, "cells.csv")
+            first, other = (round_dir(output_dir, n) / patient for n in (1, number))
             if first.read_bytes() != other.read_bytes():
                 differing.add(patient_id)
     return sorted(differing)

@@ -22,9 +22,9 @@ from PIL import Image
 from tfod_csf import cell_classes
 from tfod_csf.cytology.blinding import jpeg_metadata, pseudonyms
 from tfod_csf.cytology.blinding.pseudonyms import IMAGE, PATIENT, BlindedImage
-from tfod_csf.cytology.review import revisions
 from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write, key_files
+from tfod_csf.files.checksums import file_sha256
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import image_io, labelimg, patients
 from tfod_csf.study.labelimg import Annotation
@@ -231,7 +231,7 @@ def blind(
             image=image.name,
             blinded_image=path.name,
             sha256=sha256,
-            blinded_sha256=revisions.file_sha256(path),
+            blinded_sha256=file_sha256(path),
             written=written,
         )
     for folder in [*output_dir.glob("*"), output_dir]:

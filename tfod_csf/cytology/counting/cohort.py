@@ -10,6 +10,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from tfod_csf import run_folder
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.counting.differential import (
     Differential,
@@ -95,7 +96,7 @@ def write_differentials(
             if thresholds is not None:
                 patient = patient.counted_with(thresholds)
             result = patient_differential(patient, cells_per_ul.get(patient.patient_id), references, rules)
-            write_differential_csv(output / run_tables.PATIENTS_DIR / folder.name / "differential.csv", result)
+            write_differential_csv(output / run_folder.PATIENTS_DIR / folder.name / "differential.csv", result)
             summary.add(result)
             yield result
 

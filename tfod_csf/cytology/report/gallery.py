@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
-from tfod_csf import cell_classes
+from tfod_csf import cell_classes, run_folder
 from tfod_csf.cytology import run_tables
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import image_io
@@ -76,7 +76,7 @@ class SourceImages:
 
     def __init__(self, images_dir: pathlib.Path | None, patient: run_tables.PatientTables):
         self._folders = [] if images_dir is None else [images_dir / patient.patient_id, images_dir]
-        used = patient.images[patient.images["status"] == "ok"]
+        used = patient.images[patient.images["status"] == run_folder.OK]
         self._checksums = dict(zip(used["image"], used["sha256"], strict=True))
 
     def has(self, image: str) -> bool:

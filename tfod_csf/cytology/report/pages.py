@@ -11,7 +11,7 @@ import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from tfod_csf import cell_classes
+from tfod_csf import cell_classes, run_folder
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.counting import cohort
 from tfod_csf.cytology.counting.differential import Differential
@@ -97,7 +97,7 @@ def write_report(
         if options.patients and patient.patient_id not in options.patients:
             continue
         examined = _examine(patient, facts, options, (cells_per_ul or {}).get(patient.patient_id))
-        path = output / run_tables.PATIENTS_DIR / folder.name / PAGE
+        path = output / run_folder.PATIENTS_DIR / folder.name / PAGE
         if options.patient_pages:
             page = _patient_page(examined, facts, options, wants_cohort)
             atomic_write.write_text(path, patient_html(page, facts))
@@ -176,7 +176,7 @@ def _lacks_crops(page: PatientPage) -> bool:
 
 def _cohort_patient(examined: _Examined, href: str) -> CohortPatient:
     patient, settled = examined.patient, examined.settled
-    failed = patient.images[patient.images["status"] != "ok"]
+    failed = patient.images[patient.images["status"] != run_folder.OK]
     return CohortPatient(
         result=examined.result,
         href=href,
@@ -190,4 +190,4 @@ def _cohort_patient(examined: _Examined, href: str) -> CohortPatient:
 
 def _address(folder_name: str) -> str:
     """Address of a patient's page as seen from the cohort's; % in the folder's name is text, not an escape."""
-    return f"{run_tables.PATIENTS_DIR}/{urllib.parse.quote(folder_name)}/{PAGE}"
+    return f"{run_folder.PATIENTS_DIR}/{urllib.parse.quote(folder_name)}/{PAGE}"

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from tfod_csf import cell_classes
+from tfod_csf import cell_classes, run_folder
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.counting.differential import Differential
 from tfod_csf.cytology.counting.saturation import Saturation
@@ -42,7 +42,7 @@ def patient_html(page: PatientPage, facts: page_template.RunFacts) -> str:
     result, patient = page.result, page.patient
     numbers = gallery.image_numbers(patient)
     classes = gallery.group_order(list(result.counts))
-    failures = patient.images[patient.images["status"] != "ok"].to_dict("records")
+    failures = patient.images[patient.images["status"] != run_folder.OK].to_dict("records")
     shown_id = sentences.visible(result.patient_id)
     return page_template.render(
         "patient.html.j2",
@@ -92,7 +92,7 @@ def _image_rows(
     """Rows of the table of images the model examined, by number."""
     counts = patient.image_counts(classes, model)
     rows_of = dict(zip(patient.used_images, counts.tolist(), strict=True))
-    examined = patient.images[(patient.images["status"] == "ok") & (patient.images["model"] == model)]
+    examined = patient.images[(patient.images["status"] == run_folder.OK) & (patient.images["model"] == model)]
     rows = []
     for row in examined.to_dict("records"):
         is_sized = row["width"] == row["width"] and row["height"] == row["height"]

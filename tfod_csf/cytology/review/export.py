@@ -13,7 +13,7 @@ import pathlib
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
-from tfod_csf import cell_classes
+from tfod_csf import cell_classes, provenance, run_folder
 from tfod_csf.cytology import cell_rows
 from tfod_csf.cytology.cell_rows import Cell
 from tfod_csf.cytology.review import revisions
@@ -27,6 +27,7 @@ from tfod_csf.cytology.review.sidecar import (
     write_sidecar,
 )
 from tfod_csf.files import atomic_write
+from tfod_csf.files.checksums import file_sha256
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
 from tfod_csf.study.labelimg import Annotation, LabelledObject
@@ -137,7 +138,7 @@ def _write_image(target: pathlib.Path, name: str, row: Mapping, data: bytes, cel
         sha256=row["sha256"],
         width=row["width"],
         height=row["height"],
-        xml_sha256=revisions.file_sha256(xml_path),
+        xml_sha256=file_sha256(xml_path),
         verified=False,
         cells=shown,
     )
@@ -179,7 +180,7 @@ def export_patient(
     table = cell_rows.read_cells(source.folder / "cells.csv").of_model(source.model)
     by_image = table.by_image()
     rows = cell_rows.read_images(source.folder / "images.csv")
-    rows = {row["image"]: row for row in rows if row["status"] == cell_rows.OK and row["model"] == source.model}
+    rows = {row["image"]: row for row in rows if row["status"] == run_folder.OK and row["model"] == source.model}
     names = review_names(source.folder.name, list(rows))
     images = {}
     for image, name in names.items():
@@ -196,7 +197,7 @@ def export_patient(
     machine = revisions.machine_revision(chain).folder if chain else source.folder
     sidecar = Sidecar(
         export_id=export_id,
-        exported=revisions.now(),
+        exported=provenance.now(),
         patient_id=next(iter(rows.values()))["patient_id"],
         folder=source.folder.name,
         model=source.model,

@@ -14,6 +14,7 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tfod_csf import provenance
 from tfod_csf.cytology import cell_rows
 from tfod_csf.cytology.cell_rows import Cell, CellTable
 from tfod_csf.cytology.review import changes, merge, returned_folder, revisions
@@ -30,6 +31,7 @@ from tfod_csf.cytology.review.sidecar import (
     write_sidecar,
 )
 from tfod_csf.files import csv_schemas
+from tfod_csf.files.checksums import file_sha256
 from tfod_csf.problems import ProblemLog
 
 IMPORTED = "imported.json"  # what the reviewer's folder said, in the form of cells.json
@@ -250,7 +252,7 @@ def import_patient(
     counted = {**merge.change_counts(merged.decisions), VERIFIED: merged.num_newly_verified}
     if merged.cells == list(state.table.cells) and merged.verified == state.verified:
         return PatientImport(sidecar.patient_id, None, counted)
-    when, number = revisions.now(), len(chain)
+    when, number = provenance.now(), len(chain)
     if state.new_machine:
         _append_machine(machine, patient_folder, sidecar, when, write_differential, settings.key)
         number += 1
@@ -310,8 +312,8 @@ def _record(sidecar: Sidecar, settings: ImportSettings, merged: _Merged, when: s
 
 def _inputs(review_dir: pathlib.Path, machine: pathlib.Path, reviewed: Mapping[str, ReviewedImage]) -> dict[str, str]:
     """{file: checksum} of everything that went in."""
-    inputs = {f"run/{name}": revisions.file_sha256(machine / name) for name in ("cells.csv", "images.csv")}
-    inputs[FILE_NAME] = revisions.file_sha256(review_dir / FILE_NAME)
+    inputs = {f"run/{name}": file_sha256(machine / name) for name in ("cells.csv", "images.csv")}
+    inputs[FILE_NAME] = file_sha256(review_dir / FILE_NAME)
     for one in reviewed.values():
         inputs[one.path.name] = one.shown.sha256
         inputs[one.path.with_suffix(".xml").name] = one.xml_sha256

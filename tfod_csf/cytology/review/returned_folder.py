@@ -10,8 +10,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from tfod_csf import cell_classes
-from tfod_csf.cytology.review import revisions
 from tfod_csf.cytology.review.sidecar import CLASSES_FILE, FILE_NAME, ReviewError, ShownImage, Sidecar
+from tfod_csf.files.checksums import file_sha256
 from tfod_csf.label_map import LabelMap, LabelMapItem, mapped_name
 from tfod_csf.problems import SKIPPED, ProblemLog
 from tfod_csf.study import labelimg
@@ -92,10 +92,10 @@ def read_folder(folder: pathlib.Path, sidecar: Sidecar, problems: ProblemLog) ->
         if not xml.is_file():
             problems.skipped(xml, f"the XML is gone; {_AS_BEFORE}", "To remove cells, delete their boxes and save.")
             continue
-        xml_sha256 = revisions.file_sha256(xml)
+        xml_sha256 = file_sha256(xml)
         if xml_sha256 == shown.xml_sha256:
             continue
-        if path.is_file() and revisions.file_sha256(path) != shown.sha256:
+        if path.is_file() and file_sha256(path) != shown.sha256:
             reason = f"not the picture the reviewer was given; {_AS_BEFORE}"
             problems.skipped(path, reason, "Put the exported picture back and review it again.")
             continue

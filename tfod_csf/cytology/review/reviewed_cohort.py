@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from tfod_csf import cell_classes
+from tfod_csf import cell_classes, run_folder
 from tfod_csf.cytology import cell_rows, run_tables
 from tfod_csf.cytology.cell_rows import Cell
 from tfod_csf.cytology.counting import cohort
@@ -28,6 +28,7 @@ from tfod_csf.cytology.review.changes import ADDED, DELETED, MOVED, RELABELLED
 from tfod_csf.cytology.review.patient_import import CHANGES
 from tfod_csf.cytology.review.revisions import Revision
 from tfod_csf.files import atomic_write, csv_schemas, csv_tables
+from tfod_csf.files.checksums import file_sha256
 from tfod_csf.problems import ProblemLog
 
 _STATUSES = (merge.CONFIRMED, RELABELLED, MOVED, DELETED, ADDED, merge.DISPUTED)
@@ -102,8 +103,8 @@ def bring_up_to_date(machine: pathlib.Path, folder: pathlib.Path, problems: Prob
     chain = revisions.read_revisions(folder)
     source = chain[-1].folder if chain else machine
     for name in ("cells.csv", "images.csv"):
-        wanted = revisions.file_sha256(source / name)
-        if not (folder / name).is_file() or revisions.file_sha256(folder / name) != wanted:
+        wanted = file_sha256(source / name)
+        if not (folder / name).is_file() or file_sha256(folder / name) != wanted:
             revisions.copy_file(source / name, folder / name)
     if chain and revisions.machine_revision(chain).record["machine_sha256"] != revisions.tables_sha256(machine):
         reason = "the machine has examined the patient again since the review; the reviewed state was kept"
@@ -196,7 +197,7 @@ def write_cohort(
     run, output = pathlib.Path(inference_dir), pathlib.Path(output_dir)
     reviewed = []
     for machine in progress(run_tables.patient_folders(run)):
-        folder = output / run_tables.PATIENTS_DIR / machine.name
+        folder = output / run_folder.PATIENTS_DIR / machine.name
         try:
             bring_up_to_date(machine, folder, problems)
             patient = read_reviewed(folder, counting, key)

@@ -13,7 +13,6 @@ A revision is written beside the chain and renamed into it, so a revision is who
 """
 
 import dataclasses
-import datetime
 import hashlib
 import hmac
 import json
@@ -28,6 +27,7 @@ from tfod_csf import __version__
 from tfod_csf.cytology import cell_rows
 from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write, key_files
+from tfod_csf.files.checksums import file_sha256
 
 REVISIONS_DIR = "revisions"
 RECORD = "revision.json"
@@ -77,16 +77,6 @@ class Revision:
     def changes(self) -> Mapping[str, int]:
         """{kept, relabelled, moved, ...: number} of a review."""
         return self.record.get("changes", {})
-
-
-def now() -> str:
-    """The time, with its zone."""
-    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-
-
-def file_sha256(path: str | os.PathLike) -> str:
-    """Checksum of a file's bytes."""
-    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
 
 
 def tables_sha256(folder: pathlib.Path) -> str:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from tfod_csf import cell_classes
+from tfod_csf import cell_classes, run_folder
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.review import reviewed_cohort, training_images
 from tfod_csf.cytology.review.patient_import import ImportSettings, PatientImport, import_patient
@@ -67,7 +67,7 @@ def folders_to_import(
     """
     review, run, output = (pathlib.Path(path).resolve() for path in (review_dir, inference_dir, output_dir))
     run_tables.patient_folders(run)
-    if output in (run, review) or output.is_relative_to(run / run_tables.PATIENTS_DIR) or output.is_relative_to(review):
+    if output in (run, review) or output.is_relative_to(run / run_folder.PATIENTS_DIR) or output.is_relative_to(review):
         raise ReviewError(f"--output_dir={output_dir}: give a folder of its own; the run and the export are kept.")
     if (run / "review_summary.csv").is_file():
         raise ReviewError(f"--inference_dir={inference_dir}: is a reviewed state; give the run of batch_infer itself.")
@@ -108,8 +108,8 @@ def run(
             if len(owners[name]) > 1:
                 copies = ", ".join(map(str, owners[name]))
                 raise ReviewError(f"{folder}: the patient is there {len(owners[name])} times ({copies}); keep one.")
-            machine = pathlib.Path(inference_dir) / run_tables.PATIENTS_DIR / name
-            target = output_dir / run_tables.PATIENTS_DIR / name
+            machine = pathlib.Path(inference_dir) / run_folder.PATIENTS_DIR / name
+            target = output_dir / run_folder.PATIENTS_DIR / name
             result = import_patient(folder, machine, target, settings, counting.write_differential, problems)
             session.imported[name] = (folder, result)
         except (ReviewError, RevisionError) as error:
@@ -127,7 +127,7 @@ def write_training(
     """Writes the verified images of the imported folders for training; returns (images, cells)."""
     totals = [0, 0]
     for name, (folder, _) in session.imported.items() if training_dir else ():
-        target = output_dir / run_tables.PATIENTS_DIR / name
+        target = output_dir / run_folder.PATIENTS_DIR / name
         written = training_images.write_training_images(folder, target, pathlib.Path(training_dir), problems)
         totals = [a + b for a, b in zip(totals, written, strict=True)]
     return totals[0], totals[1]

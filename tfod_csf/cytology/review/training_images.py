@@ -14,6 +14,7 @@ from tfod_csf.cytology.review import revisions
 from tfod_csf.cytology.review.patient_import import IMPORTED
 from tfod_csf.cytology.review.revisions import Revision
 from tfod_csf.cytology.review.sidecar import FILE_NAME, read_sidecar
+from tfod_csf.files.checksums import file_sha256
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
 from tfod_csf.study.labelimg import Annotation, LabelledObject
@@ -55,7 +56,7 @@ def write_training_images(
         if shown.image not in verified:
             continue
         source = review_dir / name
-        if not source.is_file() or revisions.file_sha256(source) != shown.sha256:
+        if not source.is_file() or file_sha256(source) != shown.sha256:
             reason = "the picture is gone or was exchanged; it is not in the training data"
             problems.skipped(source, reason, "Put the exported picture back.")
             continue

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tfod_csf import cell_classes
+from tfod_csf import cell_classes, run_folder
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.counting import intervals
 from tfod_csf.cytology.counting.cases import CASES, NO_CASE
@@ -93,7 +93,7 @@ def write_saturation(
             row = _row(patient.patient_id, name, cases.get(patient.patient_id, ""), result, rules)
             kept.add(row, result)
             if number < max_plots and result.orders is not None:
-                target = output / run_tables.PATIENTS_DIR / folder.name
+                target = output / run_folder.PATIENTS_DIR / folder.name
                 csv_schemas.load("saturation_curve").write(target / "saturation_curve.csv", _curve_rows(result))
                 saturation_plots.plot_patient(target / "saturation.png", patient.patient_id, result, rules)
             yield row

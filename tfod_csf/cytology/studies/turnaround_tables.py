@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tfod_csf import figures
+from tfod_csf import figures, run_folder
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.studies.turnaround import (
     Measured,
@@ -100,7 +100,7 @@ def image_times(inference_dir: str | os.PathLike, run: Mapping[str, Any]) -> dic
         if name not in folders:
             continue
         images = run_tables.read_images(folders[name])
-        done = images[(images["status"] == "ok") & images["seconds"].notna()]
+        done = images[(images["status"] == run_folder.OK) & images["seconds"].notna()]
         for model, cells, seconds in zip(done["model"], done["cells"], done["seconds"], strict=True):
             found.setdefault(model, []).append((cells, seconds))
     return {model: tuple(np.array(rows, float).T) for model, rows in found.items()}

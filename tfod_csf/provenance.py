@@ -1,0 +1,30 @@
+"""When and on what a result was made, as run.json, revisions and benchmarks record it."""
+
+import datetime
+import pathlib
+import platform
+
+_CPUINFO = pathlib.Path("/proc/cpuinfo")
+
+
+def now() -> str:
+    """The time to the second, ISO 8601 with the zone: 2022-01-24T13:05:00+08:00."""
+    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def cpuinfo_words(name: str) -> list[str]:
+    """Words behind the first `name : ...` of Linux's /proc/cpuinfo; none where there is no such line or file."""
+    try:
+        lines = _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip() == name:
+            return value.split()
+    return []
+
+
+def processor() -> str:
+    """The processor's name, or its architecture where the system does not tell the name."""
+    return " ".join(cpuinfo_words("model name")) or platform.processor() or platform.machine()

@@ -1,0 +1,11 @@
+"""The output folder of batch_infer: names that inference writes and cytology reads.
+
+OUT/patients/<id>/cells.csv, images.csv    one patient
+OUT/rounds/<n>/patients/<id>/...           round n = 2, 3, ... of the same images
+"""
+
+PATIENTS_DIR = "patients"
+ROUNDS_DIR = "rounds"
+# Statuses in images.csv: an image that was examined, and one that could not be used.
+OK = "ok"
+FAILED = "failed"
