@@ -1,9 +1,9 @@
 import pytest
 
-from tfod_csf import label_map
+from tfod_csf import cell_classes, label_map
 from tfod_csf.label_map import LabelMap, LabelMapError, LabelMapItem
 
-CELLS = label_map.label_map_from_names(label_map.CELL_CLASSES)
+CELLS = label_map.label_map_from_names(cell_classes.STUDY_CLASSES)
 
 
 def test_names_and_ids_are_in_the_order_of_ids():

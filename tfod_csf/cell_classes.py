@@ -1,4 +1,4 @@
-"""The study's cell classes: which are white cells, which are counted apart, and how each looks in a plot.
+"""The study's cell classes: names, which of them are white cells, how a cell is counted, and how a class looks.
 
 Percentages are shares of lymphocyte + monocyte + neutrophil. Erythrocytes, unknown cells and every further class of a
 label map (eosinophil, plasma cell, mitosis, ...) are counted apart and never enter a percentage.
@@ -8,28 +8,37 @@ LYMPHOCYTE = "lymphocyte"
 MONOCYTE = "monocyte"
 NEUTROPHIL = "neutrophil"
 ERYTHROCYTE = "erythrocyte"
-UNKNOWN = "unknown"
 
 WHITE_CELLS = (LYMPHOCYTE, MONOCYTE, NEUTROPHIL)
 STUDY_CLASSES = (*WHITE_CELLS, ERYTHROCYTE)
+
+# A class (cells that nobody could name) and a status in cells.csv (cells that a person has to look at).
+UNKNOWN = "unknown"
+COUNTED = "counted"
+# What the machine decided may be decided again with other thresholds; any other status is a person's decision.
+MACHINE_STATUS = (COUNTED, UNKNOWN)
+
+# What is made of cells below the threshold unknown_below: `counted_as`.
+APART = "apart"
+AS_PREDICTED = "as_predicted"
 
 # Groups of rows in differential.csv.
 GROUP_WHITE_CELLS = "white_cells"
 GROUP_APART = "apart"
 GROUP_TOTAL = "total"
 
-# Okabe and Ito's palette (2008), distinguishable with every common colour vision deficiency. Unknown is orange because
+# Okabe and Ito's palette (2008), distinguishable with every common color vision deficiency. Unknown is orange because
 # the paper draws its "unknown" box in orange.
-_COLOURS = {
+_COLORS = {
     LYMPHOCYTE: "#0072B2",
     MONOCYTE: "#009E73",
     NEUTROPHIL: "#CC79A7",
     ERYTHROCYTE: "#D55E00",
     UNKNOWN: "#E69F00",
 }
-_OTHER_COLOURS = ("#56B4E9", "#8C6D31", "#7F7F7F")
+_OTHER_COLORS = ("#56B4E9", "#8C6D31", "#7F7F7F")
 
-# A second sign beside the colour, so that a grey print can still be read.
+# A second sign beside the color, so that a gray print can still be read.
 LINE_STYLES = {LYMPHOCYTE: "-", MONOCYTE: "--", NEUTROPHIL: "-.", ERYTHROCYTE: ":", UNKNOWN: (0, (1, 2))}
 MARKERS = {LYMPHOCYTE: "o", MONOCYTE: "s", NEUTROPHIL: "^", ERYTHROCYTE: "D", UNKNOWN: "x"}
 
@@ -52,13 +61,39 @@ def group_of(name: str) -> str:
     return GROUP_WHITE_CELLS if name in WHITE_CELLS else GROUP_APART
 
 
-def colour_of(name: str) -> str:
-    """Colour of a class in every plot; further classes share three colours, the same on every run."""
-    return _COLOURS.get(name) or _OTHER_COLOURS[sum(name.encode()) % len(_OTHER_COLOURS)]
+def color_of(name: str) -> str:
+    """Color of a class in every picture and plot, "#RRGGBB"; further classes share three, the same on every run.
+
+    >>> color_of("Lymphocyte")
+    '#0072B2'
+    """
+    name = canonical_name(name).casefold()
+    return _COLORS.get(name) or _OTHER_COLORS[sum(name.encode()) % len(_OTHER_COLORS)]
 
 
-def counted_as(predicted_class: str, score: float, unknown_below: float, count_unknown: str = "apart") -> str:
-    """The class a detected cell is counted under.
+def rgb_of(name: str) -> tuple[int, int, int]:
+    """`color_of` as red, green, blue in 0 .. 255.
+
+    >>> rgb_of("unknown")
+    (230, 159, 0)
+    """
+    red, green, blue = bytes.fromhex(color_of(name).removeprefix("#"))
+    return red, green, blue
+
+
+def ink_of(name: str) -> tuple[int, int, int]:
+    """RGB of letters that can be read on the class's color: black on a light one, white on a dark one.
+
+    >>> ink_of("unknown"), ink_of("lymphocyte")
+    ((0, 0, 0), (255, 255, 255))
+    """
+    red, green, blue = rgb_of(name)
+    is_light = 0.299 * red + 0.587 * green + 0.114 * blue > 140
+    return (0, 0, 0) if is_light else (255, 255, 255)
+
+
+def counted_as(predicted_class: str, score: float, unknown_below: float, count_unknown: str = APART) -> str:
+    """The class a detected cell is counted under, in the study's spelling.
 
     Args:
       predicted_class: class with the highest score.
@@ -73,4 +108,13 @@ def counted_as(predicted_class: str, score: float, unknown_below: float, count_u
     'monocyte'
     """
     name = canonical_name(predicted_class)
-    return UNKNOWN if count_unknown != "as_predicted" and score < unknown_below else name
+    return UNKNOWN if count_unknown != AS_PREDICTED and score < unknown_below else name
+
+
+def whole_percent(score: float) -> int:
+    """A score 0 .. 1 in whole percent, rounded down: a cell below the threshold never shows the threshold.
+
+    >>> whole_percent(0.796), whole_percent(0.8)
+    (79, 80)
+    """
+    return int(score * 100 + 1e-4)

@@ -1,6 +1,6 @@
-"""One look for all plots of this room: paper-sized, colour-blind safe, readable in grey, no display needed.
+"""One look for all plots: paper-sized, safe for color-blind readers, readable in gray, no display needed.
 
-Figures are made without pyplot, so nothing global is kept and thousands can be drawn in one process.
+Figures are made without pyplot, so nothing global is kept and thousands can be made in one process.
 """
 
 import functools
@@ -16,35 +16,29 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tfod_csf.files import atomic_write
+from tfod_csf.fonts import CJK_FONT_FILES
 
 INK = "#222222"
-GREY = "#8A8A8A"
-LIGHT_GREY = "#D9D9D9"
+GRAY = "#8A8A8A"
+LIGHT_GRAY = "#D9D9D9"
 
-# Names of patients may be Chinese; the first installed font of these lends the glyphs that DejaVu lacks.
-_CJK_FONTS = (
-    "Noto Sans CJK SC",
-    "Source Han Sans SC",
-    "WenQuanYi Micro Hei",
-    "WenQuanYi Zen Hei",
-    "Microsoft YaHei",
-    "SimHei",
-    "PingFang SC",
-    "Arial Unicode MS",
-)
+
+def _cjk_family() -> list[str]:
+    """Family name of the installed font that has the Chinese letters DejaVu lacks; empty without one."""
+    installed = {pathlib.Path(font.fname).name: font.name for font in font_manager.fontManager.ttflist}
+    return [installed[name] for name in CJK_FONT_FILES if name in installed][:1]
 
 
 @functools.cache
 def _style() -> dict:
-    installed = {font.name for font in font_manager.fontManager.ttflist}
     return {
-        "font.family": ["DejaVu Sans", *[name for name in _CJK_FONTS if name in installed][:1]],
+        "font.family": ["DejaVu Sans", *_cjk_family()],
         "font.size": 9,
         "axes.titlesize": 10,
         "axes.titleweight": "bold",
         "axes.titlelocation": "left",
         "axes.labelsize": 9,
-        "axes.edgecolor": GREY,
+        "axes.edgecolor": GRAY,
         "axes.labelcolor": INK,
         "axes.spines.top": False,
         "axes.spines.right": False,
@@ -71,7 +65,7 @@ def _fonts() -> tuple:
 
 
 def printable(text: str) -> str:
-    """Text with every character that no font here can draw written as its code, for example \\u60a3.
+    """Text in which every character that no font here has is written as its code, for example \\u60a3.
 
     Boxes in place of letters would make two patients look alike.
     """

@@ -18,8 +18,6 @@ from tfod_csf.config.protos import string_int_label_map_pb2
 from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write
 
-CELL_CLASSES = ("lymphocyte", "monocyte", "neutrophil", "erythrocyte")
-UNKNOWN = "unknown"
 NO_CLASS_ID = -1
 _BACKGROUND = "background"
 

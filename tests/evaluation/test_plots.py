@@ -1,10 +1,17 @@
 """What is in the two pictures of an evaluation, on counts worked by hand."""
 
+import warnings
+
 import numpy as np
+import pytest
+from matplotlib.colors import to_hex
 from PIL import Image
 
+from tfod_csf import cell_classes, figures
 from tfod_csf.evaluation import confusion, plots
 from tfod_csf.evaluation.pascal_evaluator import PrecisionRecall
+
+NAMES = ("lymphocyte", "Monocyte", "浆细胞", "eosinophil", "blast")
 
 
 def curve(scores, hits, precision, recall, num_groundtruth):
@@ -51,3 +58,29 @@ def test_confusion_matrix(saved_figures, tmp_path):
     assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b", "missed"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "spurious"]
     assert "score >= 0.25" in axes.get_xlabel()
+
+
+def curves_of(names):
+    # Hit, miss, hit of 2 cells, as above.
+    return dict.fromkeys(names, curve([0.9, 0.8, 0.3], [1, 0, 1], [1, 1 / 2, 2 / 3], [1 / 2, 1 / 2, 1], 2))
+
+
+def test_each_class_has_its_color_and_other_classes_differ_in_their_lines(saved_figures, tmp_path):
+    plots.plot_precision_recall(curves_of(NAMES), 0.5, tmp_path / "p.png")
+    lines = [line for line in saved_figures[0].axes[0].lines if line.get_marker() != "o"]
+    assert [to_hex(line.get_color()).upper() for line in lines] == [cell_classes.color_of(name) for name in NAMES]
+    assert len({(line.get_color(), str(line._unscaled_dash_pattern)) for line in lines}) == len(NAMES)
+
+
+def test_chinese_class_names_are_written(saved_figures, tmp_path):
+    matrix = confusion.ConfusionMatrix([{"id": number, "name": name} for number, name in enumerate(NAMES, start=1)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib warns of every letter that no font has
+        plots.plot_precision_recall(curves_of(NAMES), 0.5, tmp_path / "p.png", "模型")
+        plots.plot_confusion_matrix(matrix, tmp_path / "c.png", "模型")
+    curves, grid = (figure.axes[0] for figure in saved_figures)
+    expected = "浆细胞" if figures._cjk_family() else "\\u6d46\\u7ec6\\u80de"
+    assert curves.get_legend().get_texts()[2].get_text() == f"{expected}: AP 0.833"
+    assert [label.get_text() for label in grid.get_yticklabels()][2] == expected
+    if not figures._cjk_family():
+        pytest.skip("names are written as codes: no font with Chinese letters is installed (fonts.CJK_FONT_FILES)")

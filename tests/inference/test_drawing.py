@@ -2,11 +2,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tfod_csf.cell_classes import rgb_of
 from tfod_csf.detections import Detections
 from tfod_csf.inference import drawing
 from tfod_csf.inference.cell_selection import ScoreThresholds, select_cells
 from tfod_csf.label_map import label_map_from_names
 
+ORANGE = (230, 159, 0)  # of unknown, as in the paper
 LABEL_MAP = label_map_from_names(["lymphocyte", "monocyte", "unknown", "浆细胞"])
 
 
@@ -23,35 +25,24 @@ def cells_of(width, height, *rows):
     return select_cells(found, LABEL_MAP, ScoreThresholds())
 
 
-def has_colour(pixels, colour):
-    return bool(np.any(np.all(pixels == colour, axis=-1)))
-
-
-def test_box_in_class_colour_and_second_orange_box():
-    grey = np.full([480, 640, 3], 200, np.uint8)
+def test_box_in_class_color_and_second_orange_box():
+    gray = np.full([480, 640, 3], 200, np.uint8)
     cells = cells_of(640, 480, ([100, 100, 160, 160], 1, 0.97), ([300, 300, 360, 360], 2, 0.796))
-    picture = np.asarray(drawing.draw_cells(grey, cells, unknown_below=0.8))
-    assert tuple(picture[130, 100]) == drawing.colour_of("lymphocyte")
-    assert tuple(picture[330, 300]) == drawing.colour_of("monocyte")
+    picture = np.asarray(drawing.draw_cells(gray, cells, unknown_below=0.8))
+    assert tuple(picture[130, 100]) == rgb_of("lymphocyte")
+    assert tuple(picture[330, 300]) == rgb_of("monocyte")
     # Lines are 2 px wide on this image, so the outer box is 3 px further out.
-    assert tuple(picture[330, 297]) == drawing.UNSURE_COLOUR
-    assert not np.any(np.all(picture[90:170, 80:170] == drawing.UNSURE_COLOUR, axis=-1))
+    assert tuple(picture[330, 297]) == ORANGE
+    assert not np.any(np.all(picture[90:170, 80:170] == ORANGE, axis=-1))
     assert (picture[130, 130] == 200).all()  # the cell itself stays visible
-    assert (grey == 200).all()
+    assert (gray == 200).all()
 
 
-def test_class_unknown_is_light_brown():
-    picture = np.asarray(
-        drawing.draw_cells(np.zeros([200, 200, 3], np.uint8), cells_of(200, 200, ([50, 50, 90, 90], 3, 0.9)), 0.8)
-    )
-    assert has_colour(picture, drawing.CLASS_COLOURS["unknown"])
-    assert not has_colour(picture, drawing.UNSURE_COLOUR)
-
-
-def test_percentages_are_rounded_down():
-    assert drawing.percentage(np.float32(0.796)) == "79%"
-    assert drawing.percentage(np.float32(0.8)) == "80%"
-    assert drawing.percentage(1.0) == "100%"
+def test_class_unknown_is_orange_with_one_box():
+    cells = cells_of(200, 200, ([50, 50, 90, 90], 3, 0.9))
+    picture = np.asarray(drawing.draw_cells(np.zeros([200, 200, 3], np.uint8), cells, 0.8))
+    assert tuple(picture[70, 50]) == ORANGE
+    assert not picture[70, :50].any()  # no second box around the first
 
 
 @pytest.mark.parametrize(("width", "height"), [(48, 36), (640, 480), (2592, 1944)])

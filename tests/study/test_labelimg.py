@@ -3,12 +3,13 @@ import pathlib
 import pytest
 from lxml import etree
 
-from tfod_csf.label_map import CELL_CLASSES, label_map_from_names, parse_class_map
+from tfod_csf.cell_classes import STUDY_CLASSES
+from tfod_csf.label_map import label_map_from_names, parse_class_map
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
 from tfod_csf.study.labelimg import Annotation, LabelledObject
 
-CELLS = label_map_from_names(CELL_CLASSES)
+CELLS = label_map_from_names(STUDY_CLASSES)
 
 
 def xml(*objects: str, size: str = "<size><width>96</width><height>72</height></size>", attributes: str = "") -> str:
@@ -150,7 +151,7 @@ def test_names_are_parted_into_classes_and_the_rest():
 
 
 def test_unknown_is_a_class_when_the_label_map_says_so():
-    five = label_map_from_names([*CELL_CLASSES, "unknown"])
+    five = label_map_from_names([*STUDY_CLASSES, "unknown"])
     annotation = annotation_of(LabelledObject("Unknown", 0, 0, 1, 1), LabelledObject("tumour", 0, 0, 2, 2))
     class_map = parse_class_map(["tumour=unknown"])
     named, passed_over = labelimg.resolve_names(annotation, five, ProblemLog(quiet=True), class_map)

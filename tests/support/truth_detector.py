@@ -9,11 +9,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tfod_csf.cell_classes import STUDY_CLASSES
 from tfod_csf.cytology.counting import cohort
 from tfod_csf.detections import Detections
 from tfod_csf.inference import batch, inference_record
 from tfod_csf.inference.cell_selection import ScoreThresholds
-from tfod_csf.label_map import CELL_CLASSES, label_map_from_names
+from tfod_csf.label_map import label_map_from_names
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import image_io, labelimg
 from tfod_csf.study.patients import find_images
@@ -38,7 +39,7 @@ class TruthDetector:
     ):
         self.name, self._seed = name, seed
         self.fingerprint = hashlib.sha256(f"{name} {seed}".encode()).hexdigest()
-        self.label_map = label_map_from_names(CELL_CLASSES)
+        self.label_map = label_map_from_names(STUDY_CLASSES)
         self.max_detections_per_class = max_detections_per_class
         self.temperature = 1.0
         quiet = ProblemLog(quiet=True)
@@ -53,10 +54,10 @@ class TruthDetector:
         """The labelled cells; one in 25 under another class, and what has no class here as some class, unsure."""
         objects = self._truth.get(_digest(pixels), [])
         rng = np.random.default_rng([self._seed, int(_digest(pixels)[:8], 16)])
-        scores = np.zeros([len(objects), len(CELL_CLASSES) + 1])
+        scores = np.zeros([len(objects), len(STUDY_CLASSES) + 1])
         for row, item in enumerate(objects):
-            known = item.name.lower() in CELL_CLASSES
-            k = CELL_CLASSES.index(item.name.lower()) if known else int(rng.integers(3))
+            known = item.name.lower() in STUDY_CLASSES
+            k = STUDY_CLASSES.index(item.name.lower()) if known else int(rng.integers(3))
             if rng.uniform() < 0.04:
                 k = int(rng.integers(3))
             score = 0.55 + 0.45 * rng.beta(5, 0.6) if known else rng.uniform(0.5, 0.78)

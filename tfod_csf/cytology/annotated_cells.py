@@ -14,6 +14,7 @@ import numpy as np
 
 from tfod_csf import cell_classes
 from tfod_csf.cytology import run_tables
+from tfod_csf.detections import BOX_SIDES
 from tfod_csf.errors import UserError
 from tfod_csf.evaluation.matching import match_one_to_one
 from tfod_csf.label_map import mapped_name
@@ -140,7 +141,7 @@ def match_patient(
     cells = patient.cells[patient.cells["model"] == model]
     positions = {name: np.flatnonzero(cells["image"] == name) for name in patient.used_images}
     rows, annotated, missed, num_images = [], [], Counter(), 0
-    boxes = cells[list(run_tables.BOX_COLUMNS)].to_numpy(dtype=float)
+    boxes = cells[list(BOX_SIDES)].to_numpy(dtype=float)
     for image, of_image in positions.items():
         truth = cells_of_image(annotations, patient.patient_id, image)
         if truth is None:

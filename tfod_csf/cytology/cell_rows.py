@@ -16,10 +16,6 @@ from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.run_tables import TableError
 from tfod_csf.files import csv_schemas, csv_tables
 
-COUNTED = "counted"
-UNKNOWN = "unknown"
-# What the machine decided; any other status is a person's decision.
-MACHINE_STATUS = (COUNTED, UNKNOWN)
 _BOX = ("xmin", "ymin", "xmax", "ymax")
 _SCORE_PREFIX, _COUNT_PREFIX = "score_", "count_"
 _IMAGE_COUNTS = ("width", "height", "cells")
@@ -51,14 +47,14 @@ class Cell:
     @property
     def label(self) -> str:
         """The name a reviewer sees: `unknown` until it is decided, "" when it was removed."""
-        if self.counted_as and self.status == UNKNOWN:
+        if self.counted_as and self.status == cell_classes.UNKNOWN:
             return cell_classes.UNKNOWN
         return cell_classes.canonical_name(self.counted_as)
 
     @property
     def is_decided(self) -> bool:
         """Whether a person has decided on it."""
-        return self.status not in MACHINE_STATUS
+        return self.status not in cell_classes.MACHINE_STATUS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -112,11 +112,6 @@ def coco_annotations(image: ImageCells, image_id: int, first_id: int, categories
     return entries
 
 
-def _rgb(name: str) -> list[int]:
-    colour = cell_classes.colour_of(name)
-    return [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-
-
 def qupath_collection(image: ImageCells) -> dict[str, Any]:
     """The GeoJSON FeatureCollection of an image; one detection object per cell."""
     features = []
@@ -127,7 +122,7 @@ def qupath_collection(image: ImageCells) -> dict[str, Any]:
         properties = {
             "objectType": "detection",
             "name": f"cell {cell.cell_id}",
-            "classification": {"name": cell.label, "color": _rgb(cell.label)},
+            "classification": {"name": cell.label, "color": cell_classes.rgb_of(cell.label)},
             "measurements": scores if cell.score is None else {"score": cell.score, **scores},
             "metadata": {"model": cell.model, "predicted_class": cell.predicted_class, "status": cell.status},
         }
@@ -179,7 +174,7 @@ def label_studio_task(image: ImageCells, image_prefix: str) -> dict[str, Any]:
 def label_studio_config(categories: Iterable[str]) -> str:
     """The labelling interface (XML) whose control names the predictions use."""
     labels = "\n".join(
-        f"    <Label value={quoteattr(name)} background={quoteattr(cell_classes.colour_of(name))}/>"
+        f"    <Label value={quoteattr(name)} background={quoteattr(cell_classes.color_of(name))}/>"
         for name in categories
     )
     return (

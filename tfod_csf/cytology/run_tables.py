@@ -21,16 +21,13 @@ import numpy as np
 import pandas as pd
 
 from tfod_csf import cell_classes, run_folder
+from tfod_csf.detections import BOX_SIDES
 from tfod_csf.errors import UserError
 from tfod_csf.files import csv_tables
 
-# What the machine decided may be decided again with other thresholds; what a person decided (any other status) stays.
-MACHINE_STATUS = ("counted", "unknown")
 _CELL_COLUMNS = ("patient_id", "image", "model", "predicted_class", "score", "status", "counted_as")
 _IMAGE_COLUMNS = ("patient_id", "image", "status", "model", "seconds", "cells", "limit_reached")
 _MORE_IMAGE_COLUMNS = ("sha256", "width", "height", "reason")
-# In the order of [N, 4] boxes.
-BOX_COLUMNS = ("ymin", "xmin", "ymax", "xmax")
 _SCORE_PREFIX = "score_"
 
 
@@ -50,7 +47,7 @@ class Thresholds:
 
     min_score: float
     unknown_below: float
-    count_unknown: str = "apart"
+    count_unknown: str = cell_classes.APART
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,9 +129,9 @@ class PatientTables:
 
     def counted_with(self, thresholds: Thresholds) -> "PatientTables":
         """The same patient with the machine's cells counted anew; cells a person decided on stay as they are."""
-        machine = self.cells["status"].isin(MACHINE_STATUS)
+        machine = self.cells["status"].isin(cell_classes.MACHINE_STATUS)
         cells = self.cells[~machine | (self.cells["score"] >= thresholds.min_score)].copy()
-        machine = cells["status"].isin(MACHINE_STATUS)
+        machine = cells["status"].isin(cell_classes.MACHINE_STATUS)
         names = [
             cell_classes.counted_as(name, score, thresholds.unknown_below, thresholds.count_unknown)
             for name, score in zip(cells.loc[machine, "predicted_class"], cells.loc[machine, "score"], strict=True)
@@ -171,8 +168,8 @@ def read_patient(folder: str | os.PathLike, details: bool = False) -> PatientTab
     """
     folder = pathlib.Path(folder)
     images = read_images(folder, details)
-    needed = (*_CELL_COLUMNS, "cell_id", *BOX_COLUMNS) if details else _CELL_COLUMNS
-    numbers = ("cell_id", "score", *BOX_COLUMNS)
+    needed = (*_CELL_COLUMNS, "cell_id", *BOX_SIDES) if details else _CELL_COLUMNS
+    numbers = ("cell_id", "score", *BOX_SIDES)
     cells = _read_csv(folder / "cells.csv", needed, numbers, _SCORE_PREFIX if details else None)
     ids = set(images["patient_id"]) | set(cells["patient_id"])
     if len(ids) > 1:
@@ -268,7 +265,7 @@ def new_thresholds(
     stored = read_run(inference_dir).get("thresholds", {})
     try:
         run = Thresholds(
-            float(stored["min_score"]), float(stored["unknown_below"]), stored.get("count_unknown", "apart")
+            float(stored["min_score"]), float(stored["unknown_below"]), stored.get("count_unknown", cell_classes.APART)
         )
     except (KeyError, TypeError, ValueError) as error:
         raise TableError(f"{inference_dir}/run.json: thresholds lack {error}; run batch_infer again.") from error

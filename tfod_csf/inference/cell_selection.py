@@ -18,14 +18,10 @@ from typing import Any
 import numpy as np
 
 from tfod_csf import np_box_ops
+from tfod_csf.cell_classes import APART, AS_PREDICTED, COUNTED, UNKNOWN, canonical_name, counted_as
 from tfod_csf.detections import Detections
 from tfod_csf.errors import UserError
 from tfod_csf.label_map import LabelMap
-
-COUNTED = "counted"
-UNKNOWN = "unknown"
-APART = "apart"
-AS_PREDICTED = "as_predicted"
 
 
 class ThresholdError(UserError):
@@ -146,11 +142,11 @@ def select_cells(
         limit_reached = limit_reached or np.bincount(found.classes).max() >= max_detections_per_class
     cells = found.select(best_of_duplicates(found.boxes, found.scores, thresholds.duplicate_iou))
     predicted = [label_map.name_of(int(class_id)) for class_id in cells.classes]
-    status, counted_as = [], []
+    status, counted = [], []
     for name, score in zip(predicted, cells.scores):
-        is_rare = name.strip().casefold() == UNKNOWN
-        is_unsure = bool(score < thresholds.unknown_below)
-        status.append(UNKNOWN if is_rare or is_unsure else COUNTED)
-        apart = is_rare or (is_unsure and thresholds.count_unknown == APART)
-        counted_as.append(UNKNOWN if apart else name)
-    return Cells(cells, predicted, status, counted_as, len(found) - len(cells), bool(limit_reached))
+        class_name = counted_as(name, score, thresholds.unknown_below, thresholds.count_unknown)
+        is_decided = canonical_name(name) != UNKNOWN and score >= thresholds.unknown_below
+        status.append(COUNTED if is_decided else UNKNOWN)
+        # The label map's spelling, which names the columns of images.csv too.
+        counted.append(UNKNOWN if class_name == UNKNOWN else name)
+    return Cells(cells, predicted, status, counted, len(found) - len(cells), bool(limit_reached))

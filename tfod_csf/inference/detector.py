@@ -4,7 +4,7 @@ The SavedModel is called through its `serving_default` signature by TFOD's names
 work too. Boxes leave in pixels of the image that was given, classes as label-map ids, and the padding rows of the
 signature are cut off at `num_detections`.
 
-A JPEG is decoded here by TensorFlow, as in training: its decoder differs from Pillow's by up to about 14 grey levels
+A JPEG is decoded here by TensorFlow, as in training: its decoder differs from Pillow's by up to about 14 gray levels
 (another inverse cosine transform), and a model should see the pixels it was trained on.
 """
 

@@ -1,61 +1,26 @@
-"""Labelled pictures as the paper's Figure 4: every cell with box, name and percentage in the colour of its class.
+"""Labelled pictures as the paper's Figure 4: every cell with box, name and percentage in the color of its class.
 
-A cell below the unknown threshold gets a second, orange box around the first and the label "unknown" beside its own.
-Cells of the label map's class `unknown` (rare cells) are light brown. Line width and letters grow with the image and
-letters are smaller in a crowded one; a label goes where it covers the fewest cells and no other label, if there is such
-a place.
+Orange is unknown: a cell below the unknown threshold gets a second, orange box around the first and the label "unknown"
+beside its own; the box of a cell of the label map's class `unknown` (rare cells) is orange. Line width and letters grow
+with the image and letters are smaller in a crowded one; a label goes where it covers the fewest cells and no other
+label, if there is such a place.
 
 Boxes are (ymin, xmin, ymax, xmax) in pixels of the picture; rectangles of labels are (left, top, right, bottom).
 """
 
-import functools
-import importlib.util
 import os
-import pathlib
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from tfod_csf import fonts
+from tfod_csf.cell_classes import UNKNOWN, ink_of, rgb_of, whole_percent
 from tfod_csf.files import atomic_write
-from tfod_csf.inference.cell_selection import UNKNOWN, Cells
+from tfod_csf.inference.cell_selection import Cells
 
-CLASS_COLOURS = {
-    "lymphocyte": (0, 90, 200),
-    "monocyte": (0, 130, 80),
-    "neutrophil": (170, 20, 140),
-    "erythrocyte": (200, 20, 30),
-    UNKNOWN: (200, 161, 101),  # light brown, as the paper draws rare cells
-}
-_OTHER_COLOURS = ((0, 140, 160), (90, 60, 20), (80, 80, 80), (60, 60, 160))
-UNSURE_COLOUR = (255, 140, 0)  # the paper's orange second box
 _PLATE_OPACITY = 215
 _CROWDED = 0.6  # boxes and labels would cover more than this share of the picture: smaller letters
 _JPEG_QUALITY = 90
-
-# Tried in this order for names that DejaVu has no letters for.
-_CJK_FONTS = ("NotoSansCJK-Regular.ttc", "wqy-microhei.ttc", "msyh.ttc", "simhei.ttf", "PingFang.ttc")
-
-
-def colour_of(class_name: str) -> tuple[int, int, int]:
-    """RGB of a class; classes beyond the study's share four colours, the same in every picture."""
-    name = class_name.strip().casefold()
-    return CLASS_COLOURS.get(name) or _OTHER_COLOURS[sum(name.encode()) % len(_OTHER_COLOURS)]
-
-
-@functools.cache
-def load_font(size_px: int, needs_cjk: bool = False) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """DejaVu Sans from matplotlib's data, a Chinese font of the system where one is needed, else Pillow's own."""
-    names = list(_CJK_FONTS) if needs_cjk else []
-    # Found without importing matplotlib, which would cost more than the picture.
-    matplotlib = importlib.util.find_spec("matplotlib")
-    if matplotlib and matplotlib.origin:
-        names.append(str(pathlib.Path(matplotlib.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"))
-    for name in names:
-        try:
-            return ImageFont.truetype(name, size_px)
-        except OSError:
-            continue
-    return ImageFont.load_default(size_px)
 
 
 def line_width_px(width: int, height: int) -> int:
@@ -66,11 +31,6 @@ def line_width_px(width: int, height: int) -> int:
 def font_size_px(width: int, height: int) -> int:
     """Height of the letters: 13 px on 640 x 480, 54 px on 2592 x 1944."""
     return int(np.clip(round(min(width, height) / 36), 9, 72))
-
-
-def percentage(score: float) -> str:
-    """Whole percent, rounded down, so that a cell below the threshold never shows the threshold (79.6 % is 79%)."""
-    return f"{int(score * 100 + 1e-4)}%"
 
 
 def draw_cells(pixels: np.ndarray, cells: Cells, unknown_below: float) -> Image.Image:
@@ -87,12 +47,12 @@ def draw_cells(pixels: np.ndarray, cells: Cells, unknown_below: float) -> Image.
     rectangles = cells.detections.boxes[:, [1, 0, 3, 2]].astype(np.float64)
     is_unsure = cells.detections.scores < unknown_below
     for row in np.argsort(-_areas(rectangles), kind="stable"):  # small cells on top of large ones
-        draw.rectangle(tuple(np.round(rectangles[row])), outline=colour_of(cells.predicted_class[row]), width=line)
+        draw.rectangle(tuple(np.round(rectangles[row])), outline=rgb_of(cells.predicted_class[row]), width=line)
         if is_unsure[row]:
             outer = rectangles[row] + np.array([-1, -1, 1, 1]) * (line + 1)
-            draw.rectangle(tuple(np.round(outer)), outline=UNSURE_COLOUR, width=line)
+            draw.rectangle(tuple(np.round(outer)), outline=rgb_of(UNKNOWN), width=line)
     labels = [
-        [(f"{name} {percentage(score)}", colour_of(name)), *([(UNKNOWN, UNSURE_COLOUR)] if unsure else [])]
+        [(f"{name} {whole_percent(score)}%", name), *([(UNKNOWN, UNKNOWN)] if unsure else [])]
         for name, score, unsure in zip(cells.predicted_class, cells.detections.scores, is_unsure)
     ]
     size = _letter_size(draw, labels, rectangles, picture.size)
@@ -134,14 +94,10 @@ def _areas(rectangles: np.ndarray) -> np.ndarray:
     return np.prod(np.maximum(rectangles[:, 2:] - rectangles[:, :2], 0), axis=1)
 
 
-def _font_for(text: str, size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return load_font(size_px, any(ord(letter) >= 0x2E80 for letter in text))
-
-
 def _label_size(draw: ImageDraw.ImageDraw, plates: list, size_px: int) -> tuple[float, float]:
-    """Width and height of plates standing side by side."""
+    """Width and height of plates side by side; a plate is (text, class whose color it has)."""
     padding = max(1, size_px // 6)
-    widths = [draw.textlength(text, font=_font_for(text, size_px)) + 2 * padding for text, _ in plates]
+    widths = [draw.textlength(text, font=fonts.font_for(text, size_px)) + 2 * padding for text, _ in plates]
     return sum(widths), size_px * 1.2 + padding
 
 
@@ -196,12 +152,10 @@ def _draw_label(
     """Draws the plates side by side and returns the rectangle they take."""
     padding = max(1, size_px // 6)
     x = left
-    for text, colour in plates:
-        font = _font_for(text, size_px)
-        width, height = _label_size(draw, [(text, colour)], size_px)
-        draw.rectangle((x, top, x + width, top + height), fill=(*colour, _PLATE_OPACITY))
-        is_light = np.dot(colour, (0.299, 0.587, 0.114)) > 140
-        ink = (0, 0, 0) if is_light else (255, 255, 255)
-        draw.text((x + padding, top + height / 2), text, font=font, fill=ink, anchor="lm")
+    for text, name in plates:
+        font = fonts.font_for(text, size_px)
+        width, height = _label_size(draw, [(text, name)], size_px)
+        draw.rectangle((x, top, x + width, top + height), fill=(*rgb_of(name), _PLATE_OPACITY))
+        draw.text((x + padding, top + height / 2), text, font=font, fill=ink_of(name), anchor="lm")
         x += width
     return left, top, x, top + height

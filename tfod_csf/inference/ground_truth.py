@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from tfod_csf.cell_classes import UNKNOWN
 from tfod_csf.detections import Detections
-from tfod_csf.label_map import UNKNOWN, LabelMap
+from tfod_csf.label_map import LabelMap
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import annotated_images, labelimg, patients
 

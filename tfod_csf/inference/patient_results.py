@@ -12,10 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from tfod_csf import run_folder
+from tfod_csf.cell_classes import UNKNOWN
 from tfod_csf.detections import Detections
 from tfod_csf.files import csv_schemas
 from tfod_csf.inference import drawing
-from tfod_csf.inference.cell_selection import UNKNOWN, Cells, ScoreThresholds, select_cells
+from tfod_csf.inference.cell_selection import Cells, ScoreThresholds, select_cells
 from tfod_csf.label_map import LabelMap
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import image_io

@@ -21,8 +21,9 @@ import numpy as np
 from lxml import etree
 
 from tfod_csf import np_box_ops
+from tfod_csf.cell_classes import UNKNOWN
 from tfod_csf.files import atomic_write
-from tfod_csf.label_map import UNKNOWN, LabelMap, mapped_name, normalize_name
+from tfod_csf.label_map import LabelMap, mapped_name, normalize_name
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import hardened_xml
 from tfod_csf.study.hardened_xml import HardenedXmlError

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from tfod_csf.cell_classes import STUDY_CLASSES, UNKNOWN, WHITE_CELLS
 from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write, csv_schemas
 from tfod_csf.progress_bar import progress_bar
@@ -23,7 +24,7 @@ from tfod_csf.synthetic import cells
 MIN_VISIBLE = 0.4
 MAX_COVERED = 0.3
 REFERENCE_WIDTH_PX = 640
-CLASSES = ("lymphocyte", "monocyte", "neutrophil", "erythrocyte", "unknown")
+CLASSES = (*STUDY_CLASSES, UNKNOWN)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +111,7 @@ def draw_patients(num_patients: int, seed: int) -> list[Patient]:
 def _kinds_in_field(patient: Patient, settings: FieldSettings, rng: np.random.Generator) -> list[str]:
     area = settings.width_px * settings.height_px / (settings.width_px / REFERENCE_WIDTH_PX) ** 2 / (640 * 480)
     num_white = rng.poisson(patient.white_cells_per_field * area)
-    kinds = list(rng.choice(CLASSES[:3], size=num_white, p=patient.shares))
+    kinds = list(rng.choice(WHITE_CELLS, size=num_white, p=patient.shares))
     kinds = [str(rng.choice(cells.RARE_KINDS)) if rng.uniform() < settings.rare_fraction else kind for kind in kinds]
     kinds += ["erythrocyte"] * rng.poisson(patient.erythrocytes_per_field * area)
     return [kinds[i] for i in rng.permutation(len(kinds))]

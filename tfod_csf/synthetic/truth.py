@@ -3,10 +3,9 @@
 import dataclasses
 import os
 
+from tfod_csf.cell_classes import WHITE_CELLS
 from tfod_csf.errors import UserError
 from tfod_csf.files import csv_schemas, csv_tables
-
-WHITE_CELLS = ("lymphocyte", "monocyte", "neutrophil")
 
 
 @dataclasses.dataclass(frozen=True)

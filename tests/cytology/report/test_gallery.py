@@ -42,7 +42,7 @@ def test_a_crop_shows_the_cell_in_its_middle():
 def test_a_cell_at_the_edge_stays_in_the_middle_and_a_large_one_is_not_cut():
     pixels = np.full([100, 200, 3], 10, np.uint8)
     edge = np.asarray(gallery.crop(pixels, np.array([0.0, 0, 10, 10]), side=20))
-    assert edge[:20, :20].min() > 200  # outside: light grey
+    assert edge[:20, :20].min() > 200  # outside: light gray
     assert edge[58:80, 58:80].max() < 30
     large = np.asarray(gallery.crop(pixels, np.array([0.0, 0, 100, 100]), side=20))
     assert large[20:90, 20:90].max() < 30

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tests.support import labelled_folders
+from tfod_csf import cell_classes
 from tfod_csf.commands import command_line
 from tfod_csf.commands import create_csf_tf_record as command
 from tfod_csf.data.annotated import annotated_set
@@ -211,7 +212,7 @@ def test_a_file_changed_while_records_are_made_is_refused(study, tmp_path):
     from tfod_csf.study import patients
 
     images = shutil.copytree(study, tmp_path / "images")
-    options = annotated_set.ReadingOptions(label_map.label_map_from_names(label_map.CELL_CLASSES))
+    options = annotated_set.ReadingOptions(label_map.label_map_from_names(cell_classes.STUDY_CLASSES))
     problems = ProblemLog(quiet=True)
     files = patients.find_pairs(images, None, problems)
     read = annotated_set.read(files, options, problems, 1, str(tmp_path))

@@ -1,7 +1,8 @@
 import numpy as np
 
+from tfod_csf.cell_classes import rgb_of
 from tfod_csf.training.evaluation.evaluator import images_of_batch
-from tfod_csf.training.evaluation.side_by_side import DrawingSettings, colour_of, draw_side_by_side
+from tfod_csf.training.evaluation.side_by_side import DrawingSettings, draw_side_by_side
 from tfod_csf.training.summaries import visible_images
 
 
@@ -51,12 +52,12 @@ def test_side_by_side_draws_detections_left_and_ground_truth_right():
         "scores": np.array([0.9, 0.4]),
     }
     groundtruth = {"boxes": np.array([[0.5, 0.25, 0.9, 0.75]]), "classes": np.array([2])}
-    picture = draw_side_by_side(pixels, detections, groundtruth, {1: "red", 2: "blue"}, DrawingSettings())
+    picture = draw_side_by_side(pixels, detections, groundtruth, {1: "lymphocyte", 2: "monocyte"}, DrawingSettings())
     assert picture.shape == (500, 800, 3)
-    assert tuple(picture[350, 200]) == colour_of(1)  # left side of the box: row 0.7 * 500, column 0.5 * 400
-    assert tuple(picture[450, 300]) == colour_of(1)  # lower side
+    assert tuple(picture[350, 200]) == rgb_of("lymphocyte")  # left side of the box: row 0.7 * 500, column 0.5 * 400
+    assert tuple(picture[450, 300]) == rgb_of("lymphocyte")  # lower side
     assert not (picture[:200, :400] != 200).any()  # score 0.4 is not drawn
-    assert tuple(picture[350, 400 + 100]) == colour_of(2)
+    assert tuple(picture[350, 400 + 100]) == rgb_of("monocyte")
     assert (pixels == 200).all()
 
 
@@ -67,7 +68,7 @@ def test_side_by_side_limits_the_number_of_boxes_and_draws_nothing_of_nothing():
     nothing = {"boxes": np.zeros([0, 4]), "classes": np.zeros(0, int), "scores": np.zeros(0)}
     settings = DrawingSettings(max_num_boxes_to_visualize=1)
     picture = draw_side_by_side(pixels, detections, nothing, {}, settings)
-    assert tuple(picture[180, 100]) == colour_of(1)
+    assert tuple(picture[180, 100]) == rgb_of("1")  # a class without a name
     assert not picture[250:, :].any()
     assert not picture[:, 500:].any()
     assert not draw_side_by_side(pixels, nothing, nothing, {}, settings).any()

@@ -1,8 +1,8 @@
 """A JPEG without anything but its picture, the compressed data byte for byte as they were.
 
 Kept are the parts a decoder needs: quantization and Huffman tables, frame, scans, restart interval, and the two markers
-that say which colours the numbers are (JFIF, reduced to its name, and Adobe). Gone are EXIF with its GPS position and
-thumbnail, XMP, IPTC, colour profiles, comments, maker's data, further pictures, and what stands behind the end.
+that say which colors the numbers are (JFIF, reduced to its name, and Adobe). Gone are EXIF with its GPS position and
+thumbnail, XMP, IPTC, color profiles, comments, maker's data, further pictures, and what stands behind the end.
 """
 
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA

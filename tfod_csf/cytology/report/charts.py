@@ -1,7 +1,7 @@
 """Charts of the report as inline SVG: no library, sharp on paper, readable by a screen reader.
 
-Each function returns an <svg> whose <title> and <desc> say in words what it shows. Colours and sizes are attributes of
-SVG, because the pages forbid style attributes. Every series has a second sign beside its colour: dashes, a label.
+Each function returns an <svg> whose <title> and <desc> say in words what it shows. Colors and sizes are attributes of
+SVG, because the pages forbid style attributes. Every series has a second sign beside its color: dashes, a label.
 Lengths are SVG units, which are CSS pixels where a chart is shown in full width.
 """
 
@@ -20,16 +20,16 @@ _MAX_POINTS = 100
 
 
 def marker(name: str) -> Markup:
-    """A class's sign, 12 units wide: its shape says the class where its colour does not."""
-    colour = cell_classes.colour_of(name)
+    """A class's sign, 12 units wide: its shape says the class where its color does not."""
+    color = cell_classes.color_of(name)
     shapes = {
-        "o": f'<circle cx="6" cy="6" r="5" fill="{colour}"/>',
-        "s": f'<rect x="1" y="1" width="10" height="10" fill="{colour}"/>',
-        "^": f'<path d="M6 .5 11.6 11H.4Z" fill="{colour}"/>',
-        "D": f'<path d="M6 0 12 6 6 12 0 6Z" fill="{colour}"/>',
-        "x": f'<path d="M1.5 1.5l9 9m0-9l-9 9" stroke="{colour}" stroke-width="3"/>',
+        "o": f'<circle cx="6" cy="6" r="5" fill="{color}"/>',
+        "s": f'<rect x="1" y="1" width="10" height="10" fill="{color}"/>',
+        "^": f'<path d="M6 .5 11.6 11H.4Z" fill="{color}"/>',
+        "D": f'<path d="M6 0 12 6 6 12 0 6Z" fill="{color}"/>',
+        "x": f'<path d="M1.5 1.5l9 9m0-9l-9 9" stroke="{color}" stroke-width="3"/>',
     }
-    other = f'<circle cx="6" cy="6" r="4" fill="none" stroke="{colour}" stroke-width="2.5"/>'
+    other = f'<circle cx="6" cy="6" r="4" fill="none" stroke="{color}" stroke-width="2.5"/>'
     shape = shapes.get(cell_classes.MARKERS.get(name, ""), other)
     return Markup(f'<svg class="sign" viewBox="0 0 12 12" width="12" height="12" aria-hidden="true">{shape}</svg>')
 
@@ -50,15 +50,15 @@ def percent_bars(shares: dict[str, Share], chart_id: str) -> Markup:
             low, high = x(share.reference.low), x(share.reference.high)
             parts.append(f'<rect x="{low:.1f}" y="{middle - 18:.1f}" width="{max(high - low, 1):.1f}" height="36" '
                          f'fill="{_BAND}"/>')  # fmt: skip
-        colour = cell_classes.colour_of(name)
+        color = cell_classes.color_of(name)
         parts.append(f'<rect x="{left}" y="{middle - 9:.1f}" width="{max(x(share.percent) - left, 1):.1f}" '
-                     f'height="18" fill="{colour}"/>')  # fmt: skip
+                     f'height="18" fill="{color}"/>')  # fmt: skip
         parts.append(_whisker(x(share.ci_low), x(share.ci_high), middle))
         parts.append(f'<g transform="translate(0 {middle - 6:.1f})">{marker(name)}</g>')
         parts.append(_text(18, middle + 4.5, name, weight=600))
         parts.append(_text(right + 8, middle + 4.5, f"{share.percent:.1f} %", weight=600))
         words.append(f"{name} {share.percent:.1f} % (interval {share.ci_low:.1f} to {share.ci_high:.1f})")
-    parts.append(_text((left + right) / 2, bottom + 36, "% of white cells", anchor="middle", colour=_MUTED, size=12))
+    parts.append(_text((left + right) / 2, bottom + 36, "% of white cells", anchor="middle", color=_MUTED, size=12))
     title = "Share of the white cells"
     return _svg(chart_id, 372, bottom + 42, title, "; ".join(words), parts)
 
@@ -74,26 +74,26 @@ def saturation_curves(result: Saturation, chart_id: str) -> Markup:
         return bottom - (bottom - top) * np.asarray(percent) / 100
 
     parts = [_horizontal_grid([(float(y(p)), f"{p}") for p in range(0, 101, 25)], left, right)]
-    parts.append(_text(0, 12, "% of white cells", colour=_MUTED, size=12))
+    parts.append(_text(0, 12, "% of white cells", color=_MUTED, size=12))
     parts.append(_ticks_below([(float(x(n)), f"{n}") for n in _nice_ticks(result.white_cells)], bottom))
     band, again = result.orders, result.bootstrap
     rows = np.unique(np.linspace(0, len(band.cells) - 1, min(len(band.cells), _MAX_POINTS)).astype(int))
     for k, name in enumerate(cell_classes.WHITE_CELLS):
-        colour = cell_classes.colour_of(name)
+        color = cell_classes.color_of(name)
         cells = x(band.cells[rows])
         there, back = _points(cells, y(band.high[rows, k])), _points(cells[::-1], y(band.low[rows[::-1], k]))
-        parts.append(f'<path d="M{there}L{back}Z" fill="{colour}" opacity=".18"/>')
+        parts.append(f'<path d="M{there}L{back}Z" fill="{color}" opacity=".18"/>')
         if again is not None:
             for edge in (again.low, again.high):
                 line = _points(x(again.cells[: result.num_images]), y(edge[: result.num_images, k]))
-                parts.append(f'<path d="M{line}" fill="none" stroke="{colour}" stroke-dasharray="1.5 2.5"/>')
+                parts.append(f'<path d="M{line}" fill="none" stroke="{color}" stroke-dasharray="1.5 2.5"/>')
         dash = f' stroke-dasharray="{_DASHES[name]}"' if name in _DASHES else ""
         line = _points(cells, y(band.median[rows, k]))
-        parts.append(f'<path d="M{line}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>')
+        parts.append(f'<path d="M{line}" fill="none" stroke="{color}" stroke-width="2"{dash}/>')
     if result.n_sat_bootstrap is not None:
         parts.append(_upright(float(x(result.n_sat_bootstrap)), top, bottom, f"settled at {result.n_sat_bootstrap}"))
     parts += _end_labels(result.percent, right + 8, y)
-    parts.append(_text((left + right) / 2, bottom + 36, "white cells counted", anchor="middle", colour=_MUTED, size=12))
+    parts.append(_text((left + right) / 2, bottom + 36, "white cells counted", anchor="middle", color=_MUTED, size=12))
     final = ", ".join(f"{name} {p:.0f} %" for name, p in zip(cell_classes.WHITE_CELLS, result.percent, strict=True))
     description = f"Percentages against white cells counted, ending at {final} with {result.white_cells} cells."
     return _svg(chart_id, 680, bottom + 42, "Percentages against white cells counted", description, parts)
@@ -133,14 +133,14 @@ def percent_histogram(name: str, percents: Sequence[float], low: float | None, h
     ticks = _nice_ticks(largest, 3)
     scale = (bottom - top) / largest
     parts.append(_horizontal_grid([(bottom - t * scale, f"{t}") for t in ticks], left, right))
-    parts.append(_text(0, 12, "patients", colour=_MUTED, size=12))
+    parts.append(_text(0, 12, "patients", color=_MUTED, size=12))
     for step, count in enumerate(counts):
         if count:
             parts.append(f'<rect x="{left + step * width + 1:.1f}" y="{bottom - count * scale:.1f}" '
                          f'width="{width - 2:.1f}" height="{count * scale:.1f}" '
-                         f'fill="{cell_classes.colour_of(name)}"/>')  # fmt: skip
+                         f'fill="{cell_classes.color_of(name)}"/>')  # fmt: skip
     parts.append(_ticks_below([(left + (right - left) * p / 100, f"{p}") for p in range(0, 101, 25)], bottom))
-    parts.append(_text((left + right) / 2, bottom + 34, "% of white cells", anchor="middle", colour=_MUTED, size=12))
+    parts.append(_text((left + right) / 2, bottom + 34, "% of white cells", anchor="middle", color=_MUTED, size=12))
     filled = [f"{10 * step} to {10 * step + 10} %: {count}" for step, count in enumerate(counts) if count]
     title = f"Patients by percentage of {name}s"
     return _svg(f"histogram-{name}", 330, bottom + 40, title, "; ".join(filled) or "no patient", parts)
@@ -157,14 +157,14 @@ def settled_patients(n_sat: Sequence[int | None], chart_id: str) -> Markup:
 
     parts = [_horizontal_grid([(bottom - (bottom - top) * p / 100, f"{p}") for p in range(0, 101, 25)], left, right)]
     parts.append(_ticks_below([(x(n), f"{n}") for n in _nice_ticks(largest)], bottom))
-    parts.append(_text(0, 12, "% of patients", colour=_MUTED, size=12))
+    parts.append(_text(0, 12, "% of patients", color=_MUTED, size=12))
     values, counts = np.unique(known, return_counts=True)
     heights = bottom - (bottom - top) * np.cumsum(counts) / max(len(n_sat), 1)
     steps = "".join(f"H{x(value):.1f}V{height:.1f}" for value, height in zip(values, heights, strict=True))
     parts.append(f'<path d="M{left} {bottom}{steps}H{right}" fill="none" stroke="{_INK}" stroke-width="2"/>')
     for cells in PAPER_CELLS.values():
         parts.append(_upright(x(cells), top, bottom, f"{cells}"))
-    parts.append(_text((left + right) / 2, bottom + 36, "white cells counted", anchor="middle", colour=_MUTED, size=12))
+    parts.append(_text((left + right) / 2, bottom + 36, "white cells counted", anchor="middle", color=_MUTED, size=12))
     title = "Patients whose percentages have settled (%), against white cells counted"
     description = f"{len(known)} of {len(n_sat)} patients settled within their images."
     return _svg(chart_id, 640, bottom + 42, title, description, parts)
@@ -180,10 +180,10 @@ def _svg(chart_id: str, width: float, height: float, title: str, description: st
 
 
 def _text(
-    x: float, y: float, text: str, anchor: str = "start", colour: str = _INK, size: float = 13, weight: int = 400
+    x: float, y: float, text: str, anchor: str = "start", color: str = _INK, size: float = 13, weight: int = 400
 ) -> str:
     return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}" font-size="{size}" '
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{color}" font-size="{size}" '
         f'font-weight="{weight}">{escape(text)}</text>'
     )
 

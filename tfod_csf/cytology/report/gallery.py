@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw
 
 from tfod_csf import cell_classes, run_folder
 from tfod_csf.cytology import run_tables
+from tfod_csf.detections import BOX_SIDES
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import image_io
 
@@ -151,7 +152,7 @@ def cell_groups(
 def cells_of(patient: run_tables.PatientTables, model: str, unknown_below: float) -> pd.DataFrame:
     """One model's cells with a column `group`: the class they are shown as, unknown while the machine is unsure."""
     cells = patient.cells[patient.cells["model"] == model].copy()
-    unsure = cells["status"].isin(run_tables.MACHINE_STATUS) & (cells["score"] < unknown_below)
+    unsure = cells["status"].isin(cell_classes.MACHINE_STATUS) & (cells["score"] < unknown_below)
     cells["group"] = cells["counted_as"].map(cell_classes.canonical_name).mask(unsure, cell_classes.UNKNOWN)
     return cells
 
@@ -175,7 +176,7 @@ def _cell_picture(row: dict, classes: Sequence[str], numbers: dict[str, int], pi
         predicted_class=cell_classes.canonical_name(row["predicted_class"]),
         score=None if math.isnan(row["score"]) else row["score"],
         scores=tuple(sorted(scores, key=lambda pair: -pair[1])),
-        decision="" if row["status"] in run_tables.MACHINE_STATUS else row["status"],
+        decision="" if row["status"] in cell_classes.MACHINE_STATUS else row["status"],
         picture=picture,
     )
 
@@ -200,7 +201,7 @@ def _crop_cells(cells: pd.DataFrame, scale: float, sources: SourceImages) -> dic
         pixels = sources.pixels(image)
         if pixels is None:
             continue
-        for row, box in zip(rows.index, rows[list(run_tables.BOX_COLUMNS)].to_numpy(dtype=float), strict=True):
+        for row, box in zip(rows.index, rows[list(BOX_SIDES)].to_numpy(dtype=float), strict=True):
             if np.isfinite(box).all():
                 pictures[row] = data_address(crop(pixels, box, scale * pixels.shape[1]), _CROP_QUALITY)
     return pictures
@@ -234,10 +235,10 @@ def _mark_corners(crop: Image.Image, low: np.ndarray, high: np.ndarray) -> None:
     """Small angles at the corners of a box (x, y): they say which of many cells is meant and leave it uncovered."""
     draw = ImageDraw.Draw(crop)
     length = float(np.clip((high - low).min() / 4, 4, 12))
-    for colour, width in (("white", 3), (_INK, 1)):
+    for color, width in (("white", 3), (_INK, 1)):
         for x, inwards_x in ((low[0], length), (high[0], -length)):
             for y, inwards_y in ((low[1], length), (high[1], -length)):
-                draw.line([(x + inwards_x, y), (x, y), (x, y + inwards_y)], fill=colour, width=width)
+                draw.line([(x + inwards_x, y), (x, y), (x, y + inwards_y)], fill=color, width=width)
 
 
 def data_address(picture: Image.Image, quality: int) -> str:

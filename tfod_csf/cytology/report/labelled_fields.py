@@ -11,11 +11,12 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from tfod_csf import cell_classes
+from tfod_csf import cell_classes, fonts
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.report import gallery
+from tfod_csf.detections import BOX_SIDES
 from tfod_csf.study.patients import picture_name
 
 FIELD_WIDTH_PX = 1000
@@ -69,7 +70,7 @@ def field_pictures(
       (at most `max_fields` fields, number of fields that could be shown).
     """
     cells = gallery.cells_of(patient, model, unknown_below)
-    decided = set(cells.loc[~cells["status"].isin(run_tables.MACHINE_STATUS), "image"])
+    decided = set(cells.loc[~cells["status"].isin(cell_classes.MACHINE_STATUS), "image"])
     counts = pd.crosstab(cells["image"], cells["group"]).reindex(index=list(patient.used_images), fill_value=0)
     classes = gallery.group_order(list(counts.columns))
     white = counts[[name for name in classes if name in cell_classes.WHITE_CELLS]].sum(axis=1)
@@ -131,16 +132,15 @@ def _drawn(pixels: np.ndarray, cells: pd.DataFrame) -> Image.Image:
     picture = _at_most_wide(Image.fromarray(pixels))
     scale = picture.width / pixels.shape[1]
     draw = ImageDraw.Draw(picture)
-    font = ImageFont.load_default(_LETTER_PX)
-    boxes = cells[list(run_tables.BOX_COLUMNS)].to_numpy(dtype=float) * scale
+    boxes = cells[list(BOX_SIDES)].to_numpy(dtype=float) * scale
     names = list(cells["group"])
     for row in sorted(range(len(names)), key=lambda row: names[row] == cell_classes.UNKNOWN):
         if np.isfinite(boxes[row]).all():
-            draw_box(draw, boxes[row], names[row], font)
+            draw_box(draw, boxes[row], names[row])
     return picture
 
 
-def draw_box(draw: ImageDraw.ImageDraw, box: np.ndarray, name: str, font: ImageFont.FreeTypeFont) -> None:
+def draw_box(draw: ImageDraw.ImageDraw, box: np.ndarray, name: str) -> None:
     """Box and letter of a cell.
 
     Args:
@@ -148,12 +148,13 @@ def draw_box(draw: ImageDraw.ImageDraw, box: np.ndarray, name: str, font: ImageF
       name: class; an unknown cell has its own color and a question mark.
     """
     ymin, xmin, ymax, xmax = np.sort(box.reshape(2, 2), axis=0).ravel()
-    colour = cell_classes.colour_of(name)
-    draw.rectangle((xmin, ymin, xmax, ymax), outline=colour, width=2)
+    color = cell_classes.rgb_of(name)
+    draw.rectangle((xmin, ymin, xmax, ymax), outline=color, width=2)
     letter = letter_of(name)
+    font = fonts.font_for(letter, _LETTER_PX)
     width = draw.textlength(letter, font=font) + 6
-    draw.rectangle((xmin, ymin, xmin + width, ymin + _LETTER_PX + 3), fill=colour)
-    draw.text((xmin + 3, ymin + 1), letter, font=font, fill="white" if name != cell_classes.UNKNOWN else "black")
+    draw.rectangle((xmin, ymin, xmin + width, ymin + _LETTER_PX + 3), fill=color)
+    draw.text((xmin + 3, ymin + 1), letter, font=font, fill=cell_classes.ink_of(name))
 
 
 def letters_of(fields: list[FieldPicture]) -> Mapping[str, str]:

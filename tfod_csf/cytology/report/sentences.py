@@ -68,8 +68,8 @@ def number(value: float, decimals: int = 1) -> str:
 
 
 def percentage(score: float) -> str:
-    """Whole percent, rounded down as in the labelled pictures: a cell below the threshold never shows the threshold."""
-    return f"{int(score * 100 + 1e-4)}\u00a0%"
+    """Whole percent, rounded down as in the labelled pictures."""
+    return f"{cell_classes.whole_percent(score)}\u00a0%"
 
 
 def plural(count: float, noun: str) -> str:

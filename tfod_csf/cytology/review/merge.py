@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tfod_csf import cell_classes
-from tfod_csf.cytology import cell_rows
 from tfod_csf.cytology.cell_rows import Cell
 from tfod_csf.cytology.review import changes
 from tfod_csf.cytology.review.changes import ADDED, DELETED, KEPT, MOVED, RELABELLED, Decision
@@ -111,7 +110,7 @@ def _decided(merged: MergedImage, decision: Decision, is_verified: bool, rules: 
     if decision.is_moved and after.counted_as:
         box = tuple(map(float, changes.box_of(decision.found)))
         if not changes.is_same_box(after.box, box):
-            status = MOVED if after.status in (cell_rows.COUNTED, CONFIRMED) else after.status
+            status = MOVED if after.status in (cell_classes.COUNTED, CONFIRMED) else after.status
             moved = dataclasses.replace(after, box=box, status=status)
             merged.rows.append(_row(MOVED, after, moved, decision.iou))
             return moved

@@ -17,7 +17,7 @@ _MAX_PATIENTS = 40
 
 def _scatter(axes: Axes, x: np.ndarray, y: np.ndarray, name: str) -> None:
     faint = 0.9 if len(x) < 60 else max(0.25, 30 / len(x))
-    style = {"color": cell_classes.colour_of(name), "marker": cell_classes.MARKERS[name]}
+    style = {"color": cell_classes.color_of(name), "marker": cell_classes.MARKERS[name]}
     axes.plot(x, y, linestyle="", markersize=5, alpha=faint, markeredgewidth=0, **style)
 
 
@@ -34,12 +34,12 @@ def plot_bland_altman(path: str | os.PathLike, machine: Differentials, hospital:
     with figures.drawing(path, 12, 3.9, 1, 3, sharey=True) as (figure, axes):
         for k, (panel, name) in enumerate(zip(axes, cell_classes.WHITE_CELLS, strict=True)):
             means = (machine.percent[:, k] + hospital.percent[:, k]) / 2
-            panel.axhline(0, color=figures.GREY, linewidth=0.8)
+            panel.axhline(0, color=figures.GRAY, linewidth=0.8)
             if len(means) > 1:
                 found = method_comparison.bland_altman(hospital.percent[:, k], machine.percent[:, k])
                 reach = max(reach, 1.1 * abs(found.lower.low), 1.1 * abs(found.upper.high))
                 for estimate, text in ((found.bias, "bias"), (found.lower, "-1.96 SD"), (found.upper, "+1.96 SD")):
-                    panel.axhspan(estimate.low, estimate.high, color=figures.LIGHT_GREY, alpha=0.5, linewidth=0)
+                    panel.axhspan(estimate.low, estimate.high, color=figures.LIGHT_GRAY, alpha=0.5, linewidth=0)
                     panel.axhline(estimate.value, color=figures.INK, linestyle=(0, (1, 2)), linewidth=1.1)
                     _outside(panel, f"{text} {estimate.value:+.1f}", estimate.value)
             _scatter(panel, means, differences[:, k], name)
@@ -47,7 +47,7 @@ def plot_bland_altman(path: str | os.PathLike, machine: Differentials, hospital:
         axes[0].set_ylabel("machine - hospital (points)")
         axes[0].set_ylim(-reach, reach)
         patients = len(machine.patient_ids)
-        figure.suptitle(f"Bland-Altman, {patients} patients; grey: 95 % intervals of the three lines", fontsize=9)
+        figure.suptitle(f"Bland-Altman, {patients} patients; gray: 95 % intervals of the three lines", fontsize=9)
 
 
 def plot_comparison(
@@ -62,7 +62,7 @@ def plot_comparison(
     with figures.drawing(path, 10.5, 4.2, 1, 3) as (figure, axes):
         for k, (panel, name) in enumerate(zip(axes, cell_classes.WHITE_CELLS, strict=True)):
             x, y = hospital.percent[:, k], machine.percent[:, k]
-            panel.plot(ends, ends, color=figures.GREY, linewidth=1, linestyle=":")
+            panel.plot(ends, ends, color=figures.GRAY, linewidth=1, linestyle=":")
             _scatter(panel, x, y, name)
             texts = []
             for title, fit, style in lines:
@@ -77,7 +77,7 @@ def plot_comparison(
             panel.title.set_fontsize(8.5)
             panel.set_aspect("equal")
         axes[0].set_ylabel("machine (%)")
-        handles = [Line2D([], [], color=figures.GREY, linestyle=":", label="identity")]
+        handles = [Line2D([], [], color=figures.GRAY, linestyle=":", label="identity")]
         handles += [Line2D([], [], color=figures.INK, linestyle=style, label=title) for title, _, style in lines]
         figure.legend(handles=handles, loc="outside lower center", ncols=3)
 
@@ -94,9 +94,9 @@ def plot_patients(
                 counts = method.percent[p] / method.percent[p].sum() * method.cells[p]
                 bounds = 100 * simultaneous_intervals(counts)[0]
                 for k, (panel, name) in enumerate(zip(axes, cell_classes.WHITE_CELLS, strict=True)):
-                    colour = cell_classes.colour_of(name) if method is machine else figures.INK
-                    panel.plot(bounds[k], [row + shift] * 2, color=colour, linewidth=1.4, alpha=0.6)
-                    panel.plot(method.percent[p, k], row + shift, marker=marker, markersize=4.5, color=colour)
+                    color = cell_classes.color_of(name) if method is machine else figures.INK
+                    panel.plot(bounds[k], [row + shift] * 2, color=color, linewidth=1.4, alpha=0.6)
+                    panel.plot(method.percent[p, k], row + shift, marker=marker, markersize=4.5, color=color)
         labels = [figures.printable(machine.patient_ids[p]) + (" *" if differs[p] else "") for p in shown]
         axes[0].set_yticks(range(len(shown)), labels)
         axes[0].set_ylim(len(shown) - 0.4, -0.6)
@@ -104,7 +104,7 @@ def plot_patients(
             panel.set(title=name, xlabel="share of white cells (%)", xlim=(-2, 102))
         handles = [
             Line2D([], [], color=figures.INK, marker="D", markersize=4.5, label="hospital"),
-            Line2D([], [], color=figures.GREY, marker="o", markersize=4.5, label="machine (class colour)"),
+            Line2D([], [], color=figures.GRAY, marker="o", markersize=4.5, label="machine (class color)"),
             Line2D([], [], linestyle="", marker="", label="* differs beyond counting error (Holm)"),
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=3)

@@ -29,7 +29,7 @@ from tfod_csf.score_temperature import CALIBRATION, TEMPERATURE, temperature_of
 THRESHOLDS = tuple(np.round(np.arange(0.50, 1.0, 0.01), 2))
 # Bins with fewer cells are in the table but not drawn: their accuracy is noise.
 _MIN_DRAWN_CELLS = 10
-_COLOURS = {"before": "#0072B2", "after": "#D55E00"}
+_COLORS = {"before": "#0072B2", "after": "#D55E00"}
 
 
 class CalibrationError(UserError):
@@ -165,7 +165,7 @@ def plot_calibration(
     with figures.drawing(path, 11.5, 4.0, 1, 3) as (_, (diagram, histogram, curve)):
         _draw_reliability(diagram, sides, eces)
         for name, cells in sides.items():
-            style = {"histtype": "step", "linewidth": 1.6, "color": _COLOURS[name]}
+            style = {"histtype": "step", "linewidth": 1.6, "color": _COLORS[name]}
             style["linestyle"] = "-" if name == "before" else "--"
             histogram.hist(100 * cells.confidence, bins=np.linspace(0, 100, 41), label=name, **style)
         histogram.set(title="scores of the cells", xlabel="score (%)", ylabel="cells", xlim=(0, 100))
@@ -175,7 +175,7 @@ def plot_calibration(
 
 
 def _draw_reliability(axes: Axes, sides: Mapping[str, ScoredCells], eces: Mapping[str, float]) -> None:
-    axes.plot([0, 100], [0, 100], color=figures.GREY, linewidth=1, linestyle=":")
+    axes.plot([0, 100], [0, 100], color=figures.GRAY, linewidth=1, linestyle=":")
     for name, cells in sides.items():
         bins = [found for found in reliability(cells) if found.count >= _MIN_DRAWN_CELLS]
         x, y = (100 * np.array([getattr(b, field) for b in bins]) for field in ("mean_score", "accuracy"))
@@ -187,7 +187,7 @@ def _draw_reliability(axes: Axes, sides: Mapping[str, ScoredCells], eces: Mappin
             y,
             np.maximum(ends.reshape(-1, 2).T, 0),
             fmt=marker,
-            color=_COLOURS[name],
+            color=_COLORS[name],
             markersize=4,
             capsize=2,
             label=label,
@@ -201,7 +201,7 @@ def _draw_coverage(axes: Axes, sides: Mapping[str, ScoredCells], unknown_below: 
     for name, cells in sides.items():
         points = [point for point in coverage_accuracy(cells, THRESHOLDS) if point.cells]
         x, y = (100 * np.array([getattr(p, field) for p in points]) for field in ("coverage", "accuracy"))
-        style = {"color": _COLOURS[name], "linestyle": "-" if name == "before" else "--", "linewidth": 1.6}
+        style = {"color": _COLORS[name], "linestyle": "-" if name == "before" else "--", "linewidth": 1.6}
         axes.plot(x, y, label=name, **style)
         lowest = min([lowest, *y])
         (chosen,) = coverage_accuracy(cells, [unknown_below])
@@ -209,7 +209,7 @@ def _draw_coverage(axes: Axes, sides: Mapping[str, ScoredCells], unknown_below: 
             label = f"{name}, unknown below {100 * unknown_below:g}: {100 * chosen.coverage:.0f} % / "
             label += f"{100 * chosen.accuracy:.1f} %"
             axes.plot(
-                100 * chosen.coverage, 100 * chosen.accuracy, "*", color=_COLOURS[name], markersize=11, label=label
+                100 * chosen.coverage, 100 * chosen.accuracy, "*", color=_COLORS[name], markersize=11, label=label
             )
     span = max(100 - lowest, 0.5)
     axes.set(

@@ -14,12 +14,13 @@ from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.annotated_cells import AnnotationsError, ImageCells
 from tfod_csf.cytology.studies.method_comparison import Estimate
 from tfod_csf.cytology.studies.observers import ObserverStudy, study
+from tfod_csf.detections import BOX_SIDES
 from tfod_csf.files import csv_schemas
 from tfod_csf.problems import ProblemLog
 
 PEOPLE = "people"
 ROUNDS = "rounds"
-_COMPARED = ("predicted_class", "score", *run_tables.BOX_COLUMNS)
+_COMPARED = ("predicted_class", "score", *BOX_SIDES)
 
 
 def shared_images(observers: Mapping[str, Mapping[str, Any]], problems: ProblemLog) -> list[str]:
@@ -61,7 +62,7 @@ def read_round(inference_dir: str | os.PathLike, names: set[str], model: str | N
             full = f"{patient.patient_id}/{stem}"
             of_image = cells.iloc[rows.get(image, [])]
             classes = tuple(map(cell_classes.canonical_name, of_image["counted_as"]))
-            boxes = of_image[list(run_tables.BOX_COLUMNS)].to_numpy(dtype=float)
+            boxes = of_image[list(BOX_SIDES)].to_numpy(dtype=float)
             found[stem if full not in names and stem in names else full] = ImageCells(classes, boxes)
     return found
 
@@ -101,7 +102,7 @@ def _image_difference(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any] 
     a, b = (table[list(_COMPARED)].reset_index(drop=True) for table in (one, other))
     if a.equals(b):
         return None
-    boxes = list(run_tables.BOX_COLUMNS)
+    boxes = list(BOX_SIDES)
     return row | {
         "classes_changed": int((a["predicted_class"] != b["predicted_class"]).sum()),
         "largest_score_difference": float((a["score"] - b["score"]).abs().max()),
@@ -198,15 +199,15 @@ def plot_counts(path: str | os.PathLike, studies: Mapping[str, ObserverStudy]) -
             shift = {PEOPLE: -0.13, ROUNDS: 0.13}[group] if len(studies) > 1 else 0.0
             filled = group == PEOPLE
             for k, name in enumerate(classes):
-                colour, spread = cell_classes.colour_of(name), found.spreads[k]
+                color, spread = cell_classes.color_of(name), found.spreads[k]
                 if not np.isnan(spread.sd):
                     ends = [spread.mean - spread.sd, spread.mean + spread.sd]
-                    axes.plot([k + shift] * 2, ends, color=colour, linewidth=9, alpha=0.25, solid_capstyle="butt")
+                    axes.plot([k + shift] * 2, ends, color=color, linewidth=9, alpha=0.25, solid_capstyle="butt")
                 places = k + shift + np.linspace(-0.06, 0.06, len(found.observers))
-                face = colour if filled else "white"
-                style = {"marker": "o" if filled else "D", "markerfacecolor": face, "markeredgecolor": colour}
+                face = color if filled else "white"
+                style = {"marker": "o" if filled else "D", "markerfacecolor": face, "markeredgecolor": color}
                 axes.plot(places, found.counts[:, k], linestyle="", markersize=5.5, **style)
-        axes.set_xticks(range(len(classes)), classes)
+        axes.set_xticks(range(len(classes)), map(figures.printable, classes))
         axes.grid(visible=False, axis="x")
         images = len(next(iter(studies.values())).images)
         shared = f"{images} image{'s' if images > 1 else ''} that all of them saw"
@@ -220,7 +221,7 @@ def plot_counts(path: str | os.PathLike, studies: Mapping[str, ObserverStudy]) -
         handles = [
             Line2D([], [], linestyle="", marker="o", color=figures.INK, label="person"),
             Line2D([], [], linestyle="", marker="D", markerfacecolor="white", color=figures.INK, label="machine round"),
-            Line2D([], [], color=figures.GREY, linewidth=7, alpha=0.4, label="mean +- SD"),
+            Line2D([], [], color=figures.GRAY, linewidth=7, alpha=0.4, label="mean +- SD"),
         ]
         kept = [
             h for h, group in zip(handles, (PEOPLE, ROUNDS, None), strict=True) if group is None or group in studies

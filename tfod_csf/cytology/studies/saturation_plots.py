@@ -12,9 +12,9 @@ from tfod_csf import cell_classes, figures
 from tfod_csf.cytology.counting.cases import NO_CASE
 from tfod_csf.cytology.counting.saturation import PAPER_CELLS, Saturation, SaturationRules
 
-# Okabe and Ito's colours again, in the paper's order of cases; a patient without a case is grey.
-_CASE_COLOURS = {
-    "low_white_cells": figures.GREY,
+# Okabe and Ito's colors again, in the paper's order of cases; a patient without a case is gray.
+_CASE_COLORS = {
+    "low_white_cells": figures.GRAY,
     "high_neutrophils": "#CC79A7",
     "high_erythrocytes": "#D55E00",
     "medium_white_cells": "#56B4E9",
@@ -30,15 +30,15 @@ def case_title(case: str) -> str:
 def draw_patient(axes: Axes, result: Saturation, title: str) -> None:
     """The three curves with both bands; the final percentage stands at the end of each curve."""
     for k, name in enumerate(cell_classes.WHITE_CELLS):
-        colour = cell_classes.colour_of(name)
+        color = cell_classes.color_of(name)
         band = result.orders
-        axes.fill_between(band.cells, band.low[:, k], band.high[:, k], color=colour, alpha=0.25, linewidth=0)
-        axes.plot(band.cells, band.median[:, k], color=colour, linestyle=cell_classes.LINE_STYLES[name], linewidth=1.6)
+        axes.fill_between(band.cells, band.low[:, k], band.high[:, k], color=color, alpha=0.25, linewidth=0)
+        axes.plot(band.cells, band.median[:, k], color=color, linestyle=cell_classes.LINE_STYLES[name], linewidth=1.6)
         if result.bootstrap is not None:
             again = result.bootstrap
             shown = slice(0, result.num_images)
             for edge in (again.low, again.high):
-                axes.plot(again.cells[shown], edge[shown, k], color=colour, linestyle=(0, (1, 1)), linewidth=1)
+                axes.plot(again.cells[shown], edge[shown, k], color=color, linestyle=(0, (1, 1)), linewidth=1)
     _label_ends(axes, result)
     if result.n_sat_bootstrap is not None:
         heights = np.sort([0, *result.percent, 100])
@@ -71,7 +71,7 @@ def _label_ends(axes: Axes, result: Saturation) -> None:
             textcoords="offset points",
             va="center",
             fontsize=8,
-            color=cell_classes.colour_of(name),
+            color=cell_classes.color_of(name),
             annotation_clip=False,
         )
 
@@ -79,7 +79,7 @@ def _label_ends(axes: Axes, result: Saturation) -> None:
 def _legend_handles(with_bootstrap: bool) -> list:
     handles = [
         Line2D([], [], color=figures.INK, linewidth=1.6, label="median of random orders"),
-        Patch(color=figures.GREY, alpha=0.4, label="95 % of random orders (closes by construction)"),
+        Patch(color=figures.GRAY, alpha=0.4, label="95 % of random orders (closes by construction)"),
     ]
     if with_bootstrap:
         handles.append(
@@ -125,7 +125,7 @@ def plot_cohort(
     within_curves: Sequence[tuple[str, np.ndarray, np.ndarray]],
     rules: SaturationRules,
 ) -> None:
-    """Probability that the largest class error is within d against cells, one line per patient, coloured by case.
+    """Probability that the largest class error is within d against cells, one line per patient, colored by case.
 
     Args:
       within_curves: (case, [J] white cells, [J] probability) per patient, from the bootstrap.
@@ -135,7 +135,7 @@ def plot_cohort(
         right = 1.25 * max([*PAPER_CELLS.values(), *reached])
         faint = max(0.08, min(0.8, 12 / max(len(within_curves), 1)))
         for case, cells, within in within_curves:
-            axes.plot(cells, 100 * within, color=_CASE_COLOURS.get(case, "#BBBBBB"), alpha=faint, linewidth=1)
+            axes.plot(cells, 100 * within, color=_CASE_COLORS.get(case, "#BBBBBB"), alpha=faint, linewidth=1)
         for name, cells in PAPER_CELLS.items():
             figures.reference_line(axes, f"{name} {cells}", x=cells)
         figures.reference_line(axes, f"{100 * rules.probability:g} %", y=100 * rules.probability)
@@ -148,8 +148,8 @@ def plot_cohort(
         )
         seen = dict.fromkeys(case for case, _, _ in within_curves)
         handles = [
-            Line2D([], [], color=_CASE_COLOURS.get(case, "#BBBBBB"), label=case_title(case))
-            for case in (*_CASE_COLOURS, *seen)
+            Line2D([], [], color=_CASE_COLORS.get(case, "#BBBBBB"), label=case_title(case))
+            for case in (*_CASE_COLORS, *seen)
             if case in seen
         ]
         unique = list({handle.get_label(): handle for handle in handles}.values())

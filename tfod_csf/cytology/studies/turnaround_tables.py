@@ -22,8 +22,8 @@ from tfod_csf.cytology.studies.turnaround import (
 )
 from tfod_csf.files import csv_schemas, csv_tables
 
-_HAND_COLOURS = ("#0072B2", "#56B4E9")
-_MACHINE_COLOURS = ("#D55E00", "#E69F00")
+_HAND_COLORS = ("#0072B2", "#56B4E9")
+_MACHINE_COLORS = ("#D55E00", "#E69F00")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,14 +224,14 @@ def plot_turnaround(
 
 
 def _draw_minutes(axes, steps: Mapping[str, dict[str, Any]]) -> None:
-    bars = (("by hand", ("by_hand_classification", "by_hand_report"), _HAND_COLOURS),)
-    bars += (("machine", ("machine_run", "machine_review"), _MACHINE_COLOURS),)
-    for x, (_, names, colours) in enumerate(bars):
+    bars = (("by hand", ("by_hand_classification", "by_hand_report"), _HAND_COLORS),)
+    bars += (("machine", ("machine_run", "machine_review"), _MACHINE_COLORS),)
+    for x, (_, names, colors) in enumerate(bars):
         bottom = 0.0
-        for name, colour in zip(names, colours, strict=True):
+        for name, color in zip(names, colors, strict=True):
             if name in steps:
                 label = name.removeprefix("by_hand_").removeprefix("machine_").replace("run", "machine's run")
-                axes.bar(x, steps[name]["mean"], 0.55, bottom=bottom, color=colour, label=label)
+                axes.bar(x, steps[name]["mean"], 0.55, bottom=bottom, color=color, label=label)
                 bottom += steps[name]["mean"]
         total = steps["by_hand_total" if x == 0 else "machine_total"]
         axes.errorbar(x, total["mean"], total["error_worst_case"], color=figures.INK, capsize=4, linewidth=1.2)

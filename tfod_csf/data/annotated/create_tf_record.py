@@ -10,7 +10,7 @@ import pathlib
 import re
 from collections.abc import Iterator, Sequence
 
-from tfod_csf import __version__
+from tfod_csf import __version__, cell_classes
 from tfod_csf import label_map as label_maps
 from tfod_csf.data.annotated import annotated_set, dataset_report, dataset_split
 from tfod_csf.data.annotated.annotated_set import AnnotatedSet, AnnotatedSetError, Entry, ReadingOptions
@@ -60,7 +60,7 @@ def load_classes(label_map_path: str | os.PathLike | None, class_map_entries: Se
         label_map = label_maps.load_label_map(label_map_path)
         label_maps.check_num_classes(label_map, len(label_map), label_map_path)
     else:
-        label_map = label_maps.label_map_from_names(label_maps.CELL_CLASSES)
+        label_map = label_maps.label_map_from_names(cell_classes.STUDY_CLASSES)
     class_map = label_maps.parse_class_map(class_map_entries)
     for old, new in class_map.items():
         if new and label_map.resolve(new) is None and new.casefold() != label_maps.UNKNOWN:

@@ -25,7 +25,7 @@ PRECISION_TAGS = (
 TOTAL_LOSS = "Loss/total_loss"
 _LOSS_PREFIX = "Loss/"
 _LEARNING_RATE = "learning_rate"
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _TRAIN, _EVAL = "train", "eval"
 
 
@@ -167,12 +167,14 @@ def plot_training(
         for run, scalars in runs.items():
             if _LEARNING_RATE in scalars:
                 series = scalars[_LEARNING_RATE]
-                bottom_right.plot(series.steps, series.values, color=figures.INK, linewidth=1.4, label=run)
+                bottom_right.plot(
+                    series.steps, series.values, color=figures.INK, linewidth=1.4, label=figures.printable(run)
+                )
         bottom_right.set(title="learning rate", xlabel="training step", ylabel="learning rate", ylim=(0, None))
         for panel in (top_left, top_right, bottom_left, bottom_right):
             panel.set_xlim(left=0)
             if not panel.lines:
-                panel.text(0.5, 0.5, "not recorded", ha="center", transform=panel.transAxes, color=figures.GREY)
+                panel.text(0.5, 0.5, "not recorded", ha="center", transform=panel.transAxes, color=figures.GRAY)
 
 
 def _draw_precision(
@@ -186,11 +188,11 @@ def _draw_precision(
         return
     row, fit = precision
     series = _known(runs[row["run"]][row["tag"]], row["tag"])
-    axes.plot(series.steps, 100 * series.values, "o-", color=_COLOURS[0], markersize=3.5, linewidth=1, label=row["tag"])
+    axes.plot(series.steps, 100 * series.values, "o-", color=_COLORS[0], markersize=3.5, linewidth=1, label=row["tag"])
     if fit is not None:
         steps = np.linspace(max(1, series.steps[series.steps > 0].min()), series.steps[-1], 300)
         label = f"fit {100 * fit.a:.1f} {'-' if fit.b >= 0 else '+'} {100 * abs(fit.b):,.0f} / step (%)"
-        axes.plot(steps, 100 * fit.at(steps), color=_COLOURS[1], linewidth=1.4, label=label)
+        axes.plot(steps, 100 * fit.at(steps), color=_COLORS[1], linewidth=1.4, label=label)
         if fit.saturated:
             step = max(fit.fit_step, fit.observed_step)
             figures.reference_line(axes, f"saturated at {step:,.0f}", x=step)
@@ -203,11 +205,11 @@ def _draw_precision(
 
 
 def _draw_losses(axes: Axes, runs: Mapping[str, Mapping[str, Series]], is_wanted, title: str) -> None:
-    """Losses of training (lines) and evaluation (dots), the same colour for the same tag."""
+    """Losses of training (lines) and evaluation (dots), the same color for the same tag."""
     tags = sorted({tag for scalars in runs.values() for tag in scalars if tag.startswith("Loss/") and is_wanted(tag)})
     tops = []
     for run, scalars in runs.items():
-        for colour, tag in zip(_COLOURS, tags, strict=False):
+        for color, tag in zip(_COLORS, tags, strict=False):
             series = scalars.get(tag)
             if series is None or "train_data" in run:
                 continue
@@ -216,13 +218,13 @@ def _draw_losses(axes: Axes, runs: Mapping[str, Mapping[str, Series]], is_wanted
                 continue
             name = tag.removeprefix(_LOSS_PREFIX).replace("_loss", "").replace("Loss/", " ")
             if run == _TRAIN:
-                axes.plot(known.steps, known.values, color=colour, linewidth=0.6, alpha=0.3)
+                axes.plot(known.steps, known.values, color=color, linewidth=0.6, alpha=0.3)
                 middle = smoothed(known.values, max(3, len(known.steps) // 40 | 1))
-                axes.plot(known.steps, middle, color=colour, linewidth=1.4, label=f"{name}, {run}")
+                axes.plot(known.steps, middle, color=color, linewidth=1.4, label=f"{name}, {figures.printable(run)}")
                 tops.append(float(np.quantile(middle, 0.98)))
             else:
-                style = {"linestyle": ":", "marker": "o", "markersize": 3, "color": colour}
-                axes.plot(known.steps, known.values, **style, label=f"{name}, {run}")
+                style = {"linestyle": ":", "marker": "o", "markersize": 3, "color": color}
+                axes.plot(known.steps, known.values, **style, label=f"{name}, {figures.printable(run)}")
                 tops.append(float(np.quantile(known.values, 0.98)))
     axes.set(title=title, xlabel="training step", ylabel="loss")
     if tops:

@@ -3,12 +3,13 @@
 Boxes are [N, 4] (ymin, xmin, ymax, xmax), normalised to the picture.
 """
 
-import colorsys
 import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from tfod_csf.cell_classes import ink_of, rgb_of, whole_percent
 
 _MIN_TEXT_PX = 9
 _MIN_SIDE_PX = 400
@@ -25,12 +26,6 @@ class DrawingSettings:
 
     min_score_threshold: float = 0.5
     max_num_boxes_to_visualize: int = 20
-
-
-def colour_of(class_id: int) -> tuple[int, int, int]:
-    """RGB of a class: hues a golden angle apart, so that neighbours in the label map differ well."""
-    red, green, blue = colorsys.hsv_to_rgb((0.58 + (class_id - 1) * 0.381966) % 1.0, 0.9, 0.75)
-    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def draw_side_by_side(
@@ -55,13 +50,13 @@ def draw_side_by_side(
     """
     keep = np.flatnonzero(detections["scores"] >= settings.min_score_threshold)[: settings.max_num_boxes_to_visualize]
     left = [
-        (box, class_id, f"{names.get(class_id, class_id)}: {int(100 * score + 1e-4)}%")
+        (box, (name := str(names.get(class_id, class_id))), f"{name}: {whole_percent(score)}%")
         for box, class_id, score in zip(
             detections["boxes"][keep], detections["classes"][keep].tolist(), detections["scores"][keep].tolist()
         )
     ]
     right = [
-        (box, class_id, str(names.get(class_id, class_id)))
+        (box, (name := str(names.get(class_id, class_id))), name)
         for box, class_id in zip(groundtruth["boxes"], groundtruth["classes"].tolist())
     ]
     return np.concatenate([_draw(pixels, left), _draw(pixels, right)], axis=1)
@@ -75,14 +70,14 @@ def _draw(pixels: np.ndarray, labelled: list) -> np.ndarray:
     shorter = min(picture.size)
     width = max(1, round(shorter / 250))
     font = ImageFont.load_default(max(_MIN_TEXT_PX, shorter // 40))
-    for box, class_id, text in labelled:
+    for box, name, text in labelled:
         xmin, ymin, xmax, ymax = box[[1, 0, 3, 2]] * np.array([*picture.size, *picture.size])
         if xmax <= xmin or ymax <= ymin:
             continue
-        colour = colour_of(class_id)
-        draw.rectangle((xmin, ymin, xmax, ymax), outline=colour, width=width)
+        color = rgb_of(name)
+        draw.rectangle((xmin, ymin, xmax, ymax), outline=color, width=width)
         _, _, right, bottom = draw.textbbox((0, 0), text, font=font)
         top = ymin - bottom - 2 if ymin >= bottom + 2 else ymin
-        draw.rectangle((xmin, top, xmin + right + 3, top + bottom + 2), fill=colour)
-        draw.text((xmin + 2, top), text, fill=(255, 255, 255), font=font)
+        draw.rectangle((xmin, top, xmin + right + 3, top + bottom + 2), fill=color)
+        draw.text((xmin + 2, top), text, fill=ink_of(name), font=font)
     return np.asarray(picture)
