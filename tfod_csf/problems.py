@@ -15,6 +15,7 @@ from collections.abc import Iterable
 
 from tfod_csf.errors import UserError
 from tfod_csf.files import csv_schemas
+from tfod_csf.wording import plural
 
 SKIPPED = "skipped"
 MENDED = "mended"
@@ -123,8 +124,7 @@ class ProblemLog:
             return "no problems"
         counts = collections.Counter(problem.action for problem in self.problems)
         parts = [f"{counts[action]} {action}" for action in (SKIPPED, MENDED, NOTED) if counts[action]]
-        plural = "s" if len(self.problems) > 1 else ""
-        return f"{len(self.problems)} problem{plural}: {', '.join(parts)}"
+        return f"{plural(len(self.problems), 'problem')}: {', '.join(parts)}"
 
     def reasons(self) -> list[tuple[str, str, int]]:
         """(action, reason, number of objects), skipped and frequent ones first; numbers in a reason are "#"."""

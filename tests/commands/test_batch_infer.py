@@ -49,7 +49,7 @@ def test_from_images_to_differentials(images_dir, tmp_path, hand_made_model, cap
     (problem,) = csv_tables.read_rows(out / "problems.csv")
     assert problem["file"] == str(images_dir / "p1" / "broken.jpg")
     assert run(*flags) == 0
-    assert "2 patients had not changed" in capsys.readouterr().out
+    assert "Not redone, because nothing changed: 2 patients." in capsys.readouterr().out
     assert run(*flags, "--count_unknown=as_predicted") == 0
     assert csv_tables.read_rows(out / "differentials.csv")[0]["neutrophil"] == "10"
 

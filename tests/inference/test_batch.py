@@ -9,7 +9,7 @@ from tests.support.hand_made_model import save_grey
 from tfod_csf.files import csv_schemas, csv_tables
 from tfod_csf.inference import batch, detector
 from tfod_csf.inference.cell_selection import ScoreThresholds
-from tfod_csf.inference.patient_results import DetectionFailedError
+from tfod_csf.inference.image_detector import DetectionFailedError
 from tfod_csf.label_map import label_map_from_names
 from tfod_csf.problems import ProblemLog, StrictProblemError
 from tfod_csf.study import patients

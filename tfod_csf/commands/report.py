@@ -50,6 +50,7 @@ def main() -> None:
     from tfod_csf.cytology.counting.saturation import SaturationRules
     from tfod_csf.cytology.report import chromium, page_template, pages
     from tfod_csf.progress_bar import progress_bar
+    from tfod_csf.wording import plural
 
     program = chromium.find_chromium() if FLAGS.pdf else ""
     inputs = differential_flags.read(FLAGS)
@@ -86,10 +87,11 @@ def main() -> None:
         for page in progress_bar(summary.pages, unit="PDF"):
             chromium.print_pdf(program, page, page.with_suffix(".pdf"))
     if summary.without_crops:
-        print(f"{summary.without_crops} patients lack pictures of cells: give --images_dir where the images are now.")
+        lack = f"{plural(summary.without_crops, 'patient')} without pictures of cells"
+        print(f"{lack}: give --images_dir where the images are now.")
     where = summary.cohort_page or (summary.patient_pages[0] if summary.patient_pages else output_dir)
-    kinds = "pages and as many PDF" if FLAGS.pdf else "pages"
-    print(f"{len(summary.pages)} {kinds} written; open {where} in a browser.")
+    pdf = ", each as PDF too" if FLAGS.pdf else ""
+    print(f"{plural(len(summary.pages), 'page')} written{pdf}; open {where} in a browser.")
 
 
 if __name__ == "__main__":

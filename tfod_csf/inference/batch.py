@@ -22,10 +22,12 @@ from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write
 from tfod_csf.files.checksums import file_sha256
 from tfod_csf.inference.cell_selection import ScoreThresholds
-from tfod_csf.inference.patient_results import ImageDetector, PatientJob, PatientSummary, run_patient
+from tfod_csf.inference.image_detector import ImageDetector
+from tfod_csf.inference.patient_results import PatientJob, PatientSummary, run_patient
 from tfod_csf.problems import Problem, ProblemLog
 from tfod_csf.progress_bar import progress_bar
 from tfod_csf.study.patients import ImageFile, folder_names
+from tfod_csf.wording import plural
 
 _STAMP = "stamp.json"
 _TABLES = ("cells.csv", "images.csv")
@@ -135,21 +137,22 @@ def closing_text(result: BatchResult, seconds_per_image: float | None) -> str:
     for summary in result.summaries.values():
         for model, count in summary.cells.items():
             cells[model] = cells.get(model, 0) + count
-    found = ", ".join(f"{count} cells by {model}" for model, count in cells.items()) or "no cells"
+    found = ", ".join(f"{plural(count, 'cell')} by {model}" for model, count in cells.items()) or "no cells"
     merged = sum(sum(summary.duplicates_merged.values()) for summary in result.summaries.values())
     limited = sum(len(summary.limit_reached) for summary in result.summaries.values())
-    lines = [
-        f"{len(result.summaries)} patients, {result.num_images} images ({result.num_failed} failed): {found}"
-        f"{f', {seconds_per_image:.2f} s per image' if seconds_per_image else ''}."
-    ]
+    speed = f", {seconds_per_image:.2f} s per image" if seconds_per_image else ""
+    images = f"{plural(result.num_images, 'image')} ({result.num_failed} failed)"
+    lines = [f"{plural(len(result.summaries), 'patient')}, {images}: {found}{speed}."]
     if result.reused:
-        lines.append(f"{len(result.reused)} patients had not changed and were not redone.")
+        lines.append(f"Not redone, because nothing changed: {plural(len(result.reused), 'patient')}.")
     if result.kept:
-        lines.append(f"{len(result.kept)} patients of earlier runs that are not in this input stay in the tables.")
+        lines.append(f"Kept in the tables from earlier runs, not in this input: {plural(len(result.kept), 'patient')}.")
     if merged:
-        lines.append(f"{merged} detections lay on a better one of another label or box and were not counted again.")
+        lines.append(f"Not counted, because they lie on a better one: {plural(merged, 'detection')}.")
     if limited:
-        lines.append(f"{limited} images hold as many cells as a model can find; more may be there (problems.csv).")
+        lines.append(
+            f"{plural(limited, 'image')} with as many cells as a model can find; some may be missing (problems.csv)."
+        )
     return "\n".join(lines)
 
 

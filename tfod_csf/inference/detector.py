@@ -23,7 +23,7 @@ import tensorflow as tf
 from tfod_csf.detections import Detections
 from tfod_csf.errors import UserError
 from tfod_csf.files import checksums
-from tfod_csf.inference.patient_results import DetectionFailedError
+from tfod_csf.inference.image_detector import DetectionFailedError
 from tfod_csf.label_map import LabelMap
 from tfod_csf.model_folder import ModelFolder
 from tfod_csf.score_temperature import temperature_of, with_temperature

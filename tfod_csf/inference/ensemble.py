@@ -16,7 +16,7 @@ import numpy as np
 from tfod_csf import np_box_ops
 from tfod_csf.detections import Detections
 from tfod_csf.inference.cell_selection import best_of_duplicates
-from tfod_csf.inference.patient_results import ImageDetector
+from tfod_csf.inference.image_detector import ImageDetector
 from tfod_csf.label_map import LabelMap
 
 # Weaker detections cannot lift a cell over any sensible threshold, and models return hundreds of them.

@@ -7,37 +7,17 @@ import dataclasses
 import pathlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
-
-import numpy as np
+from typing import Any
 
 from tfod_csf import run_folder
 from tfod_csf.cell_classes import UNKNOWN
-from tfod_csf.detections import Detections
 from tfod_csf.files import csv_schemas
 from tfod_csf.inference import drawing
 from tfod_csf.inference.cell_selection import Cells, ScoreThresholds, select_cells
-from tfod_csf.label_map import LabelMap
+from tfod_csf.inference.image_detector import DetectionFailedError, ImageDetector
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import image_io
 from tfod_csf.study.patients import ImageFile, picture_name
-
-
-class DetectionFailedError(Exception):
-    """A model could not handle one image (memory, for example); the next image may go well."""
-
-
-class ImageDetector(Protocol):
-    """What a patient's run needs of a model (`detector.Detector`, or an ensemble)."""
-
-    name: str
-    fingerprint: str
-    label_map: LabelMap
-    max_detections_per_class: int | None
-    temperature: float
-
-    def detect(self, pixels: np.ndarray, image: str = "", jpeg: bytes | None = None) -> Detections:
-        """Detections of uint8 [H, W, 3] pixels; `jpeg` is the JPEG file whose unchanged pixels these are."""
 
 
 @dataclasses.dataclass

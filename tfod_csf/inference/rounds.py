@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from tfod_csf import run_folder
 from tfod_csf.inference import batch
 from tfod_csf.inference.cell_selection import ScoreThresholds
-from tfod_csf.inference.patient_results import ImageDetector
+from tfod_csf.inference.image_detector import ImageDetector
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study.patients import ImageFile, folder_names
 

@@ -188,12 +188,12 @@ def test_a_mistyped_model_is_one_sentence(drawn_run, tmp_path, capsys):
 def test_command(drawn_run, tmp_path, capsys, monkeypatch):
     flags = ["report", f"--inference_dir={drawn_run}", f"--output_dir={tmp_path}", "--replicates=100"]
     assert command_line.main([*flags, "--population=neonate", "--patient=patient_002"]) == 0, capsys.readouterr().err
-    assert f"1 pages written; open {page(tmp_path)} in a browser." in capsys.readouterr().out
+    assert f"1 page written; open {page(tmp_path)} in a browser." in capsys.readouterr().out
     assert "neonate" in text_of(page(tmp_path))
     assert command_line.main([*flags, f"--images_dir={tmp_path / 'none'}"]) == 1
     assert "no such folder" in capsys.readouterr().err
     assert command_line.main([*flags, f"--images_dir={tmp_path}", "--pages=patients"]) == 0
-    assert "2 patients lack pictures of cells" in capsys.readouterr().out
+    assert "2 patients without pictures of cells" in capsys.readouterr().out
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("tfod_csf.cytology.report.chromium.PLACES", ())
     assert command_line.main([*flags, "--pdf"]) == 1

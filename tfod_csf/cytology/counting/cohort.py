@@ -21,6 +21,7 @@ from tfod_csf.cytology.counting.differential import (
 )
 from tfod_csf.cytology.counting.reference_ranges import ReferenceRange, load_reference_ranges
 from tfod_csf.files import atomic_write
+from tfod_csf.wording import plural
 
 
 @dataclasses.dataclass
@@ -41,8 +42,9 @@ class CohortSummary:
 
     def __str__(self) -> str:
         return (
-            f"{self.patients} patients: {self.with_percentages} with percentages, {self.with_enough_cells} of them "
-            f"with enough cells for the tolerance, {self.with_failed_images} with failed images"
+            f"{plural(self.patients, 'patient')}: {self.with_percentages} with percentages, "
+            f"{self.with_enough_cells} of them with enough cells for the tolerance, "
+            f"{self.with_failed_images} with failed images"
         )
 
 

@@ -23,6 +23,7 @@ from tfod_csf.cytology.counting import intervals
 from tfod_csf.cytology.counting.cases import CaseRules, assign_case
 from tfod_csf.cytology.counting.reference_ranges import WHITE_CELLS_PER_UL, ReferenceRange
 from tfod_csf.files import csv_schemas
+from tfod_csf.wording import plural
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,7 +169,7 @@ def differential(
     white = sum(counts[name] for name in cell_classes.WHITE_CELLS)
     notes = [] if counts_by_model else ["no image could be examined"]
     if images_failed:
-        notes.append(f"{images_failed} image{'s' if images_failed > 1 else ''} failed")
+        notes.append(f"{plural(images_failed, 'image')} failed")
     if images_limited:
         notes.append(f"on {images_limited} of the images a model gave as many cells as it can, more may be there")
     shares: dict[str, Share] = {}

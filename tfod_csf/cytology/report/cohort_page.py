@@ -11,6 +11,7 @@ from tfod_csf import cell_classes
 from tfod_csf.cytology.counting.cases import CASES
 from tfod_csf.cytology.counting.differential import Differential, DifferentialRules
 from tfod_csf.cytology.report import charts, page_template, sentences
+from tfod_csf.wording import number, plural
 
 MAX_FAILURES = 500
 _NOTHING = "–"
@@ -87,7 +88,7 @@ def _overview(patients: Sequence[CohortPatient], rules: DifferentialRules) -> li
     marked = sum(any(share.mark for share in r.shares.values()) for r in results)
     images, failed = sum(r.images_used for r in results), sum(r.images_failed for r in results)
     unknown, cells = sum(r.counts[cell_classes.UNKNOWN] for r in results), sum(r.all_cells for r in results)
-    of_whom = sentences.plural(sum(r.images_failed > 0 for r in results), "patient")
+    of_whom = plural(sum(r.images_failed > 0 for r in results), "patient")
     few = f"; the others have fewer than {rules.min_white_cells} white cells" if shared < len(results) else ""
     enough = sum(r.enough_cells for r in results)
     return [
@@ -144,12 +145,12 @@ def _row(patient: CohortPatient) -> dict[str, Any]:
     }
     per_100 = result.per_100_white_cells(cell_classes.ERYTHROCYTE)
     cells = [
-        sentences.number(result.white_cells) if result.images_used else _NOTHING,
+        number(result.white_cells) if result.images_used else _NOTHING,
         *(_share_cell(result, name) for name in cell_classes.WHITE_CELLS),
         _NOTHING if result.half_width_points is None else f"{result.half_width_points:.1f}",
         _NOTHING if patient.n_sat is None else str(patient.n_sat),
         _NOTHING if per_100 is None else f"{per_100:.0f}",
-        sentences.number(result.counts[cell_classes.UNKNOWN]) if result.images_used else _NOTHING,
+        number(result.counts[cell_classes.UNKNOWN]) if result.images_used else _NOTHING,
         str(result.images_used),
         str(result.images_failed or ""),
     ]

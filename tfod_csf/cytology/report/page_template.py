@@ -16,7 +16,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from tfod_csf import __version__
+from tfod_csf import __version__, wording
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.counting.differential import DifferentialRules
 from tfod_csf.cytology.counting.reference_ranges import ReferenceRange
@@ -63,7 +63,7 @@ def _environment() -> jinja2.Environment:
         "mark_text": sentences.mark_text,
         "marker": charts.marker,
         "moment": _moment,
-        "num": sentences.number,
+        "num": wording.number,
         "percentage": sentences.percentage,
         "visible": sentences.visible,
     }

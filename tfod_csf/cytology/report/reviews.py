@@ -11,6 +11,7 @@ from tfod_csf.cytology.counting import cohort
 from tfod_csf.cytology.counting.differential import Differential
 from tfod_csf.cytology.report import page_template, sentences
 from tfod_csf.cytology.review import revisions
+from tfod_csf.wording import plural
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +87,7 @@ def review_words(review: Review, images_used: int) -> str:
     silent = ("kept", "verified")
     changes = [f"{count} {kind}" for kind, count in review.changes.items() if count and kind not in silent]
     times = "once" if review.count == 1 else f"{review.count} times"
-    images = sentences.plural(images_used, "image")
+    images = plural(images_used, "image")
     return (
         f"Reviewed {times} by {people}; {review.images_verified} of {images} marked as checked. "
         f"Cells changed: {', '.join(changes) or 'none'}."

@@ -12,6 +12,7 @@ from tfod_csf import cell_classes
 from tfod_csf.cytology.counting.differential import Differential, DifferentialRules, Share
 from tfod_csf.cytology.counting.saturation import Saturation, SaturationRules
 from tfod_csf.cytology.report.gallery import CellPicture
+from tfod_csf.wording import plural
 
 CASE_WORDS = {
     "low_white_cells": "low white-cell count",
@@ -58,26 +59,9 @@ def visible(text: str) -> str:
     )
 
 
-def number(value: float, decimals: int = 1) -> str:
-    """A number as it is read: whole ones without decimals.
-
-    >>> number(12.0), number(12.345), number(12.345, 2)
-    ('12', '12.3', '12.35')
-    """
-    return f"{value:.0f}" if float(value).is_integer() else f"{value:.{decimals}f}"
-
-
 def percentage(score: float) -> str:
     """Whole percent, rounded down as in the labelled pictures."""
     return f"{cell_classes.whole_percent(score)}\u00a0%"
-
-
-def plural(count: float, noun: str) -> str:
-    """
-    >>> plural(1, "cell"), plural(2, "cell")
-    ('1 cell', '2 cells')
-    """
-    return f"{number(count)} {noun}{'' if count == 1 else 's'}"
 
 
 def mark_sign(share: Share) -> str:

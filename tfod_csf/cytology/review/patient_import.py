@@ -17,12 +17,14 @@ from typing import Any
 from tfod_csf import provenance
 from tfod_csf.cytology import cell_rows
 from tfod_csf.cytology.cell_rows import Cell, CellTable
-from tfod_csf.cytology.review import changes, merge, returned_folder, revisions
+from tfod_csf.cytology.review import base_state, changes, merge, returned_folder, revisions
+from tfod_csf.cytology.review.base_state import BaseState
 from tfod_csf.cytology.review.merge import VERIFIED, MergeRules
 from tfod_csf.cytology.review.returned_folder import ReviewedImage
 from tfod_csf.cytology.review.revisions import Revision
 from tfod_csf.cytology.review.sidecar import (
     FILE_NAME,
+    IMPORTED,
     ReviewError,
     ShownCell,
     ShownImage,
@@ -34,7 +36,6 @@ from tfod_csf.files import csv_schemas
 from tfod_csf.files.checksums import file_sha256
 from tfod_csf.problems import ProblemLog
 
-IMPORTED = "imported.json"  # what the reviewer's folder said, in the form of cells.json
 CHANGES = "changes.csv"
 WriteFiles = Callable[[pathlib.Path], None]  # writes files into the folder it is given
 
@@ -77,61 +78,6 @@ class PatientImport:
     disagreements: int = 0
 
 
-@dataclasses.dataclass(frozen=True)
-class _State:
-    """Where an import starts.
-
-    Attributes:
-      sidecar: what changes are counted from.
-      table: the current cells of the reviewed model.
-      verified: {image: people who stand up for it}.
-      new_machine: whether the machine's version must be added to the chain first.
-    """
-
-    sidecar: Sidecar
-    table: CellTable
-    verified: Mapping[str, tuple[str, ...]]
-    new_machine: bool
-
-
-def _check_fits(sidecar: Sidecar, machine: pathlib.Path, chain: Sequence[Revision], folder: pathlib.Path) -> None:
-    if not (machine / "images.csv").is_file():
-        raise ReviewError(f"{folder}: no patient {sidecar.patient_id!r} in the run ({machine}); give its run.")
-    if revisions.tables_sha256(machine) != sidecar.machine_sha256:
-        raise ReviewError(
-            f"{folder}: exported {sidecar.exported}, but the machine has examined patient {sidecar.patient_id!r} again "
-            "since; its cells are not those the reviewer saw. Run review_export again and review anew."
-        )
-    if sidecar.revision and (
-        sidecar.revision >= len(chain) or chain[sidecar.revision].sha256 != sidecar.revision_sha256
-    ):
-        raise ReviewError(
-            f"{folder}: exported from revision {sidecar.revision} of another history; give the --output_dir that "
-            "revision is in."
-        )
-
-
-def _start(sidecar: Sidecar, machine: pathlib.Path, chain: tuple[Revision, ...], folder: pathlib.Path) -> _State:
-    """Checks that the folder fits the run and the history, and finds the state it starts from."""
-    _check_fits(sidecar, machine, chain, folder)
-    base = revisions.machine_revision(chain).number if chain else 0
-    if not chain or chain[base].record["machine_sha256"] != sidecar.machine_sha256:
-        table = cell_rows.read_cells(machine / "cells.csv")
-        return _State(sidecar, table.of_model(sidecar.model), {}, new_machine=True)
-    reviews = chain[base + 1 :]
-    models = {review.record["model"] for review in reviews} - {sidecar.model}
-    if models:
-        raise ReviewError(
-            f"{folder}: shows the cells of model {sidecar.model!r}, but the patient's review goes on from those of "
-            f"{models.pop()!r}; export those, or use another --output_dir."
-        )
-    own = [review for review in reviews if review.record["export_id"] == sidecar.export_id]
-    latest = read_sidecar(own[-1].folder / IMPORTED) if own else sidecar
-    table = cell_rows.read_cells(chain[-1].folder / "cells.csv")
-    verified = {image: tuple(people) for image, people in chain[-1].record.get("images_verified", {}).items()}
-    return _State(latest, table.of_model(sidecar.model), verified, new_machine=False)
-
-
 def _came_back(
     shown: ShownImage,
     one: ReviewedImage,
@@ -163,7 +109,7 @@ class _Merged:
     num_newly_verified: int = 0
 
 
-def _merge(state: _State, reviewed: Mapping[str, ReviewedImage], settings: ImportSettings) -> _Merged:
+def _merge(state: BaseState, reviewed: Mapping[str, ReviewedImage], settings: ImportSettings) -> _Merged:
     rules = MergeRules(state.sidecar.model, settings.iou_threshold, settings.disagreements)
     current = state.table.by_image()
     result = _Merged(imported=dict(state.sidecar.images), verified=dict(state.verified))
@@ -236,7 +182,7 @@ def import_patient(
     """
     chain = revisions.read_revisions(patient_folder, settings.key)
     sidecar = read_sidecar(review_dir / FILE_NAME)
-    state = _start(sidecar, machine, chain, review_dir)
+    state = base_state.find_base_state(sidecar, machine, chain, review_dir)
     came_back = returned_folder.read_folder(review_dir, state.sidecar, problems)
     names = [*sidecar.names, *settings.extra_names]
     reviewed = returned_folder.with_known_names(came_back, names, settings.class_map)

@@ -16,6 +16,7 @@ from tfod_csf.cytology.review.reviewed_cohort import Counting, ReviewedPatient
 from tfod_csf.cytology.review.revisions import RevisionError
 from tfod_csf.cytology.review.sidecar import FILE_NAME, ReviewError, read_sidecar
 from tfod_csf.problems import ProblemLog
+from tfod_csf.wording import plural
 
 
 @dataclasses.dataclass
@@ -42,16 +43,18 @@ class Session:
         changes = sum((Counter(one.changes) for one in new), Counter())
         parts = ", ".join(f"{count} {change}" for change, count in changes.items() if change != "verified")
         lines = [
-            f"{len(new)} patients with a new revision, {len(self.imported) - len(new)} with nothing new, "
-            f"{len(self.refused)} refused; {changes['verified']} images verified"
+            f"{plural(len(new), 'patient')} with a new revision, {len(self.imported) - len(new)} with nothing new, "
+            f"{len(self.refused)} refused; {plural(changes['verified'], 'image')} verified"
             + (f"; cells on saved images: {parts}." if parts else ".")
         ]
         disagreements = sum(one.disagreements for one in new)
         if disagreements:
-            lines.append(f"{disagreements} cells on which two reviews disagree were settled as --disagreements says.")
+            cells = plural(disagreements, "cell")
+            lines.append(f"{cells} on which two reviews disagree, settled as --disagreements says.")
         unknown = sum(patient.after.counts[cell_classes.UNKNOWN] for patient in self.reviewed)
         if self.reviewed:
-            lines.append(f"{unknown:g} unknown cells are left in {len(self.reviewed)} reviewed patients.")
+            patients = plural(len(self.reviewed), "reviewed patient")
+            lines.append(f"{plural(unknown, 'unknown cell')} left in {patients}.")
         for one in new:
             lines.append(f"{one.patient_id}: revision {one.revision.number}, checksum {one.revision.sha256}")
         return "\n".join(lines)

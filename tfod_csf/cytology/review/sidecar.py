@@ -17,6 +17,7 @@ from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write
 
 FILE_NAME = "cells.json"
+IMPORTED = "imported.json"  # in a revision: what the reviewer's folder said, in the form of cells.json
 CLASSES_FILE = "predefined_classes.txt"
 _FORMAT = "tfod_csf review 1"
 

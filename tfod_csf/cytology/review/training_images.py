@@ -11,9 +11,8 @@ import pathlib
 from tfod_csf import cell_classes
 from tfod_csf.cytology import cell_rows
 from tfod_csf.cytology.review import revisions
-from tfod_csf.cytology.review.patient_import import IMPORTED
 from tfod_csf.cytology.review.revisions import Revision
-from tfod_csf.cytology.review.sidecar import FILE_NAME, read_sidecar
+from tfod_csf.cytology.review.sidecar import FILE_NAME, IMPORTED, read_sidecar
 from tfod_csf.files.checksums import file_sha256
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg

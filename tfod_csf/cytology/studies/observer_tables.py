@@ -17,6 +17,7 @@ from tfod_csf.cytology.studies.observers import ObserverStudy, study
 from tfod_csf.detections import BOX_SIDES
 from tfod_csf.files import csv_schemas
 from tfod_csf.problems import ProblemLog
+from tfod_csf.wording import plural
 
 PEOPLE = "people"
 ROUNDS = "rounds"
@@ -209,8 +210,7 @@ def plot_counts(path: str | os.PathLike, studies: Mapping[str, ObserverStudy]) -
                 axes.plot(places, found.counts[:, k], linestyle="", markersize=5.5, **style)
         axes.set_xticks(range(len(classes)), map(figures.printable, classes))
         axes.grid(visible=False, axis="x")
-        images = len(next(iter(studies.values())).images)
-        shared = f"{images} image{'s' if images > 1 else ''} that all of them saw"
+        shared = f"{plural(len(next(iter(studies.values())).images), 'image')} that all of them saw"
         axes.set(title=f"Cells counted by every observer on the {shared}", ylabel="cells counted")
         means = [spread.mean for found in studies.values() for spread in found.spreads if spread.mean]
         if means and max(means) > 15 * min(means):

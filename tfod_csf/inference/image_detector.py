@@ -1,0 +1,42 @@
+"""What running a model over images needs of it: pixels in, `Detections` out."""
+
+from typing import Protocol
+
+import numpy as np
+
+from tfod_csf.detections import Detections
+from tfod_csf.label_map import LabelMap
+
+
+class DetectionFailedError(Exception):
+    """A model could not handle one image (memory, for example); the next image may go well."""
+
+
+class ImageDetector(Protocol):
+    """One model (`detector.Detector`), or several that act as one (`ensemble.CellEnsemble`).
+
+    Attributes:
+      name: how results name the model.
+      fingerprint: sha256 of what the model computes with.
+      label_map: its classes.
+      max_detections_per_class: its limit, where known.
+      temperature: its scores were made with; 1 for scores as the network gives them.
+    """
+
+    name: str
+    fingerprint: str
+    label_map: LabelMap
+    max_detections_per_class: int | None
+    temperature: float
+
+    def detect(self, pixels: np.ndarray, image: str = "", jpeg: bytes | None = None) -> Detections:
+        """Detections of one image.
+
+        Args:
+          pixels: uint8 [H, W, 3] RGB.
+          image: name that the detections carry.
+          jpeg: the JPEG file whose unchanged pixels these are, where there is one.
+
+        Raises:
+          DetectionFailedError: the model cannot handle this image.
+        """
