@@ -1,7 +1,7 @@
 """The study's cell classes: names, which of them are white cells, how a cell is counted, and how a class looks.
 
 Percentages are shares of lymphocyte + monocyte + neutrophil. Erythrocytes, unknown cells and every further class of a
-label map (eosinophil, plasma cell, mitosis, ...) are counted apart and never enter a percentage.
+label map (eosinophil, plasma cell, mitosis, ...) are counted separately and never enter a percentage.
 """
 
 LYMPHOCYTE = "lymphocyte"

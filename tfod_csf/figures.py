@@ -79,7 +79,7 @@ def printable(text: str) -> str:
 def drawing(
     path: str | os.PathLike, width_inches: float, height_inches: float, rows: int = 1, columns: int = 1, **more
 ) -> Iterator[tuple[Figure, Sequence[Axes]]]:
-    """Gives (figure, flat list of axes), and writes the figure when the block ends; the suffix decides PNG or SVG.
+    """Yields (figure, flat list of axes) and writes the figure when the block ends; the suffix decides PNG or SVG.
 
     Args:
       path: .png (150 dots per inch) or .svg.
@@ -94,7 +94,7 @@ def drawing(
 
 
 def save(figure: Figure, path: str | os.PathLike) -> None:
-    """Writes a figure whole or not at all; without a date, so that equal figures are equal files."""
+    """Writes a figure completely or not at all; without a date, so that equal figures are equal files."""
     suffix = pathlib.Path(path).suffix.lstrip(".")
     metadata = {"Date": None} if suffix == "svg" else {"Software": None}
     with atomic_write.replacing(path, "wb") as file:

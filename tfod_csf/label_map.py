@@ -1,8 +1,8 @@
 """Label maps: TFOD's StringIntLabelMap text files, and how a class name written by a person is found in one.
 
-Ids begin at 1; 0 is the background and never stands in a file of ours. A name in an annotation matches an item exactly,
-or, when nothing does, without regard to capitals and to blanks at its ends (`resolve`): "NEUTROPHIL" is neutrophil, but
-"neutrophils" is nothing, because a guess would be a silent new label.
+Ids begin at 1; 0 is reserved for background and never written. A name in an annotation matches an item exactly, or,
+when nothing does, without regard to capitals and to blanks at its ends (`resolve`): "NEUTROPHIL" is neutrophil, but
+"neutrophils" matches nothing, because a guess would silently change a label.
 """
 
 import dataclasses
@@ -42,7 +42,7 @@ class LabelMapItem:
 
 
 def normalize_name(name: str) -> str:
-    """The name with runs of white space (line breaks too) made one blank, and none at the ends."""
+    """The name with every run of white space (line breaks too) as one blank, and none at its ends."""
     return " ".join(name.split())
 
 
@@ -65,9 +65,9 @@ class LabelMap:
             if not item.name.strip():
                 raise LabelMapError(f"the class with id {item.id} has no name.")
             if item.id in self._by_id:
-                raise LabelMapError(f"id {item.id} stands twice: {self._by_id[item.id].name!r} and {item.name!r}.")
+                raise LabelMapError(f"id {item.id} is used twice: {self._by_id[item.id].name!r} and {item.name!r}.")
             if item.name in self._by_name:
-                raise LabelMapError(f"class {item.name!r} stands twice: ids {self._by_name[item.name].id}, {item.id}.")
+                raise LabelMapError(f"class {item.name!r} is used twice: ids {self._by_name[item.name].id}, {item.id}.")
             self._by_id[item.id] = item
             self._by_name[item.name] = item
         self._by_loose_name: dict[str, list[str]] = {}
@@ -103,7 +103,7 @@ class LabelMap:
 
     @property
     def categories(self) -> list[dict]:
-        """TFOD's category list [{"id", "name"}]; as there, display_name takes the place of name where it is given."""
+        """TFOD's category list [{"id", "name"}]; as there, display_name replaces name where it is given."""
         return [{"id": item.id, "name": item.display_name or item.name} for item in self.items]
 
     def name_of(self, class_id: int) -> str:
@@ -129,7 +129,7 @@ class LabelMap:
         return self._by_name[name].id
 
     def resolve(self, name: str) -> str | None:
-        """The item's name that a written name stands for, or None. Exact, or else up to capitals and blanks."""
+        """Name of the item that a written name means: an exact match, or one up to capitals and blanks; else None."""
         if name in self._by_name:
             return name
         candidates = self._by_loose_name.get(normalize_name(name).casefold(), [])
@@ -173,7 +173,7 @@ def label_map_from_names(names: Sequence[str]) -> LabelMap:
 
 
 def load_label_map(path: str | os.PathLike) -> LabelMap:
-    """Reads a label map (.pbtxt). An item with id 0 is accepted if it is named background, and left out, as TFOD does.
+    """Reads a label map (.pbtxt). As in TFOD, an item with id 0 that is named background is accepted and ignored.
 
     Raises:
       LabelMapError: names the file and what is wrong in it.

@@ -91,7 +91,7 @@ def test_a_full_list_marks_the_patient(images_dir, tmp_path):
     out = tmp_path / "out"
     assert run(f"--images_dir={images_dir / 'p2'}", f"--model={three}", f"--output_dir={out}") == 0
     (row,) = csv_tables.read_rows(out / "differentials.csv")
-    assert "on 10 of the images a model gave as many cells as it can" in row["note"]
+    assert "on 10 of the images a model reached its detection limit" in row["note"]
 
 
 def test_stored_thresholds_are_the_default(images_dir, tmp_path, hand_made_model):

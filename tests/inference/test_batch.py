@@ -145,7 +145,7 @@ def test_crowded_image_is_flagged(images_dir, tmp_path, hand_made_model):
     problems = ProblemLog(quiet=True)
     result = run(images_dir, tmp_path / "out", limited, problems=problems)
     assert result.summaries["p1"].limit_reached == ["a.png", "day2/b.png"]
-    assert "more may be there" in problems.problems[0].reason
+    assert "some may be missing" in problems.problems[0].reason
 
 
 def test_no_pictures(images_dir, tmp_path, model):

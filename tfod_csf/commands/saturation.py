@@ -48,7 +48,7 @@ def main() -> None:
     if FLAGS.differentials and not pathlib.Path(FLAGS.differentials).exists():
         raise UserError(f"--differentials={FLAGS.differentials}: no such file.")
     from tfod_csf.cytology import run_tables
-    from tfod_csf.cytology.counting.saturation import SaturationRules, summarise_cases
+    from tfod_csf.cytology.counting.saturation import SaturationRules, summarize_cases
     from tfod_csf.cytology.studies import saturation_tables
     from tfod_csf.progress_bar import bar_over
 
@@ -73,7 +73,7 @@ def main() -> None:
         progress=bar_over("patient"),
     )
     known = [row["n_sat_bootstrap"] for row in rows if row["saturated"] is not None]
-    overall = summarise_cases(known, ["all"] * len(known))[-1] if known else None
+    overall = summarize_cases(known, ["all"] * len(known))[-1] if known else None
     middle = f"median {overall.median:.0f} white cells" if overall and overall.median < float("inf") else "no median"
     print(
         f"{sum(row['saturated'] is True for row in rows)} of {len(rows)} patients saturated within "

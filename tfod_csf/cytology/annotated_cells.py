@@ -1,7 +1,11 @@
 """Cells labelled by people (LabelImg XML), and which of them is which cell of the machine or of another person.
 
-Symbols: N machine cells, M annotated cells of one image. Boxes are [N, 4] ymin, xmin, ymax, xmax in pixels of the
-original image.
+Shape shorthand in this module:
+  N: machine cells.
+  M: annotated cells of one image.
+  K: classes whose scores are known.
+
+Boxes are [N, 4] ymin, xmin, ymax, xmax in pixels of the original image.
 """
 
 import dataclasses
@@ -51,7 +55,7 @@ def read_annotations(
     """All LabelImg XML below a folder.
 
     Args:
-      class_map: of `label_map.parse_class_map`; a name mapped to "" is left out.
+      class_map: of `label_map.parse_class_map`; cells whose name is mapped to "" are ignored.
 
     Returns:
       {path below the folder without its suffix, with "/": cells}, sorted.
@@ -92,7 +96,7 @@ class MatchedCells:
       counted_as: [N] class it was counted under (unknown ones too).
       score: [N] score of the predicted class.
       class_scores: [N, K] scores of `scored_classes`.
-      annotated: [N] the annotator's class; "" where there is no annotated cell at that place.
+      annotated: [N] the annotator's class; "" where no annotated cell is at that place.
       missed: annotated cells the machine did not find, per class.
       num_images: images that both the machine and the annotator saw.
     """
@@ -136,7 +140,7 @@ def match_patient(
 ) -> MatchedCells:
     """One model's cells of a patient (read with `details`) against the annotated ones, class-blind, one to one.
 
-    Images without an annotation are left out: nobody has said what is on them.
+    Images without an annotation are ignored: their true cells are not known.
     """
     cells = patient.cells[patient.cells["model"] == model]
     positions = {name: np.flatnonzero(cells["image"] == name) for name in patient.used_images}

@@ -1,7 +1,8 @@
 """cells.csv and images.csv of one patient with every column, read and written again without loss.
 
-`tables` reads what a differential needs into data frames; a review changes single cells and must keep the rest as it
-is, so here every cell is an object. Boxes: xmin, ymin, xmax, ymax in pixels of the original image, as in cells.csv.
+`run_tables` reads what a differential needs into data frames; a review changes single cells and must keep the rest
+unchanged, so here every cell is an object. Boxes: xmin, ymin, xmax, ymax in pixels of the original image, as in
+cells.csv.
 """
 
 import dataclasses
@@ -188,7 +189,7 @@ def read_images(path: str | os.PathLike) -> list[dict[str, Any]]:
 def write_images(
     path: str | os.PathLike, rows: Iterable[Mapping[str, Any]], cells: Sequence[Cell], classes: Sequence[str]
 ) -> None:
-    """Writes images.csv with `cells` and count_<class> taken anew from the cells; removed cells do not count."""
+    """Writes images.csv with `cells` and count_<class> counted from the cells; removed cells do not count."""
     counts: dict[tuple[str, str], Counter] = {}
     for cell in cells:
         if cell.counted_as:

@@ -1,7 +1,7 @@
 """The cells of a run for other programs: COCO JSON, QuPath GeoJSON and Label Studio predictions.
 
 Every cell has the name a reviewer sees: its class, or `unknown` until a person has decided. Cells that a person removed
-are left out. Patients are read one after the other and files are written as they go, so memory does not grow with them.
+are not written. Patients are read one after the other and written at once, so memory does not grow with their number.
 
     coco.json                          object detection format of cocodataset.org; x, y, width, height in pixels;
                                        score, patient_id, ... beside the format's own fields, which readers ignore

@@ -2,11 +2,14 @@
 
 Patients are read one after the other, so that memory does not grow with their number:
 
-    for patient in tables.read_patients(inference_dir):
+    for patient in run_tables.read_patients(inference_dir):
         patient.counts_by_model()                 # {model: {class: cells}}
         patient.image_counts(WHITE_CELLS, model)  # [images, classes]
 
-Symbols: I images of a patient that could be used, K classes asked for.
+Shape shorthand in this module:
+  I: images of a patient that could be used.
+  K: classes asked for.
+  N: cells.
 """
 
 import dataclasses
@@ -97,7 +100,7 @@ class PatientTables:
 
     @property
     def num_limited(self) -> int:
-        """Images on which a model found as many cells as it can give, so that some may be missing."""
+        """Images on which a model reached its detection limit, so that some cells may be missing."""
         return self.images.loc[self.images["limit_reached"] == "yes", "image"].nunique()
 
     def counts_by_model(self) -> dict[str, dict[str, int]]:
@@ -128,7 +131,7 @@ class PatientTables:
         return self.cells[[_SCORE_PREFIX + name for name in self.scored_classes]].to_numpy(dtype=float)
 
     def counted_with(self, thresholds: Thresholds) -> "PatientTables":
-        """The same patient with the machine's cells counted anew; cells a person decided on stay as they are."""
+        """The same patient with the machine's cells counted again; cells a person decided on stay as they are."""
         machine = self.cells["status"].isin(cell_classes.MACHINE_STATUS)
         cells = self.cells[~machine | (self.cells["score"] >= thresholds.min_score)].copy()
         machine = cells["status"].isin(cell_classes.MACHINE_STATUS)
@@ -164,7 +167,7 @@ def read_patient(folder: str | os.PathLike, details: bool = False) -> PatientTab
       details: read the boxes, the scores per class and the cells' ids too, and of images checksum, size and reason.
 
     Raises:
-      TableError: a file is missing, is no CSV, lacks a column, or holds a score that is no number.
+      TableError: a file is missing, is not a CSV table, lacks a column, or holds a score that is not a number.
     """
     folder = pathlib.Path(folder)
     images = read_images(folder, details)
@@ -257,10 +260,10 @@ def new_thresholds(
     """The run's thresholds with those given in place of its own.
 
     Returns:
-      (thresholds, whether any of them differs from the run's, so that cells must be counted anew).
+      (thresholds, whether any of them differs from the run's, so that cells must be counted again).
 
     Raises:
-      TableError: min_score is below the run's; cells under it were never written down.
+      TableError: min_score is below the run's; cells below it were never written.
     """
     stored = read_run(inference_dir).get("thresholds", {})
     try:
@@ -280,7 +283,7 @@ def new_thresholds(
 
 
 def read_cells_per_ul(path: str | os.PathLike) -> dict[str, float]:
-    """{patient_id: white cells per microlitre} from a patient table; an empty cell is a patient without a number.
+    """{patient_id: white cells per microliter} from a patient table; an empty cell is a patient without a number.
 
     Raises:
       TableError: a repeated patient, or a value that is not a number >= 0.

@@ -1,8 +1,8 @@
 """COCO detection metrics (computed by pycocotools) with TFOD's class, method and metric names.
 
-As in TFOD the difficult flag is not looked at, areas are those of the boxes, and a metric without groundtruth (an
-empty size range, say) is -1. Only the 100 best detections of a class in an image take part: that is COCO's
-definition, so in a field of more than 100 erythrocytes recall ends below 1.
+As in TFOD the difficult flag is ignored, areas are those of the boxes, and a metric without groundtruth (an empty size
+range, for example) is -1. Only the 100 best detections of a class in an image count: that is COCO's definition, so in a
+field of more than 100 erythrocytes recall stays below 1.
 
 Boxes are [N, 4] (ymin, xmin, ymax, xmax) in pixels, because the size ranges (32^2, 96^2) are in pixels.
 Class ids are the label map's, from 1.
@@ -59,7 +59,7 @@ class CocoDetectionEvaluator:
         self._detections: list[dict[str, Any]] = []
 
     def add_single_ground_truth_image_info(self, image_id: Hashable, groundtruth_dict: Mapping[str, Any]) -> None:
-        """Adds one image's groundtruth; objects of classes outside the categories are left out.
+        """Adds one image's groundtruth; objects of classes outside the categories are ignored.
 
         Args:
           image_id: any hashable.

@@ -1,7 +1,7 @@
-"""Confusion matrix of a detector: which class each cell was taken for, which cells were missed, which invented.
+"""Confusion matrix of a detector: the class each cell was detected as, the missed cells and the spurious ones.
 
 Detections and groundtruth are paired by overlap alone (`matching.match_one_to_one`), so that a monocyte called
-lymphocyte appears as that and not as one missed and one spurious cell.
+lymphocyte appears as such and not as one missed and one spurious cell.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Everything `evaluate` tells about a model: all metrics, curves, operating point and confusion matrix, as files.
+"""Everything that `evaluate` reports about a model: metrics, curves, operating point and confusion matrix, as files.
 
 Files of `DetectionReport.write`:
   metrics.json          settings, every metric by TFOD's name, per-class numbers; NaN as the string "NaN"
@@ -24,7 +24,7 @@ except ImportError:  # pycocotools comes with the extra [train]; the Pascal metr
 
 
 class DetectionReport:
-    """Feeds all evaluators and writes what they say.
+    """Adds each image to all evaluators and writes their results.
 
     Args:
       categories: [{"id": int from 1, "name": str}, ...].

@@ -1,12 +1,16 @@
-"""Which box of one list is the same object as which box of another.
+"""Matching of boxes: which box of one list is the same object as which box of another.
 
 Two questions, two rules:
   * `match_one_to_one` asks "which cell is which": every box has at most one partner, classes play no role. Used for
     confusion matrices and for comparing people with people or with the machine.
   * `label_detections` asks "which detections of this class count as found", by the rule of TFOD's Pascal evaluation.
 
-Symbols: N boxes of the first list or detections, M boxes of the second list or groundtruth, P pairs.
-Boxes are [N, 4] (ymin, xmin, ymax, xmax), any frame as long as it is the same for both lists.
+Shape shorthand in this module:
+  N: boxes of the first list, or detections.
+  M: boxes of the second list, or groundtruth.
+  P: pairs.
+
+Boxes are [N, 4] (ymin, xmin, ymax, xmax) in any frame that is the same for both lists.
 """
 
 import dataclasses
@@ -38,8 +42,8 @@ class Matching:
 def match_one_to_one(first_boxes: np.ndarray, second_boxes: np.ndarray, iou_threshold: float = 0.5) -> Matching:
     """Pairs boxes with IoU >= iou_threshold, best overlap first; a box has at most one partner.
 
-    Among equal overlaps the earlier row of the first list, then of the second list goes first, so the answer does not
-    depend on chance.
+    Among equal overlaps the earlier row of the first list, then of the second list comes first, so the result is
+    deterministic.
 
     >>> one = np.array([[0.0, 0.0, 10.0, 10.0], [0.0, 20.0, 10.0, 30.0]])
     >>> two = np.array([[0.0, 1.0, 10.0, 11.0]])

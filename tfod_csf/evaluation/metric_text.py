@@ -7,7 +7,7 @@ NO_GROUND_TRUTH = "n/a (no ground truth)"
 
 
 def metric_text(value: float, decimals: int = 4) -> str:
-    """A metric for the eye: TFOD's NaN (Pascal) and -1 (COCO) mean that there was nothing to find.
+    """A metric as text: TFOD's NaN (Pascal) and -1 (COCO) mean that there was nothing to find.
 
     >>> metric_text(0.5), metric_text(float("nan")), metric_text(-1.0)
     ('0.5000', 'n/a (no ground truth)', 'n/a (no ground truth)')

@@ -1,11 +1,16 @@
 """Pascal VOC detection metrics with TFOD's class, method and metric names.
 
 Average precision is the area under the interpolated precision-recall curve (not the 11-point average of VOC 2007).
-Detections and groundtruth marked difficult count neither way. A class without groundtruth has AP NaN and is left out
-of the mean; a class with groundtruth and no detections has AP 0.
+Detections and groundtruth marked difficult count neither way. A class without groundtruth has AP NaN and does not
+enter the mean; a class with groundtruth and no detections has AP 0.
 
-Symbols: N detections, M groundtruth boxes of one image. Boxes are [N, 4] (ymin, xmin, ymax, xmax) in one frame,
-usually pixels of the original image. Class ids are the label map's, from 1; the background has none.
+Shape shorthand in this module:
+  N: detections of one image.
+  M: groundtruth boxes of one image.
+  D: detections of one class in all images that count (those on difficult groundtruth do not).
+
+Boxes are [N, 4] (ymin, xmin, ymax, xmax) in one frame, usually pixels of the original image. Class ids are the label
+map's, from 1; the background has none.
 """
 
 import dataclasses
@@ -48,7 +53,7 @@ class PrecisionRecall:
 
 @dataclasses.dataclass(frozen=True)
 class OperatingPoint:
-    """What one class looks like at one score threshold (detections with score >= min_score are kept)."""
+    """Counts of one class at one score threshold (detections with score >= min_score are kept)."""
 
     min_score: float
     true_positives: int
@@ -75,7 +80,7 @@ class OperatingPoint:
 
 
 def compute_precision_recall(scores: np.ndarray, labels: np.ndarray, num_gt: int) -> PrecisionRecall:
-    """Curve of detections in any order; among equal scores the one added first goes first.
+    """Curve of detections in any order; among equal scores the one added first comes first.
 
     >>> curve = compute_precision_recall(np.array([0.9, 0.6, 0.8]), np.array([True, True, False]), 4)
     >>> curve.precision.round(2).tolist(), curve.recall.tolist()
@@ -171,7 +176,7 @@ class ObjectDetectionEvaluator:
             self._num_groundtruth[class_id] += int(np.sum((classes == class_id) & ~difficult))
 
     def add_single_detected_image_info(self, image_id: Hashable, detections_dict: Mapping[str, Any]) -> None:
-        """Adds one image's detections; boxes without area are left out, as TFOD does.
+        """Adds one image's detections; boxes without area are ignored, as in TFOD.
 
         Args:
           image_id: id of an image whose groundtruth was added (otherwise every detection is a false positive).

@@ -4,9 +4,9 @@
     OUT/patients/<id>/stamp.json                         written last: inputs, models and thresholds behind the files
 
 A patient is done when its stamp names the same images (by checksum), the same models (by fingerprint and temperature),
-the same thresholds and the same version of this package; one on whose image a model failed gets no stamp. The stamp is
-removed first and written last, so that an interrupted patient is redone whole. Memory does not grow with the number of
-patients beyond one summary each.
+the same thresholds and the same version of this package; a patient with an image on which a model failed gets no stamp.
+The stamp is removed first and written last, so that an interrupted patient is redone completely. Memory grows by one
+summary per patient only.
 """
 
 import dataclasses
@@ -66,7 +66,7 @@ class BatchResult:
 
 
 def run_settings(detectors: Sequence[ImageDetector], thresholds: ScoreThresholds, draw: bool) -> dict[str, Any]:
-    """Everything beside the images that a patient's files depend on."""
+    """Everything besides the images that a patient's files depend on."""
     return {
         "version": __version__,
         "models": {d.name: {"fingerprint": d.fingerprint, "temperature": d.temperature} for d in detectors},
@@ -90,7 +90,7 @@ def run(
       detectors: the models; their names and class names must agree as `check_detectors` says.
       thresholds: what counts as a cell.
       output_dir: OUT of the module's docstring.
-      problems: gets everything that failed or was mended, also that of patients that are not redone.
+      problems: gets everything that was skipped or repaired, also that of patients that are not redone.
       draw: whether to write pictures.
 
     Raises:
@@ -132,7 +132,7 @@ def run(
 
 
 def closing_text(result: BatchResult, seconds_per_image: float | None) -> str:
-    """What a person wants to know when the run ends."""
+    """Summary of a run for the console."""
     cells: dict[str, int] = {}
     for summary in result.summaries.values():
         for model, count in summary.cells.items():
@@ -151,13 +151,13 @@ def closing_text(result: BatchResult, seconds_per_image: float | None) -> str:
         lines.append(f"Not counted, because they lie on a better one: {plural(merged, 'detection')}.")
     if limited:
         lines.append(
-            f"{plural(limited, 'image')} with as many cells as a model can find; some may be missing (problems.csv)."
+            f"On {plural(limited, 'image')} a model reached its detection limit; cells may be missing (problems.csv)."
         )
     return "\n".join(lines)
 
 
 def check_detectors(detectors: Sequence[ImageDetector]) -> None:
-    """Refuses models whose results could not stand in one table.
+    """Refuses models whose results do not fit into one table.
 
     Raises:
       BatchError: two models of one name, or of different classes.
@@ -237,7 +237,7 @@ def _earlier_patients(patients_dir: pathlib.Path, names: set[str], settings: dic
         if stamp is None or {**stamp.get("settings", {}), "draw": settings["draw"]} != settings:
             raise BatchError(
                 f"{patients_dir / name}: a patient of an earlier run with other models or thresholds, not in this "
-                f"input ({len(kept)} such folders); they cannot stand in one table: use another --output_dir or move "
+                f"input ({len(kept)} such folders); they do not fit into one table: use another --output_dir or move "
                 "them away."
             )
     return kept

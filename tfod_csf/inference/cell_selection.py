@@ -1,14 +1,18 @@
-"""From raw detections to cells: what counts as a cell, one cell once, and which cells a person must look at.
+"""From raw detections to cells: what counts as a cell, each cell once, and which cells a person must look at.
 
 Three rules, in this order:
   1. a detection with score >= min_score is a cell;
   2. of two cells that overlap with IoU >= duplicate_iou only the one with the better score stays, whatever their
-     classes (the detector suppresses doubles within a class only, so one cell may come out as lymphocyte and as
+     classes (the detector suppresses duplicates within a class only, so one cell may be detected as lymphocyte and as
      monocyte and would be counted twice);
   3. a cell with score < unknown_below, or predicted to be of the label map's class `unknown`, is unknown until a
      person decides (the paper's 80 %).
 
-Symbols: N detections, K foreground classes. Boxes are those of `Detections`: pixels of the original image.
+Shape shorthand in this module:
+  N: detections or cells of one image.
+  M: cells that stay.
+
+Boxes are those of `Detections`: [N, 4] ymin, xmin, ymax, xmax in pixels of the original image.
 """
 
 import dataclasses
@@ -89,7 +93,7 @@ class Cells:
       status: N times "counted" or "unknown".
       counted_as: N names under which the differential counts them.
       num_duplicates: detections dropped by rule 2.
-      limit_reached: the detector gave as many cells as it can give; there may be more in the image.
+      limit_reached: the detector gave as many cells as it can; some cells of the image may be missing.
     """
 
     detections: Detections

@@ -1,8 +1,8 @@
-"""An exported model at work: pixels in, `Detections` out. TensorFlow is all it needs.
+"""An exported model: pixels in, `Detections` out. Of TensorFlow's packages it needs TensorFlow alone.
 
 The SavedModel is called through its `serving_default` signature by TFOD's names, so models exported by TFOD itself
-work too. Boxes leave in pixels of the image that was given, classes as label-map ids, and the padding rows of the
-signature are cut off at `num_detections`.
+work too. Boxes are returned in pixels of the given image, classes as label-map ids, and the signature's padding rows
+beyond `num_detections` are removed.
 
 A JPEG is decoded here by TensorFlow, as in training: its decoder differs from Pillow's by up to about 14 gray levels
 (another inverse cosine transform), and a model should see the pixels it was trained on.
@@ -61,7 +61,7 @@ class Detector:
       saved_model_dir: folder with saved_model.pb (`ModelFolder.saved_model_dir`).
       label_map: classes of the model.
       input_type: image_tensor, float_image_tensor, encoded_image_string_tensor or tf_example; None looks at the
-        signature, which cannot tell the last two apart and takes encoded_image_string_tensor.
+        signature, which does not distinguish the last two, and assumes encoded_image_string_tensor.
       name: how results name the model; default: the folder that holds saved_model/.
       max_detections_per_class: the model's limit, where known; kept for `cell_selection.select_cells`.
       temperature: of `score_temperature`; 1 leaves the scores as they are.

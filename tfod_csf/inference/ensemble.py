@@ -1,11 +1,14 @@
 """Several models as one detector: boxes matched by overlap, class scores averaged over all models.
 
-The other way to use several models, averaging each patient's percentages over the models as the paper says, needs
-nothing here: batch_infer runs the models side by side and cytology averages. This way decides cell by cell: a cell that
-one of three models sees with 0.9 and the others not at all has the score 0.3, and two models that call it lymphocyte
-and one that calls it monocyte give one cell with both scores.
+The other way to use several models, averaging each patient's percentages over the models as in the paper, is not done
+here: batch_infer runs the models side by side and cytology averages. This way decides cell by cell: a cell that one of
+three models sees with 0.9 and the others not at all has the score 0.3, and two models that call it lymphocyte and one
+that calls it monocyte give one cell with both scores.
 
-Symbols: N detections of one model, C clusters (cells), K foreground classes.
+Shape shorthand in this module:
+  N: detections of one model.
+  C: clusters (cells).
+  K: foreground classes.
 """
 
 import hashlib
@@ -19,7 +22,7 @@ from tfod_csf.inference.cell_selection import best_of_duplicates
 from tfod_csf.inference.image_detector import ImageDetector
 from tfod_csf.label_map import LabelMap
 
-# Weaker detections cannot lift a cell over any sensible threshold, and models return hundreds of them.
+# Weaker detections cannot raise a cell above any sensible threshold, and models return hundreds of them.
 _MIN_SCORE = 0.05
 
 
@@ -55,11 +58,11 @@ def fuse(
 ) -> Detections:
     """Detections of one image by several models as one.
 
-    How it works: of each model's own doubles the best stays. Then the detections of all models are gone through by
-    falling score; each joins the cell it overlaps most (IoU >= threshold with the cell's best box) unless its model is
-    in that cell already, or else founds a cell. A cell's box is the mean of its boxes, weighted by score; its class
-    scores are the sum of its members' divided by the number of models, so that a model without a detection there says
-    background. Its class is the one with the highest score.
+    How it works: first, of each model's own duplicates only the best stays. Then the detections of all models are
+    visited by falling score; each joins the cell it overlaps most (IoU >= threshold with the cell's best box) unless
+    that cell has a detection of its model already, or else starts a cell. A cell's box is the mean of its boxes,
+    weighted by score; its class scores are the sum of its members' divided by the number of models, so that a model
+    without a detection there counts as background. Its class is the one with the highest score.
 
     Args:
       found: one per model, of the same image.

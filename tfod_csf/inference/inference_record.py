@@ -1,4 +1,4 @@
-"""run.json: which models with which thresholds and versions made the results, from which files, how fast."""
+"""run.json: models, thresholds, versions and machine behind the results, the files they are from, and the speed."""
 
 import importlib.metadata
 import os
@@ -45,7 +45,7 @@ def run_record(
 
     Args:
       started: `provenance.now()` at the start.
-      settings: what the user asked for (folders, options), as it is to be written down.
+      settings: folders and options of the command, as they are to be recorded.
     """
     seconds = {detector.name: _seconds_per_image(detector.name, result) for detector in detectors}
     known = [value for value in seconds.values() if value is not None]

@@ -1,4 +1,4 @@
-"""One patient through the detectors: rows of cells.csv and images.csv, labelled pictures, and what happened.
+"""One patient's images through the detectors: rows of cells.csv and images.csv, labelled pictures, and a summary.
 
 Everything is written into the patient's folder; the columns are those of schemas/cells.csv and schemas/images.csv.
 """
@@ -22,7 +22,7 @@ from tfod_csf.study.patients import ImageFile, picture_name
 
 @dataclasses.dataclass
 class PatientSummary:
-    """What is said of a patient in run.json, and kept in the stamp.
+    """Summary of a patient in run.json and in the stamp.
 
     Attributes:
       images: images found.
@@ -30,7 +30,7 @@ class PatientSummary:
       detector_failures: images that a model could not handle; the patient is tried again in the next run.
       examined: images each model examined.
       cells: cells per model.
-      duplicates_merged: detections dropped because they lay on a better one, per model.
+      duplicates_merged: detections dropped as duplicates of a better one, per model.
       limit_reached: images in which a model's largest number of detections was reached.
       detection_seconds: time the models took, per model.
       seconds: time for everything: reading, detection, drawing, writing.
@@ -91,7 +91,7 @@ def run_patient(
     Args:
       images: the patient's images.
       checksums: sha256 of each image by name; None where the file cannot be read.
-      problems: gets every image that failed or was mended, and every reached limit.
+      problems: gets every image that was skipped or repaired, and every reached limit.
       on_image: called after each image.
     """
     started = time.perf_counter()
@@ -156,7 +156,7 @@ def _run_image(
         if cells.limit_reached:
             problems.noted(
                 image.path,
-                f"model {detector.name} found as many cells as it can ({len(cells.detections)}); more may be there",
+                f"model {detector.name} reached its limit of {len(cells.detections)} cells; some may be missing",
                 "Export the model with larger max_detections_per_class and max_total_detections.",
             )
         if job.draw:

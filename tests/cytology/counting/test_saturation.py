@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tfod_csf.cytology.counting.saturation import SaturationRules, planner_rows, saturation, summarise_cases
+from tfod_csf.cytology.counting.saturation import SaturationRules, planner_rows, saturation, summarize_cases
 
 MANY = SaturationRules(replicates=4000)
 
@@ -98,12 +98,12 @@ def test_averaged_counts_are_refused():
 
 
 def test_patients_that_did_not_saturate_push_the_median_up():
-    low, *_, everybody = summarise_cases([100, 200, 300, None, None], ["a", "a", "a", "b", "b"])
+    low, *_, everybody = summarize_cases([100, 200, 300, None, None], ["a", "a", "a", "b", "b"])
     assert (low.case, low.patients, low.saturated, low.median) == ("a", 3, 3, 200)
     assert (everybody.case, everybody.saturated, everybody.median) == ("all", 3, 300)
     assert everybody.high == math.inf
     assert 100 <= everybody.low <= 300
-    assert math.isinf(summarise_cases([None], ["x"])[0].median)
+    assert math.isinf(summarize_cases([None], ["x"])[0].median)
 
 
 def test_planner_stands_beside_the_papers_numbers():

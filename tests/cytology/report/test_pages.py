@@ -28,7 +28,7 @@ def test_patient_page_holds_everything_a_reader_needs(drawn, drawn_run):
     text = text_of(page(folder))
     for part in (
         "Research software, not a medical device. A person has to look at the slide.",
-        "Blasts and tumour cells.",
+        "Blasts and tumor cells.",
         "Before you rely on it",
         "95 % interval",
         "Were enough cells counted?",
@@ -167,7 +167,7 @@ def test_other_thresholds_are_said(drawn_run, tmp_path):
     write(drawn_run, tmp_path, thresholds, patients=("patient_002",))
     text = text_of(page(tmp_path))
     assert "below a score of 0.97 but counted under its predicted class" in text
-    assert "boxes of the labelled fields were drawn anew" in text
+    assert "boxes of the labelled fields were drawn again" in text
     assert "Letters: ? unknown, " in text
 
 

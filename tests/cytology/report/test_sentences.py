@@ -41,7 +41,7 @@ def test_remarks_name_what_to_look_at():
     assert texts[1].startswith("1 unknown cell (2.4 % of all cells) waits for a person's decision")
     # Goodman, A = 5.731: sqrt(A (A + 4 * 25 * 15 / 40)) / (2 (40 + A)) = 0.1721 for the lymphocytes.
     assert texts[2].startswith("The widest interval is ± 17.2 points; ± 10 needs about")
-    assert texts[3].startswith("On 1 image a model gave as many cells as it can")
+    assert texts[3].startswith("On 1 image the model reached its detection limit; some cells may be missing")
 
 
 def test_models_that_differ():

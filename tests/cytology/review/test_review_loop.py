@@ -249,7 +249,7 @@ def test_a_class_name_with_a_typing_error_is_refused_with_what_was_meant(desk, c
     edit(_xml(review, "p2__a.xml"), rename(0, "Neutrophil "))
     assert desk.take(review) == 1
     error = capsys.readouterr().err
-    assert "meant is perhaps 'monocyte'" in error
+    assert "did you mean 'monocyte'?" in error
     assert "1 of 2 patients were not imported" in error
     assert desk.cells("p2") == {("a.jpg", 1): ("neutrophil", "relabelled")}, "the other patient is imported"
     assert desk.take(review, "--class_map=monocyt=monocyte") == 0
@@ -271,7 +271,7 @@ def test_a_class_of_ones_own_is_counted_apart_when_it_is_announced(desk, capsys)
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (lambda folder: (folder / "=王__day1__a.xml").unlink(), "the XML is gone"),
+        (lambda folder: (folder / "=王__day1__a.xml").unlink(), "the XML is missing"),
         (lambda folder: (folder / "=王__day1__a.xml").write_text("<annotation>"), "not well-formed"),
         (lambda folder: (folder / "=王__day1__a.txt").write_text("0 0.5 0.5 0.1 0.1"), "YOLO"),
         (lambda folder: shutil.copy(folder / "=王__b.jpg", folder / "=王__day1__a.jpg"), "not the picture"),

@@ -64,7 +64,7 @@ def test_passing_bablok_by_hand():
     assert (line.slope.value, line.intercept.value) == (2, 0)
 
 
-def test_passing_bablok_is_the_same_line_with_the_methods_exchanged():
+def test_passing_bablok_is_the_same_line_with_the_methods_swapped():
     rng = np.random.default_rng(2)
     x = rng.uniform(0, 100, 41)
     y = 1.2 * x - 3 + rng.normal(0, 4, 41)

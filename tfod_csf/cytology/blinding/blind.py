@@ -1,12 +1,12 @@
-"""Copies of a study's images without names: pseudonyms for patients and images, metadata gone, XML cleaned.
+"""Copies of a study's images without names: pseudonyms for patients and images, no metadata, cleaned XML.
 
     OUT/<pseudonym>/<image pseudonym>.jpg, .xml     nothing else is written there
-    KEY, KEY.mapping.csv, KEY.problems.csv          apart from it, for their owner only
+    KEY, KEY.mapping.csv, KEY.problems.csv          in another folder, readable by their owner only
 
 A plain JPEG keeps its compressed picture byte for byte; every other image, and one that EXIF turns, becomes a PNG of
 exactly the pixels this package reads, upright. Both are read again and compared with the original before they count.
-Nothing in OUT follows the order of the originals: files are made in the order of pseudonyms and all carry one date;
-folders within a patient (often days) are gone. What cannot be found is a name that is part of the picture itself.
+Nothing in OUT follows the order of the originals: files are written in the order of pseudonyms and all carry one date;
+folders within a patient (often days) are not copied. A name that is part of the picture itself is not detected.
 """
 
 import dataclasses
@@ -41,7 +41,7 @@ class BlindError(UserError):
 
 @dataclasses.dataclass(frozen=True)
 class SecretFiles:
-    """What leads back to names; kept apart from the blinded copy.
+    """Files that lead from pseudonyms back to names; they must not be in the blinded copy.
 
     Attributes:
       key, mapping, problems: paths.
@@ -58,7 +58,7 @@ class SecretFiles:
         return cls(key, key.with_name(f"{key.name}.mapping.csv"), key.with_name(f"{key.name}.problems.csv"))
 
     def check_apart(self, output_dir: pathlib.Path) -> None:
-        """Refuses secrets in the folder that is given away.
+        """Refuses secret files in the folder that is given away.
 
         Raises:
           BlindError: one of the files would lie in it.
@@ -88,7 +88,7 @@ class SecretFiles:
 
 
 def _visible(folder: pathlib.Path) -> list[str]:
-    """Names in a folder, those of system files aside."""
+    """Names in a folder except hidden files."""
     return [path.name for path in folder.glob("*") if not path.name.startswith(".")]
 
 
@@ -154,13 +154,13 @@ def reveals(name: str, image: ImageFile) -> bool:
 def _clean_annotation(
     annotation: Annotation, loaded: image_io.LoadedImage, image: ImageFile, problems: ProblemLog
 ) -> Annotation | None:
-    """Boxes, classes and marks alone; None when they do not fit the image or a class name tells whose it is."""
+    """Boxes, classes and marks only; None when they do not fit the image or a class name reveals whose it is."""
     fitted = labelimg.fit_to_image(annotation, loaded.width, loaded.height, problems)
     if fitted is None:
         return None
     revealing = [labelled.name for labelled in fitted.objects if reveals(labelled.name, image)]
     if revealing:
-        reason = f"the class name {revealing[0]!r} holds the patient's id or the image's name; its XML was left out"
+        reason = f"the class name {revealing[0]!r} holds the patient's id or the image's name; its XML was not copied"
         problems.skipped(annotation.path, reason, "Give the class a name without them.")
         return None
     fitted.objects = [dataclasses.replace(labelled, pose="Unspecified") for labelled in fitted.objects]
@@ -213,9 +213,9 @@ def blind(
     folders = pseudonyms.assign(key, PATIENT, (image.patient_id for image in images), own)
     names = {_image_name(row.patient_id, row.image): pathlib.PurePath(row.blinded_image).stem for row in known}
     files = pseudonyms.assign(key, IMAGE, (_image_name(i.patient_id, i.name) for i in images), names)
-    strangers = sorted(set(_visible(output_dir)) - set(folders.values()))
-    if strangers:
-        raise BlindError(f"{output_dir}: holds {strangers[0]!r}, which is not of this blinding; give an empty folder.")
+    unrelated = sorted(set(_visible(output_dir)) - set(folders.values()))
+    if unrelated:
+        raise BlindError(f"{output_dir}: holds {unrelated[0]!r}, which is not of this blinding; give an empty folder.")
     rows = {_image_name(row.patient_id, row.image): row for row in known}
     order = sorted(images, key=lambda i: (folders[i.patient_id], files[_image_name(i.patient_id, i.name)]))
     for image in progress(order):

@@ -1,8 +1,8 @@
-"""A JPEG without anything but its picture, the compressed data byte for byte as they were.
+"""Removes everything but the picture from a JPEG; the compressed data stay byte for byte as they were.
 
 Kept are the parts a decoder needs: quantization and Huffman tables, frame, scans, restart interval, and the two markers
-that say which colors the numbers are (JFIF, reduced to its name, and Adobe). Gone are EXIF with its GPS position and
-thumbnail, XMP, IPTC, color profiles, comments, maker's data, further pictures, and what stands behind the end.
+that define the color space (JFIF, reduced to its name, and Adobe). Removed are EXIF with its GPS position and
+thumbnail, XMP, IPTC, color profiles, comments, maker notes, further pictures, and everything after the end marker.
 """
 
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
@@ -14,7 +14,7 @@ _ADOBE_BYTES = 12
 
 
 class JpegError(ValueError):
-    """The data are no JPEG of the structure the standard describes."""
+    """The data are not a JPEG of the structure that the standard describes."""
 
 
 def _segment(marker: int, body: bytes) -> bytes:
@@ -22,7 +22,7 @@ def _segment(marker: int, body: bytes) -> bytes:
 
 
 def _end_of_scan(data: bytes, position: int) -> int:
-    """Where the entropy-coded data that begin here end: at the first marker that is no restart and no stuffed zero."""
+    """End of the entropy-coded data that begin here: the first marker that is neither restart nor stuffed zero."""
     while True:
         position = data.find(b"\xff", position)
         if position < 0 or position + 1 >= len(data):
@@ -40,10 +40,10 @@ def strip(data: bytes) -> bytes:
     """The JPEG without metadata.
 
     Raises:
-      JpegError: not a JPEG, or cut off.
+      JpegError: not a JPEG, or truncated.
     """
     if data[:2] != bytes([0xFF, _SOI]):
-        raise JpegError("no JPEG")
+        raise JpegError("not a JPEG")
     kept = [data[:2]]
     position = 2
     while True:
@@ -58,7 +58,7 @@ def strip(data: bytes) -> bytes:
         end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
         body = data[position + 4 : end]
         if not position + 4 <= end <= len(data):
-            raise JpegError(f"the part at byte {position} is cut off")
+            raise JpegError(f"the segment at byte {position} is truncated")
         if marker == _SOS:
             end = _end_of_scan(data, end)
             kept.append(data[position:end])

@@ -1,9 +1,8 @@
-"""Pseudonyms of patients and images: short names made with a secret key, and the table that leads back.
+"""Pseudonyms of patients and images: short names made with a secret key, and the table from them back to names.
 
 A pseudonym is the beginning of an HMAC-SHA256 of the name, in lower-case letters and digits: without the key nobody can
 make or check one, not even by trying all names; with it, the same name gets the same pseudonym again. Pseudonyms look
-like drawn by lot, so their order says nothing about the order of the names. Should two names begin with the same
-letters, the later one gets more of them.
+random, so their order does not reveal the order of the names. Where two would be equal, the later one is longer.
 """
 
 import base64
@@ -60,7 +59,7 @@ def assign(
     """{name: pseudonym} of all names.
 
     Args:
-      known: {name: pseudonym} given earlier; they stay, and new names keep clear of them.
+      known: {name: pseudonym} given earlier; they stay, and new ones differ from them.
       length: letters of a pseudonym where nothing collides.
     """
     given = dict(known)

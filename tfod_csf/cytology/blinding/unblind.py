@@ -1,8 +1,8 @@
-"""Results of a blinded study with the names put back: every table, JSON, HTML and XML, and the names of files.
+"""Puts the names back into results of a blinded study: tables, JSON, HTML and XML, and the names of files.
 
-A pseudonym is long and looks like nothing else, so it is replaced wherever it stands as a word. Everything else is
-copied as it is; letters inside a picture (a plot's title) stay pseudonyms, and checksums written into the results are
-those of the blinded files.
+A pseudonym is long and looks like nothing else, so it is replaced wherever it is a word of its own. Everything else is
+copied unchanged; text inside a picture (a plot's title) keeps its pseudonyms, and checksums in the results are those of
+the blinded files.
 """
 
 import csv
@@ -29,7 +29,7 @@ _LINK = re.compile(r'(?<=\s)(href|src)="([^"]*)"')
 
 @dataclasses.dataclass(frozen=True)
 class Names:
-    """What the pseudonyms stand for.
+    """The names behind pseudonyms.
 
     Attributes:
       words: {pseudonym of a patient: id, pseudonym of an image: its path without ending}.
@@ -56,7 +56,7 @@ class Names:
         )
 
     def in_text(self, text: str, written: Callable[[str], str] = str) -> str:
-        """A text with every pseudonym replaced; `written` escapes a name for where it is put."""
+        """A text with every pseudonym replaced; `written` escapes a name for its place."""
 
         def replaced(match: re.Match) -> str:
             token, ending = match[1], match[2] or ""
@@ -69,8 +69,8 @@ class Names:
     def in_path(self, path: str) -> str:
         """A relative path with "/" in which every pseudonym is replaced.
 
-        A part that begins with an image's pseudonym takes the image's folders along (pictures/day1/a.jpg); within a
-        part, "__" stands for them.
+        A part that begins with an image's pseudonym gets the image's folders too (pictures/day1/a.jpg); within a part
+        they are joined by "__".
         """
         parts = []
         for part in path.split("/"):
@@ -87,7 +87,7 @@ class Names:
 
 
 def _csv(text: str, names: Names) -> str:
-    """Only cells that change are written anew: with a guard, where the name would be a formula."""
+    """Only cells that change are rewritten, with a guard where the name would be a formula."""
     output = io.StringIO()
     writer = csv.writer(output, lineterminator="\n")
     for row in csv.reader(io.StringIO(text, newline="")):
@@ -115,7 +115,7 @@ def _markup(text: str, names: Names) -> str:
 
 
 def _in_file(path: pathlib.Path, names: Names) -> str | None:
-    """The file's text with names, or None when it is to be copied as it is."""
+    """The file's text with names, or None when it is to be copied unchanged."""
     suffix = path.suffix.lower()
     if suffix not in (".csv", ".json", ".geojson", ".html", ".xml", ".svg", ".txt", ".md"):
         return None

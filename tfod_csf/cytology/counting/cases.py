@@ -22,7 +22,7 @@ HIGH_ERYTHROCYTES = "high_erythrocytes"
 HIGH_NEUTROPHILS = "high_neutrophils"
 MEDIUM_WHITE_CELLS = "medium_white_cells"
 HIGH_WHITE_CELLS = "high_white_cells"
-# Stands in tables and plots for patients to whom no rule applies.
+# In tables and plots: patients to whom no rule applies.
 NO_CASE = "none"
 # In the paper's numbering 1 .. 5.
 CASES = (LOW_WHITE_CELLS, HIGH_NEUTROPHILS, HIGH_ERYTHROCYTES, MEDIUM_WHITE_CELLS, HIGH_WHITE_CELLS)

@@ -26,7 +26,7 @@ from tfod_csf.wording import plural
 
 @dataclasses.dataclass
 class CohortSummary:
-    """What the closing sentence of a command needs."""
+    """Numbers of patients for the last line of a command."""
 
     patients: int = 0
     with_percentages: int = 0
@@ -81,7 +81,7 @@ def write_differentials(
     Args:
       inference_dir: output of batch_infer.
       output_dir: may be the same folder; then the differentials in it are replaced.
-      thresholds: counts the cells anew with these; None keeps the run's counting.
+      thresholds: counts the cells again with these; None keeps the run's counting.
       cells_per_ul: {patient_id: white cells per uL}.
       references: reference ranges; None takes the adult ranges that come with the package.
       rules: numbers of the rules; None takes the defaults.
@@ -109,5 +109,5 @@ def write_differentials(
 def write_rules(
     path: str | os.PathLike, thresholds: Mapping[str, Any], rules: DifferentialRules, **sources: str
 ) -> None:
-    """Writes the numbers behind a set of differentials beside them."""
+    """Writes the thresholds and rules of a set of differentials into a JSON file."""
     atomic_write.write_json(path, {"thresholds": dict(thresholds), "rules": dataclasses.asdict(rules), **sources})

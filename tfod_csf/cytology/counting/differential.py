@@ -3,7 +3,7 @@
 Everything starts from counts per model and class; percentages are computed once, at the end, from unrounded counts.
 With several models (the paper: "predictions were averaged across all models and all cell images") each model's
 percentages are computed from its own counts and then averaged, counts are averaged too, and the smallest and largest
-percentage of the models stand beside the mean. Averaging gives no extra cells: the interval uses the mean number of
+percentage of the models are given with the mean. Averaging adds no cells: the interval uses the mean number of
 white cells, not the sum.
 
     result = differential("patient_1", {"model_a": {"lymphocyte": 77, "monocyte": 66, "neutrophil": 50}}, images_used=9)
@@ -74,7 +74,7 @@ class Share:
 
 @dataclasses.dataclass(frozen=True)
 class Differential:
-    """Everything that is said of one patient.
+    """The differential of one patient.
 
     Attributes:
       counts: {class: cells}, means over the models; the four study classes and `unknown` are always there.
@@ -134,7 +134,7 @@ class Differential:
         return max(ranges, default=None)
 
     def per_100_white_cells(self, name: str) -> float | None:
-        """Cells of a class counted apart per 100 white cells; None without white cells."""
+        """Cells of a class outside the percentages, per 100 white cells; None without white cells."""
         return 100 * self.counts.get(name, 0) / self.white_cells if self.white_cells else None
 
 
@@ -155,8 +155,8 @@ def differential(
         no image could be examined. The class is the one a cell is counted under (`cell_classes.counted_as`).
       images_used: images examined.
       images_failed: images that could not be used.
-      images_limited: images on which a model gave as many cells as it can; goes into the note.
-      cells_per_ul: white cells per microlitre, from a patient table.
+      images_limited: images on which a model reached its detection limit; named in the note.
+      cells_per_ul: white cells per microliter, from a patient table.
       references: `reference_ranges.load_reference_ranges()`; without it nothing is marked.
       rules: numbers of the rules.
 
@@ -171,7 +171,8 @@ def differential(
     if images_failed:
         notes.append(f"{plural(images_failed, 'image')} failed")
     if images_limited:
-        notes.append(f"on {images_limited} of the images a model gave as many cells as it can, more may be there")
+        limited = f"on {images_limited} of the images a model reached its detection limit"
+        notes.append(f"{limited}, some cells may be missing")
     shares: dict[str, Share] = {}
     method, half_width, needed = "", None, None
     if white < rules.min_white_cells or not white:
@@ -246,7 +247,7 @@ def _shares(
 
 
 def long_rows(result: Differential) -> list[dict[str, Any]]:
-    """Rows of differential.csv: three white-cell classes, the classes counted apart, two totals."""
+    """Rows of differential.csv: three white-cell classes, the other classes, two totals."""
     same = {"patient_id": result.patient_id, "models": "+".join(result.models)}
     rows = []
     for name, count in result.counts.items():

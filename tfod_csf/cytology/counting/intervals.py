@@ -1,12 +1,16 @@
 """Simultaneous confidence intervals of a differential, and how many cells a given width needs.
 
-k classes (three white-cell types), n white cells, p_i the share of class i. A simultaneous interval holds for all k
-shares at once with probability 1 - alpha; a single 95 % interval per class would miss at least one of three classes in
-up to 15 % of patients.
+Shape shorthand in this module:
+  k: classes (three white-cell types).
+  n: white cells.
+  p_i: share of class i.
 
-The intervals describe the sampling of cells from one slide and take cells as drawn independently. They say nothing of
-the detector's mistakes, and cells that cluster within images make them somewhat too narrow (see saturation.py, whose
-bootstrap draws whole images).
+A simultaneous interval holds for all k shares at once with probability 1 - alpha; a single 95 % interval per class
+would miss at least one of three classes in up to 15 % of patients.
+
+The intervals describe the sampling of cells from one slide and assume that cells are sampled independently. They do not
+include the detector's mistakes, and cells that cluster within images make them somewhat too narrow (see saturation.py,
+whose bootstrap samples whole images).
 """
 
 import math
@@ -25,7 +29,7 @@ def simultaneous_intervals(counts: Sequence[float], alpha: float = 0.05) -> tupl
     """Simultaneous intervals of all shares.
 
     Goodman's (1965) intervals rest on a chi-square approximation that needs every count to be at least 5; below that
-    the exact Clopper-Pearson interval of each class at alpha / k is used, which is wider but keeps its promise.
+    the exact Clopper-Pearson interval of each class at alpha / k is used, which is wider but never misses more often.
 
     Args:
       counts: [k] cells per class; need not be whole (means over models).

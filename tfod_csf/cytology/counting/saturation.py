@@ -1,20 +1,27 @@
 """How many cells are enough: percentage of each class against cells counted, and where it stops moving (Figure 2).
 
-Symbols: I images of a patient, N white cells on them, K = 3 white-cell classes, B random replicates, d the tolerance in
-percentage points. A class's error at n cells is |its percentage among the first n - its percentage among all N|.
+Shape shorthand in this module:
+  I: images of a patient.
+  N: white cells on them.
+  K: the three white-cell classes.
+  B: random replicates.
+  G: numbers of cells (or of images) at which a band is computed.
+  d: the tolerance in percentage points.
+
+A class's error at n cells is |its percentage among the first n - its percentage among all N|.
 
 How it works. Two questions look alike and are not:
 
 * Random orders: the patient's own images in random order, cells of an image in random order, each cell once. This is
-  Figure 2. Its band shrinks to nothing at N by construction, also when N is far too small; so n_sat beyond 70 % of N is
-  not believed ("not saturated").
-* Bootstrap: images drawn with replacement, j = 1, 2, ... of them, also more than the patient has. Whole images are
-  drawn because cells of one kind lie together; the band shows what another set of images of the same slide could have
+  Figure 2. Its band shrinks to nothing at N by construction, also when N is far too small; so n_sat beyond 70 % of N
+  counts as "not saturated".
+* Bootstrap: images sampled with replacement, j = 1, 2, ... of them, also more than the patient has. Whole images are
+  sampled because cells of one kind lie together; the band shows what another set of images of the same slide could have
   given and does not close at N. It also answers how many images would be needed.
 
 In both, n_sat is the smallest n such that for this and every larger n the largest class error is within d with
 probability at least 0.95. The paper reports one number for all (onset about 150 cells, 315 on average, against the
-hospital's rule of 200); here each patient has one, and patients are summarised per case by medians.
+hospital's rule of 200); here each patient has one, and patients are summarized per case by medians.
 """
 
 import dataclasses
@@ -40,11 +47,11 @@ class SaturationRules:
     Attributes:
       tolerance_points: d.
       probability: with which the largest error must be within d.
-      replicates: B of the random orders and of the bootstrap; at least 1000 for a 2.5 % quantile worth its name.
+      replicates: B of the random orders and of the bootstrap; at least 1000 for a usable 2.5 % quantile.
       max_fraction: n_sat of the random orders beyond this fraction of N counts as not saturated.
       max_images_factor: the bootstrap looks for the images needed up to this many times I.
       min_white_cells: under this many no percentages are given, so nothing can saturate.
-      min_images: with fewer images the bootstrap has too little to draw from and is left out.
+      min_images: with fewer images there is too little to sample from, and no bootstrap is made.
       seed: of the random numbers; each patient has its own stream, whatever the order of patients.
     """
 
@@ -87,7 +94,7 @@ class Saturation:
       bootstrap: band of the bootstrap, None where there are too few images or cells.
       n_sat_orders, n_sat_bootstrap: white cells; None means not saturated (or, without a band, not known).
       images_needed: images the bootstrap needs, possibly more than I; None where it needs more than it looked at.
-      design_effect: variance of the bootstrap at I images over that of N independently drawn cells.
+      design_effect: variance of the bootstrap at I images over that of N independently sampled cells.
     """
 
     num_images: int
@@ -145,7 +152,7 @@ def saturation(patient_id: str, image_counts: np.ndarray, rules: SaturationRules
     reached = images_needed is not None and images_needed <= num_images
     note = "" if reached else "not saturated"
     if np.count_nonzero(percent) == 1:
-        note = "; ".join(filter(None, [note, "all white cells are of one class: drawing again shows no spread"]))
+        note = "; ".join(filter(None, [note, "all white cells are of one class: resampling shows no spread"]))
     return Saturation(
         num_images=num_images,
         white_cells=white,
@@ -197,16 +204,16 @@ def _bootstrap_images(
 ) -> tuple[Band, float | None]:
     """Images with replacement, j = 1 .. max_images_factor * I of them; and the design effect at j = I."""
     num_images = len(counts)
-    drawn = rng.integers(0, num_images, (rules.replicates, rules.max_images_factor * num_images))
-    seen = counts[drawn].cumsum(axis=1)  # [B, J, K]
+    sampled = rng.integers(0, num_images, (rules.replicates, rules.max_images_factor * num_images))
+    seen = counts[sampled].cumsum(axis=1)  # [B, J, K]
     cells = seen.sum(axis=2, keepdims=True)
     with np.errstate(invalid="ignore"):
-        percents = (100 * seen / cells).astype(np.float32)  # NaN where the drawn images hold no cell
-    expected = np.arange(1, drawn.shape[1] + 1) * counts.sum() / num_images
+        percents = (100 * seen / cells).astype(np.float32)  # NaN where the sampled images hold no cell
+    expected = np.arange(1, sampled.shape[1] + 1) * counts.sum() / num_images
     band = _band(expected, percents, percent, rules)
     shares = percent / 100
     independent = float((shares * (1 - shares)).sum() / counts.sum())
-    # Drawing from I images with replacement makes the variance too small by (I - 1) / I.
+    # Sampling from I images with replacement makes the variance too small by (I - 1) / I.
     variance = float(np.nanvar(percents[:, num_images - 1] / 100, axis=0).sum()) * num_images / (num_images - 1)
     return band, variance / independent if independent > 0 else None
 
@@ -246,7 +253,7 @@ class CaseSummary:
     high: float
 
 
-def summarise_cases(
+def summarize_cases(
     n_sat: Sequence[float | None], case: Sequence[str], replicates: int = 1000, seed: int = 0
 ) -> list[CaseSummary]:
     """Medians per case and over all; a patient without n_sat (None) counts as larger than any number.

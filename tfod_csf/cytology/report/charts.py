@@ -1,6 +1,6 @@
 """Charts of the report as inline SVG: no library, sharp on paper, readable by a screen reader.
 
-Each function returns an <svg> whose <title> and <desc> say in words what it shows. Colors and sizes are attributes of
+Each function returns an <svg> whose <title> and <desc> describe it in words. Colors and sizes are attributes of
 SVG, because the pages forbid style attributes. Every series has a second sign beside its color: dashes, a label.
 Lengths are SVG units, which are CSS pixels where a chart is shown in full width.
 """
@@ -20,7 +20,7 @@ _MAX_POINTS = 100
 
 
 def marker(name: str) -> Markup:
-    """A class's sign, 12 units wide: its shape says the class where its color does not."""
+    """A class's sign, 12 units wide: its shape tells the class where its color cannot be seen."""
     color = cell_classes.color_of(name)
     shapes = {
         "o": f'<circle cx="6" cy="6" r="5" fill="{color}"/>',
@@ -100,7 +100,7 @@ def saturation_curves(result: Saturation, chart_id: str) -> Markup:
 
 
 def _end_labels(percent: np.ndarray, left: float, y) -> list[str]:
-    """Class and final percentage right of the curves, pushed apart where two end close together."""
+    """Class and final percentage right of the curves, moved away from each other where two end close together."""
     order = np.argsort(-percent, kind="stable")
     heights = [float(y(percent[k])) for k in order]
     for i in range(1, len(heights)):

@@ -53,7 +53,7 @@ def find_chromium() -> str:
 
 
 def command(program: str, profile_dir: str | os.PathLike) -> list[str]:
-    """The program with the flags for one quiet, offline run; a page's address and what to do with it come behind."""
+    """The program with the flags for one quiet, offline run; append what to do and the page's address."""
     # Chromium refuses its sandbox to root, the usual user of a container.
     as_root = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     return [program, *_FLAGS, *as_root, f"--user-data-dir={profile_dir}"]
@@ -63,7 +63,7 @@ def print_pdf(program: str, page: pathlib.Path, pdf: pathlib.Path) -> None:
     """Prints an HTML file as PDF.
 
     Raises:
-      ChromiumError: the program failed, with the last thing it said.
+      ChromiumError: the program failed; with the last line of its messages.
     """
     with tempfile.TemporaryDirectory() as profile, atomic_write.replacing_path(pdf) as beside:
         arguments = [f"--print-to-pdf={beside}", "--no-pdf-header-footer", page.resolve().as_uri()]
@@ -75,4 +75,4 @@ def print_pdf(program: str, page: pathlib.Path, pdf: pathlib.Path) -> None:
             raise ChromiumError(f"{page}: {program} could not print it ({error}).") from error
         if done.returncode or not beside.is_file() or not beside.stat().st_size:
             said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
-            raise ChromiumError(f"{page}: {program} ended with status {done.returncode} and no PDF; it said: {said}")
+            raise ChromiumError(f"{page}: {program} ended with status {done.returncode} and without a PDF: {said}")

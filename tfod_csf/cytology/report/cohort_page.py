@@ -36,7 +36,7 @@ _COLUMNS = (
 
 @dataclasses.dataclass(frozen=True)
 class CohortPatient:
-    """What the cohort's page keeps of a patient.
+    """What the cohort's page shows of a patient.
 
     Attributes:
       href: address of the patient's page, "" without one.
@@ -168,5 +168,5 @@ def _share_cell(result: Differential, name: str) -> str | Markup:
     share = result.shares.get(name)
     if share is None:
         return _NOTHING
-    # The sign has a place of its own, so that the numbers stand below each other.
+    # The sign has its own element, so that the numbers are aligned.
     return Markup('{} <span class="s">{}</span>').format(f"{share.percent:.1f}", sentences.mark_sign(share))

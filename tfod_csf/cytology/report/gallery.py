@@ -1,10 +1,13 @@
-"""Pictures of single cells for a patient's report, cut out of the original images.
+"""Pictures of single cells for a patient's report, cropped from the original images.
 
-Symbols: N cells of one model. Boxes are [N, 4] ymin, xmin, ymax, xmax in pixels of the original image (turned as EXIF
-says). All pictures leave here as small JPEGs in data: addresses, so that a page needs no other file.
+Shape shorthand in this module:
+  N: cells of one model.
 
-All crops of a patient show the same stretch of the slide, because size tells a lymphocyte from a monocyte; only a box
-that is larger than that gets a larger stretch.
+Boxes are [N, 4] ymin, xmin, ymax, xmax in pixels of the original image (turned as EXIF says). All pictures are small
+JPEGs in data: addresses, so that a page needs no other file.
+
+All crops of a patient have the same scale, because size distinguishes a lymphocyte from a monocyte; only a box that is
+larger than the crop gets a larger one.
 """
 
 import base64
@@ -41,7 +44,7 @@ class CellPicture:
       predicted_class, score: what the model says; "" and None for a cell that a person added.
       scores: (class, score) of all classes, highest first; empty where the model gives none.
       decision: what a person did with this cell (confirmed, relabelled, added, ...); "" without a person.
-      picture: data: address, "" where the original image is not at hand.
+      picture: data: address, "" where the original image is not available.
     """
 
     image: str
@@ -67,8 +70,8 @@ class CellGroup:
 class SourceImages:
     """The images a patient's cells were found on, opened one at a time.
 
-    An image is the right one only if its bytes have the checksum of images.csv: a crop of another picture with the same
-    name would show a doctor the wrong cell.
+    An image is used only if its bytes have the checksum of images.csv: a crop of another picture with the same name
+    would show a doctor the wrong cell.
 
     Args:
       images_dir: folder batch_infer read; None when it is not known.
@@ -81,11 +84,11 @@ class SourceImages:
         self._checksums = dict(zip(used["image"], used["sha256"], strict=True))
 
     def has(self, image: str) -> bool:
-        """Whether there is a file of that name; its checksum is not looked at."""
+        """Whether there is a file of that name; its checksum is not compared."""
         return any(self._candidates(image))
 
     def pixels(self, image: str) -> np.ndarray | None:
-        """uint8 [H, W, 3]; None where the image is gone or another one."""
+        """uint8 [H, W, 3]; None where the image is missing or has other bytes."""
         for path in self._candidates(image):
             loaded = image_io.open_image(path, ProblemLog(quiet=True))
             if loaded is not None and loaded.sha256 == self._checksums.get(image):
@@ -98,7 +101,7 @@ class SourceImages:
             try:
                 if (folder / image).is_file():
                     found.append(folder / image)
-            except (OSError, ValueError):  # an id that is no path (NUL, too long)
+            except (OSError, ValueError):  # an id that cannot be a path (NUL, too long)
                 continue
         return found
 
@@ -232,7 +235,7 @@ def crop(pixels: np.ndarray, box: np.ndarray, side: float) -> Image.Image:
 
 
 def _mark_corners(crop: Image.Image, low: np.ndarray, high: np.ndarray) -> None:
-    """Small angles at the corners of a box (x, y): they say which of many cells is meant and leave it uncovered."""
+    """Small angles at the corners of a box (x, y): they show which of many cells is meant without covering it."""
     draw = ImageDraw.Draw(crop)
     length = float(np.clip((high - low).min() / 4, 4, 12))
     for color, width in (("white", 3), (_INK, 1)):

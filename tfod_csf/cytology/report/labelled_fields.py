@@ -1,8 +1,8 @@
-"""Labelled fields of a patient's report: batch_infer's pictures, or boxes drawn here where those do not fit any more.
+"""Labelled fields of a patient's report: batch_infer's pictures, or boxes drawn here where those are outdated.
 
 batch_infer's pictures show the machine's decisions with the run's thresholds. Where a person has decided since, where
-cells are counted with other thresholds, or where there are no pictures, boxes with the first letter of what a cell is
-shown as are drawn on the original image.
+cells are counted with other thresholds, or where there are no pictures, each cell gets a box with the first letter of
+its class on the original image.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ class FieldPicture:
       image, image_number: which one; the number is that of the page's table of images.
       counts: (class, cells) of the model in the order of the gallery.
       picture: data: address.
-      has_letters: drawn here, with letters in place of names and scores.
+      has_letters: whether it was drawn here, with letters instead of names and scores.
     """
 
     image: str
@@ -64,7 +64,7 @@ def field_pictures(
     Args:
       patient: tables read with `details`.
       unknown_below: as in `gallery.cell_groups`.
-      recounted: cells are not counted as when the pictures were drawn.
+      recounted: whether cells are counted with other thresholds than in batch_infer's pictures.
 
     Returns:
       (at most `max_fields` fields, number of fields that could be shown).

@@ -1,8 +1,7 @@
-"""One self-contained HTML page from a template: style and script put in, and nothing else allowed.
+"""One self-contained HTML page from a template, with its style sheet, script, charts and pictures inside.
 
-Charts and pictures are in the page too. Its Content-Security-Policy lets only the one style and the one script act,
-named by their checksums, and no address but data: be read; so the name of a folder that slipped through as markup could
-neither run nor reach a network. The same inputs give the same bytes.
+Its Content-Security-Policy allows only this style sheet and script (by hash) and data: URLs; so the name of a folder
+that was inserted as markup by mistake could neither run nor reach a network. The same inputs give the same bytes.
 """
 
 import base64
@@ -28,14 +27,14 @@ _TEMPLATES = pathlib.Path(__file__).with_name("templates")
 
 @dataclasses.dataclass(frozen=True)
 class RunFacts:
-    """What every page says about how the results were made.
+    """How the results were made, as every page reports it.
 
     Attributes:
       run: contents of run.json.
       thresholds: those the cells were counted with; `changed` when they are not the run's.
       rules, saturation_rules: numbers of the rules.
       references, population: reference ranges, and whose they are.
-      made: when the report was made, as it is to be printed.
+      made: date of the report, as printed.
     """
 
     run: Mapping[str, Any]
@@ -80,7 +79,7 @@ def render(template: str, printed_title: str, facts: RunFacts, **context: Any) -
 
     Args:
       template: file in templates/.
-      printed_title: stands at the top of every printed sheet.
+      printed_title: printed at the top of every sheet.
       facts: what every page says.
       **context: what this template needs.
     """
@@ -111,7 +110,7 @@ def render(template: str, printed_title: str, facts: RunFacts, **context: Any) -
 
 
 def _run_view(run: Mapping[str, Any]) -> dict[str, Any]:
-    """run.json as the template shows it; a run of another version may lack something."""
+    """run.json as the template shows it; a run of another version may lack fields."""
     return {
         "models": [
             {
@@ -129,7 +128,7 @@ def _run_view(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _moment(text: Any) -> str:
-    """A time of run.json as it is read."""
+    """A time of run.json for readers."""
     return str(text).replace("T", " ") if text else "not known"
 
 
@@ -138,7 +137,7 @@ def _checksum(text: str) -> str:
 
 
 def _sheet_margins(title: str) -> str:
-    """Title, notice and number in the margins of every printed sheet: those of two patients may get mixed up."""
+    """Title, notice and number in the margins of every printed sheet, so that two patients' cannot be mixed up."""
     look = "font: 8pt system-ui, sans-serif; color: #55626f;"
     return (
         f"@media print {{ @page {{ @top-left {{ content: {_css_string(title)}; {look} font-weight: 700; }} "
@@ -148,7 +147,7 @@ def _sheet_margins(title: str) -> str:
 
 
 def _css_string(text: str) -> str:
-    r"""A CSS string in which nothing but letters, digits and blanks stands as itself.
+    r"""A CSS string in which everything but letters, digits and blanks is escaped.
 
     >>> _css_string("王 <1>'")
     '"王 \\3c 1\\3e \\27 "'

@@ -27,7 +27,7 @@ PAGE = "report.html"
 
 
 class ReportError(UserError):
-    """A report that cannot be made as asked."""
+    """A report that cannot be made with these options."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,7 @@ class ReportOptions:
 
 @dataclasses.dataclass
 class ReportSummary:
-    """Pages that were written, and what was missing for them."""
+    """Pages that were written, and how many patients' cells have no pictures."""
 
     patient_pages: list[pathlib.Path] = dataclasses.field(default_factory=list)
     cohort_page: pathlib.Path | None = None
@@ -115,7 +115,7 @@ def write_report(
 
 @dataclasses.dataclass(frozen=True)
 class _Examined:
-    """A patient with everything that is computed of it; fields as in `PatientPage`."""
+    """A patient with all results; fields as in `PatientPage`."""
 
     patient: run_tables.PatientTables
     result: Differential
@@ -189,5 +189,5 @@ def _cohort_patient(examined: _Examined, href: str) -> CohortPatient:
 
 
 def _address(folder_name: str) -> str:
-    """Address of a patient's page as seen from the cohort's; % in the folder's name is text, not an escape."""
+    """Address of a patient's page relative to the cohort's; % in the folder's name is text, not an escape."""
     return f"{run_folder.PATIENTS_DIR}/{urllib.parse.quote(folder_name)}/{PAGE}"

@@ -1,4 +1,4 @@
-"""The page of one patient: what its template needs, put together from results; nothing is read or computed anew."""
+"""The page of one patient: collects results for its template; reads and computes nothing itself."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -102,7 +102,7 @@ def _image_rows(
                 "image": row["image"],
                 "size": f"{row['width']:.0f} × {row['height']:.0f}" if is_sized else "",
                 "counts": rows_of[row["image"]],
-                "remark": "as many cells as the model can give" if row["limit_reached"] == "yes" else "",
+                "remark": "detection limit reached" if row["limit_reached"] == "yes" else "",
             }
         )
     return sorted(rows, key=lambda row: row["number"])

@@ -1,4 +1,4 @@
-"""What a patient's report says of reviews: who decided when, what changed, and the differential before and after."""
+"""Reviews in a patient's report: who decided when, what changed, and the differential before and after."""
 
 import dataclasses
 import pathlib
@@ -25,7 +25,7 @@ class Review:
       changes: {kept, relabelled, moved, deleted, added, verified, ...: number}, over all reviews.
       images_verified: images a person has marked as checked.
       comments: (reviewer, comment) of the reviews that have one.
-      sha256: checksum of the newest revision; it names this state and all that led to it.
+      sha256: checksum of the newest revision, which covers all earlier ones too.
       before: differential of the machine's version, counted as the current one.
     """
 

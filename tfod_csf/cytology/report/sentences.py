@@ -1,4 +1,4 @@
-"""The sentences of the report: what it is, what was found, what to look at, what it cannot see.
+"""The sentences of the report: what it is, what was found, what to check, and what the models cannot see.
 
 Everything is plain text; the templates escape it.
 """
@@ -23,7 +23,7 @@ CASE_WORDS = {
 }
 SHORT_NOTICE = "Research software, not a medical device. A person has to look at the slide."
 CANNOT_SEE = (
-    "Blasts and tumour cells. It has no class for them; on a slide with leukaemia, lymphoma or carcinoma cells its "
+    "Blasts and tumor cells. It has no class for them; on a slide with leukaemia, lymphoma or carcinoma cells its "
     "percentages may look normal.",
     "Any other cell: plasma cells, eosinophils, basophils, activated lymphocytes, macrophages and what they have "
     "taken up, ependymal and plexus cells, cells in division.",
@@ -71,7 +71,7 @@ def mark_sign(share: Share) -> str:
 
 
 def mark_text(share: Share) -> str:
-    """The mark in words behind its sign."""
+    """The sign of a mark and the mark in words."""
     if not share.mark:
         return "within" if share.reference else ""
     return f"{mark_sign(share)}\u00a0{_plain_mark(share)}"
@@ -101,7 +101,7 @@ def headline(result: Differential, rules: DifferentialRules) -> str:
 def remarks(
     result: Differential, settled: Saturation | None, rules: DifferentialRules, images_limited: int
 ) -> list[Remark]:
-    """What to know before relying on the result, the gravest first."""
+    """What to know before relying on the result, the most serious first."""
     found: list[Remark] = []
 
     def add(level: str, text: str) -> None:
@@ -123,7 +123,8 @@ def remarks(
         add("look", f"The widest interval is ± {result.half_width_points:.1f} points; ± {rules.tolerance_points:g} "
             f"needs about {result.cells_needed} white cells at these percentages.")  # fmt: skip
     if images_limited:
-        add("look", f"On {plural(images_limited, 'image')} a model gave as many cells as it can; more may be there.")
+        where = f"On {plural(images_limited, 'image')}"
+        add("look", f"{where} the model reached its detection limit; some cells may be missing.")
     spread = result.models_range_points
     if spread is not None and spread > rules.tolerance_points:
         add("look", f"The models differ by up to {spread:.1f} points on a class.")
@@ -133,7 +134,7 @@ def remarks(
 
 
 def saturation_verdict(result: Saturation, rules: SaturationRules) -> str:
-    """What the saturation study says of a patient, in one or two sentences."""
+    """The saturation study's result for a patient, in one or two sentences."""
     within = f"± {rules.tolerance_points:g} points"
     if result.orders is None:
         return (
@@ -165,7 +166,7 @@ def count_words(counts: Sequence[tuple[str, int]]) -> str:
 
 
 def cell_words(cell: CellPicture, group: str) -> str:
-    """A cell of the gallery in words, for who cannot see it and for the larger view."""
+    """A cell of the gallery in words, for readers who cannot see it and for the larger view."""
     what = group
     if group == cell_classes.UNKNOWN and cell.predicted_class:
         what += f", most likely {cell.predicted_class}"

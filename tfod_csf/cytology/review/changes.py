@@ -1,6 +1,10 @@
-"""What a reviewer did to the cells of one image: XML against what was shown.
+"""What a reviewer did to the cells of one image: the returned XML compared with what was shown.
 
-Symbols: N cells shown, M objects in the XML. Boxes are xmin, ymin, xmax, ymax in pixels of the original image.
+Shape shorthand in this module:
+  N: cells shown.
+  M: objects in the XML.
+
+Single boxes are xmin, ymin, xmax, ymax in pixels of the original image, arrays [N, 4] ymin, xmin, ymax, xmax.
 """
 
 import dataclasses
@@ -14,7 +18,7 @@ from tfod_csf.study import labelimg
 from tfod_csf.study.labelimg import LabelledObject
 
 KEPT, RELABELLED, MOVED, DELETED, ADDED = "kept", "relabelled", "moved", "deleted", "added"
-# LabelImg cuts fractions off and makes 0 to 1 when it saves, so that much is no move.
+# When LabelImg saves, it truncates fractions and changes 0 to 1; so small a difference is not a move.
 MOVED_FROM_PX = 2
 Box = tuple[float, float, float, float]
 
@@ -35,17 +39,17 @@ class Decision:
 
     @property
     def is_relabelled(self) -> bool:
-        """Whether the name is another."""
+        """Whether the name was changed."""
         return bool(self.shown and self.found and self.shown.name != self.found.name)
 
     @property
     def is_moved(self) -> bool:
-        """Whether a side of the box was moved, saving alone aside."""
+        """Whether a side of the box was moved by more than saving moves it."""
         return bool(self.shown and self.found and not is_same_box(self.shown.box, box_of(self.found)))
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """`kept`, or what was done to it; a cell can be relabelled and moved."""
+        """`kept`, or what was changed; a cell can be relabelled and moved."""
         if self.shown is None:
             return (ADDED,)
         if self.found is None:
@@ -60,7 +64,7 @@ def box_of(labelled: LabelledObject) -> Box:
 
 
 def is_same_box(one: Box, other: Box) -> bool:
-    """Whether all sides are less than MOVED_FROM_PX apart.
+    """Whether all sides differ by less than MOVED_FROM_PX.
 
     >>> is_same_box((0, 5, 10, 15), (1, 5, 10, 15)), is_same_box((0, 5, 10, 15), (2, 5, 10, 15))
     (True, False)
@@ -74,11 +78,11 @@ def boxes_array(boxes: Sequence[Box]) -> np.ndarray:
 
 
 def compare(shown: Sequence[ShownCell], objects: Sequence[LabelledObject], iou_threshold: float) -> list[Decision]:
-    """Pairs what was shown with what came back.
+    """Pairs the cells that were shown with the returned objects.
 
-    How it works: first, objects that have the name and, up to saving, the box of a shown cell are that cell. What is
-    left is paired by overlap, best first and one to one, without regard to names; a pair below the threshold is none,
-    so a box drawn anew elsewhere is a deleted and an added cell.
+    How it works: first, objects that have the name and, up to the effect of saving, the box of a shown cell are that
+    cell. The others are paired by overlap, best first and one to one, without regard to names, if they overlap at least
+    as much as the threshold; so a box that was drawn again elsewhere is a deleted and an added cell.
 
     Returns:
       One decision per shown cell in their order, then one per added cell.

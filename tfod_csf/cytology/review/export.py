@@ -1,7 +1,7 @@
 """A patient's cells as a folder that LabelImg opens: images, XML, class list, and cells.json to find cells again.
 
-Unknown cells are named `unknown` and marked difficult, which PASCAL's metrics and --ignore_difficult_instances leave
-out. No image is marked as verified: that is the reviewer's to do.
+Unknown cells are named `unknown` and marked difficult, which PASCAL's metrics and --ignore_difficult_instances ignore.
+No image is marked as verified: the reviewer does that.
 
 LabelImg looks for an image's XML by its name alone, in the save folder it used last, so every image has a name that no
 other patient's image has: <patient>__<image>, with "__" for the folders within the patient's folder.
@@ -33,7 +33,7 @@ from tfod_csf.study import labelimg
 from tfod_csf.study.labelimg import Annotation, LabelledObject
 
 _MAX_STEM_BYTES = 180
-# Endings of JPEG files that LabelImg's file list leaves out.
+# Endings of JPEG files that LabelImg's file list does not show.
 _SUFFIXES = {".jpe": ".jpg", ".jfif": ".jpg"}
 INSTRUCTIONS = """\
 How to review with LabelImg
@@ -94,7 +94,7 @@ def review_names(patient_folder: str, images: Sequence[str]) -> dict[str, str]:
 
 
 def shown_cell(cell: Cell) -> ShownCell:
-    """A cell as its XML object shows it: whole pixels, at least one apart."""
+    """A cell as its XML object shows it: sides in whole pixels, width and height at least 1."""
     xmin, ymin, xmax, ymax = (round(side) for side in cell.box)
     name = cell.label
     return ShownCell(
@@ -170,7 +170,7 @@ def export_patient(
       extra_names: classes a reviewer may use beside the model's and `unknown`.
 
     Returns:
-      What was shown, or None when none of the patient's images could be given (reasons in `problems`).
+      What was shown, or None when none of the patient's images can be shown (reasons in `problems`).
 
     Raises:
       ReviewError: the folder exists; a reviewer's work may be in it.

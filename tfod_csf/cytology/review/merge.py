@@ -1,9 +1,9 @@
-"""Takes a reviewer's decisions on an image over into the patient's current cells.
+"""Applies a reviewer's decisions on an image to the patient's current cells.
 
 The reviewer decided on what was shown; the cells may have changed since, because somebody else's review came first. So
-each decision is a step from the shown name to a new one, and it is taken over when the current name is the shown one.
-When the current name is the new one already, the two agree. When it is a third, they disagree, and nobody but a person
-can settle that: the import is refused, or the cell becomes unknown, or the newest decision holds, as the caller says.
+each decision is a step from the shown name to a new one, and it is applied when the current name is the shown one. When
+the current name is the new one already, the two agree. When it is a third, they disagree, and only a person can settle
+that: the import is refused, or the cell becomes unknown, or the newest decision holds, as the caller chooses.
 
 On a verified image every cell is decided, unchanged ones too; elsewhere only the cells that were changed are.
 """
@@ -27,7 +27,7 @@ _BOX = ("xmin", "ymin", "xmax", "ymax")
 
 @dataclasses.dataclass(frozen=True)
 class MergeRules:
-    """How an image's decisions are taken over.
+    """How an image's decisions are applied.
 
     Attributes:
       model: whose list of cells added cells join.
@@ -47,7 +47,7 @@ class MergedImage:
     Attributes:
       cells: all cells of the image, removed ones included, by id.
       rows: for review_changes.csv, without the columns that are the same for a whole import.
-      disagreements: sentences; with `refuse` the import must not go on when there are any.
+      disagreements: sentences; with `refuse` the import must stop when there are any.
       ids: cell id of each decision, in their order; new ones for added cells.
     """
 
@@ -120,10 +120,10 @@ def _decided(merged: MergedImage, decision: Decision, is_verified: bool, rules: 
 def _added(
     merged: MergedImage, decision: Decision, others: dict[int, Cell], image: tuple[str, str], rules: MergeRules
 ) -> int:
-    """Takes over a cell the reviewer added and returns its id.
+    """Adds a cell the reviewer added, or finds it among those of others, and returns its id.
 
     Args:
-      others: cells that other people added and no added cell of this review is yet; the found one is taken out.
+      others: cells that other people added and that match no added cell of this review yet; a match is removed.
     """
     box = tuple(map(float, changes.box_of(decision.found)))
     name = decision.found.name
@@ -168,7 +168,7 @@ def merge_image(
       image: (patient_id, image).
       current: its cells now, of one model, removed ones included.
       decisions: of `changes.compare`; every shown cell is among `current`.
-      is_verified: the reviewer stands up for the whole image.
+      is_verified: whether the reviewer vouches for every box in the image.
     """
     merged = MergedImage({cell.cell_id: cell for cell in current})
     shown_ids = {decision.shown.cell_id for decision in decisions if decision.shown}

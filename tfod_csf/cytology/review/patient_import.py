@@ -1,12 +1,12 @@
 """A patient's reviewed folder becomes a new revision of the patient's cells.
 
-The folder is refused, and nothing of it taken over, when
+The folder is refused, and nothing of it is applied, when
   * the machine has examined the patient again since the export (its cells are not those the reviewer saw),
   * the state it was exported from is not in this history,
-  * it has class names nobody announced, or
+  * it has class names that are not known, or
   * it disagrees with an earlier review and the caller wants to know.
 
-A folder can be edited on and imported again: then the state at its last import is what changes are counted from.
+A folder can be edited further and imported again: then changes are counted from the state at its last import.
 """
 
 import dataclasses
@@ -42,7 +42,7 @@ WriteFiles = Callable[[pathlib.Path], None]  # writes files into the folder it i
 
 @dataclasses.dataclass(frozen=True)
 class ImportSettings:
-    """What a person says about an import.
+    """What a person enters for an import.
 
     Attributes:
       reviewer: who.
@@ -123,11 +123,11 @@ def _merge(state: BaseState, reviewed: Mapping[str, ReviewedImage], settings: Im
         result.rows += merged.rows
         people = state.verified.get(shown.image, ())
         if one.verified and settings.reviewer not in people:
-            note = f"{sum(cell.counted_as != '' for cell in merged.cells.values())} cells stand as decided"
+            note = f"{sum(cell.counted_as != '' for cell in merged.cells.values())} cells count as decided"
             result.rows.append({"image": shown.image, "change": VERIFIED, "note": note})
             result.num_newly_verified += 1
             result.verified[shown.image] = (*people, settings.reviewer)
-        elif shown.verified and not one.verified:  # the green mark was taken back
+        elif shown.verified and not one.verified:  # the reviewer removed the green mark
             result.verified[shown.image] = tuple(person for person in people if person != settings.reviewer)
         current[shown.image] = list(merged.cells.values())
         result.disagreements += merged.disagreements
@@ -168,7 +168,7 @@ def import_patient(
     write_differential: WriteFiles,
     problems: ProblemLog,
 ) -> PatientImport:
-    """Takes a reviewed folder over.
+    """Imports a reviewed folder.
 
     Args:
       review_dir: the patient's folder of the export.
@@ -177,7 +177,7 @@ def import_patient(
       write_differential: writes differential.csv into a folder with cells.csv and images.csv.
 
     Raises:
-      ReviewError: the folder cannot be taken over; says why.
+      ReviewError: the folder cannot be imported; says why.
       revisions.RevisionError: the history is broken.
     """
     chain = revisions.read_revisions(patient_folder, settings.key)
@@ -191,7 +191,7 @@ def import_patient(
         for about in merged.disagreements:
             problems.noted(review_dir, about, "Decide with the other reviewer.", about.partition(":")[0])
         raise ReviewError(
-            f"{review_dir}: {len(merged.disagreements)} cells were judged otherwise in an earlier review "
+            f"{review_dir}: {len(merged.disagreements)} cells were decided differently in an earlier review "
             f"({merged.disagreements[0]}); all are in problems.csv. Settle them in LabelImg, or give "
             "--disagreements=unknown or newest."
         )
@@ -237,7 +237,7 @@ def _append_machine(
 
 
 def _record(sidecar: Sidecar, settings: ImportSettings, merged: _Merged, when: str) -> dict[str, Any]:
-    """Who, when, how, and for what images people stand up."""
+    """Who, when, how, and which images people vouch for."""
     return {
         "patient_id": sidecar.patient_id,
         "reviewer": settings.reviewer,

@@ -1,8 +1,8 @@
-"""A reviewed folder as it comes back: XML that may be renamed, damaged, gone, saved in another format or of a stranger.
+"""A reviewer's folder as it is returned: XML may be renamed, damaged, missing, in another format, or not ours.
 
-Nothing is guessed. An image whose XML cannot be read, or is gone, keeps its cells as they were, with a row in
-problems.csv; so does one whose picture was exchanged. Pictures and XML that were not given to the reviewer are passed
-over. A class name that nobody announced refuses the patient, because its cell would be lost or counted wrongly.
+Nothing is guessed. An image whose XML is missing or cannot be read keeps its cells as they were, with a row in
+problems.csv; so does one whose picture was swapped. Pictures and XML that are not of this export are skipped. With an
+unknown class name the patient is refused, because the cell would be lost or counted wrongly.
 """
 
 import dataclasses
@@ -51,7 +51,7 @@ def _read_xml(path: pathlib.Path, shown: ShownImage, problems: ProblemLog) -> An
     lost = [p for p in found.problems if p.action == SKIPPED and p.item and p.reason != labelimg.REPEATED]
     if annotation is not None and lost:
         reason = f"{len(lost)} of its objects cannot be used; {_AS_BEFORE}"
-        problems.skipped(path, reason, "Mend them in LabelImg and import again.")
+        problems.skipped(path, reason, "Repair them in LabelImg and import again.")
         return None
     return annotation
 
@@ -66,17 +66,17 @@ def _is_saved_in_other_format(image: pathlib.Path, problems: ProblemLog) -> bool
     return False
 
 
-def _note_strangers(folder: pathlib.Path, sidecar: Sidecar, problems: ProblemLog) -> None:
+def _skip_unrelated_files(folder: pathlib.Path, sidecar: Sidecar, problems: ProblemLog) -> None:
     """Rows for pictures and XML that are not of this export."""
     own = {*sidecar.images, *(pathlib.PurePath(name).with_suffix(".xml").name for name in sidecar.images)}
     for path in sorted(folder.rglob("*")):
         if path.name.startswith(".") or path.relative_to(folder).as_posix() in own or not path.is_file():
             continue
         if path.suffix.lower() in IMAGE_SUFFIXES:
-            reason = "the image was not given to the reviewer; it is passed over"
+            reason = "the image is not of this export; it is skipped"
             problems.skipped(path, reason, "Put it in the patient's own folder and run batch_infer.")
         elif path.suffix.lower() == ".xml":
-            reason = "the XML belongs to no image of this patient's review; it is passed over"
+            reason = "the XML belongs to no image of this patient's review; it is skipped"
             remedy = "If LabelImg saved it in the wrong folder, move it beside its image; else delete it."
             problems.skipped(path, reason, remedy)
 
@@ -90,7 +90,7 @@ def read_folder(folder: pathlib.Path, sidecar: Sidecar, problems: ProblemLog) ->
         if _is_saved_in_other_format(path, problems):
             continue
         if not xml.is_file():
-            problems.skipped(xml, f"the XML is gone; {_AS_BEFORE}", "To remove cells, delete their boxes and save.")
+            problems.skipped(xml, f"the XML is missing; {_AS_BEFORE}", "To remove cells, delete their boxes and save.")
             continue
         xml_sha256 = file_sha256(xml)
         if xml_sha256 == shown.xml_sha256:
@@ -103,7 +103,7 @@ def read_folder(folder: pathlib.Path, sidecar: Sidecar, problems: ProblemLog) ->
         if annotation is not None:
             objects = tuple(annotation.objects)
             reviewed[shown.image] = ReviewedImage(shown, path, xml_sha256, annotation.verified, objects)
-    _note_strangers(folder, sidecar, problems)
+    _skip_unrelated_files(folder, sidecar, problems)
     return reviewed
 
 
@@ -115,14 +115,14 @@ def _known_names(names: Sequence[str]) -> LabelMap:
 def with_known_names(
     reviewed: Mapping[str, ReviewedImage], names: Sequence[str], class_map: Mapping[str, str]
 ) -> dict[str, ReviewedImage]:
-    """The same images with names that were announced; objects whose name `class_map` drops are gone.
+    """The same images with known class names; objects whose name `class_map` drops are removed.
 
     Args:
       names: classes a reviewer may use.
       class_map: of `label_map.parse_class_map`.
 
     Raises:
-      ReviewError: other names; lists all of them, with what they may have been meant to be.
+      ReviewError: unknown names; lists all of them, with the known name each is similar to.
     """
     known = _known_names(names)
     unknown: dict[str, tuple[int, str]] = {}
@@ -142,10 +142,10 @@ def with_known_names(
         parts = []
         for name, (count, first) in unknown.items():
             near = known.nearest(name)
-            parts.append(f"{name!r} ({count} cells, first in {first}{f'; meant is perhaps {near!r}' if near else ''})")
+            parts.append(f"{name!r} ({count} cells, first in {first}{f'; did you mean {near!r}?' if near else ''})")
         name, near = next(iter(unknown)), known.nearest(next(iter(unknown))) or known.names[0]
         raise ReviewError(
-            f"class names that were not announced: {', '.join(parts)}; rename them in LabelImg or give "
-            f"--class_map='{name}={near}', or --extra_class='{name}' if it is meant so."
+            f"unknown class names: {', '.join(parts)}; rename them in LabelImg or give --class_map='{name}={near}', or "
+            f"--extra_class='{name}' to accept the name."
         )
     return result

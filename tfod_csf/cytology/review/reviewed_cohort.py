@@ -1,4 +1,4 @@
-"""All patients of a run after reviews: a folder like batch_infer's, in which reviewed patients stand as people decided.
+"""All patients of a run after reviews: a folder like batch_infer's, with reviewed patients as people decided.
 
     OUT/run.json                     of the run, with the state of the reviews
     OUT/differentials.csv            all patients
@@ -42,7 +42,7 @@ class Counting:
       references: reference ranges.
       rules: numbers of the rules.
       cells_per_ul: {patient_id: white cells per uL}.
-      thresholds: counts cells that nobody decided on anew; None keeps the run's counting.
+      thresholds: counts cells that nobody decided on again with these; None keeps the run's counting.
     """
 
     references: Mapping[str, ReferenceRange]
@@ -190,7 +190,7 @@ def write_cohort(
     key: bytes | None = None,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> list[ReviewedPatient]:
-    """Writes everything of the module's docstring anew and returns the reviewed patients.
+    """Writes every file of the module's docstring and returns the reviewed patients.
 
     A patient whose history is broken is left as it is, with a row in `problems`.
     """

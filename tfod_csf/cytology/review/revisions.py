@@ -5,11 +5,11 @@
     patients/<id>/revisions/0001/, 0002/, ...                one per review that changed something
 
 Each revision holds its tables and revision.json: who, when, what changed, the checksums of everything that went in and
-of its own files, and the checksum of the previous revision.json. Nothing in the chain can be changed, left out or put
-in without breaking it from there on; who wants to prove it later writes the newest checksum into the signed report.
-With a key (`key_files`) each revision also carries a signature, which nobody without the key can make.
+of its own files, and the checksum of the previous revision.json. Nothing in the chain can be changed, removed or
+inserted without breaking it from there on; to make this provable, record the latest checksum in the signed report. With
+a key (`key_files`) each revision also carries a signature, which nobody without the key can make.
 
-A revision is written beside the chain and renamed into it, so a revision is whole or not there.
+A revision is written beside the chain and then renamed into it, so it is complete or absent.
 """
 
 import dataclasses
@@ -199,6 +199,6 @@ def make_current(patient_folder: pathlib.Path, revision: Revision) -> None:
 
 
 def copy_file(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Copies a file's bytes; the target is whole or untouched."""
+    """Copies a file's bytes; the target is complete or unchanged."""
     with atomic_write.replacing(target, "wb") as file:
         file.write(source.read_bytes())

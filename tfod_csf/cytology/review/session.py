@@ -1,4 +1,4 @@
-"""One import over all patients of an export: who could be taken over, who not and why, and what changed altogether."""
+"""One import of all patients of an export: who was imported, who was refused and why, and what changed in all."""
 
 import contextlib
 import dataclasses
@@ -24,8 +24,8 @@ class Session:
     """What an import did.
 
     Attributes:
-      imported: {patient's folder in the run: (the reviewer's folder, result)}, with those in which nothing was new.
-      refused: one sentence per patient that was not taken over.
+      imported: {patient's folder in the run: (the reviewer's folder, result)}, including those with nothing new.
+      refused: one sentence per patient that was not imported.
       reviewed: all patients with reviews, those of earlier imports too.
     """
 
@@ -84,7 +84,7 @@ def _owners(folders: Iterable[pathlib.Path]) -> dict[str, list[pathlib.Path]]:
     """{patient's folder in the run: reviewers' folders}; a copied folder makes it two."""
     owners: dict[str, list[pathlib.Path]] = {}
     for folder in folders:
-        with contextlib.suppress(ReviewError):  # said when it is imported
+        with contextlib.suppress(ReviewError):  # reported when it is imported
             owners.setdefault(read_sidecar(folder / FILE_NAME).folder, []).append(folder)
     return owners
 

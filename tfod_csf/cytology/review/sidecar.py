@@ -1,8 +1,8 @@
 """What a reviewer was shown: the file cells.json beside the XML of a patient.
 
 LabelImg loses everything it does not know when it saves, so the XML holds names and boxes only; cell id, score and
-model stand here, and a reviewed box finds its cell again by overlap. The file carries a checksum of its own content: it
-is the yardstick for every change, so it must not be edited.
+model are here, and a reviewed box is matched to its cell by overlap. The file carries a checksum of its own content:
+every change is measured against it, so it must not be edited.
 """
 
 import dataclasses
@@ -111,7 +111,7 @@ def _check_names(path: pathlib.Path, folder: str, files: Sequence[str], images: 
     """Refuses names that lead out of the folders they belong in; the file comes back from outside."""
     for name in (folder, *files):
         if pathlib.PurePath(name).name != name or name in ("", ".", ".."):
-            raise ReviewError(f"{path}: {name!r} is no plain name; run review_export again.")
+            raise ReviewError(f"{path}: {name!r} is not a plain file name; run review_export again.")
     for image in images:
         if pathlib.PurePosixPath(image).is_absolute() or ".." in pathlib.PurePosixPath(image).parts:
             raise ReviewError(f"{path}: {image!r} leads out of the patient's folder; run review_export again.")

@@ -1,9 +1,9 @@
-"""Reviewed images as new training data: a folder of images and LabelImg XML that create_csf_tf_record takes.
+"""Reviewed images as new training data: a folder of images and LabelImg XML for create_csf_tf_record.
 
-Only verified images: on them a person stands up for every box, and for there being no other cell. Names and boxes are
-those of the current revision. A cell that is still unknown, or that two people dispute, is written as `unknown` and
-difficult; create_csf_tf_record passes it over without making it background. Images keep their original names, in a
-folder per patient, so that a split by patient and a list of image groups go on to fit.
+Only verified images are used: a person vouches for every box in them, and that there is no other cell. Names and boxes
+are those of the current revision. A cell that is still unknown, or that two people dispute, is written as `unknown` and
+difficult; create_csf_tf_record ignores it without making it background. Images keep their original names, in a folder
+per patient, so that a split by patient and a list of image groups still fit.
 """
 
 import pathlib
@@ -23,7 +23,7 @@ def _marked_difficult(chain: tuple[Revision, ...]) -> set[tuple[str, int]]:
     """(image, cell id) of cells that a reviewer marked difficult.
 
     LabelImg keeps the mark of an unknown cell when the cell gets a class; so on cells of which the machine was not sure
-    the mark says nothing, and they are left out.
+    the mark means nothing, and they are not returned.
     """
     machine = cell_rows.read_cells(revisions.machine_revision(chain).folder / "cells.csv").cells
     unsure = {(cell.image, cell.cell_id) for cell in machine if cell.label == cell_classes.UNKNOWN}
@@ -56,7 +56,7 @@ def write_training_images(
             continue
         source = review_dir / name
         if not source.is_file() or file_sha256(source) != shown.sha256:
-            reason = "the picture is gone or was exchanged; it is not in the training data"
+            reason = "the picture is missing or was swapped; it is not in the training data"
             problems.skipped(source, reason, "Put the exported picture back.")
             continue
         objects = []

@@ -1,10 +1,12 @@
-"""Machine against hospital, patient by patient: the paper's Table 2 and what experts ask for beside it.
+"""Machine compared with the hospital, patient by patient: the paper's Table 2 and the statistics that experts expect.
 
-Symbols: P patients, K = 3 white-cell classes (percentages in the order of cell_classes.WHITE_CELLS).
+Shape shorthand in this module:
+  P: patients.
+  K: the three white-cell classes, in the order of cell_classes.WHITE_CELLS.
 
 The paper's "accuracy of 95 %" is 100 minus the mean absolute difference of percentages over patients and classes. It
-is not the share of cells that were named rightly, and it grows when patients have few classes; so the differences
-stand beside it, with limits of agreement, regression lines, concordance, and a test per patient of whether the two
+is not the share of cells with the right class, and it grows when patients have few classes; so it is reported together
+with the differences, limits of agreement, regression lines, concordance, and a test per patient of whether the two
 differentials differ by more than the counting of so many cells explains.
 """
 
@@ -30,7 +32,7 @@ class Differentials:
     Attributes:
       patient_ids: [P].
       percent: [P, K].
-      cells: [P] white cells behind the percentages.
+      cells: [P] white cells that the percentages were computed from.
     """
 
     patient_ids: tuple[str, ...]
@@ -55,7 +57,7 @@ def paper_accuracy(machine: np.ndarray, hospital: np.ndarray) -> float:
 
 
 def difference_p_values(machine: Differentials, hospital: Differentials, seed: int = 0) -> np.ndarray:
-    """[P] probability of two differentials this far apart if both counted cells of one and the same fluid.
+    """[P] probability of two differentials that differ at least this much if both counted cells of the same fluid.
 
     Pearson's chi-square test of the 2 x K table of counts; where an expected count is below 5 its p value comes from
     10,000 random tables with the same margins (the count itself among them). NaN where a count has no cell.

@@ -41,11 +41,11 @@ def read_hospital(path: str | os.PathLike, assumed_cells: int, are_counts: bool 
 
     Args:
       assumed_cells: n of a patient without one.
-      are_counts: the three columns are cells, not percent (n is then their sum; a patient without a cell is left out).
+      are_counts: the three columns are cells, not percent (n is then their sum; a patient without a cell is ignored).
 
     Raises:
-      TableError: a repeated patient, a value that is no percentage, percentages that do not add up to about 100
-        (97 to 103: printed ones are rounded), or an n that is no positive number.
+      TableError: a repeated patient, a value that is not a percentage, percentages that do not add up to about 100
+        (97 to 103: printed ones are rounded), or an n that is not a positive number.
     """
     ids, percents, cells, assumed, seen = [], [], [], [], set()
     for line, row in enumerate(csv_tables.read_rows(path, ("patient_id", *cell_classes.WHITE_CELLS)), start=2):

@@ -2,10 +2,12 @@
 
 "Below 80 % the cell is unknown" means something only if cells scored 80 % are right in 80 % of cases.
 
-Symbols: N machine cells on annotated images, K classes of the model (background apart), B score bins.
+Shape shorthand in this module:
+  N: machine cells on annotated images.
+  K: classes of the model, background not counted.
 
-A machine cell is right when an annotated cell lies at its place (IoU >= 0.5) and has its class. One without an
-annotated cell is background: wrong, unless the caller leaves such cells out because the annotations are incomplete.
+A machine cell is right when an annotated cell is at its place (IoU >= 0.5) and has its class. One without an annotated
+cell is background: wrong, unless the caller ignores such cells because the annotations are incomplete.
 """
 
 import dataclasses

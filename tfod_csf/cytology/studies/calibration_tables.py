@@ -27,7 +27,7 @@ from tfod_csf.model_folder import INFO
 from tfod_csf.score_temperature import CALIBRATION, TEMPERATURE, temperature_of
 
 THRESHOLDS = tuple(np.round(np.arange(0.50, 1.0, 0.01), 2))
-# Bins with fewer cells are in the table but not drawn: their accuracy is noise.
+# Bins with fewer cells are in the table but not in the plot: their accuracy is noise.
 _MIN_DRAWN_CELLS = 10
 _COLORS = {"before": "#0072B2", "after": "#D55E00"}
 
@@ -38,7 +38,7 @@ class CalibrationError(UserError):
 
 @dataclasses.dataclass(frozen=True)
 class CalibrationResult:
-    """What is stored and said.
+    """Temperature and measures before and after, as stored in model.json and reported.
 
     Attributes:
       temperature: on top of the one the run was made with.
@@ -71,8 +71,8 @@ def write_calibration(
 
     Args:
       matched: cells of the validation side.
-      unknown_below: the threshold in use, drawn in the figure.
-      ignore_unmatched: leave machine cells without an annotated partner out, because not every cell was annotated.
+      unknown_below: the threshold in use, shown in the figure.
+      ignore_unmatched: ignore machine cells without an annotated partner, because not every cell was annotated.
       min_cells: fewer annotated cells are refused.
 
     Raises:

@@ -1,7 +1,10 @@
-"""Two methods measured the same patients: Bland-Altman, Passing-Bablok, Deming, Lin's concordance.
+"""Comparison of two methods on the same patients: Bland-Altman, Passing-Bablok, Deming, Lin's concordance.
 
-Symbols: n patients; x the reference method (the hospital), y the method under test (the machine), in the same unit.
-Differences are always y - x. All intervals are 95 % unless `alpha` says otherwise.
+Shape shorthand in this module:
+  n: patients.
+
+x is the reference method (the hospital), y the method under test (the machine), both [n] in the same unit. Differences
+are always y - x. All intervals are 95 % unless `alpha` says otherwise.
 """
 
 import dataclasses
@@ -10,7 +13,8 @@ import math
 import numpy as np
 from scipy import stats
 
-# All n (n - 1) / 2 slopes are held at once: 12.5 million for 5,000 patients (100 MB). More patients are drawn from.
+# All n (n - 1) / 2 slopes are in memory at once: 12.5 million for 5,000 patients (100 MB). Above this, a random subset
+# is used.
 MAX_PASSING_BABLOK = 5000
 
 
@@ -74,12 +78,12 @@ def passing_bablok(x: np.ndarray, y: np.ndarray, alpha: float = 0.05, seed: int 
     """Passing and Bablok's (1983) regression: no distribution assumed, both methods may err, outliers matter little.
 
     How it works: the slope is the median of the slopes of all pairs of patients, shifted by K, the number of slopes
-    below -1, so that exchanging x and y gives the same line. Pairs of equal points and slopes of exactly -1 carry no
-    information and are left out; a vertical pair has an infinite slope. The interval is made of the order statistics
+    below -1, so that swapping x and y gives the same line. Pairs of equal points and slopes of exactly -1 carry no
+    information and are ignored; a vertical pair has an infinite slope. The interval is made of the order statistics
     C = z * sqrt(n (n - 1) (2 n + 5) / 18) / 2 places on either side. The intercept is the median of y - slope * x.
 
     Args:
-      seed: above `MAX_PASSING_BABLOK` patients that many are drawn at random, because all pairs are held in memory.
+      seed: of the random subset of `MAX_PASSING_BABLOK` patients that is used where there are more.
 
     Raises:
       ValueError: fewer than three patients, or no pair has a slope.
@@ -153,7 +157,7 @@ def deming(x: np.ndarray, y: np.ndarray, error_ratio: float = 1.0, alpha: float 
             slope = (u + np.sqrt(u**2 + 4 * error_ratio * sxy**2)) / (2 * sxy)
             return slope, (sy - slope * sx) / m
 
-    # Centred first: sums of squares of percentages near 99 would otherwise lose digits.
+    # Centered first: sums of squares of percentages near 99 would otherwise lose digits.
     cx, cy = x - x.mean(), y - y.mean()
     sums = cx.sum(), cy.sum(), (cx * cx).sum(), (cy * cy).sum(), (cx * cy).sum()
     slope, offset = line(*sums, n)

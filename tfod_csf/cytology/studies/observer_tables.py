@@ -34,7 +34,7 @@ def shared_images(observers: Mapping[str, Mapping[str, Any]], problems: ProblemL
     for name, seen in observers.items():
         lone = sorted(set(seen) - everybody)
         if lone:
-            reason = f"{len(lone)} images that not every observer saw are left out ({', '.join(lone[:3])}, ...)"
+            reason = f"{len(lone)} images that not every observer saw are ignored ({', '.join(lone[:3])}, ...)"
             problems.noted(name, reason, "Let every observer label the same images under the same names.")
     if not everybody:
         raise AnnotationsError(

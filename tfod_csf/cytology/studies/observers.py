@@ -1,10 +1,13 @@
 """How much people differ among themselves on the same images, and whether the machine repeats itself (Table 1).
 
-Symbols: R observers (people, or rounds of the machine), I images that all of them saw, K classes, C cells (one cell =
-the boxes of different observers that lie on each other), n and k as usual in the formulas of agreement.
+Shape shorthand in this module:
+  R: observers (people, or rounds of the machine).
+  I: images that all of them saw.
+  K: classes.
+  C: cells; one cell is the boxes of different observers that match by overlap.
 
-Counts alone hide disagreement that cancels out (one person misses a lymphocyte here and finds one there). So beside the
-spread of counts stand the intraclass correlation of counts per image and Fleiss' kappa cell by cell.
+Counts alone hide disagreement that cancels out (one person misses a lymphocyte here and finds one there). So the spread
+of counts is given together with the intraclass correlation of counts per image and Fleiss' kappa cell by cell.
 """
 
 import dataclasses
@@ -19,7 +22,7 @@ from tfod_csf.cytology.studies.method_comparison import Estimate
 from tfod_csf.evaluation.matching import match_one_to_one
 
 NOT_MARKED = "not marked"
-# Fewer images than this cannot be drawn from: the interval of kappa would be far too narrow.
+# Below this no bootstrap interval is given: that of kappa would be far too narrow.
 MIN_IMAGES = 5
 
 
@@ -52,7 +55,7 @@ def spread(counts: Sequence[float]) -> Spread:
 
 
 def intraclass_correlation(ratings: np.ndarray, alpha: float = 0.05) -> Estimate:
-    """ICC(2,1) of Shrout and Fleiss: how far one observer's count per image can stand for another's.
+    """ICC(2,1) of Shrout and Fleiss: how far one observer's count per image can replace another's.
 
     Two-way random effects, absolute agreement, single observer: a person who always counts more lowers it. Interval of
     McGraw and Wong (1996).
@@ -102,8 +105,8 @@ def same_cells(observers: Sequence[ImageCells], iou_threshold: float = 0.5) -> l
     sums = np.empty((0, 4))
     marks = np.empty(0)
     for r, observer in enumerate(observers):
-        centres = sums / marks[:, None] if len(marks) else sums
-        matching = match_one_to_one(centres, observer.boxes, iou_threshold)
+        centers = sums / marks[:, None] if len(marks) else sums
+        matching = match_one_to_one(centers, observer.boxes, iou_threshold)
         for cell, box in zip(matching.first, matching.second, strict=True):
             names[cell][r] = observer.names[box]
         sums[matching.first] += observer.boxes[matching.second]
@@ -120,7 +123,7 @@ def same_cells(observers: Sequence[ImageCells], iou_threshold: float = 0.5) -> l
 def fleiss_kappa(
     cells_by_image: Sequence[Sequence[Sequence[str]]], replicates: int = 1000, seed: int = 0, alpha: float = 0.05
 ) -> Estimate:
-    """Fleiss' kappa of cells named by R observers each, with an interval by drawing whole images again.
+    """Fleiss' kappa of cells named by R observers each, with a bootstrap interval over whole images.
 
     Args:
       cells_by_image: per image a list of cells, each with R names.
@@ -151,8 +154,8 @@ def fleiss_kappa(
 
     if len(totals) < MIN_IMAGES:
         return Estimate(float(kappa(totals.sum(axis=0))), math.nan, math.nan)
-    drawn = np.random.default_rng(seed).integers(0, len(totals), (replicates, len(totals)))
-    again = kappa(totals[drawn].sum(axis=1))
+    sampled = np.random.default_rng(seed).integers(0, len(totals), (replicates, len(totals)))
+    again = kappa(totals[sampled].sum(axis=1))
     again = again[np.isfinite(again)]
     low, high = np.quantile(again, [alpha / 2, 1 - alpha / 2]) if len(again) else (math.nan, math.nan)
     return Estimate(float(kappa(totals.sum(axis=0))), float(low), float(high))

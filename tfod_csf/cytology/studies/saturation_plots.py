@@ -12,7 +12,7 @@ from tfod_csf import cell_classes, figures
 from tfod_csf.cytology.counting.cases import NO_CASE
 from tfod_csf.cytology.counting.saturation import PAPER_CELLS, Saturation, SaturationRules
 
-# Okabe and Ito's colors again, in the paper's order of cases; a patient without a case is gray.
+# Colors of Okabe and Ito's palette in the paper's order of cases; a patient without a case is gray.
 _CASE_COLORS = {
     "low_white_cells": figures.GRAY,
     "high_neutrophils": "#CC79A7",
@@ -28,7 +28,7 @@ def case_title(case: str) -> str:
 
 
 def draw_patient(axes: Axes, result: Saturation, title: str) -> None:
-    """The three curves with both bands; the final percentage stands at the end of each curve."""
+    """The three curves with both bands, each with its final percentage at the end."""
     for k, name in enumerate(cell_classes.WHITE_CELLS):
         color = cell_classes.color_of(name)
         band = result.orders
@@ -55,7 +55,7 @@ def draw_patient(axes: Axes, result: Saturation, title: str) -> None:
 
 
 def _label_ends(axes: Axes, result: Saturation) -> None:
-    """Class and final percentage right of the plot, pushed apart where two classes end close together."""
+    """Class and final percentage right of the plot, moved away from each other where two end close together."""
     order = np.argsort(result.percent)
     heights = result.percent[order].astype(float)
     for i in range(1, len(heights)):
@@ -83,7 +83,7 @@ def _legend_handles(with_bootstrap: bool) -> list:
     ]
     if with_bootstrap:
         handles.append(
-            Line2D([], [], color=figures.INK, linestyle=(0, (1, 1)), label="95 % of images drawn with replacement")
+            Line2D([], [], color=figures.INK, linestyle=(0, (1, 1)), label="95 % of images sampled with replacement")
         )
     return handles
 

@@ -18,14 +18,14 @@ from tfod_csf.cytology.counting.saturation import (
     SaturationRules,
     planner_rows,
     saturation,
-    summarise_cases,
+    summarize_cases,
 )
 from tfod_csf.cytology.studies import saturation_plots
 from tfod_csf.files import csv_schemas, csv_tables
 
 
 class _Collector:
-    """What is kept of each patient for the tables and plots over all."""
+    """Collects of each patient what the tables and plots over all patients need."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
@@ -70,7 +70,7 @@ def write_saturation(
     Args:
       model: whose cells; None takes each patient's first model.
       cases: {patient_id: case}.
-      thresholds: counts the cells anew with these; None keeps the run's counting.
+      thresholds: counts the cells again with these; None keeps the run's counting.
       max_plots: patients (the first in order) that get a plot and a curve table of their own.
       plan_points: tolerances of the planner, in percentage points.
       progress: wraps the list of patients' folders.
@@ -155,7 +155,7 @@ def _case_rows(rows: Sequence[dict[str, Any]], rules: SaturationRules) -> Iterat
     for measure in ("n_sat_orders", "n_sat_bootstrap"):
         chosen = [row for row in rows if measure == "n_sat_orders" or row["saturated"] is not None]
         cases = [row["case"] or NO_CASE for row in chosen]
-        for summary in summarise_cases([row[measure] for row in chosen], cases, rules.replicates, rules.seed):
+        for summary in summarize_cases([row[measure] for row in chosen], cases, rules.replicates, rules.seed):
             bounded = {
                 name: value if math.isfinite(value) else None
                 for name, value in (

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-# Theil-Sen's slope needs all pairs of images; more images than this are drawn from.
+# Theil-Sen's slope needs all pairs of images. Above this, a random subset is used.
 _MAX_PAIRED = 1500
 
 
@@ -117,7 +117,7 @@ class Trend:
 
 
 def trend(x: np.ndarray, seconds: np.ndarray, seed: int = 0) -> Trend:
-    """Rank correlation and robust slope; single slow images (start-up, a busy disk) move neither."""
+    """Rank correlation and robust slope; single slow images (start-up, a busy disk) change neither much."""
     x, seconds = np.asarray(x, float), np.asarray(seconds, float)
     if len(x) < 3 or np.ptp(x) == 0:
         return Trend(math.nan, math.nan, math.nan, math.nan, math.nan, len(x))
@@ -141,7 +141,7 @@ def trend(x: np.ndarray, seconds: np.ndarray, seed: int = 0) -> Trend:
 def slowdown_percent(seconds: np.ndarray) -> float:
     """Median of the last tenth of the run against that of the second tenth, in percent; NaN with under 20 images.
 
-    The first tenth is left out: the first image of a run builds the program and is always slow.
+    The first tenth is ignored: the first image of a run builds the program and is always slow.
     """
     seconds = np.asarray(seconds, float)
     tenth = len(seconds) // 10

@@ -49,7 +49,7 @@ def read_hand_times(path: str | os.PathLike) -> HandTimes:
     """Reads patient_id, classification_minutes, report_minutes and optionally day.
 
     Raises:
-      TableError: no row, or a time that is no number.
+      TableError: no row, or a time that is not a number.
     """
     columns = ("classification_minutes", "report_minutes")
     rows = csv_tables.read_rows(path, ("patient_id", *columns))
@@ -64,7 +64,7 @@ def read_review_times(path: str | os.PathLike) -> np.ndarray:
     """[P] minutes a person still spends per patient with the machine: column review_minutes, capture included.
 
     Raises:
-      TableError: no row, or a time that is no number.
+      TableError: no row, or a time that is not a number.
     """
     rows = csv_tables.read_rows(path, ("patient_id", "review_minutes"))
     if not rows:
@@ -88,7 +88,7 @@ def machine_minutes(run: Mapping[str, Any]) -> np.ndarray:
 def image_times(inference_dir: str | os.PathLike, run: Mapping[str, Any]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """{model: (cells, seconds)} of all images in the order they were examined.
 
-    Patients kept from an earlier run are left out: they do not belong to this run's clock.
+    Patients kept from an earlier run are ignored: they were not timed by this run.
     """
     folders = {folder.name: folder for folder in run_tables.patient_folders(inference_dir)}
     patients = run.get("patients", {})

@@ -1,8 +1,8 @@
 """Did training saturate (Figure 3)? Precision and losses against steps, with the curve a - b / x through them.
 
 The paper writes that precision over steps "takes on a 1/x, asymptotic relationship with saturation quickly established
-within the first few thousand steps". The fit is a straight line in 1 / x, so it needs no starting values; it says
-nothing of why a curve is flat, and a learning rate that falls can flatten it early.
+within the first few thousand steps". The fit is a straight line in 1 / x, so it needs no starting values; it does
+not tell why a curve is flat, and a falling learning rate can flatten it early.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ import math
 import numpy as np
 from scipy import stats
 
-# A curve with two parameters goes nearly through any three points; then it says nothing.
+# A curve with two parameters passes close to any three points, so it would show nothing.
 MIN_POINTS = 4
 
 
@@ -49,8 +49,8 @@ def fit_asymptote(steps: np.ndarray, values: np.ndarray, tolerance: float) -> As
     """Fits a - b / x by least squares.
 
     Args:
-      steps: [N]; step 0 has no place on the curve and is left out.
-      values: [N]; what is not finite is left out.
+      steps: [N]; step 0 has no place on the curve and is ignored.
+      values: [N]; values that are not finite are ignored.
       tolerance: in the unit of the values; 0.01 is one point of precision.
 
     Returns:

@@ -129,7 +129,7 @@ def write_training_report(
     """Writes both tables and the figure as PNG and SVG.
 
     Returns:
-      (row of the precision that is drawn or else of the total loss, contents of best.json).
+      (row of the plotted precision, or else of the total loss; contents of best.json).
     """
     output, runs, best = pathlib.Path(output_dir), read_runs(model_dir), read_best(model_dir)
     fits = list(fit_rows(runs, precision_tolerance, loss_tolerance))
@@ -145,7 +145,7 @@ def write_training_report(
 def _first(
     fits: list[tuple[dict[str, Any], AsymptoteFit | None]], tags: tuple[str, ...]
 ) -> tuple[dict[str, Any], AsymptoteFit | None] | None:
-    """The first tag's row that has one; training data evaluated for comparison is not the run's precision."""
+    """Row of the first tag that has one; training data evaluated for comparison is not the run's precision."""
     return next(
         (found for tag in tags for found in fits if found[0]["tag"] == tag and "train_data" not in found[0]["run"]),
         None,
