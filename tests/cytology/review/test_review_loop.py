@@ -170,6 +170,7 @@ def test_two_reviewers_of_the_same_export(desk, capsys):
     edit(_xml(second), rename(0, "monocyte"))
     assert desk.take(first, reviewer="A") == 0
     assert desk.take(second, reviewer="B") == 0
+    assert capsys.readouterr().out.count("1 patient with a new revision, 1 with nothing new, 0 refused") == 2
     cells = desk.cells("=王")
     assert (cells["day1/a.jpg", 1][0], cells["day1/a.jpg", 2][0]) == ("monocyte", "monocyte")
     (summary,) = desk.rows("review_summary.csv")

@@ -63,7 +63,7 @@ def load_classes(label_map_path: str | os.PathLike | None, class_map_entries: Se
         label_map = label_maps.label_map_from_names(cell_classes.STUDY_CLASSES)
     class_map = label_maps.parse_class_map(class_map_entries)
     for old, new in class_map.items():
-        if new and label_map.resolve(new) is None and new.casefold() != label_maps.UNKNOWN:
+        if new and label_map.resolve(new) is None and new.casefold() != cell_classes.UNKNOWN:
             near = label_map.nearest(new)
             hint = f"did you mean {near!r}?" if near else f"known: {', '.join(label_map.names)}."
             raise label_maps.LabelMapError(f"--class_map: {old!r} is renamed to {new!r}, which is no class; {hint}")
