@@ -1,4 +1,4 @@
-"""Holds the differentials that were found against what was drawn."""
+"""Compares the differentials found in synthetic slides with the cells that the slides were made of."""
 
 import dataclasses
 import os
@@ -14,10 +14,10 @@ class PatientComparison:
 
     Attributes:
       patient_id: folder name.
-      case: kind of patient that was drawn.
-      true_white_cells: drawn.
-      found_white_cells: found and counted.
-      true_percent: three numbers; None when no white cells were drawn.
+      case: kind of patient.
+      true_white_cells: white cells in the slides.
+      found_white_cells: white cells found and counted.
+      true_percent: three numbers; None when the slides have no white cells.
       found_percent: three numbers; None when batch_infer gave no percentages (too few cells).
     """
 
@@ -40,7 +40,7 @@ def compare(differentials_csv: str | os.PathLike, truth_csv: str | os.PathLike) 
     """Joins `differentials.csv` of batch_infer and `truth.csv` of synthesize by patient_id.
 
     Raises:
-      UserError: a patient of differentials.csv was not drawn.
+      UserError: a patient of differentials.csv is not in truth.csv.
     """
     truth = {row["patient_id"]: row for row in csv_tables.read_rows(truth_csv, ["patient_id", "case", *WHITE_CELLS])}
     columns = ["patient_id", "white_cells", *(f"{name}_percent" for name in WHITE_CELLS)]
@@ -48,13 +48,13 @@ def compare(differentials_csv: str | os.PathLike, truth_csv: str | os.PathLike) 
     for row in csv_tables.read_rows(differentials_csv, columns):
         if row["patient_id"] not in truth:
             raise UserError(f"{truth_csv}: has no patient {row['patient_id']!r}, which {differentials_csv} holds.")
-        drawn = truth[row["patient_id"]]
-        counts = [int(drawn[name]) for name in WHITE_CELLS]
+        true = truth[row["patient_id"]]
+        counts = [int(true[name]) for name in WHITE_CELLS]
         found = [row[f"{name}_percent"] for name in WHITE_CELLS]
         comparisons.append(
             PatientComparison(
                 patient_id=row["patient_id"],
-                case=drawn["case"],
+                case=true["case"],
                 true_white_cells=sum(counts),
                 found_white_cells=float(row["white_cells"]),
                 true_percent=tuple(100 * count / sum(counts) for count in counts) if sum(counts) else None,

@@ -226,7 +226,7 @@ def test_images_are_added_to_the_same_blinding(study, tmp_path, capsys):
     second = {(row.patient_id, row.image): row for row in _mapping(tmp_path)}
     assert {name: second[name] for name in first} == first
     assert len(second) == len(first) + 2
-    (tmp_path / "blinded" / "stranger").mkdir()
+    (tmp_path / "blinded" / "unrelated").mkdir()
     assert _blind(study, tmp_path / "blinded", "--reuse_key") == 1
     assert "is not of this blinding" in capsys.readouterr().err
 

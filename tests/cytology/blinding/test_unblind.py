@@ -1,4 +1,4 @@
-"""What stands for what, piece by piece; test_blind.py takes whole studies there and back."""
+"""Names put back in texts, paths and files, case by case; test_blind.py blinds and unblinds whole studies."""
 
 import json
 

@@ -11,7 +11,6 @@ from lxml import html
 from tests.support.report_pages import page, text_of, write
 from tfod_csf.commands import command_line
 from tfod_csf.cytology import run_tables
-from tfod_csf.cytology.report import pages
 
 
 def test_pages_of_all_patients_and_the_cohort(drawn, drawn_run):
@@ -172,7 +171,7 @@ def test_other_thresholds_are_said(drawn_run, tmp_path):
 
 
 def test_unknown_patient_or_model_is_named(drawn_run, tmp_path):
-    with pytest.raises(pages.ReportError, match="no patient 'nobody'"):
+    with pytest.raises(run_tables.TableError, match="no patient 'nobody'"):
         write(drawn_run, tmp_path, patients=("nobody",))
     with pytest.raises(run_tables.TableError, match="no cells of model 'x'; it has drawn_truth"):
         write(drawn_run, tmp_path, model="x")

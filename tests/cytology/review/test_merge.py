@@ -97,11 +97,11 @@ def test_two_reviewers_who_agree_do_not_disagree():
         (_objects(c1="lymphocyte", c2="neutrophil", c3="monocyte"), False, 2, "neutrophil"),
         # Deleted, where the first gave a class.
         (_objects(c1="lymphocyte", c3="monocyte"), False, 2, ""),
-        # Stands up for an image on which the first changed a cell.
+        # Vouches for an image on which the first changed a cell.
         (_objects(c1="lymphocyte", c2="unknown", c3="monocyte"), True, 2, "unknown"),
         # Added by both, with two classes.
         (_objects(c1="lymphocyte", c2="monocyte", c3="neutrophil"), False, 3, "neutrophil"),
-        # Stands up for an image without the cell the first added.
+        # Vouches for an image without the cell the first added.
         (_objects(c1="lymphocyte", c2="monocyte"), True, 3, ""),
     ],
 )

@@ -346,7 +346,7 @@ def test_verified_images_become_training_data(desk):
     edit(_xml(review, "p2__a.xml"), rename(0, "monocyte"))
     assert desk.take(review, f"--training_dir={desk.root / 'train'}") == 0
     files = sorted(path.relative_to(desk.root / "train").as_posix() for path in (desk.root / "train").rglob("*.*"))
-    assert files == ["=王/day1/a.jpg", "=王/day1/a.xml"], "only images a person stands up for"
+    assert files == ["=王/day1/a.jpg", "=王/day1/a.xml"], "only images that a person vouches for"
     annotation = labelimg.read_annotation(desk.root / "train" / "=王" / "day1" / "a.xml", ProblemLog())
     assert [(o.name, o.difficult) for o in annotation.objects] == [
         ("lymphocyte", 0),

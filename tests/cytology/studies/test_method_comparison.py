@@ -4,7 +4,7 @@ PEFR: the peak flow data of Bland and Altman, Lancet 1986;i:307-310 (17 subjects
 -22.0 to 17.8), SD 38.8, limits -79.7 (-114.3 to -45.1) and 75.5 (40.9 to 110.1). The same data are the example of
 epi.ccc in the R package epiR, which gives a concordance of 0.943.
 
-TWENTY: the points on which the Python package methcomp 1.0 is held against R's mcr (mcreg, method.reg = "PaBa",
+TWENTY: the points on which the Python package methcomp 1.0 is compared with R's mcr (mcreg, method.reg = "PaBa",
 analytical intervals): slope 1.0050 (0.9848077 to 1.0265805), intercept 0.0125 (-0.2975146 to 0.1393271). mcr ends its
 interval half-way (in angle) between the 65th and 66th and between the 125th and 126th of the 190 ordered slopes; we
 end it, as the paper of 1983 says, at the 65th and 126th: C = 1.96 * sqrt(20 * 19 * 45 / 18) = 60.41 and

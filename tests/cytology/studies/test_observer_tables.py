@@ -46,7 +46,7 @@ def test_table_1_of_the_paper_by_command(table_1, tmp_path, capsys):
     assert people == [7, 17, 11, 6]  # the paper's "Human std dev"
     assert [float(values["rounds", name, "sd"]) for name in CLASSES] == [0, 0, 0, 0]
     assert values["rounds", "all", "rounds_identical"] == "1.0000"
-    assert values["people", "all", "images"] == "1.0000"  # the image only person 1 has is left out
+    assert values["people", "all", "images"] == "1.0000"  # the image only person 1 has is ignored
     for name, rows in {"observers": 32, "observers_summary": 43, "observers_differences": 0}.items():
         assert csv_schemas.load(name).check(tmp_path / "out" / f"{name}.csv") == rows
     assert "only_person_1" in (tmp_path / "out" / "problems.csv").read_text(encoding="utf-8")

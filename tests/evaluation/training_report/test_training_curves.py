@@ -22,7 +22,7 @@ def test_an_exact_curve_is_found_and_its_saturation_worked_by_hand():
     assert fit.fit_step == pytest.approx(3000)
     assert fit.observed_step == 2400
     assert fit.saturated
-    assert fit.count == 100  # step 0 is left out
+    assert fit.count == 100  # step 0 is ignored
 
 
 def test_a_short_or_still_rising_run_has_not_saturated():

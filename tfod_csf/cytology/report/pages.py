@@ -20,14 +20,9 @@ from tfod_csf.cytology.report import gallery, labelled_fields, page_template, re
 from tfod_csf.cytology.report.cohort_page import CohortPatient, cohort_html
 from tfod_csf.cytology.report.patient_page import PatientPage, patient_html
 from tfod_csf.cytology.review.revisions import RevisionError
-from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write
 
 PAGE = "report.html"
-
-
-class ReportError(UserError):
-    """A report that cannot be made with these options."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,8 +80,7 @@ def write_report(
       progress: wraps the list of patients' folders.
 
     Raises:
-      ReportError: a patient that the run does not have.
-      TableError: a table that cannot be read, or a model that the run does not have.
+      TableError: a table that cannot be read, or a patient or model that the run does not have.
     """
     output, summary, kept = pathlib.Path(output_dir), ReportSummary(), []
     wants_cohort = options.cohort_page and not options.patients
@@ -106,7 +100,9 @@ def write_report(
         if wants_cohort:
             kept.append(_cohort_patient(examined, _address(folder.name) if path.exists() else ""))
     if missing:
-        raise ReportError(f"{inference_dir}: no patient {sorted(missing)[0]!r} in this run; see differentials.csv.")
+        raise run_tables.TableError(
+            f"{inference_dir}: no patient {sorted(missing)[0]!r} in this run; see differentials.csv."
+        )
     if wants_cohort:
         summary.cohort_page = output / PAGE
         atomic_write.write_text(summary.cohort_page, cohort_html(kept, facts))

@@ -29,24 +29,20 @@ _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _TRAIN, _EVAL = "train", "eval"
 
 
-class TrainingReportError(UserError):
-    """A model directory without numbers."""
-
-
 def read_runs(model_dir: str | os.PathLike) -> dict[str, dict[str, Series]]:
     """{run: {tag: series}} of every folder below a model directory that has event files with numbers.
 
     Raises:
-      TrainingReportError: no such folder, or no numbers in it.
+      UserError: no such folder, or no numbers in it.
     """
     root = pathlib.Path(model_dir)
     if not root.is_dir():
-        raise TrainingReportError(f"{model_dir}: no such folder; give the --model_dir of model_main_tf2.")
+        raise UserError(f"{model_dir}: no such folder; give the --model_dir of model_main_tf2.")
     folders = sorted({path.parent for path in root.rglob("*.tfevents.*")})
     runs = {folder.relative_to(root).as_posix(): read_scalars(folder) for folder in folders}
     runs = {name: scalars for name, scalars in runs.items() if scalars}
     if not runs:
-        raise TrainingReportError(
+        raise UserError(
             f"{model_dir}: no TensorBoard event file with numbers in it; give the --model_dir of model_main_tf2."
         )
     return runs
@@ -59,7 +55,7 @@ def read_best(model_dir: str | os.PathLike) -> dict[str, Any] | None:
             try:
                 return json.loads(path.read_text(encoding="utf-8"))
             except ValueError as error:
-                raise TrainingReportError(f"{path}: not JSON ({error}).") from error
+                raise UserError(f"{path}: not JSON ({error}).") from error
     return None
 
 
