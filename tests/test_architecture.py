@@ -16,6 +16,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "tfod_csf"
 PACKAGES = {
     "vocabulary": {"files"},
     "files": set(),
+    "graphics": {"files"},
     "study": {"files"},
     "config": {"files"},
     "network_input": {"config"},
@@ -23,9 +24,9 @@ PACKAGES = {
     "modeling": {"config", "network_input"},
     "training": {"modeling", "data", "network_input", "evaluation", "config", "files"},
     "export": {"modeling", "training", "config", "network_input", "inference", "files", "study"},
-    "evaluation": {"files"},
-    "inference": {"files", "study"},
-    "cytology": {"evaluation", "files", "study"},
+    "evaluation": {"files", "graphics"},
+    "inference": {"files", "graphics", "study"},
+    "cytology": {"evaluation", "files", "graphics", "study"},
     "synthetic": {"files", "study"},
     "benchmarks": {"config", "data", "modeling", "training", "inference", "export", "synthetic", "files", "study"},
 }
@@ -64,6 +65,7 @@ TENSORFLOW = {"tensorflow", "tf_keras", "official", "orbit"}
 LIBRARIES = {
     "vocabulary": VOCABULARY_LIBRARIES,
     "files": VOCABULARY_LIBRARIES,
+    "graphics": VOCABULARY_LIBRARIES | {"matplotlib"},
     "study": VOCABULARY_LIBRARIES,
     "config": VOCABULARY_LIBRARIES,
     "network_input": {"numpy"} | TENSORFLOW,
@@ -71,7 +73,7 @@ LIBRARIES = {
     "evaluation": TABLES | {"pycocotools", "tensorboard"},
     "cytology": TABLES,
     "synthetic": TABLES,
-    "inference": VOCABULARY_LIBRARIES | {"matplotlib"},
+    "inference": VOCABULARY_LIBRARIES,
     "data": TABLES | TENSORFLOW,
     "modeling": {"numpy"} | TENSORFLOW,
     "training": TABLES | TENSORFLOW | {"absl", "tensorboard"},
@@ -82,8 +84,6 @@ LIBRARIES = {
 LIBRARIES_OF_MODULE = {
     # Progress bars of every package are made here.
     "progress_bar.py": {"tqdm"},
-    # Figures of every package are made here.
-    "figures.py": {"matplotlib"},
     # The checksums of records.
     "files/tfrecord.py": {"google_crc32c"},
     # The one place of inference that needs TensorFlow: the model.

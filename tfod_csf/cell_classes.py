@@ -27,16 +27,18 @@ GROUP_WHITE_CELLS = "white_cells"
 GROUP_APART = "apart"
 GROUP_TOTAL = "total"
 
-# Okabe and Ito's palette (2008), distinguishable with every common color vision deficiency. Unknown is orange because
-# the paper draws its "unknown" box in orange.
+# Okabe and Ito's palette (2008), distinguishable with every common color vision deficiency; all plots use it.
+BLUE, GREEN, PURPLE = "#0072B2", "#009E73", "#CC79A7"
+VERMILION, ORANGE, SKY_BLUE = "#D55E00", "#E69F00", "#56B4E9"
+
 _COLORS = {
-    LYMPHOCYTE: "#0072B2",
-    MONOCYTE: "#009E73",
-    NEUTROPHIL: "#CC79A7",
-    ERYTHROCYTE: "#D55E00",
-    UNKNOWN: "#E69F00",
+    LYMPHOCYTE: BLUE,
+    MONOCYTE: GREEN,
+    NEUTROPHIL: PURPLE,
+    ERYTHROCYTE: VERMILION,
+    UNKNOWN: ORANGE,  # as the "unknown" box in the paper
 }
-_OTHER_COLORS = ("#56B4E9", "#8C6D31", "#7F7F7F")
+_OTHER_COLORS = (SKY_BLUE, "#8C6D31", "#7F7F7F")
 
 # A second sign beside the color, so that a gray print can still be read.
 LINE_STYLES = {LYMPHOCYTE: "-", MONOCYTE: "--", NEUTROPHIL: "-.", ERYTHROCYTE: ":", UNKNOWN: (0, (1, 2))}

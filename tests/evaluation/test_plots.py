@@ -7,9 +7,10 @@ import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from tfod_csf import cell_classes, figures
+from tfod_csf import cell_classes
 from tfod_csf.evaluation import confusion, plots
 from tfod_csf.evaluation.pascal_evaluator import PrecisionRecall
+from tfod_csf.graphics import figures
 
 NAMES = ("lymphocyte", "Monocyte", "浆细胞", "eosinophil", "blast")
 

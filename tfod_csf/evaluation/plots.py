@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from tfod_csf import cell_classes, figures
+from tfod_csf import cell_classes
 from tfod_csf.evaluation.confusion import ConfusionMatrix
 from tfod_csf.evaluation.metric_text import metric_text
 from tfod_csf.evaluation.pascal_evaluator import PrecisionRecall
+from tfod_csf.graphics import figures
 
 # For classes that the study does not have; some share a color.
 _OTHER_LINE_STYLES = ("-", "--", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))

@@ -13,9 +13,9 @@ import os
 import numpy as np
 from PIL import Image, ImageDraw
 
-from tfod_csf import fonts
 from tfod_csf.cell_classes import UNKNOWN, ink_of, rgb_of, whole_percent
 from tfod_csf.files import atomic_write
+from tfod_csf.graphics import fonts
 from tfod_csf.inference.cell_selection import Cells
 
 _PLATE_OPACITY = 215

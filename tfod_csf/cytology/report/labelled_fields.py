@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
-from tfod_csf import cell_classes, fonts
+from tfod_csf import cell_classes
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.report import gallery
 from tfod_csf.detections import BOX_SIDES
+from tfod_csf.graphics import fonts
 from tfod_csf.study.patients import picture_name
 
 FIELD_WIDTH_PX = 1000

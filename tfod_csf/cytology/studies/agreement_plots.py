@@ -7,10 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from tfod_csf import cell_classes, figures
+from tfod_csf import cell_classes
 from tfod_csf.cytology.counting.intervals import simultaneous_intervals
 from tfod_csf.cytology.studies import method_comparison
 from tfod_csf.cytology.studies.agreement import Differentials
+from tfod_csf.graphics import figures
 
 _MAX_PATIENTS = 40
 

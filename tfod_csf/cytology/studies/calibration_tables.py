@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from tfod_csf import figures
+from tfod_csf import cell_classes
 from tfod_csf.cytology.annotated_cells import NOT_FOUND, MatchedCells
 from tfod_csf.cytology.studies.calibration import (
     ScoredCells,
@@ -23,13 +23,14 @@ from tfod_csf.cytology.studies.calibration import (
 )
 from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write, csv_schemas
+from tfod_csf.graphics import figures
 from tfod_csf.model_folder import INFO
 from tfod_csf.score_temperature import CALIBRATION, TEMPERATURE, temperature_of
 
 THRESHOLDS = tuple(np.round(np.arange(0.50, 1.0, 0.01), 2))
 # Bins with fewer cells are in the table but not in the plot: their accuracy is noise.
 _MIN_DRAWN_CELLS = 10
-_COLORS = {"before": "#0072B2", "after": "#D55E00"}
+_COLORS = {"before": cell_classes.BLUE, "after": cell_classes.VERMILION}
 
 
 class CalibrationError(UserError):

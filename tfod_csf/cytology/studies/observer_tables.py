@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from tfod_csf import cell_classes, figures
+from tfod_csf import cell_classes
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.annotated_cells import AnnotationsError, ImageCells
 from tfod_csf.cytology.studies.method_comparison import Estimate
 from tfod_csf.cytology.studies.observers import ObserverStudy, study
 from tfod_csf.detections import BOX_SIDES
 from tfod_csf.files import csv_schemas
+from tfod_csf.graphics import figures
 from tfod_csf.problems import ProblemLog
 from tfod_csf.wording import plural
 

@@ -8,17 +8,18 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from tfod_csf import cell_classes, figures
+from tfod_csf import cell_classes
 from tfod_csf.cytology.counting.cases import NO_CASE
 from tfod_csf.cytology.counting.saturation import PAPER_CELLS, Saturation, SaturationRules
+from tfod_csf.graphics import figures
 
 # Colors of Okabe and Ito's palette in the paper's order of cases; a patient without a case is gray.
 _CASE_COLORS = {
     "low_white_cells": figures.GRAY,
-    "high_neutrophils": "#CC79A7",
-    "high_erythrocytes": "#D55E00",
-    "medium_white_cells": "#56B4E9",
-    "high_white_cells": "#0072B2",
+    "high_neutrophils": cell_classes.PURPLE,
+    "high_erythrocytes": cell_classes.VERMILION,
+    "medium_white_cells": cell_classes.SKY_BLUE,
+    "high_white_cells": cell_classes.BLUE,
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tfod_csf import figures, run_folder
+from tfod_csf import cell_classes, run_folder
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.studies.turnaround import (
     Measured,
@@ -21,9 +21,10 @@ from tfod_csf.cytology.studies.turnaround import (
     trend,
 )
 from tfod_csf.files import csv_schemas, csv_tables
+from tfod_csf.graphics import figures
 
-_HAND_COLORS = ("#0072B2", "#56B4E9")
-_MACHINE_COLORS = ("#D55E00", "#E69F00")
+_HAND_COLORS = (cell_classes.BLUE, cell_classes.SKY_BLUE)
+_MACHINE_COLORS = (cell_classes.VERMILION, cell_classes.ORANGE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,7 +214,7 @@ def plot_turnaround(
         faint = max(0.15, min(0.8, 200 / len(seconds)))
         panels = ((cells, "cells on the image"), (np.arange(1, len(seconds) + 1), "image of the run"))
         for panel, (x, label) in zip(axes[-2:], panels, strict=True):
-            panel.plot(x, np.minimum(seconds, top), ".", color="#0072B2", alpha=faint, markersize=4)
+            panel.plot(x, np.minimum(seconds, top), ".", color=cell_classes.BLUE, alpha=faint, markersize=4)
             panel.set(xlabel=label, ylabel="seconds per image", ylim=(0, top))
             found = trend(x, seconds)
             if not math.isnan(found.slope):

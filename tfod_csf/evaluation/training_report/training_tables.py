@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from tfod_csf import figures
+from tfod_csf.cell_classes import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILION
 from tfod_csf.errors import UserError
 from tfod_csf.evaluation.training_report.event_files import Series, read_scalars
 from tfod_csf.evaluation.training_report.training_curves import AsymptoteFit, fit_asymptote, smoothed
 from tfod_csf.files import csv_schemas
+from tfod_csf.graphics import figures
 
 # The first that a run has is its precision in the figure; TFOD's names.
 PRECISION_TAGS = (
@@ -25,7 +26,7 @@ PRECISION_TAGS = (
 TOTAL_LOSS = "Loss/total_loss"
 _LOSS_PREFIX = "Loss/"
 _LEARNING_RATE = "learning_rate"
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_COLORS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY_BLUE)
 _TRAIN, _EVAL = "train", "eval"
 
 

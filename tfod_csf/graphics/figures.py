@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tfod_csf.files import atomic_write
-from tfod_csf.fonts import CJK_FONT_FILES
+from tfod_csf.graphics.fonts import CJK_FONT_FILES
 
 INK = "#222222"
 GRAY = "#8A8A8A"

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from tfod_csf import fonts
+from tfod_csf.graphics import fonts
 
 
 def _installed_cjk_font() -> str | None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfod_csf import figures
+from tfod_csf.graphics import figures
 
 
 def test_text_without_letters_is_written_as_codes():
@@ -17,7 +17,7 @@ def test_text_without_letters_is_written_as_codes():
 def test_chinese_letters_are_printed_where_a_font_has_them():
     if not figures._cjk_family():
         assert figures.printable("患者") == "\\u60a3\\u8005"
-        pytest.skip("no font with Chinese letters is installed (tfod_csf.fonts.CJK_FONT_FILES)")
+        pytest.skip("no font with Chinese letters is installed (tfod_csf.graphics.fonts.CJK_FONT_FILES)")
     assert figures.printable("患者") == "患者"
 
 
