@@ -34,8 +34,8 @@ def test_tfod_style_file_with_background_and_byte_order_mark(tmp_path):
         ("item { id: 0 name: 'cell' }", "ids begin at 1"),
         ("item { name: 'cell' }", "has no id"),
         ("item { id: 1 }", "has no name"),
-        ("item { id: 1 name: 'a' } item { id: 1 name: 'b' }", "id 1 stands twice: 'a' and 'b'"),
-        ("item { id: 1 name: 'a' } item { id: 2 name: 'a' }", "'a' stands twice"),
+        ("item { id: 1 name: 'a' } item { id: 1 name: 'b' }", "id 1 is used twice: 'a' and 'b'"),
+        ("item { id: 1 name: 'a' } item { id: 2 name: 'a' }", "'a' is used twice"),
         ("item { id: 1 nam: 'a' }", "not a label map"),
     ],
 )

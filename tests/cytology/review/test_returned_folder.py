@@ -126,7 +126,7 @@ def test_unannounced_names_are_all_listed(review):
     with pytest.raises(ReviewError) as error:
         returned_folder.with_known_names(reviewed, NAMES, {})
     assert "'lymphcyte' (2 cells, first in a.jpg" in str(error.value)
-    assert "'blast' (1 cells, first in a.jpg)" in str(error.value)
+    assert "'blast' (1 cell, first in a.jpg)" in str(error.value)
     assert "--class_map='lymphcyte=lymphocyte'" in str(error.value)
 
 

@@ -6,9 +6,10 @@ import math
 import numpy as np
 import pytest
 
+from tfod_csf.errors import UserError
 from tfod_csf.evaluation.training_report import training_tables
 from tfod_csf.evaluation.training_report.event_files import Series
-from tfod_csf.evaluation.training_report.training_tables import TrainingReportError, fit_rows, plot_training, read_best
+from tfod_csf.evaluation.training_report.training_tables import fit_rows, plot_training, read_best
 
 MAP = "PascalBoxes_Precision/mAP@0.5IOU"
 LOSS = "Loss/total_loss"
@@ -69,7 +70,7 @@ def test_best_json_in_either_place(tmp_path):
     (tmp_path / "best" / "best.json").write_text(json.dumps({"step": 2}), encoding="utf-8")
     assert read_best(tmp_path) == {"step": 2}
     (tmp_path / "best" / "best.json").write_text("{", encoding="utf-8")
-    with pytest.raises(TrainingReportError, match=r"best\.json: not JSON"):
+    with pytest.raises(UserError, match=r"best\.json: not JSON"):
         read_best(tmp_path)
 
 

@@ -75,4 +75,4 @@ def print_pdf(program: str, page: pathlib.Path, pdf: pathlib.Path) -> None:
             raise ChromiumError(f"{page}: {program} could not print it ({error}).") from error
         if done.returncode or not beside.is_file() or not beside.stat().st_size:
             said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
-            raise ChromiumError(f"{page}: {program} ended with status {done.returncode} and without a PDF: {said}")
+            raise ChromiumError(f"{page}: {program} ended with status {done.returncode} and wrote no PDF: {said}")

@@ -17,6 +17,7 @@ from tfod_csf.problems import SKIPPED, ProblemLog
 from tfod_csf.study import labelimg
 from tfod_csf.study.image_io import IMAGE_SUFFIXES
 from tfod_csf.study.labelimg import Annotation, LabelledObject
+from tfod_csf.wording import plural
 
 _AS_BEFORE = "the image's cells stay as they were"
 _OTHER_FORMATS = {".txt": "YOLO", ".json": "CreateML"}
@@ -73,7 +74,7 @@ def _skip_unrelated_files(folder: pathlib.Path, sidecar: Sidecar, problems: Prob
         if path.name.startswith(".") or path.relative_to(folder).as_posix() in own or not path.is_file():
             continue
         if path.suffix.lower() in IMAGE_SUFFIXES:
-            reason = "the image is not of this export; it is skipped"
+            reason = "the image was not given to the reviewer; it is skipped"
             problems.skipped(path, reason, "Put it in the patient's own folder and run batch_infer.")
         elif path.suffix.lower() == ".xml":
             reason = "the XML belongs to no image of this patient's review; it is skipped"
@@ -142,7 +143,9 @@ def with_known_names(
         parts = []
         for name, (count, first) in unknown.items():
             near = known.nearest(name)
-            parts.append(f"{name!r} ({count} cells, first in {first}{f'; did you mean {near!r}?' if near else ''})")
+            parts.append(
+                f"{name!r} ({plural(count, 'cell')}, first in {first}{f'; did you mean {near!r}?' if near else ''})"
+            )
         name, near = next(iter(unknown)), known.nearest(next(iter(unknown))) or known.names[0]
         raise ReviewError(
             f"unknown class names: {', '.join(parts)}; rename them in LabelImg or give --class_map='{name}={near}', or "
