@@ -1,4 +1,4 @@
-"""A checkpoint of the tiny network that finds things although nobody trained it, for the tests of the exporter."""
+"""A checkpoint of the tiny network that has detections although it is untrained, for the tests of the exporter."""
 
 import pathlib
 

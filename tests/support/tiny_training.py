@@ -1,4 +1,4 @@
-"""Tiny records, a tiny network and one short training run by the command, for the tests of several rooms."""
+"""Tiny records, a tiny network and one short training run by the command, for the tests of several packages."""
 
 import logging
 import pathlib
@@ -48,12 +48,12 @@ eval_input_reader {{ label_map_path: "{folder}/label_map.pbtxt" shuffle: false n
 
 
 def make_example(tf, name: str, boxes: list, classes: list[int], seed: int) -> bytes:
-    """A serialized record: a grey image of 48 x 60 px with squares in the class's colour.
+    """A serialized record: a gray image of 48 x 60 px with squares in the color of their class.
 
     Args:
       tf: tensorflow.
       name: source_id and filename.
-      boxes: [M] (ymin, xmin, ymax, xmax), normalised.
+      boxes: M of (ymin, xmin, ymax, xmax), normalized.
       classes: [M] from 1.
       seed: of the noise.
     """
@@ -102,10 +102,10 @@ def make_records(folder: pathlib.Path) -> None:
     rng = np.random.default_rng(7)
 
     def example(name: str, count: int, seed: int) -> bytes:
-        # Near the middle of an anchor each, so that a network that knows nothing has some positive proposals.
+        # Each near the center of an anchor, so that an untrained network has some positive proposals.
         places = rng.choice([(y, x) for y in (0.25, 0.5, 0.75) for x in (0.25, 0.5, 0.75)], count, replace=False)
-        middles = places + rng.uniform(-0.03, 0.03, [count, 2])
-        boxes = [(y - 0.175, x - 0.15, y + 0.175, x + 0.15) for y, x in middles.tolist()]
+        centers = places + rng.uniform(-0.03, 0.03, [count, 2])
+        boxes = [(y - 0.175, x - 0.15, y + 0.175, x + 0.15) for y, x in centers.tolist()]
         return make_example(tf, name, boxes, rng.integers(1, 3, count).tolist(), seed)
 
     for shard, counts in enumerate(([2, 1, 3], [2, 0, 1])):

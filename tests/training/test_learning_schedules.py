@@ -4,6 +4,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 
 from tfod_csf.config.protos import optimizer_pb2
+from tfod_csf.errors import UserError
 from tfod_csf.training import learning_schedules
 
 
@@ -78,7 +79,7 @@ def test_in_a_graph_with_an_integer_step():
     ],
 )
 def test_refused(text, message):
-    with pytest.raises(learning_schedules.LearningRateError, match=message):
+    with pytest.raises(UserError, match=message):
         learning_schedules.build(text_format.Parse(text, optimizer_pb2.LearningRate()))
 
 

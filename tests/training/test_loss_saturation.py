@@ -17,16 +17,6 @@ def _first_saturated_step(steps, losses, **rule):
     return None
 
 
-def test_smooth_weighs_every_step_the_same():
-    # blocks of 100, 100 and 50 steps; a window of 150 steps holds the last two: (100 * 2 + 50 * 5) / 150 = 3
-    np.testing.assert_allclose(loss_saturation.smooth([100, 200, 250], [1.0, 2.0, 5.0], 150), [1.0, 1.5, 3.0])
-
-
-def test_smooth_of_nothing_and_of_one_block():
-    assert loss_saturation.smooth([], [], 100).shape == (0,)
-    np.testing.assert_allclose(loss_saturation.smooth([10], [3.0], 100), [3.0])
-
-
 def test_quarters_by_hand():
     # 20 blocks of 100 steps: older quarter is steps 1001..1500 (losses 4, 2, 4, 2, 3), newer one 1501..2000 (all 2.4).
     losses = [9.0] * 10 + [4.0, 2.0, 4.0, 2.0, 3.0] + [2.4] * 5

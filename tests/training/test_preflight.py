@@ -139,7 +139,7 @@ def test_records_without_a_box_or_without_records(config, tmp_path):
 
 def test_missing_eval_reader_and_two_of_one_name(config, tmp_path):
     config.eval_input_reader.add().CopyFrom(config.eval_input_reader[0])
-    assert "eval_input_reader.name: '' stands 2 times" in _refusal(config, tmp_path, evaluates=True)
+    assert "eval_input_reader.name: '' is used by 2 eval_input_readers" in _refusal(config, tmp_path, evaluates=True)
     del config.eval_input_reader[:]
     assert "eval_input_reader is missing" in _refusal(config, tmp_path, evaluates=True)
 
@@ -164,7 +164,7 @@ def test_fine_tune_checkpoint(config, tmp_path):
     (tmp_path / "ckpt-0.index").touch()
     train_config.fine_tune_checkpoint = str(tmp_path / "ckpt-0")
     preflight.check_training(config, "pipeline.config", str(tmp_path / "model"))
-    assert "lies in --model_dir" in _refusal(config, tmp_path)
+    assert "is in --model_dir" in _refusal(config, tmp_path)
     (tmp_path / "zoo.tar.gz").write_bytes(b"half a download")
     train_config.fine_tune_checkpoint = str(tmp_path / "zoo.tar.gz")
     assert "is not a tar archive" in _refusal(config, tmp_path / "model")

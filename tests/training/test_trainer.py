@@ -26,14 +26,14 @@ class Line:
 
 
 @pytest.fixture
-def train_one_step():
-    """Runs one step with x = 1 and 3 and plain SGD of rate 1; returns outputs, changes of slope and bias, step."""
+def make_trainer():
+    """A trainer of a Line by plain SGD of rate 1 on batches of x = 1 and 3; without num_batches they do not end."""
     import tensorflow as tf
     import tf_keras
 
     from tfod_csf.training.trainer import FasterRcnnTrainer, UpdateSettings
 
-    def run(add_regularization_loss=True, **update):
+    def make(num_batches=None, add_regularization_loss=True, **update):
         features = {
             "image": tf.reshape(tf.constant([1.0, 3.0]), [2, 1, 1, 1]),
             "true_image_shape": tf.constant([[1, 1, 3]] * 2),
@@ -45,20 +45,28 @@ def train_one_step():
             "groundtruth_weights": tf.zeros([2, 0]),
             "num_groundtruth_boxes": tf.zeros([2], tf.int32),
         }
-        model, step, seen = Line(tf), tf.Variable(0, dtype=tf.int64), []
-        trainer = FasterRcnnTrainer(
-            model,
-            tf.data.Dataset.from_tensors((features, labels)).repeat(),
+        return FasterRcnnTrainer(
+            Line(tf),
+            tf.data.Dataset.from_tensors((features, labels)).repeat(num_batches),
             tf_keras.optimizers.legacy.SGD(1.0),
-            step,
+            tf.Variable(0, dtype=tf.int64),
             tf.distribute.get_strategy(),
             UpdateSettings(**update),
             add_regularization_loss,
-            seen.append,
         )
-        trainer.train(tf.constant(1))
-        (outputs,) = seen
-        return outputs, [2.0 - float(model.slope), 1.0 - float(model.bias)], int(step)
+
+    return make
+
+
+@pytest.fixture
+def train_one_step(make_trainer):
+    """Runs one step; returns outputs, changes of slope and bias, step."""
+
+    def run(**settings):
+        trainer = make_trainer(**settings)
+        (outputs,) = trainer.steps(1)
+        changes = [2.0 - float(trainer.model.slope), 1.0 - float(trainer.model.bias)]
+        return outputs, changes, int(trainer.global_step)
 
     return run
 
@@ -100,3 +108,12 @@ def test_frozen_variables_stay(train_one_step):
     assert gradient == [24.0, 0.0]
     _, gradient, _ = train_one_step(add_regularization_loss=False, update_trainable_variables=["bias"])
     assert gradient == [0.0, 10.0]
+
+
+def test_steps_continue_where_they_stopped_and_end_with_the_dataset(make_trainer):
+    trainer = make_trainer(num_batches=3)
+    assert list(trainer.steps(0)) == []
+    assert len(list(trainer.steps(2))) == 2
+    assert len(list(trainer.steps(2))) == 1
+    assert list(trainer.steps(2)) == []
+    assert int(trainer.global_step) == 3

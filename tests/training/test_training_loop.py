@@ -7,7 +7,9 @@ import signal
 import numpy as np
 import pytest
 
+from tfod_csf.errors import UserError
 from tfod_csf.training import training_record
+from tfod_csf.training.checkpoints.checkpoint_keeper import CheckpointKeeper, NonFiniteWeightsError
 from tfod_csf.training.training_loop import LoopSettings, NonFiniteLossError, StoppedError, TrainingLoop
 
 
@@ -20,21 +22,18 @@ class ScriptedTrainer:
         self.strategy = tf.distribute.get_strategy()
         self.global_step = tf.Variable(first_step, dtype=tf.int64)
         self.weight = tf.Variable(1.0)
-        self.after_step = None
         self.blocks = []
 
-    def train(self, num_steps):
-        self.blocks.append(int(num_steps))
-        for _ in range(int(num_steps)):
+    def steps(self, num_steps):
+        self.blocks.append(num_steps)
+        for _ in range(num_steps):
             loss = self.tf.constant(self.loss_of(int(self.global_step.numpy())), self.tf.float32)
             self.global_step.assign_add(1)
-            self.after_step(
-                {
-                    "losses": {"Loss/RPNLoss/objectness_loss": loss, "Loss/total_loss": loss},
-                    "images": self.tf.zeros([1, 4, 4, 3]),
-                    "source_ids": self.tf.constant([f"image_{int(self.global_step.numpy())}.jpg"]),
-                }
-            )
+            yield {
+                "losses": {"Loss/RPNLoss/objectness_loss": loss, "Loss/total_loss": loss},
+                "images": self.tf.zeros([1, 4, 4, 3]),
+                "source_ids": self.tf.constant([f"image_{int(self.global_step.numpy())}.jpg"]),
+            }
 
 
 class ScriptedEvaluation:
@@ -52,8 +51,6 @@ class ScriptedEvaluation:
 def make_loop(tmp_path):
     import tensorflow as tf
 
-    from tfod_csf.training.checkpoints.checkpoint_keeper import CheckpointKeeper
-
     def make(loss_of, evaluations=(), first_step=0, **settings):
         trainer = ScriptedTrainer(tf, loss_of, first_step)
         checkpoint = tf.train.Checkpoint(step=trainer.global_step, weight=trainer.weight)
@@ -64,7 +61,7 @@ def make_loop(tmp_path):
             evaluations,
             LoopSettings(**settings),
             lambda step: 0.1,
-            training_record.RunRecord(),
+            training_record.TrainingRecord(),
             str(tmp_path),
         )
         return loop, trainer
@@ -124,7 +121,7 @@ def test_weights_that_are_not_finite_are_not_saved(make_loop, tmp_path):
         return 1.0
 
     loop, trainer = make_loop(loss_of, num_steps=13)
-    with pytest.raises(Exception, match="step 13: the weights are not finite any more"):
+    with pytest.raises(NonFiniteWeightsError, match="step 13: the last update made the weights non-finite"):
         loop.run()
     assert _steps_of_checkpoints(tmp_path) == [0]
 
@@ -138,7 +135,7 @@ def test_a_signal_saves_a_checkpoint_after_the_step_at_hand(make_loop, tmp_path,
 
     before = signal.getsignal(number)
     loop, _ = make_loop(loss_of, num_steps=20)
-    with pytest.raises(StoppedError, match=r"at step 7; the last checkpoint is .*ckpt-2; the same command goes on"):
+    with pytest.raises(StoppedError, match=r"at step 7; the last checkpoint is .*ckpt-2; the same command resumes"):
         loop.run()
     assert _steps_of_checkpoints(tmp_path) == [0, 7]
     assert training_record.load(tmp_path).status == "stopped"
@@ -216,8 +213,16 @@ def test_a_record_that_cannot_be_decoded_costs_no_steps(make_loop, tmp_path):
     assert (record.status, record.step, record.reason) == ("failed", 6, "Unknown image file format.")
 
 
-def test_records_that_end_are_an_error(make_loop):
+@pytest.mark.parametrize(
+    ("num_batches", "message"),
+    [
+        (0, "step 0: the training records yielded no batch"),
+        (3, r"step 3: the training records ended after train_input_reader\.num_epochs epochs"),
+    ],
+)
+def test_records_that_end_are_an_error(make_loop, num_batches, message):
     loop, trainer = make_loop(lambda step: 1.0, num_steps=5)
-    trainer.train = lambda num_steps: None
-    with pytest.raises(Exception, match="step 0: the training records gave no batch"):
+    all_steps = trainer.steps
+    trainer.steps = lambda num_steps: all_steps(min(num_steps, num_batches))
+    with pytest.raises(UserError, match=message):
         loop.run()

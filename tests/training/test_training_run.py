@@ -80,7 +80,7 @@ def test_training_images_are_pictures_of_what_the_network_sees(trained_run):
     assert tensor[:2].tolist() == [b"64", b"64"]
     assert len(tensor) == 2 + 2  # width, height and the batch's two images (three at most)
     pixels = tf.io.decode_image(tensor[2]).numpy()
-    # grey noise of 90..110 with coloured squares: the means were added back
+    # gray noise of 90..110 with colored squares: the means were added back
     assert 85 < np.median(pixels) < 115
 
 

@@ -14,14 +14,10 @@ from tfod_csf.config.protos import optimizer_pb2
 from tfod_csf.errors import UserError
 
 
-class LearningRateError(UserError):
-    """A learning rate that cannot be computed from what the config says."""
-
-
 class LearningRate(tf_keras.optimizers.schedules.LearningRateSchedule):
-    """A schedule in the form that Keras optimizers take; calling it is calling `rate_of_step`.
+    """A schedule as Keras optimizers take it: a call to it is a call to `rate_of_step`.
 
-    Keras calls it with the optimizer's own count of updates and, as for every schedule, stores nothing of it in
+    Keras calls it with the optimizer's own count of updates and, as with every schedule, stores nothing of it in
     checkpoints.
     """
 
@@ -34,10 +30,14 @@ class LearningRate(tf_keras.optimizers.schedules.LearningRateSchedule):
 
 
 def build(learning_rate_config: optimizer_pb2.LearningRate) -> LearningRate:
-    """The schedule of a message LearningRate."""
+    """The schedule of a message LearningRate.
+
+    Raises:
+      UserError: no schedule is set, or its numbers contradict each other.
+    """
     kind = learning_rate_config.WhichOneof("learning_rate")
     if kind is None:
-        raise LearningRateError(
+        raise UserError(
             f"train_config.optimizer: the optimizer has no learning_rate; give it one of {', '.join(_SCHEDULES)}, "
             "for example learning_rate { constant_learning_rate { learning_rate: 0.001 } }."
         )
@@ -68,11 +68,11 @@ def exponential_decay(
 ) -> LearningRate:
     """initial * decay_factor ^ ((step - burnin_steps) / decay_steps), the exponent rounded down if `staircase`.
 
-    Steps before burnin_steps have burnin_learning_rate (0: the initial rate). min_learning_rate holds at every step,
-    those of the burn-in included.
+    Steps before burnin_steps have burnin_learning_rate (0: the initial rate). No step, not even of the burn-in, has a
+    rate below min_learning_rate.
     """
     if decay_steps == 0:
-        raise LearningRateError("exponential_decay_learning_rate.decay_steps: 0 is no length; give 1 or more steps.")
+        raise UserError("exponential_decay_learning_rate.decay_steps: 0 is not a length; give 1 or more steps.")
 
     def rate_of_step(step):
         periods = (step - burnin_steps) / decay_steps
@@ -92,16 +92,16 @@ def cosine_decay(
 ) -> LearningRate:
     """Linear from warmup_learning_rate to the base rate, the base rate for a while, then half a cosine down to 0.
 
-    The cosine ends at total_steps, which warm-up and hold are part of; later steps have rate 0.
+    The cosine ends at total_steps, warm-up and hold included; later steps have rate 0.
     """
     name = "cosine_decay_learning_rate"
     if total_steps < warmup_steps:
-        raise LearningRateError(
+        raise UserError(
             f"{name}.total_steps: {total_steps} is less than warmup_steps: {warmup_steps}; make it larger, "
             "it counts the steps of the warm-up too."
         )
     if warmup_steps and learning_rate_base < warmup_learning_rate:
-        raise LearningRateError(
+        raise UserError(
             f"{name}.learning_rate_base: {learning_rate_base:g} is less than warmup_learning_rate: "
             f"{warmup_learning_rate:g}; a warm-up rises."
         )
@@ -128,7 +128,7 @@ def manual_step(
     With `warmup` the rate rises linearly from initial_learning_rate at step 0 to learning_rates[0] at boundaries[0].
     """
     if any(later <= earlier for earlier, later in zip([0, *boundaries], boundaries)):
-        raise LearningRateError(
+        raise UserError(
             f"manual_step_learning_rate.schedule: steps {list(boundaries)} do not rise from above 0; "
             "list them in order, the rate of step 0 is initial_learning_rate."
         )
@@ -145,7 +145,7 @@ def manual_step(
     return LearningRate(rate_of_step)
 
 
-# By the name of the field of the message LearningRate; but for manual_step the arguments are its fields' names.
+# By the field of the message LearningRate. Except for manual_step, the arguments are named as the message's fields.
 _SCHEDULES = {
     "constant_learning_rate": constant,
     "exponential_decay_learning_rate": exponential_decay,

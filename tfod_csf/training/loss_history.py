@@ -1,7 +1,7 @@
 """The loss of a run, one row per block of steps, in `<model_dir>/loss_history.csv`.
 
-TensorBoard gets TFOD's values: the losses of a block's last step. Whether the loss has saturated is asked of block
-means, which are less noisy and must survive a restart; they are kept here, where a spreadsheet can draw them too.
+TensorBoard gets TFOD's values: the losses of a block's last step. Loss saturation is decided from block means, which
+are less noisy and must survive a restart; they are kept here, where a spreadsheet can plot them too.
 """
 
 import math
@@ -18,8 +18,8 @@ class LossHistory:
     """Block means of the total loss, kept on disk.
 
     Args:
-      folder: the run's model_dir; None keeps nothing on disk (workers other than the chief).
-      last_step: rows after this step are dropped: they belong to steps that a restart takes again.
+      folder: the run's model_dir; None writes no file (workers other than the chief).
+      last_step: rows after this step are dropped, because a restarted run takes these steps again.
     """
 
     def __init__(self, folder: str | os.PathLike | None, last_step: int):
@@ -45,7 +45,11 @@ class LossHistory:
         return [row["mean_total_loss"] for row in self._rows]
 
     def add(self, step: int, mean_total_loss: float, learning_rate: float, steps_per_second: float) -> None:
-        """Adds one block and writes the table."""
+        """Adds one block and writes the table.
+
+        Raises:
+          ValueError: the loss is not finite.
+        """
         if not math.isfinite(mean_total_loss):
             raise ValueError(f"mean total loss of the block that ends at step {step} is {mean_total_loss}")
         self._rows.append(

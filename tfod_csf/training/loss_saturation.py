@@ -1,6 +1,8 @@
-"""When has the loss saturated? Pure NumPy on the recorded losses; the training loop only asks.
+"""When has the training loss saturated? A rule in NumPy for the recorded losses, applied by the training loop.
 
-The question is asked of block means: the mean total loss over each stretch of steps between two log lines.
+(Whether enough cells were counted is another saturation: `cytology.counting.saturation`.)
+
+The rule works on block means: the mean total loss over each stretch of steps between two log lines.
 
 How it works. A loss curve looks like a + b / step with noise on it: it never stops falling, it only falls more and more
 slowly. So "saturated" needs a size below which a fall no longer counts, and a length over which to look. The length
@@ -30,12 +32,12 @@ _Z_ONE_SIDED_95_PERCENT = 1.6449
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """The last quarter of a run against the quarter before it.
+    """The last quarter of a run compared with the quarter before it.
 
     Attributes:
       first_step, middle_step, last_step: the older quarter is (first_step, middle_step], the newer one
         (middle_step, last_step].
-      older_mean, newer_mean: mean loss of each, every step counting the same.
+      older_mean, newer_mean: mean loss of each quarter, every step with the same weight.
       uncertainty: how much larger the true fall may be than the measured one (one-sided 95 %), in units of the loss.
     """
 
@@ -52,33 +54,13 @@ class Comparison:
         return (self.older_mean - self.newer_mean) / abs(self.older_mean) if self.older_mean else 0.0
 
     def is_flat(self, min_relative_fall: float) -> bool:
-        """True when even the largest plausible fall is below what counts."""
+        """True when even the largest plausible fall is too small to count."""
         largest_fall = self.older_mean - self.newer_mean + self.uncertainty
         return largest_fall <= min_relative_fall * abs(self.older_mean)
 
 
-def smooth(steps: Sequence[int], losses: Sequence[float], window_steps: int) -> np.ndarray:
-    """Trailing mean of the block means, for plots and for the progress display.
-
-    Args:
-      steps: [N] last step of each block, rising.
-      losses: [N] mean loss of each block.
-      window_steps: how far back the mean reaches; shorter at the start of a run.
-
-    Returns:
-      [N] float64; entry i averages the blocks whose last step lies in (steps[i] - window_steps, steps[i]].
-    """
-    steps, losses = np.asarray(steps, np.int64), np.asarray(losses, np.float64)
-    lengths = np.diff(steps, prepend=0)
-    total = np.concatenate([[0.0], np.cumsum(losses * lengths)])
-    length = np.concatenate([[0], np.cumsum(lengths)])
-    start = np.searchsorted(steps, steps - window_steps, side="right")
-    end = np.arange(1, len(steps) + 1)
-    return (total[end] - total[start]) / (length[end] - length[start])
-
-
 def _mean_and_squared_error(losses: np.ndarray, lengths: np.ndarray) -> tuple[float, float]:
-    """Mean over steps, and the square of its standard error judged from the scatter of the block means."""
+    """Mean over steps, and the square of its standard error, estimated from the scatter of the block means."""
     mean = float(np.average(losses, weights=lengths))
     variance = float(np.average((losses - mean) ** 2, weights=lengths)) * len(losses) / (len(losses) - 1)
     return mean, variance / len(losses)
@@ -122,19 +104,19 @@ def why_saturated(
     min_steps: int = MIN_STEPS,
     checks_in_a_row: int = CHECKS_IN_A_ROW,
 ) -> str:
-    """Says whether the loss has saturated, by the rule of the module docstring.
+    """Decides whether the loss has saturated, by the rule in the module's docstring.
 
-    The answer depends on the recorded blocks alone, so a resumed run decides as an uninterrupted one would.
+    The decision depends on the recorded blocks alone, so a resumed run decides as an uninterrupted one would.
 
     Args:
       steps: [N] last step of each block, rising.
       losses: [N] mean loss of each block, finite.
       min_relative_fall: a fall from quarter to quarter below this fraction of the loss does not count as learning.
       min_steps: nothing is decided before this step.
-      checks_in_a_row: the rule must hold for the last block and for so many (less one) before it.
+      checks_in_a_row: the rule must hold after each of so many blocks, the last one included.
 
     Returns:
-      "" when the loss still falls or it is too early or too noisy to tell; else one sentence with the numbers.
+      "" when the loss still falls, or it is too early or too noisy to tell; else one sentence with the numbers.
     """
     comparison = None
     for blocks_left_out in range(checks_in_a_row - 1, -1, -1):

@@ -1,4 +1,4 @@
-"""TFOD's optimizers with TFOD's checkpoint keys, and what the train config lets one do to variables and gradients.
+"""TFOD's optimizers with TFOD's checkpoint keys, and what train_config can do to variables and gradients.
 
 All are Keras 2 "legacy" optimizers, which is what TFOD uses: on disk there are `optimizer/{iter,decay,...}` and the
 slots `<variable>/.OPTIMIZER_SLOT/optimizer/<slot>`; the learning rate is a schedule and is not stored.
@@ -8,14 +8,14 @@ Notation: v variable, g gradient, lr_t learning rate of the step, ms and mom slo
   momentum  m = momentum * m - lr_t * g;  v += m. (On TensorFlow 1, TFOD has m = momentum * m + g; v -= lr_t * m, which
             differs only in the steps after a change of the learning rate. We follow TensorFlow 2.)
   adam      v -= lr_t * sqrt(1 - 0.999^t) / (1 - 0.9^t) * m / (sqrt(v2) + epsilon)
-  rms_prop  has two rules, since TFOD passes the field `decay` to two different arguments:
+  rms_prop  has two rules, because TFOD passes the field `decay` to two different arguments:
     "tf1"   decay is the decay of the mean square: ms = decay * ms + (1 - decay) * g^2, from ms = 1;
             mom = momentum * mom + lr_t * g / sqrt(ms + epsilon);  v -= mom.
     "tf2"   ms = 0.9 * ms + 0.1 * g^2 whatever the config says, from ms = 0; decay lowers the learning rate with time:
             lr_t / (1 + decay * t) with t the updates made. With the usual decay of 0.9 the rate is a tenth after 10
             steps and a thousandth after 1,100. mom as above; without momentum v -= lr_t * g / (sqrt(ms) + epsilon).
-The rule is recognisable in a checkpoint without a key that TFOD does not have: `optimizer/decay` and `optimizer/rho`
-hold 0 and `decay` under "tf1", `decay` and 0.9 under "tf2".
+A checkpoint tells its rule without a key that TFOD does not have: `optimizer/decay` and `optimizer/rho` hold 0 and
+`decay` under "tf1", `decay` and 0.9 under "tf2".
 """
 
 import re
@@ -33,25 +33,25 @@ RMS_PROP_RULES = ("tf1", "tf2")
 _TF2_RHO = 0.9
 
 
-class OptimizerError(UserError):
-    """An optimizer setting that cannot be used."""
-
-
 def build(
     optimizer_config: optimizer_pb2.Optimizer, rms_prop_rule: str = "tf1"
 ) -> tuple[tf_keras.optimizers.legacy.Optimizer, learning_schedules.LearningRate]:
-    """The optimizer of a message Optimizer, and its learning rate as a function of the number of updates made."""
+    """The optimizer of a message Optimizer, and its learning rate as a function of the number of updates made.
+
+    Raises:
+      UserError: the rule is unknown, or a field is missing or out of its range.
+    """
     if rms_prop_rule not in RMS_PROP_RULES:
-        raise OptimizerError(f"rms_prop_rule: {rms_prop_rule!r} is unknown; use one of {', '.join(RMS_PROP_RULES)}.")
+        raise UserError(f"rms_prop_rule: {rms_prop_rule!r} is unknown; use one of {', '.join(RMS_PROP_RULES)}.")
     kind = optimizer_config.WhichOneof("optimizer")
     if kind is None:
-        raise OptimizerError(
+        raise UserError(
             "train_config.optimizer: no optimizer is given; "
             "use rms_prop_optimizer, momentum_optimizer or adam_optimizer."
         )
     config = getattr(optimizer_config, kind)
     if kind != "adam_optimizer" and not 0.0 <= config.momentum_optimizer_value <= 1.0:
-        raise OptimizerError(
+        raise UserError(
             f"train_config.optimizer.{kind}.momentum_optimizer_value: {config.momentum_optimizer_value:g} is not "
             "between 0 and 1."
         )
@@ -79,7 +79,7 @@ def build(
 
 
 class TF1RMSProp(tf_keras.optimizers.legacy.RMSprop):
-    """RMSprop as TensorFlow 1 has it: the mean square starts at 1, and epsilon is inside the root always."""
+    """RMSprop as in TensorFlow 1: the mean square starts at 1, and epsilon is always inside the root."""
 
     def _create_slots(self, var_list):
         for var in var_list:
@@ -124,7 +124,7 @@ class MovingAverage(ema_optimizer.ExponentialMovingAverage):
         return result
 
     def swap_weights(self) -> None:
-        """Exchanges the variables with their averages; a second call exchanges them back. Outside replicas only."""
+        """Swaps the variables with their averages; a second call swaps them back. Outside replicas only."""
         for average, variable in zip(self._average_weights, self._model_weights):
             value = tf.identity(variable)
             variable.assign(average)
@@ -132,17 +132,19 @@ class MovingAverage(ema_optimizer.ExponentialMovingAverage):
 
 
 def create_slots(optimizer: tf_keras.optimizers.legacy.Optimizer, variables: Iterable[tf.Variable]) -> None:
-    """Makes all variables of the optimizer now, not in its first update: call it under the strategy's scope.
+    """Makes all variables of the optimizer now instead of in its first update; to be called in the strategy's scope.
 
-    A checkpoint of step 0 then holds them, and a checkpoint that is restored finds them.
+    Then a checkpoint of step 0 holds them, and a checkpoint that is restored finds them.
     """
     optimizer._create_all_weights(list(variables))
 
 
 def rms_prop_rule_of_checkpoint(checkpoint_path: str, rms_prop_decay: float) -> str | None:
-    """The rms_prop rule under which a training checkpoint was written, None if it holds no rms_prop optimizer.
+    """The rms_prop rule under which a training checkpoint was written; None if it holds no rms_prop optimizer.
 
-    rms_prop_decay: field `decay` of rms_prop_optimizer, which is needed where "tf2" was used with decay 0.
+    Args:
+      checkpoint_path: prefix of the checkpoint.
+      rms_prop_decay: field `decay` of rms_prop_optimizer; tells the rules apart where "tf2" was used with decay 0.
     """
     reader = tf.train.load_checkpoint(checkpoint_path)
     for prefix in ("optimizer", "optimizer/base_optimizer"):
@@ -163,8 +165,11 @@ def select_trainable(
     """The variables to be trained, in order: those that match update_trainable_variables and not freeze_variables.
 
     Both are lists of regular expressions that are searched for in the variables' names ("conv4_block1_1_conv/kernel"),
-    as TFOD does on TensorFlow 1; an empty update_trainable_variables stands for all. A pattern that matches no variable
-    is an error, since the names differ between TensorFlow 1 and 2.
+    as in TFOD on TensorFlow 1; an empty update_trainable_variables means all.
+
+    Raises:
+      UserError: a pattern is not a regular expression or matches no variable (the names differ between TensorFlow 1
+        and 2), or no variable is left.
     """
     names = [variable_name(variable) for variable in variables]
     updated = _matching(names, "update_trainable_variables", update_trainable_variables)
@@ -175,14 +180,14 @@ def select_trainable(
         if name not in frozen and (name in updated or not update_trainable_variables)
     ]
     if not selected:
-        raise OptimizerError("train_config.freeze_variables and update_trainable_variables leave no variable to train.")
+        raise UserError("train_config.freeze_variables and update_trainable_variables leave no variable to train.")
     return selected
 
 
 def multiply_bias_gradients(
     gradients: Sequence[tf.Tensor | None], variables: Sequence[tf.Variable], bias_grad_multiplier: float
 ) -> list[tf.Tensor | None]:
-    """The gradients, those of biases (variables named `bias`) times bias_grad_multiplier; 0 leaves them as they are."""
+    """Multiplies the gradients of biases (variables named `bias`) by bias_grad_multiplier; 0 changes nothing."""
     if not bias_grad_multiplier:
         return list(gradients)
     return [
@@ -192,7 +197,7 @@ def multiply_bias_gradients(
 
 
 def clip_gradients(gradients: Sequence[tf.Tensor | None], gradient_clipping_by_norm: float) -> list[tf.Tensor | None]:
-    """The gradients, scaled down so that their global norm is at most gradient_clipping_by_norm; 0 does nothing."""
+    """Scales the gradients down to a global norm of at most gradient_clipping_by_norm; 0 changes nothing."""
     if gradient_clipping_by_norm <= 0:
         return list(gradients)
     return tf.clip_by_global_norm(gradients, gradient_clipping_by_norm)[0]
@@ -213,9 +218,9 @@ def _matching(names: Sequence[str], field: str, patterns: Sequence[str]) -> set[
         try:
             found = {name for name in names if re.search(pattern, name)}
         except re.error as error:
-            raise OptimizerError(f"train_config.{field}: {pattern!r} is not a regular expression: {error}.") from error
+            raise UserError(f"train_config.{field}: {pattern!r} is not a regular expression: {error}.") from error
         if not found:
-            raise OptimizerError(
+            raise UserError(
                 f"train_config.{field}: {pattern!r} matches no trainable variable; "
                 f"their names are like {', '.join(names[:2] + names[-2:])}."
             )

@@ -1,4 +1,4 @@
-"""Every check that needs no TensorFlow, run before it is imported: a mistake is told within a second or two."""
+"""Runs the checks that need no TensorFlow before it is imported, so that mistakes are reported within two seconds."""
 
 import dataclasses
 import os
@@ -36,12 +36,12 @@ def check_training(
     Args:
       config: with all overrides merged.
       config_path: for messages.
-      model_dir: the run's folder; when it holds a checkpoint the run goes on from there and needs no fine-tune one.
+      model_dir: the run's folder; if it holds a checkpoint, the run resumes from it and needs no fine_tune_checkpoint.
       num_workers: machines that train together.
-      evaluates: the run evaluates too.
+      evaluates: the run also evaluates.
 
     Raises:
-      UserError: one sentence.
+      UserError: the first mistake found, in one sentence.
     """
     supported.check_supported(config, source=config_path)
     preflight_checks.check_model_dir(model_dir)
@@ -70,12 +70,12 @@ def check_evaluation(
 
     Args:
       config, config_path: as for `check_training`.
-      checkpoint_dir: where checkpoints are or will be; it must exist, and hold one if `eval_once`.
-      on_train_data: training records are evaluated on too.
-      eval_once: the newest checkpoint is evaluated, and none is waited for.
+      checkpoint_dir: folder in which checkpoints are or will be; it must exist, and hold one if `eval_once`.
+      on_train_data: the run also evaluates on training records.
+      eval_once: the run evaluates the newest checkpoint and does not wait for others.
 
     Raises:
-      UserError: one sentence.
+      UserError: the first mistake found, in one sentence.
     """
     if not os.path.isdir(checkpoint_dir):
         raise TrainingSetupError(
@@ -94,10 +94,10 @@ def check_evaluation(
 
 
 def eval_readers(config: pipeline_pb2.TrainEvalPipelineConfig) -> list[input_reader_pb2.InputReader]:
-    """The eval_input_readers; it is an error to have none, or two of one name (their logs would mix).
+    """The eval_input_readers; there must be one, and no two of the same name (their logs would mix).
 
     Raises:
-      TrainingSetupError: none, or a name twice.
+      TrainingSetupError: there is none, or two have the same name.
     """
     readers = list(config.eval_input_reader)
     if not readers:
@@ -106,7 +106,8 @@ def eval_readers(config: pipeline_pb2.TrainEvalPipelineConfig) -> list[input_rea
     for name in names:
         if names.count(name) > 1:
             raise TrainingSetupError(
-                f"eval_input_reader.name: {name!r} stands {names.count(name)} times; name each apart."
+                f"eval_input_reader.name: {name!r} is used by {names.count(name)} eval_input_readers; give each its "
+                "own name."
             )
     return readers
 
@@ -130,7 +131,7 @@ def _eval_notices(evals: tuple[CheckedInput, ...]) -> list[str]:
 
 
 def _shared_records(config: pipeline_pb2.TrainEvalPipelineConfig, evaluates: bool) -> list[str]:
-    """Warns of records that serve both sides, on which a network looks better than it is."""
+    """A warning when records serve training and evaluation both: on them a network looks better than it is."""
     trained_on = set(config.train_input_reader.tf_record_input_reader.input_path)
     shared = trained_on & {
         path for reader in config.eval_input_reader for path in reader.tf_record_input_reader.input_path

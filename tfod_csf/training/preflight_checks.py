@@ -1,6 +1,6 @@
-"""What can be seen to be wrong before the first step, seen before TensorFlow is even imported.
+"""Checks that need no TensorFlow, one function for each thing that can be found wrong before the first step.
 
-Each check raises a `UserError` with one sentence. Order: what is cheapest and most often wrong comes first.
+Each raises a `TrainingSetupError` of one sentence. preflight.py runs them, the cheapest and most often failing first.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from tfod_csf.label_map import LabelMap, check_num_classes, load_label_map
 
 
 class TrainingSetupError(UserError):
-    """A command, config or folder that training cannot start from."""
+    """A command, config, records or folder that cannot be used for training or evaluation."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +43,7 @@ class CheckedInput:
         return [self.label_map.name_of(class_id) for class_id in self.label_map.ids if class_id not in present]
 
     def describe(self) -> str:
-        """For example "90 images, 2,000 boxes (lymphocyte 900, monocyte 1,100), at most 41 in one image"."""
+        """For example "90 images, 2,000 boxes (lymphocyte 900, monocyte 1,100), at most 41 in one"."""
         found = self.statistics
         classes = ", ".join(f"{name} {count:,}" for name, count in sorted(found.objects_per_class.items()))
         return f"{found.num_examples:,} images, {found.num_boxes:,} boxes ({classes}), at most {found.max_boxes} in one"
@@ -123,7 +123,7 @@ def check_batch_divides(batch_size: int, num_replicas: int, because: str) -> Non
 
 
 def check_fine_tune_checkpoint(path: str, model_dir: str) -> None:
-    """Refuses a fine_tune_checkpoint that is not there or lies in the run's own folder."""
+    """Refuses a fine_tune_checkpoint that does not exist or is in the run's own folder."""
     field = f"train_config.fine_tune_checkpoint: {path!r}"
     if "PATH_TO_BE_CONFIGURED" in path:
         raise TrainingSetupError(f"{field} is a placeholder; put a checkpoint's path there, or remove the field.")
@@ -141,21 +141,24 @@ def check_fine_tune_checkpoint(path: str, model_dir: str) -> None:
         )
     if given.resolve().parent == pathlib.Path(model_dir).resolve():
         raise TrainingSetupError(
-            f"{field} lies in --model_dir, where this run writes its own checkpoints; keep the two apart."
+            f"{field} is in --model_dir, where this run writes its own checkpoints; use another folder for one of them."
         )
 
 
 def check_input(
     reader: input_reader_pb2.InputReader, num_classes: int, field: str, max_train_boxes: int | None = None
 ) -> CheckedInput:
-    """Checks one input reader: label map, files, records, classes, and that no image has too many boxes.
+    """Checks one input reader: label map, files, records, classes, and the number of boxes in each image.
 
     Args:
       reader: train_input_reader or one eval_input_reader.
       num_classes: of the model.
       field: the reader's path in the config, for messages.
-      max_train_boxes: for records to train on, the boxes kept of an image: an image with more is an error, because
-        the rest would silently become background. Evaluation keeps all boxes.
+      max_train_boxes: for training records, how many boxes of an image are kept; an image with more is an error,
+        because the rest would silently become background. None for evaluation, which keeps all boxes.
+
+    Raises:
+      TrainingSetupError: of the first of these that is wrong.
     """
     for path in (reader.label_map_path, *reader.tf_record_input_reader.input_path):
         if "PATH_TO_BE_CONFIGURED" in path:
@@ -185,7 +188,7 @@ def check_input(
 def _check_classes(
     statistics: RecordStatistics, label_map: LabelMap | None, num_classes: int, field: str, label_map_path: str
 ) -> None:
-    """Refuses classes the model cannot have. As in TFOD a class's text counts before its number."""
+    """Refuses classes that the model does not have. As in TFOD, the class text has priority over the class number."""
     known = label_map.ids_by_text if label_map is not None else {}
     for name, count in statistics.objects_per_class.items():
         if name in known:

@@ -1,7 +1,7 @@
 """What a person sees while a network trains: a progress bar on a terminal, TFOD's lines in a log.
 
-TFOD prints, every 100 steps, `Step 100 per-step time 1.027s` and the losses as a sorted dictionary, each of them twice
-(once by TensorFlow's logger, once by absl's). Here each comes once; the first is followed by the steps and time left.
+Every 100 steps TFOD prints `Step 100 per-step time 1.027s` and the losses as a sorted dictionary, each of them twice
+(by TensorFlow's logger and by absl's). Here each appears once; the first also tells the steps and the time left.
 """
 
 import logging
@@ -34,8 +34,8 @@ class Progress:
     """Bar and lines of one training run.
 
     Args:
-      first_step: the step the run starts from (0, or that of the restored checkpoint).
-      num_steps: the step it goes to.
+      first_step: the step from which the run starts (0, or that of the restored checkpoint).
+      num_steps: the step at which it ends.
       quiet: print nothing (workers other than the chief).
     """
 
@@ -58,9 +58,9 @@ class Progress:
         self._typical_seconds = 0.0
 
     def step(self, total_loss: float) -> None:
-        """Moves the bar on by one step."""
+        """Advances the bar by one step."""
         if self._first_step_seconds is None:
-            # It traces the graph: that counts as time per step, as in TFOD, but says nothing about the steps to come.
+            # It traces the graph: part of the time per step, as in TFOD, but it says nothing about the steps to come.
             self._first_step_seconds = time.perf_counter() - self._clock_start
             self._bar.unpause()
         if not self._bar.disable:
@@ -68,18 +68,18 @@ class Progress:
             self._bar.update(1)
 
     def restart_clock(self) -> None:
-        """Begins to count time: evaluations and checkpoints between blocks do not count as time per step."""
+        """Starts the clock: evaluations and checkpoints between blocks do not count as time per step."""
         self._clock_start = time.perf_counter()
         self._bar.unpause()
 
     def stop_clock(self, step: int) -> None:
-        """Ends counting time, at this step."""
+        """Stops the clock at this step."""
         self._seconds += time.perf_counter() - self._clock_start
         self._steps += step - self._last_step
         self._last_step = step
 
     def take_seconds_per_step(self) -> float:
-        """Mean seconds of the steps counted since the last call."""
+        """Mean seconds per step since the last call; 0 if there was none."""
         seconds = self._seconds / max(self._steps, 1)
         self._typical_seconds = seconds
         if self._first_step_seconds and self._steps > 1:
@@ -95,12 +95,12 @@ class Progress:
         self.say(format_losses(losses, learning_rate))
 
     def say(self, text: str) -> None:
-        """Logs text without tearing the bar."""
+        """Logs text without breaking the bar."""
         if self._quiet:
             return
         with self._bar.external_write_mode(file=sys.stderr):
             _log.info("%s", text)
 
     def close(self) -> None:
-        """Leaves the bar as it stands."""
+        """Closes the bar and leaves it visible."""
         self._bar.close()

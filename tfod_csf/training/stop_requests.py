@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM (a cluster's "time is up") end a run after the step at hand instead of in the middle of it."""
+"""Ctrl-C and SIGTERM (how a cluster ends a job) end a run after the current step instead of in the middle of it."""
 
 import signal
 import threading
@@ -8,9 +8,12 @@ _NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 
 class StopRequests:
-    """Context manager: inside it the first signal is noted, the second one acts as usual.
+    """Context manager: inside it the first signal is only noted in `name`; a second one acts as usual.
 
-    Outside the main thread Python cannot catch signals; then nothing is noted.
+    Outside the main thread Python cannot catch signals, and none is noted.
+
+    Attributes:
+      name: "Ctrl-C" or "SIGTERM" once there was such a signal, else "".
     """
 
     def __init__(self):

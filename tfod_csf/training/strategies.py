@@ -40,6 +40,6 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 def has_several_workers(strategy: tf.distribute.Strategy) -> bool:
-    """True when several machines (processes) train together: they save and evaluate in step, or wait for ever."""
+    """True when several machines (processes) train together: they must save and evaluate together, or wait forever."""
     resolver = strategy.cluster_resolver
     return resolver is not None and sum(map(len, resolver.cluster_spec().as_dict().values())) > 1

@@ -24,7 +24,7 @@ class Summaries:
         self._writer = tf.summary.create_file_writer(os.fspath(folder)) if folder else tf.summary.create_noop_writer()
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Writes numbers, and sees to it that they are on disk."""
+        """Writes numbers, and flushes them to disk."""
         with self._writer.as_default(step=step):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
@@ -33,7 +33,7 @@ class Summaries:
     def images(self, tag: str, pictures: Iterable[np.ndarray], step: int) -> None:
         """Writes uint8 [H, W, 3] pictures of one size under one tag.
 
-        TFOD writes PNG; JPEG takes a fifth of the space, which over a long run is gigabytes.
+        TFOD writes PNG; JPEG takes a fifth of the space, and a long run writes gigabytes.
         """
         pictures = list(pictures)
         if not pictures:
@@ -50,14 +50,14 @@ class Summaries:
 
 
 def visible_images(preprocessed_inputs: np.ndarray, count: int = NUM_TRAIN_INPUT_IMAGES) -> list[np.ndarray]:
-    """What the network is fed, as a person can look at it.
+    """The network's input as pictures that a person can judge.
 
-    TFOD shows the network's input itself, whose channel means are subtracted: cut off at 0 and 1 that is a picture of
-    black and three pure colours, in which no augmentation can be judged. Here the means are added back.
+    TFOD shows the input itself, from which the channel means are subtracted: clipped to 0 and 1 that is a picture of
+    black and three pure colors, in which no augmentation can be judged. Here the means are added back.
 
     Args:
       preprocessed_inputs: float32 [B, H, W, 3], means subtracted.
-      count: the first so many are taken.
+      count: at most so many images, the first of the batch.
 
     Returns:
       uint8 [H, W, 3] RGB pictures, padding included.

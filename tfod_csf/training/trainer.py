@@ -1,13 +1,13 @@
-"""One step of training: forward pass, losses, gradients, update; the loop over steps is orbit's.
+"""One step of training: forward pass, losses, gradients, update; blocks of steps are in training_loop.py.
 
-Symbols: B images of one replica, M groundtruth boxes of an image (padded), K classes without background.
+Shape shorthand in this module: B images of one replica, M groundtruth boxes of an image (padded), K classes without
+background.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import orbit
 import tensorflow as tf
 
 from tfod_csf.modeling.faster_rcnn import FasterRCNN
@@ -21,7 +21,7 @@ def groundtruth_of(labels: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """The model's groundtruth from the labels of `data.inputs`.
 
     Args:
-      labels: groundtruth_boxes [B, M, 4] (ymin, xmin, ymax, xmax) normalised to the padded image,
+      labels: groundtruth_boxes [B, M, 4] (ymin, xmin, ymax, xmax), normalized to the padded image,
         groundtruth_classes [B, M, K] one-hot without background, groundtruth_weights [B, M] (0 is padding),
         num_groundtruth_boxes [B].
     """
@@ -45,7 +45,7 @@ def losses_of(
     labels: Mapping[str, tf.Tensor],
     add_regularization_loss: bool,
 ) -> dict[str, tf.Tensor]:
-    """The model's named losses, and the regularisation loss unless the config leaves it out. Scalars."""
+    """The model's named losses, and the regularization loss where the config asks for it. Scalars."""
     losses = dict(model.loss(predictions, features["true_image_shape"], groundtruth_of(labels)))
     if add_regularization_loss:
         losses[REGULARIZATION_LOSS] = tf.add_n([tf.zeros([]), *model.regularization_losses()])
@@ -54,12 +54,12 @@ def losses_of(
 
 @dataclasses.dataclass(frozen=True)
 class UpdateSettings:
-    """Fields of train_config that say what a step does to which variables.
+    """Fields of train_config that say which variables a step updates, and how.
 
     Attributes:
-      gradient_clipping_by_norm: largest norm of the whole global batch's gradient; 0 is off.
-      bias_grad_multiplier: gradients of biases times this; 0 is off.
-      update_trainable_variables, freeze_variables: regular expressions of variable names.
+      gradient_clipping_by_norm: largest global norm of the gradient of the whole batch; 0: no clipping.
+      bias_grad_multiplier: factor for the gradients of biases; 0: none.
+      update_trainable_variables, freeze_variables: regular expressions for variable names.
     """
 
     gradient_clipping_by_norm: float = 0.0
@@ -68,18 +68,17 @@ class UpdateSettings:
     freeze_variables: Sequence[str] = ()
 
 
-class FasterRcnnTrainer(orbit.StandardTrainer):
+class FasterRcnnTrainer:
     """Trains one model on one dataset.
 
     Args:
       model: its variables exist.
       train_dataset: distributed dataset of (features, labels), see `data.inputs.train_input`.
       optimizer: tf_keras legacy optimizer.
-      global_step: int64 variable, raised by one each step.
+      global_step: int64 variable, incremented by each step.
       strategy: model, optimizer and global_step were made in its scope.
       update: which variables are trained, and what is done to their gradients.
-      add_regularization_loss: whether the weights' penalty is part of the loss.
-      after_step: called in Python after each step with the output of `train_step`. It may raise to end the block.
+      add_regularization_loss: whether the penalty on the weights is part of the loss.
     """
 
     def __init__(
@@ -91,27 +90,34 @@ class FasterRcnnTrainer(orbit.StandardTrainer):
         strategy: tf.distribute.Strategy,
         update: UpdateSettings | None = None,
         add_regularization_loss: bool = True,
-        after_step: Callable[[dict[str, Any]], None] | None = None,
     ):
-        # A Python loop over a traced step: against a step of a tenth of a second and more its cost is nothing, and
-        # every step's loss can be looked at (progress bar, non-finite loss).
-        super().__init__(train_dataset, orbit.StandardTrainerOptions(use_tf_while_loop=False))
+        self.train_dataset = train_dataset
         self.model = model
         self.optimizer = optimizer
         self.global_step = global_step
         self.strategy = strategy
         self.update = update or UpdateSettings()
         self.add_regularization_loss = add_regularization_loss
-        self.after_step = after_step or (lambda outputs: None)
+        self._iterator: Any = None
+        self._traced_step = tf.function(self.train_step)
 
-    def create_train_loop_fn(self) -> Callable[[Any, tf.Tensor], None]:
-        """orbit's Python loop, with `after_step` in the place of a reduction."""
-        loop = orbit.utils.create_loop_fn(tf.function(self.train_step))
+    def steps(self, num_steps: int) -> Iterator[dict[str, Any]]:
+        """Takes up to `num_steps` steps, and fewer when the dataset ends.
 
-        def run_steps(iterator: Any, num_steps: tf.Tensor) -> None:
-            loop(iterator, num_steps, reduce_fn=lambda state, outputs: self.after_step(outputs))
+        The loop is Python's: beside a step of a tenth of a second and more it costs nothing, and the caller sees every
+        step's loss. The dataset continues where the last call left it.
 
-        return run_steps
+        Yields:
+          The output of `train_step`, after each step.
+        """
+        if self._iterator is None:
+            self._iterator = iter(self.train_dataset)
+        for _ in range(num_steps):
+            try:
+                outputs = self._traced_step(self._iterator)
+            except (StopIteration, tf.errors.OutOfRangeError):
+                return
+            yield outputs
 
     def train_step(self, iterator: Any) -> dict[str, Any]:
         """One step of all replicas.
@@ -124,10 +130,13 @@ class FasterRcnnTrainer(orbit.StandardTrainer):
         """
         features, labels = next(iterator)
         losses = self.strategy.run(self.replica_step, args=(features, labels))
-        self.global_step.assign_add(1)
-        reduce = tf.distribute.ReduceOp.SUM
+        total = tf.distribute.ReduceOp.SUM
+        losses = {name: self.strategy.reduce(total, loss, axis=None) for name, loss in losses.items()}
+        # Only after the step: a batch that cannot be read or decoded must not count.
+        with tf.control_dependencies(list(losses.values())):
+            self.global_step.assign_add(1)
         return {
-            "losses": {name: self.strategy.reduce(reduce, loss, axis=None) for name, loss in losses.items()},
+            "losses": losses,
             "images": features["image"],
             "true_image_shapes": features["true_image_shape"],
             "source_ids": features["source_id"],
@@ -148,7 +157,7 @@ class FasterRcnnTrainer(orbit.StandardTrainer):
         mean over the global batch.
 
         Returns:
-          losses: {name: scalar}, gradients and the variables they belong to (those without a gradient left out).
+          losses: {name: scalar}, gradients and the variables they belong to (without those that have no gradient).
         """
         with tf.GradientTape() as tape:
             predictions = self.model.predict(

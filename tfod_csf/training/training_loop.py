@@ -1,10 +1,10 @@
-"""The outer loop of a run: blocks of steps; between them logs, checkpoints, evaluations, and whether to stop.
+"""The loop of a run: blocks of steps, and between them log lines, checkpoints, evaluations and the decision to stop.
 
-orbit's Controller is not used: it names checkpoints and tags in its own way (`ckpt-<step>`, `steps_per_second`), and
-what TFOD's users and their scripts know are TFOD's. The inner loops are orbit's (trainer.py, evaluator.py).
+orbit's Controller is not used, because it has its own names for checkpoints and tags (`ckpt-<step>`,
+`steps_per_second`), and TFOD's users and their scripts know TFOD's. orbit runs the evaluations (evaluator.py).
 
 TFOD runs blocks of 100 steps: 110 steps become 200, and steps after the last checkpoint are lost. Here a block ends
-where something is due (log, checkpoint, evaluation, last step), and the last step is always saved.
+at the next step at which something is due (log, checkpoint, evaluation, end), and the last step is always saved.
 """
 
 import dataclasses
@@ -38,21 +38,21 @@ class StoppedError(UserError):
 
 
 class _StopRequested(Exception):
-    """Leaves a block of steps or an evaluation."""
+    """Ends a block of steps or an evaluation."""
 
 
 @dataclasses.dataclass(frozen=True)
 class LoopSettings:
-    """When what happens; steps count from 0 over all restarts.
+    """What happens at which steps; steps count from 0 over all restarts.
 
     Attributes:
-      num_steps: the run ends here.
+      num_steps: the last step.
       checkpoint_every_n: steps between checkpoints.
-      eval_every_n: steps between evaluations; 0 evaluates never.
+      eval_every_n: steps between evaluations; 0: none.
       log_every_n: steps between log lines and summaries.
       record_summaries: write train_input_images (TFOD's flag; scalars are always written).
       stop_when_saturated: end when the smoothed loss has saturated.
-      saturation_min_relative_fall, saturation_min_steps: see `saturation.why_saturated`.
+      saturation_min_relative_fall, saturation_min_steps: see `loss_saturation.why_saturated`.
     """
 
     num_steps: int
@@ -69,14 +69,14 @@ class TrainingLoop:
     """Runs a trainer to its last step.
 
     Args:
-      trainer: its `after_step` is taken over.
-      keeper: saves and restores.
+      trainer: takes the steps.
+      keeper: saves checkpoints.
       evaluations: what to evaluate; the first decides which checkpoint is best.
-      settings: when what happens.
+      settings: what happens at which steps.
       learning_rate_at: step to learning rate.
       record: kept up to date in model_dir.
       model_dir: folder of the run.
-      is_chief: writes logs and records.
+      is_chief: this worker writes logs and records.
     """
 
     def __init__(
@@ -86,12 +86,11 @@ class TrainingLoop:
         evaluations: Sequence[EvaluationRun],
         settings: LoopSettings,
         learning_rate_at: Callable[[int], float],
-        record: training_record.RunRecord,
+        record: training_record.TrainingRecord,
         model_dir: str,
         is_chief: bool = True,
     ):
         self._trainer = trainer
-        self._trainer.after_step = self._after_step
         self._keeper = keeper
         self._evaluations = evaluations
         self._settings = settings
@@ -107,7 +106,7 @@ class TrainingLoop:
         self._block: list[float] = []
         self._losses: dict[str, float] = {}
 
-    def run(self) -> training_record.RunRecord:
+    def run(self) -> training_record.TrainingRecord:
         """Trains, and returns how the run ended.
 
         Raises:
@@ -123,9 +122,9 @@ class TrainingLoop:
             path = self._keeper.save() if alone else self._keeper.latest
             reason = f"{self._stop.name} at step {self._step}; the last checkpoint is {path}"
             self._note(training_record.STOPPED, reason)
-            raise StoppedError(f"{reason}; the same command goes on from there.") from None
+            raise StoppedError(f"{reason}; the same command resumes from there.") from None
         except tf.errors.OpError as error:
-            # A record that cannot be decoded, a full disk: the weights are those of whole steps and worth keeping.
+            # A record that cannot be decoded, a full disk: the weights are those after a whole step and worth keeping.
             self._note(training_record.FAILED, error.message.strip().partition("\n")[0])
             if not strategies.has_several_workers(self._trainer.strategy):
                 self._keeper.save()
@@ -153,8 +152,6 @@ class TrainingLoop:
                 self._keeper.save()
             if self._is_evaluation_due(is_last):
                 self._evaluate()
-            if is_last:
-                self._keeper.save()
         if why:
             self._note(training_record.SATURATED, f"stopped at step {self._step:,}: {why}")
         else:
@@ -164,7 +161,7 @@ class TrainingLoop:
     # Steps
 
     def _run_block(self) -> None:
-        """Runs to the next step at which something is due."""
+        """Takes the steps up to the next one at which something is due."""
         settings = self._settings
         ends = [settings.num_steps]
         for interval in (settings.log_every_n, settings.checkpoint_every_n, settings.eval_every_n):
@@ -172,21 +169,29 @@ class TrainingLoop:
                 ends.append((self._step // interval + 1) * interval)
         start = self._step
         self._progress.restart_clock()
-        self._trainer.train(tf.constant(min(ends) - start, tf.int32))
+        for outputs in self._trainer.steps(min(ends) - start):
+            self._after_step(outputs)
         self._progress.stop_clock(self._step)
         if self._step == start:
             raise UserError(
-                f"step {start}: the training records gave no batch; they hold too few images, or "
-                "train_input_reader.num_epochs ends them: remove it."
+                f"step {start}: the training records yielded no batch: too few images for one batch, or "
+                "train_input_reader.num_epochs exhausted them; remove num_epochs."
             )
         if self._step < min(ends):
             raise UserError(
                 f"step {self._step}: the training records ended after train_input_reader.num_epochs epochs; remove "
-                "that field or set train_config.num_steps to what they last for."
+                "that field or set train_config.num_steps to the steps they are enough for."
             )
 
     def _after_step(self, outputs: Mapping[str, Any]) -> None:
-        """Looks at the losses of one step."""
+        """Checks, counts and shows the losses of one step; the place where a requested stop takes effect.
+
+        Args:
+          outputs: of `FasterRcnnTrainer.train_step`.
+
+        Raises:
+          NonFiniteLossError, _StopRequested.
+        """
         self._losses = {name: float(loss.numpy()) for name, loss in outputs["losses"].items()}
         total = self._losses[TOTAL_LOSS]
         if not math.isfinite(total):
@@ -218,7 +223,7 @@ class TrainingLoop:
     # Between blocks
 
     def _report(self) -> None:
-        """Log lines, scalars with TFOD's tags (losses of the last step), loss history, the run's record."""
+        """Writes log lines, scalars with TFOD's tags (losses of the last step), loss history and training record."""
         seconds = self._progress.take_seconds_per_step()
         learning_rate = self._learning_rate_at(self._step)
         self._progress.report(self._step, seconds, self._losses, learning_rate)

@@ -1,7 +1,7 @@
-"""`<model_dir>/training.json`: what a restart and an evaluating second process must know about a run.
+"""`<model_dir>/training.json`: run state needed by a restart or a separate evaluation process.
 
 The checkpoint itself holds TFOD's keys and nothing else, so that TFOD can read it; choices that change what its
-numbers mean lie beside it.
+numbers mean are stored beside it.
 """
 
 import dataclasses
@@ -22,19 +22,15 @@ FAILED = "failed"
 ENDED_WELL = (FINISHED, SATURATED)
 
 
-class RunRecordError(UserError):
-    """training.json cannot be read, or contradicts the command."""
-
-
 @dataclasses.dataclass
-class RunRecord:
+class TrainingRecord:
     """State of the training run in a model_dir.
 
     Attributes:
       status: "running" (or killed while running), "finished" (all steps done), "saturated" (ended early because the
-        loss had), "stopped" (Ctrl-C or SIGTERM), "failed" (loss not finite).
-      step: step of the last report.
-      num_steps: steps asked for.
+        loss had saturated), "stopped" (Ctrl-C or SIGTERM), "failed" (loss not finite, or another error).
+      step: step of the last log line.
+      num_steps: the step that the run was to reach.
       rms_prop_rule: "tf1", "tf2", or "" when the optimizer is not RMSProp.
       seed: the seed, or None.
       reason: why the run ended, one sentence; "" while it runs.
@@ -54,18 +50,18 @@ class RunRecord:
         atomic_write.write_json(pathlib.Path(model_dir) / FILE_NAME, dataclasses.asdict(self))
 
 
-def load(model_dir: str | os.PathLike) -> RunRecord | None:
+def load(model_dir: str | os.PathLike) -> TrainingRecord | None:
     """Reads training.json; None when there is none (no run yet, or a run of TFOD itself).
 
     Raises:
-      RunRecordError: the file is not what `RunRecord.save` writes.
+      UserError: the file is not what `TrainingRecord.save` writes.
     """
     path = pathlib.Path(model_dir) / FILE_NAME
     if not path.is_file():
         return None
-    names = {field.name for field in dataclasses.fields(RunRecord)}
+    names = {field.name for field in dataclasses.fields(TrainingRecord)}
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        return RunRecord(**{name: value for name, value in values.items() if name in names})
+        return TrainingRecord(**{name: value for name, value in values.items() if name in names})
     except (ValueError, TypeError, AttributeError) as error:
-        raise RunRecordError(f"{path}: not a record of a training run ({error}); restore or delete it.") from error
+        raise UserError(f"{path}: not a record of a training run ({error}); restore or delete it.") from error

@@ -1,10 +1,11 @@
 """From a pipeline.config to a running training: strategy, network, data, optimizer, checkpoints, loop.
 
-This is the one room of the package that reads train_config and eval_config and hands plain values on.
+The only module of this package that reads train_config and eval_config to build from them; it passes plain values on.
 """
 
 import dataclasses
 import logging
+import os
 import pathlib
 import random
 import tempfile
@@ -30,6 +31,7 @@ from tfod_csf.training.evaluation import continuous_evaluation
 from tfod_csf.training.evaluation.evaluation_run import EvaluationRun
 from tfod_csf.training.evaluation.evaluator import FasterRcnnEvaluator, make_metric_evaluators
 from tfod_csf.training.evaluation.side_by_side import DrawingSettings
+from tfod_csf.training.learning_schedules import LearningRate
 from tfod_csf.training.trainer import FasterRcnnTrainer, UpdateSettings
 from tfod_csf.training.training_loop import LoopSettings, TrainingLoop
 
@@ -39,15 +41,15 @@ _log = logging.getLogger("tfod_csf")
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
-    """What a command may ask for beside the config and the loop's settings.
+    """What a command can ask for besides the config and the loop's settings.
 
     Attributes:
       num_workers: machines that train together (TF_CONFIG names them).
-      seed: of initial weights, order, augmentation and sampling; None draws one.
+      seed: of initial weights, order, augmentation and sampling; None: a random one.
       rms_prop_rule: "tf1" or "tf2" (see `optimizer`); None: tf1 for a new run, the checkpoint's own for a resumed one.
-      leave_out_class_heads: with fine_tune_checkpoint_type full, do not take the predictors that depend on num_classes.
+      leave_out_class_heads: with fine_tune_checkpoint_type full, skip the predictors that depend on num_classes.
       eval_on_train_data: evaluate on training records too.
-      sample_1_of_n_eval_on_train_examples: of which every n-th is taken.
+      sample_1_of_n_eval_on_train_examples: evaluate on every n-th training image.
     """
 
     num_workers: int = 1
@@ -58,6 +60,25 @@ class RunOptions:
     sample_1_of_n_eval_on_train_examples: int = 5
 
 
+@dataclasses.dataclass(frozen=True)
+class TrainingState:
+    """What the steps of a run change and its checkpoints hold; made inside the strategy's scope.
+
+    Attributes:
+      model: with its variables.
+      optimizer: tf_keras legacy optimizer, with its slots.
+      learning_rate: update to learning rate.
+      global_step: int64 variable, the number of steps taken over all restarts.
+      keeper: saves and restores all of these.
+    """
+
+    model: FasterRCNN
+    optimizer: tf_keras.optimizers.legacy.Optimizer
+    learning_rate: LearningRate
+    global_step: tf.Variable
+    keeper: CheckpointKeeper
+
+
 def train(
     config: pipeline_pb2.TrainEvalPipelineConfig,
     model_dir: str,
@@ -65,82 +86,116 @@ def train(
     options: RunOptions,
     checked: preflight.Preflight,
     strategy: tf.distribute.Strategy | None = None,
-) -> training_record.RunRecord:
+) -> training_record.TrainingRecord:
     """Trains, from the newest checkpoint in model_dir if there is one.
 
     Args:
       config: with all overrides merged.
       model_dir: checkpoints, `train/`, `eval/`, `best/`, loss_history.csv, training.json and pipeline.config.
-      settings: when what happens.
+      settings: what happens at which steps.
       options: see `RunOptions`.
       checked: of `preflight.check_training`.
       strategy: None chooses by the visible devices and num_workers.
 
     Returns:
       How the run ended.
+
+    Raises:
+      UserError: the config, its records or the newest checkpoint cannot be used, or a loss became non-finite.
+      StoppedError: after Ctrl-C or SIGTERM; see `TrainingLoop.run`.
     """
-    train_config = config.train_config
-    strategy = strategy or strategies.make_strategy(options.num_workers, train_config.batch_size)
-    is_chief = strategies.is_chief(strategy)
+    strategy = strategy or strategies.make_strategy(options.num_workers, config.train_config.batch_size)
     _log.info("Training on %s.", strategies.describe(strategy))
     latest = tf.train.latest_checkpoint(model_dir)
     rule = _rms_prop_rule(config, latest, options.rms_prop_rule)
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(2**31)
     tf_keras.utils.set_random_seed(seed)
+    is_chief = strategies.is_chief(strategy)
+    folder = model_dir if is_chief else tempfile.mkdtemp(prefix="tfod_csf_worker_")
     with strategy.scope():
-        model = model_builder.build(config.model, is_training=True)
-        model.build_variables()
-        global_step = tf.Variable(
-            0,
-            dtype=tf.int64,
-            trainable=False,
-            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-            name="global_step",
-        )
-        optimizer, learning_rate = optimizers.build(train_config.optimizer, rule or DEFAULT_RMS_PROP_RULE)
-        update = _update_settings(train_config)
-        trained = optimizers.select_trainable(
-            model.trainable_variables, update.update_trainable_variables, update.freeze_variables
-        )
-        optimizers.create_slots(optimizer, trained)
-        checkpoint = tf.train.Checkpoint(
-            step=global_step, model=checkpoint_view.checkpoint_view(model), optimizer=optimizer
-        )
-        folder = model_dir if is_chief else tempfile.mkdtemp(prefix="tfod_csf_worker_")
-        keeper = CheckpointKeeper(checkpoint, folder, global_step, model.trainable_variables)
-        if latest is not None:
-            for change in _settings_of_checkpoint(optimizer, latest):
-                _log.warning("Optimizer: %s.", change)
-            keeper.restore_latest(latest)
-            _log.info("Going on from %s (step %d).", latest, int(global_step.numpy()))
-        elif train_config.fine_tune_checkpoint:
-            _log.info("%s", _restore_fine_tune_checkpoint(model, train_config, options))
-    step = int(global_step.numpy())
-    trainer = FasterRcnnTrainer(
-        model,
-        strategy.distribute_datasets_from_function(_train_dataset_fn(config, seed + step)),
-        optimizer,
-        global_step,
-        strategy,
-        update=update,
-        add_regularization_loss=train_config.add_regularization_loss,
-    )
+        state = _build_in_scope(config, rule or DEFAULT_RMS_PROP_RULE, folder)
+        _restore(state, latest, config.train_config, options)
+    step = int(state.global_step.numpy())
+    trainer = _trainer(state, strategy, config, seed + step)
     if is_chief:
         _keep_config(config, model_dir)
-    record = training_record.RunRecord(step=step, num_steps=settings.num_steps, rms_prop_rule=rule, seed=seed)
-    evaluations = _evaluations(config, model, optimizer, checked, model_dir if is_chief else None, options)
+    evaluations = []
+    if settings.eval_every_n:
+        eval_dir = model_dir if is_chief else None
+        evaluations = _evaluations(config, state.model, state.optimizer, checked, eval_dir, options)
     loop = TrainingLoop(
         trainer,
-        keeper,
-        evaluations if settings.eval_every_n else [],
+        state.keeper,
+        evaluations,
         settings,
-        lambda at_step: float(learning_rate(at_step)),
-        record,
+        lambda at_step: float(state.learning_rate(at_step)),
+        training_record.TrainingRecord(step=step, num_steps=settings.num_steps, rms_prop_rule=rule, seed=seed),
         model_dir,
         is_chief,
     )
     with input_errors.explained([config.train_input_reader, *config.eval_input_reader], config.model):
         return loop.run()
+
+
+def _build_in_scope(
+    config: pipeline_pb2.TrainEvalPipelineConfig, rms_prop_rule: str, folder: str | os.PathLike
+) -> TrainingState:
+    """Makes all variables of a run with their initial values; to be called in the strategy's scope."""
+    model = model_builder.build(config.model, is_training=True)
+    model.build_variables()
+    global_step = tf.Variable(
+        0,
+        dtype=tf.int64,
+        trainable=False,
+        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        name="global_step",
+    )
+    optimizer, learning_rate = optimizers.build(config.train_config.optimizer, rms_prop_rule)
+    optimizers.create_slots(optimizer, _updated_variables(model, config.train_config))
+    checkpoint = tf.train.Checkpoint(
+        step=global_step, model=checkpoint_view.checkpoint_view(model), optimizer=optimizer
+    )
+    keeper = CheckpointKeeper(checkpoint, folder, global_step, model.trainable_variables)
+    return TrainingState(model, optimizer, learning_rate, global_step, keeper)
+
+
+def _restore(state: TrainingState, latest: str | None, train_config, options: RunOptions) -> None:
+    """Gives the variables the values of the run's newest checkpoint, else those of fine_tune_checkpoint, if any."""
+    if latest is not None:
+        for change in _settings_of_checkpoint(state.optimizer, latest):
+            _log.warning("Optimizer: %s.", change)
+        state.keeper.restore_latest(latest)
+        _log.info("Going on from %s (step %d).", latest, int(state.global_step.numpy()))
+    elif train_config.fine_tune_checkpoint:
+        report = fine_tuning.restore_fine_tune_checkpoint(
+            state.model,
+            train_config.fine_tune_checkpoint,
+            train_config.fine_tune_checkpoint_type,
+            from_detection_checkpoint=train_config.from_detection_checkpoint,
+            leave_out_class_heads=options.leave_out_class_heads,
+        )
+        _log.info("%s", report)
+
+
+def _trainer(
+    state: TrainingState, strategy: tf.distribute.Strategy, config: pipeline_pb2.TrainEvalPipelineConfig, seed: int
+) -> FasterRcnnTrainer:
+    """The trainer on the config's training records; `seed` decides their order, augmentation and sampling."""
+
+    def make_dataset(input_context: tf.distribute.InputContext) -> tf.data.Dataset:
+        return inputs.train_input(
+            config.train_config, config.train_input_reader, config.model, seed=seed, input_context=input_context
+        )
+
+    return FasterRcnnTrainer(
+        state.model,
+        strategy.distribute_datasets_from_function(make_dataset),
+        state.optimizer,
+        state.global_step,
+        strategy,
+        update=_update_settings(config.train_config),
+        add_regularization_loss=config.train_config.add_regularization_loss,
+    )
 
 
 def evaluate_checkpoints(
@@ -152,24 +207,50 @@ def evaluate_checkpoints(
     timeout_seconds: float,
     eval_once: bool = False,
 ) -> dict[str, float]:
-    """Evaluates the checkpoints that appear in a folder; see `continuous_evaluation`."""
+    """Evaluates the checkpoints that appear in a folder.
+
+    Args:
+      config: with all overrides merged.
+      checkpoint_dir: where checkpoints appear.
+      model_dir: where `eval/` and `best/` are written.
+      options: see `RunOptions`.
+      checked: of `preflight.check_evaluation`.
+      timeout_seconds, eval_once: see `continuous_evaluation.evaluate_continuously`.
+
+    Returns:
+      The metrics of the last evaluation (of the first eval_input_reader).
+
+    Raises:
+      UserError: there is no checkpoint, or not one of the model in the config.
+    """
     tf.config.set_soft_device_placement(True)
     model = model_builder.build(config.model, is_training=True)
     model.build_variables()
-    step = tf.Variable(0, dtype=tf.int64, trainable=False)
-    restored = {"step": step, "model": checkpoint_view.checkpoint_view(model)}
     optimizer = None
     if config.eval_config.use_moving_averages:
         optimizer, _ = optimizers.build(config.train_config.optimizer)
-        update = _update_settings(config.train_config)
-        averaged = optimizers.select_trainable(
-            model.trainable_variables, update.update_trainable_variables, update.freeze_variables
+        optimizers.create_slots(optimizer, _updated_variables(model, config.train_config))
+    with input_errors.explained(config.eval_input_reader, config.model):
+        return continuous_evaluation.evaluate_continuously(
+            _checkpoint_reader(model, optimizer),
+            _evaluations(config, model, optimizer, checked, model_dir, options),
+            checkpoint_dir,
+            model_dir,
+            num_steps=config.train_config.num_steps,
+            timeout_seconds=timeout_seconds,
+            eval_once=eval_once,
         )
-        optimizers.create_slots(optimizer, averaged)
+
+
+def _checkpoint_reader(model: FasterRCNN, optimizer) -> Callable[[str], int]:
+    """A function that loads a training checkpoint into the model (and the optimizer unless None); returns its step."""
+    step = tf.Variable(0, dtype=tf.int64, trainable=False)
+    restored = {"step": step, "model": checkpoint_view.checkpoint_view(model)}
+    if optimizer is not None:
         restored["optimizer"] = optimizer
     checkpoint = tf.train.Checkpoint(**restored)
 
-    def restore(path: str) -> int:
+    def read(path: str) -> int:
         try:
             checkpoint.read(path).assert_existing_objects_matched().expect_partial()
         except (tf.errors.OpError, AssertionError, ValueError) as error:
@@ -178,16 +259,7 @@ def evaluate_checkpoints(
             ) from error
         return int(step.numpy())
 
-    with input_errors.explained(config.eval_input_reader, config.model):
-        return continuous_evaluation.evaluate_continuously(
-            restore,
-            _evaluations(config, model, optimizer, checked, model_dir, options),
-            checkpoint_dir,
-            model_dir,
-            num_steps=config.train_config.num_steps,
-            timeout_seconds=timeout_seconds,
-            eval_once=eval_once,
-        )
+    return read
 
 
 def _rms_prop_rule(config: pipeline_pb2.TrainEvalPipelineConfig, checkpoint_path: str | None, asked: str | None) -> str:
@@ -209,14 +281,14 @@ def _rms_prop_rule(config: pipeline_pb2.TrainEvalPipelineConfig, checkpoint_path
         )
     if asked and asked != stored:
         raise preflight_checks.TrainingSetupError(
-            f"--rms_prop_rule={asked}: {checkpoint_path} was trained with rule {stored}; leave the flag out to go on "
-            "with it, or use an empty --model_dir."
+            f"--rms_prop_rule={asked}: {checkpoint_path} was trained with rule {stored}; omit the flag to "
+            "resume with it, or use an empty --model_dir."
         )
     return stored
 
 
 def _settings_of_checkpoint(optimizer, checkpoint_path: str) -> list[str]:
-    """Optimizer settings that a checkpoint changes when it is restored (they are stored in it, as in TFOD)."""
+    """Optimizer settings that change when a checkpoint is restored, because it stores them, as in TFOD."""
     reader = tf.train.load_checkpoint(checkpoint_path)
     changed = []
     for key, variable in checkpoint_view.variables_by_key(optimizer=optimizer).items():
@@ -237,29 +309,16 @@ def _update_settings(train_config) -> UpdateSettings:
     )
 
 
-def _restore_fine_tune_checkpoint(model: FasterRCNN, train_config, options: RunOptions) -> fine_tuning.MatchReport:
-    return fine_tuning.restore_fine_tune_checkpoint(
-        model,
-        train_config.fine_tune_checkpoint,
-        train_config.fine_tune_checkpoint_type,
-        from_detection_checkpoint=train_config.from_detection_checkpoint,
-        leave_out_class_heads=options.leave_out_class_heads,
+def _updated_variables(model: FasterRCNN, train_config) -> list[tf.Variable]:
+    """The variables that a step changes by their gradients: those with slots and moving averages."""
+    update = _update_settings(train_config)
+    return optimizers.select_trainable(
+        model.trainable_variables, update.update_trainable_variables, update.freeze_variables
     )
 
 
-def _train_dataset_fn(
-    config: pipeline_pb2.TrainEvalPipelineConfig, seed: int
-) -> Callable[[tf.distribute.InputContext], tf.data.Dataset]:
-    def make_dataset(input_context: tf.distribute.InputContext) -> tf.data.Dataset:
-        return inputs.train_input(
-            config.train_config, config.train_input_reader, config.model, seed=seed, input_context=input_context
-        )
-
-    return make_dataset
-
-
 def _keep_config(config: pipeline_pb2.TrainEvalPipelineConfig, model_dir: str) -> None:
-    """Leaves the config beside the checkpoints; one that is there already is the user's own and stays."""
+    """Stores the config beside the checkpoints; one that is already there is the user's own and is not changed."""
     path = pathlib.Path(model_dir) / "pipeline.config"
     text = pipeline_config.config_text(config)
     if not path.exists():
@@ -276,7 +335,7 @@ def _evaluations(
     model_dir: str | None,
     options: RunOptions,
 ) -> list[EvaluationRun]:
-    """One evaluation for each eval_input_reader, and one on training records if asked for."""
+    """One evaluation for each eval_input_reader, and one on training records if asked for; [] without any reader."""
     if not checked.evals:
         return []
     runs = []
@@ -322,13 +381,13 @@ def _evaluation(
 
 
 def _numbered_label_map(num_classes: int) -> LabelMap:
-    """Names for the classes of records whose reader names no label map."""
+    """Class names for records whose reader has no label map."""
     return label_map_from_names([f"class {index + 1}" for index in range(num_classes)])
 
 
 @contextmanager
 def _averaged(optimizer) -> Iterator[None]:
-    """Inside, the network has its moving averages for weights (None: its own)."""
+    """A context in which the network's weights are their moving averages; its own weights if `optimizer` is None."""
     if optimizer is None:
         yield
         return

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfod_csf.errors import UserError
-from tfod_csf.training.checkpoints.checkpoint_keeper import CheckpointKeeper, NotFiniteWeightsError
+from tfod_csf.training.checkpoints.checkpoint_keeper import CheckpointKeeper, NonFiniteWeightsError
 
 
 class State:
@@ -69,7 +69,7 @@ def test_nothing_to_restore(tmp_path):
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     other = tf.train.Checkpoint(step=tf.Variable(5, dtype=tf.int64), weight=tf.Variable([1.0, 2.0]))
     tf.train.CheckpointManager(other, str(tmp_path), max_to_keep=7).save()
-    with pytest.raises(UserError, match=r"ckpt-1: cannot go on from this checkpoint .*use an empty --model_dir"):
+    with pytest.raises(UserError, match=r"ckpt-1: cannot resume from this checkpoint .*use an empty --model_dir"):
         State(tmp_path).keeper.restore_latest()
 
 
@@ -78,6 +78,6 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path, value):
     state = State(tmp_path)
     state.save_at(0)
     state.weight.assign(value)
-    with pytest.raises(NotFiniteWeightsError, match=r"step 7: .*ckpt-1; lower the learning rate"):
+    with pytest.raises(NonFiniteWeightsError, match=r"step 7: .*ckpt-1; lower the learning rate"):
         state.save_at(7)
     assert _numbers(tmp_path) == [1]

@@ -1,12 +1,9 @@
 import pytest
 
+from tfod_csf.errors import UserError
 from tfod_csf.training import training_record
 from tfod_csf.training.checkpoints import best_checkpoint
-from tfod_csf.training.evaluation.continuous_evaluation import (
-    NoCheckpointError,
-    evaluate_continuously,
-    wait_for_checkpoint,
-)
+from tfod_csf.training.evaluation.continuous_evaluation import evaluate_continuously, wait_for_checkpoint
 
 
 class Clock:
@@ -61,13 +58,13 @@ def test_gives_up_at_the_timeout_or_when_the_training_has_ended(tmp_path):
     clock = Clock()
     assert wait_for_checkpoint(str(tmp_path), None, 30, clock.sleep, clock) is None
     assert clock.now == 30
-    clock = Clock((5, lambda: training_record.RunRecord(status="saturated").save(tmp_path)))
+    clock = Clock((5, lambda: training_record.TrainingRecord(status="saturated").save(tmp_path)))
     assert wait_for_checkpoint(str(tmp_path), None, 3600, clock.sleep, clock) is None
     assert clock.now == 5
 
 
 def test_a_run_that_was_stopped_is_waited_for(tmp_path):
-    training_record.RunRecord(status="stopped").save(tmp_path)
+    training_record.TrainingRecord(status="stopped").save(tmp_path)
     clock = Clock()
     assert wait_for_checkpoint(str(tmp_path), None, 10, clock.sleep, clock) is None
     assert clock.now == 10
@@ -110,7 +107,7 @@ def test_a_best_checkpoint_that_training_deleted_meanwhile_is_not_kept(tmp_path,
 
 
 def test_no_checkpoint_at_all(tmp_path):
-    with pytest.raises(NoCheckpointError, match=r"no checkpoint appeared within 0 s \(--eval_timeout\)"):
+    with pytest.raises(UserError, match=r"no checkpoint appeared within 0 s \(--eval_timeout\)"):
         _evaluate(tmp_path, Evaluation(tmp_path, []))
-    with pytest.raises(NoCheckpointError, match="no checkpoint appeared;"):
+    with pytest.raises(UserError, match="no checkpoint appeared;"):
         _evaluate(tmp_path, Evaluation(tmp_path, []), eval_once=True)

@@ -77,5 +77,5 @@ def test_side_by_side_limits_the_number_of_boxes_and_draws_nothing_of_nothing():
 def test_visible_images_add_the_means_back():
     seen = np.array([[[[0.0, 0.0, 0.0], [200.0, -200.0, 0.061]]]], np.float32)
     (picture,) = visible_images(seen)
-    assert picture.tolist() == [[[124, 117, 104], [255, 0, 104]]]  # 123.68, 116.779, 103.939; cut off at 0 and 255
+    assert picture.tolist() == [[[124, 117, 104], [255, 0, 104]]]  # 123.68, 116.779, 103.939; clipped to 0 and 255
     assert len(visible_images(np.zeros([5, 2, 2, 3]))) == 3

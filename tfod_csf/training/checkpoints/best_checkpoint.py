@@ -12,7 +12,7 @@ from tfod_csf.files import atomic_write
 
 BEST_FOLDER = "best"
 BEST_FILE = "best.json"
-# The first that an evaluation reports decides which checkpoint is best.
+# The first of these that an evaluation reports decides which checkpoint is best.
 BEST_METRICS = (
     "PascalBoxes_Precision/mAP@0.5IOU",
     "DetectionBoxes_Precision/mAP@.50IOU",
@@ -21,7 +21,7 @@ BEST_METRICS = (
 
 
 def best_metric(metrics: Mapping[str, float]) -> tuple[str, float] | None:
-    """Name and value of the metric that decides; None when none was computed or it has no ground truth."""
+    """Name and value of the deciding metric; None when none was computed or none has ground truth."""
     for name in BEST_METRICS:
         value = metrics.get(name, math.nan)
         if not math.isnan(value) and value >= 0:
@@ -30,24 +30,28 @@ def best_metric(metrics: Mapping[str, float]) -> tuple[str, float] | None:
 
 
 def best_text(metrics: Mapping[str, float]) -> str:
-    """The deciding metric for the eye, for example "PascalBoxes_Precision/mAP@0.5IOU 0.8123"."""
+    """The deciding metric as text, for example "PascalBoxes_Precision/mAP@0.5IOU 0.8123"."""
     found = best_metric(metrics)
     return f"{found[0]} {found[1]:.4f}" if found else "no metric"
 
 
 def read_best(model_dir: str | os.PathLike) -> dict | None:
-    """Contents of best.json; None when there is none."""
+    """Contents of best.json; None when there is none.
+
+    Raises:
+      UserError: it is not JSON.
+    """
     path = pathlib.Path(model_dir) / BEST_FOLDER / BEST_FILE
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise UserError(f"{path}: is not JSON ({error}); delete the folder {path.parent} to choose anew.") from error
+        raise UserError(f"{path}: is not JSON ({error}); delete the folder {path.parent} to choose again.") from error
 
 
 def is_better(metrics: Mapping[str, float], model_dir: str | os.PathLike) -> bool:
-    """True when these metrics beat those of best.json (strictly: of equals the earlier stays)."""
+    """True when these metrics are better than those of best.json; of equals the earlier checkpoint stays."""
     found = best_metric(metrics)
     if found is None:
         return False
@@ -56,10 +60,13 @@ def is_better(metrics: Mapping[str, float], model_dir: str | os.PathLike) -> boo
 
 
 def keep_best(checkpoint_path: str, step: int, metrics: Mapping[str, float], model_dir: str | os.PathLike) -> None:
-    """Puts a checkpoint into `<model_dir>/best` with best.json, in the place of the one there.
+    """Puts a checkpoint and best.json into `<model_dir>/best`, in place of those there.
 
-    The files are linked where the file system can (they take no space twice), else copied. The new files are complete
-    before anything points at them, and the old ones go last.
+    The files are hard links where the file system allows it (they take no additional space), else copies. The new files
+    are complete before anything refers to them, and the old ones are deleted last.
+
+    Raises:
+      FileNotFoundError: the checkpoint has been deleted.
     """
     folder = pathlib.Path(model_dir) / BEST_FOLDER
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Finds and reads the checkpoint that a user names: a prefix, a folder or a .tar.gz; refuses what is damaged."""
+"""Finds and reads the checkpoint that a user names by a prefix, a folder or a .tar.gz; refuses a damaged one."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ import tensorflow as tf
 from tfod_csf.errors import UserError
 
 _ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
-# The two kinds of files of a checkpoint; the files of a SavedModel's variables have the same form and are not one.
+# The two kinds of files of a checkpoint. The variables of a SavedModel have the same format but are not a checkpoint.
 _CHECKPOINT_FILE = re.compile(r"(?P<prefix>.+)\.(index|data-\d{5}-of-\d{5})$")
 _SAVED_MODEL_PREFIX = "variables"
 _MAX_ARCHIVE_BYTES = 16 * 2**30
@@ -32,7 +32,7 @@ class StoredCheckpoint:
 
     Attributes:
       prefix: path without .index.
-      shapes: key to shape, of every value.
+      shapes: key to shape, for every value.
     """
 
     def __init__(self, prefix: str, named: str):
@@ -45,7 +45,11 @@ class StoredCheckpoint:
             raise CheckpointError(_damaged(named, prefix, error)) from error
 
     def read(self, key: str) -> np.ndarray:
-        """The value stored under a key of `shapes`."""
+        """The value stored under a key of `shapes`.
+
+        Raises:
+          CheckpointError: its bytes are damaged.
+        """
         try:
             return self._reader.get_tensor(key)
         except _READ_ERRORS as error:
@@ -54,14 +58,14 @@ class StoredCheckpoint:
 
 @contextlib.contextmanager
 def open_checkpoint(path: str | os.PathLike) -> Iterator[StoredCheckpoint]:
-    """The checkpoint that `path` names; an archive is unpacked into a scratch folder for as long as it is open.
+    """Opens the checkpoint that `path` names; an archive is unpacked into a scratch folder while it is open.
 
     Args:
-      path: a prefix (.../ckpt-0, also with .index); a folder that holds one checkpoint, or a `checkpoint` file that
-          says which is the newest, itself or in a folder below it; or a .tar.gz of such a folder.
+      path: a prefix (.../ckpt-0, also with .index); or a folder that holds, itself or in one folder below it, a
+        single checkpoint or a `checkpoint` file that names the newest; or a .tar.gz of such a folder.
 
     Raises:
-      CheckpointError: there is nothing, more than one, or it is damaged.
+      CheckpointError: there is no checkpoint or more than one, or it is damaged.
     """
     named = os.fspath(path)
     if named.endswith(_ARCHIVE_SUFFIXES):
@@ -73,7 +77,7 @@ def open_checkpoint(path: str | os.PathLike) -> Iterator[StoredCheckpoint]:
 
 
 def find_prefix(path: str | os.PathLike, named: str | None = None) -> str:
-    """Prefix of the checkpoint at a prefix or in a folder; `named` is what messages call it."""
+    """Prefix of the checkpoint at a prefix or in a folder; messages call it `named`."""
     given, named = pathlib.Path(path), named or os.fspath(path)
     if given.is_dir():
         prefix = _newest_in(given, named)
@@ -123,7 +127,7 @@ def _unpack(archive: str, folder: pathlib.Path) -> None:
                 name = parts[-1] if parts else ""
                 match = _CHECKPOINT_FILE.match(name)
                 is_wanted = name == "checkpoint" or (match and match["prefix"] != _SAVED_MODEL_PREFIX)
-                # Links, devices and names that lead out of the folder are no part of a checkpoint.
+                # Links, devices and names that lead out of the folder do not belong to a checkpoint.
                 if not (is_wanted and member.isfile()) or ".." in parts or parts[0] == "/":
                     continue
                 total += member.size

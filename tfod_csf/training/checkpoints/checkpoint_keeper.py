@@ -9,7 +9,7 @@ from tfod_csf.errors import UserError
 MAX_TO_KEEP = 7
 
 
-class NotFiniteWeightsError(UserError):
+class NonFiniteWeightsError(UserError):
     """Weights that must not overwrite a good checkpoint."""
 
 
@@ -21,8 +21,11 @@ class CheckpointKeeper:
     Args:
       checkpoint: tf.train.Checkpoint(step=..., model=..., optimizer=...).
       folder: model_dir, or a scratch folder for workers other than the chief.
-      global_step: the variable in `checkpoint`.
-      trainable_variables: looked at before saving.
+      global_step: the step in `checkpoint`.
+      trainable_variables: must be finite to be saved.
+
+    Attributes:
+      saved_step: step of the checkpoint saved or restored last; None before.
     """
 
     def __init__(
@@ -44,10 +47,13 @@ class CheckpointKeeper:
         return self._manager.latest_checkpoint
 
     def restore_latest(self, from_path: str | None = None) -> str | None:
-        """Goes on from the newest checkpoint; returns its prefix, None when there is none.
+        """Restores the newest checkpoint; returns its prefix, None when there is none.
 
         Args:
-          from_path: the checkpoint to restore, for workers whose own folder is a scratch folder.
+          from_path: the checkpoint to restore instead, for workers whose own folder is a scratch folder.
+
+        Raises:
+          UserError: the checkpoint is damaged or of another model or optimizer.
         """
         path = from_path or self.latest
         if path is None:
@@ -56,25 +62,25 @@ class CheckpointKeeper:
             self._checkpoint.restore(path).assert_existing_objects_matched()
         except (tf.errors.OpError, AssertionError, ValueError) as error:
             raise UserError(
-                f"{path}: cannot go on from this checkpoint ({str(error).strip().splitlines()[0]}); it is damaged or "
-                "was trained with another model or optimizer; use an empty --model_dir to start anew."
+                f"{path}: cannot resume from this checkpoint ({str(error).strip().splitlines()[0]}); it is damaged or "
+                "was trained with another model or optimizer; use an empty --model_dir to start again."
             ) from error
         self.saved_step = int(self._global_step.numpy())
         return path
 
     def save(self) -> str:
-        """Writes the next `ckpt-N`, unless this step is saved already; returns its prefix.
+        """Writes the next `ckpt-N` unless this step has been saved; returns the prefix of the step's checkpoint.
 
         Raises:
-          NotFiniteWeightsError: a weight is not finite; the checkpoints on disk stay as they are.
+          NonFiniteWeightsError: a weight is not finite; nothing is written.
         """
         step = int(self._global_step.numpy())
         if self.saved_step == step:
             return self.latest
         if not bool(_all_finite(self._trainable_variables)):
-            raise NotFiniteWeightsError(
-                f"step {step}: the weights are not finite any more, so they are not saved (the loss was; the last "
-                f"gradient was not); the last good checkpoint is {self.latest}; lower the learning rate or set "
+            raise NonFiniteWeightsError(
+                f"step {step}: the last update made the weights non-finite (the loss was still finite); nothing was "
+                f"saved; the last good checkpoint is {self.latest}; lower the learning rate or set "
                 "train_config.gradient_clipping_by_norm."
             )
         path = self._manager.save()

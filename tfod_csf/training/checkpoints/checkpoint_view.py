@@ -15,9 +15,9 @@ VALUE_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 def checkpoint_view(model: FasterRCNN) -> tf.train.Checkpoint:
-    """The model as TFOD names it: save and restore with `tf.train.Checkpoint(model=checkpoint_view(model), ...)`.
+    """The model under TFOD's names: save and restore with `tf.train.Checkpoint(model=checkpoint_view(model), ...)`.
 
-    The view holds the model's own variables; it may be made before or after they are. A model of one stage has
+    The view holds the model's own variables and may be made before or after they exist. A model of one stage has
     TFOD's first stage only.
     """
     view = tf.train.Checkpoint(
@@ -42,11 +42,11 @@ def checkpoint_view(model: FasterRCNN) -> tf.train.Checkpoint:
 
 
 def variables_by_key(**trackables) -> dict[str, tf.Variable]:
-    """Checkpoint key to variable, of `tf.train.Checkpoint(**trackables)`; optimizer slots are not among them."""
+    """Checkpoint key to variable, of `tf.train.Checkpoint(**trackables)`, without optimizer slots."""
     root = tf.train.Checkpoint(**trackables)
     view = tf.train.TrackableView(root)
     paths, queue, variables = {id(root): ()}, collections.deque([root]), {}
-    # Breadth first, as TensorFlow does: a variable that can be reached in two ways has the shorter path as its key.
+    # Breadth first, as in TensorFlow: a variable that can be reached in two ways has the shorter path as its key.
     while queue:
         trackable = queue.popleft()
         path = paths[id(trackable)]

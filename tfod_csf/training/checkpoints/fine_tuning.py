@@ -26,7 +26,7 @@ from tfod_csf.training.checkpoints.checkpoint_view import VALUE_SUFFIX, checkpoi
 FINE_TUNE_CHECKPOINT_TYPES = ("detection", "full", "classification")
 
 _BACKBONE_HALVES = ("_feature_extractor_for_proposal_features", "_feature_extractor_for_box_classifier_features")
-# What TFOD's names mean, for the report.
+# What TFOD's names mean, for `MatchReport`.
 _WORDS = {
     "_feature_extractor_for_proposal_features": "backbone, first half",
     "_feature_extractor_for_box_classifier_features": "backbone, second half",
@@ -41,15 +41,15 @@ _BOOKKEEPING = ("_CHECKPOINTABLE_OBJECT_GRAPH", "save_counter" + VALUE_SUFFIX, "
 
 @dataclasses.dataclass(frozen=True)
 class MatchReport:
-    """What a fine-tune checkpoint gave to a model. Keys are those of the model's own checkpoints.
+    """What was copied from a fine-tune checkpoint. Keys are those of the model's own checkpoints.
 
     Attributes:
-      path: the checkpoint, as it was named.
-      checkpoint_type: detection, full or classification; the type that was acted on.
-      restored: keys whose variables have the checkpoint's values.
+      path: the checkpoint, as the config names it.
+      checkpoint_type: detection, full or classification: the type in effect.
+      restored: keys of variables that now have the checkpoint's values.
       not_restored: key to reason, of variables that keep their initial values.
-      mismatched: key to (shape in the checkpoint, shape in the model), of those among not_restored.
-      unused: keys of the checkpoint that nothing was taken from.
+      mismatched: key to (shape in the checkpoint, shape in the model), for those in not_restored where they differ.
+      unused: keys of the checkpoint whose values were not used.
     """
 
     path: str
@@ -79,16 +79,16 @@ def restore_fine_tune_checkpoint(
     from_detection_checkpoint: bool = False,
     leave_out_class_heads: bool = False,
 ) -> MatchReport:
-    """Takes the weights of a checkpoint over into a model whose variables exist; see the module's docstring.
+    """Copies the weights of a checkpoint into a model whose variables exist; see the module's docstring.
 
     Args:
       model: built, with variables.
       path: `fine_tune_checkpoint`: a prefix (.../ckpt-0), a folder that holds one checkpoint, or the .tar.gz of a
-          model zoo. A checkpoint of a training run, with step and optimizer state, will do.
+        model zoo. It may be the checkpoint of a training run, with step and optimizer state.
       checkpoint_type: `fine_tune_checkpoint_type`.
-      from_detection_checkpoint: decides the type where none is set.
-      leave_out_class_heads: with type full, leave the predictors whose size depends on num_classes as they are. TFOD
-          has no such option and cannot use type full when num_classes differs.
+      from_detection_checkpoint: decides the type if none is set.
+      leave_out_class_heads: with type full, do not restore the predictors whose size depends on num_classes. TFOD has
+        no such option and cannot use type full when num_classes differs.
 
     Returns:
       What was restored and what was not.
@@ -137,13 +137,13 @@ def _type_acted_on(checkpoint_type: str, from_detection_checkpoint: bool) -> str
 
 
 def _stored_keys(variables: Mapping[str, tf.Variable], acted_type: str) -> dict[str, str]:
-    """Key in the model to key in the checkpoint, of all variables that the type names."""
+    """Key in the model to key in the checkpoint, for all variables that the type names."""
     if acted_type == "full":
         return {key: key for key in variables}
     halves = [[key for key in variables if key.startswith(f"model/{half}/")] for half in _BACKBONE_HALVES]
     if acted_type == "detection":
         return {key: key for half in halves for key in half}
-    # A classifier holds the backbone in one piece: the layers of the second half are counted on from the first's.
+    # A classifier holds the backbone in one piece: the numbers of the second half continue those of the first.
     stored_keys, num_layers_before = {}, 0
     for name, keys in zip(_BACKBONE_HALVES, halves):
         layers = {key: _LAYER_NUMBER.match(key.removeprefix(f"model/{name}/")) for key in keys}
@@ -163,7 +163,7 @@ def _class_head_keys(variables: Iterable[str], model: FasterRCNN) -> tuple[str, 
 
 
 def _check_kind(shapes: Mapping[str, list[int]], acted_type: str, path: str) -> None:
-    """Refuses a checkpoint of another kind than the type wants, saying what it is."""
+    """Refuses a checkpoint of another kind than the type needs, and says what it is."""
     is_detector = any(key.startswith("model/_feature_extractor") for key in shapes)
     is_classifier = any(key.startswith(_CLASSIFIER_PREFIX) for key in shapes)
     if acted_type == "classification" and not is_classifier and is_detector:
@@ -192,7 +192,7 @@ def _check_everything_is_there(
     acted_type: str,
     path: str,
 ) -> None:
-    """Every wanted variable is in the checkpoint, with its shape."""
+    """Refuses a checkpoint that lacks a wanted variable or has it in another shape."""
     missing = [stored_key for stored_key in wanted.values() if stored_key not in shapes]
     if missing:
         raise CheckpointError(
@@ -218,7 +218,7 @@ def _check_everything_is_there(
 
 
 def _part(key: str) -> str:
-    """The part of a model that a key belongs to, for people."""
+    """The part of the model to which a key belongs, in words."""
     if "/.OPTIMIZER_SLOT/" in key or key.startswith("optimizer/"):
         return "optimizer state"
     path = key.split("/")

@@ -1,8 +1,8 @@
-"""The second-process way of evaluating: `--checkpoint_dir` watches a run's folder and evaluates what appears there.
+"""Evaluation in a second process: `--checkpoint_dir` watches a run's folder and evaluates new checkpoints.
 
 TFOD waits `eval_timeout` seconds (an hour) for each new checkpoint, and ends by itself only when a checkpoint's step
-equals num_steps, which blocks of 100 steps may jump over. Here it also ends when the run's own record says that the
-training has ended, and it always says what it is waiting for.
+equals num_steps, which blocks of 100 steps may skip. Here it also ends when training.json says that the training has
+ended, and it always logs what it is waiting for.
 """
 
 import logging
@@ -18,10 +18,6 @@ _log = logging.getLogger("tfod_csf")
 _POLL_SECONDS = 1.0
 
 
-class NoCheckpointError(UserError):
-    """There is nothing to evaluate."""
-
-
 def wait_for_checkpoint(
     checkpoint_dir: str,
     seen: str | None,
@@ -33,9 +29,9 @@ def wait_for_checkpoint(
 
     Args:
       checkpoint_dir: folder of a run.
-      seen: prefix evaluated last; None before the first.
-      timeout_seconds: give up after so long without a new one.
-      sleep, clock: the time.
+      seen: prefix of the checkpoint evaluated last; None before the first.
+      timeout_seconds: how long to wait.
+      sleep, clock: waiting and the time in seconds, for tests.
     """
     deadline = clock() + timeout_seconds
     while True:
@@ -62,22 +58,22 @@ def evaluate_continuously(
     timeout_seconds: float,
     eval_once: bool = False,
 ) -> dict[str, float]:
-    """Evaluates every checkpoint that is the newest when it is looked for.
+    """Evaluates the newest checkpoint, then waits for the next, until the training has ended.
 
     Args:
       restore: loads the model of a checkpoint prefix and returns its step.
       evaluations: the first decides which checkpoint is best.
       checkpoint_dir: where checkpoints appear.
       model_dir: where `eval` and `best` are written.
-      num_steps: a checkpoint of this step or later is the last.
+      num_steps: a checkpoint at this step or later is the last.
       timeout_seconds: how long to wait for a new checkpoint.
-      eval_once: evaluate the newest checkpoint and return; it may be on other records, so `best` is left as it is.
+      eval_once: evaluate the newest checkpoint and return. `best` stays as it is, because the records may be others.
 
     Returns:
       The metrics of the last evaluation (of the first input).
 
     Raises:
-      NoCheckpointError: none was found at all.
+      UserError: no checkpoint was found.
     """
     seen, metrics = None, {}
     while True:
@@ -101,7 +97,7 @@ def evaluate_continuously(
             return metrics
     if seen is None:
         waited = "" if eval_once else f" within {timeout_seconds:g} s (--eval_timeout)"
-        raise NoCheckpointError(
+        raise UserError(
             f"{checkpoint_dir}: no checkpoint appeared{waited}; --checkpoint_dir names a training run's --model_dir."
         )
     ended = "the training has ended" if _has_ended(checkpoint_dir) else f"no new one in {timeout_seconds:g} s"

@@ -1,4 +1,4 @@
-"""One evaluation with everything around it: console lines in TFOD's wording, event file, pictures."""
+"""One evaluation pass: console output in TFOD's wording, event file, images."""
 
 import contextlib
 import logging
@@ -20,7 +20,7 @@ _LOG_EVERY_N_IMAGES = 100
 
 
 def metric_lines(metrics: Mapping[str, float], step: int) -> str:
-    """TFOD's lines; a metric without ground truth says so to people (files keep TFOD's NaN or -1)."""
+    """TFOD's lines; a metric without ground truth is shown as such (files keep TFOD's NaN or -1)."""
     lines = [f"Eval metrics at step {step}"]
     for name, value in metrics.items():
         text = metric_text(value)
@@ -29,13 +29,13 @@ def metric_lines(metrics: Mapping[str, float], step: int) -> str:
 
 
 class EvaluationRun:
-    """Evaluates again and again, at the step the model is at.
+    """Evaluates one network on one dataset, as often as `run` is called.
 
     Args:
       evaluator: the network and the data.
-      folder: `<model_dir>/eval`, or its sub-folder named after the eval_input_reader; None writes no event file.
-      num_images: images to come, for the progress bar; None when not known.
-      weights: makes a context inside which the network has the weights to evaluate.
+      folder: `<model_dir>/eval`, or its subfolder named after the eval_input_reader; None writes no event file.
+      num_images: number of images, for the progress bar; None if unknown.
+      weights: makes a context in which the network has the weights to evaluate.
     """
 
     def __init__(
@@ -60,12 +60,15 @@ class EvaluationRun:
         """Evaluates and reports.
 
         Args:
-          step: of the model, for the event file and the lines.
+          step: the model's, for the event file and the lines.
           say: prints a line.
           after_batch: called with the number of images so far; it may raise to end the evaluation.
 
         Returns:
           Metrics by TFOD's names, in the order of metrics_set, then the losses.
+
+        Raises:
+          UserError: the evaluation records hold no image.
         """
         bar = progress_bar(unit="image", total=self._num_images, desc="evaluating", leave=False)
         reported = 0
@@ -83,8 +86,8 @@ class EvaluationRun:
             metrics = self._evaluator.evaluate(tf.constant(-1))
         if not self._evaluator.num_images:
             raise UserError(
-                "the evaluation records gave no image; look at eval_input_reader.tf_record_input_reader.input_path and "
-                "sample_1_of_n_examples."
+                "the evaluation records yielded no image; check eval_input_reader.tf_record_input_reader.input_path "
+                "and sample_1_of_n_examples."
             )
         say(f"Performing evaluation on {self._evaluator.num_images} images.")
         say(metric_lines(metrics, step))

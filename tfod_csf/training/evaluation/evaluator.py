@@ -1,7 +1,8 @@
-"""One evaluation: the network over the evaluation records, into TFOD's metrics and the validation losses.
+"""Runs the network on the evaluation records and computes TFOD's metrics and the validation losses.
 
-Symbols: B images of a batch, T detections of an image (max_total_detections), M groundtruth boxes (padded), K classes.
-Boxes are [.., 4] (ymin, xmin, ymax, xmax).
+Shape shorthand in this module: B images of a batch, T detections of an image (max_total_detections), M groundtruth
+boxes of an image (padded), K classes without background, N boxes without padding. Boxes are [.., 4] (ymin, xmin, ymax,
+xmax).
 """
 
 import itertools
@@ -37,7 +38,7 @@ def make_metric_evaluators(metrics_set: Sequence[str], label_map: LabelMap) -> l
 def _to_original_pixels(
     boxes: np.ndarray, frame_size: np.ndarray, part: np.ndarray, original: np.ndarray
 ) -> np.ndarray:
-    """Boxes normalised to a frame, of which the image fills the upper left part, to pixels of the original image.
+    """Converts boxes normalized to a frame, whose upper left part the image fills, to pixels of the original image.
 
     Args:
       boxes: [N, 4].
@@ -50,13 +51,15 @@ def _to_original_pixels(
 def images_of_batch(
     features: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], detections: Mapping
 ) -> Iterator:
-    """Takes a batch apart and cuts the padding off.
+    """Splits a batch into images and removes the padding.
 
     Args:
       features: image [B, H, W, 3], true_image_shape [B, 3], original_image_spatial_shape [B, 2].
-      labels: groundtruth_boxes normalised to the padded image, groundtruth_classes one-hot, num_groundtruth_boxes,
-        and where the records have them groundtruth_weights, groundtruth_difficult, groundtruth_is_crowd.
-      detections: the model's detection_* (boxes normalised to the true image, classes from 0).
+      labels: groundtruth_boxes [B, M, 4] normalized to the padded image, groundtruth_classes [B, M, K] one-hot,
+        num_groundtruth_boxes [B], and where the records have them groundtruth_weights, groundtruth_difficult and
+        groundtruth_is_crowd [B, M].
+      detections: the model's detection_boxes [B, T, 4] normalized to the true image, detection_scores and
+        detection_classes [B, T] (from 0), num_detections [B].
 
     Yields:
       (groundtruth_dict, detections_dict) for the metric evaluators: boxes in pixels of the original image, classes
@@ -86,7 +89,7 @@ def images_of_batch(
 
 
 class FasterRcnnEvaluator(orbit.StandardEvaluator):
-    """Evaluates one model on one dataset, from its first image to its last.
+    """Evaluates one model on one dataset, from the first image to the last.
 
     Args:
       model: its variables exist.
@@ -94,8 +97,8 @@ class FasterRcnnEvaluator(orbit.StandardEvaluator):
       metric_evaluators: TFOD's evaluators, see `make_metric_evaluators`.
       class_names: class id (from 1) to name, for the pictures.
       add_regularization_loss: as in training, so that the losses can be compared.
-      num_visualizations: so many batches are drawn (TFOD counts batches).
-      drawing: which detections are drawn.
+      num_visualizations: number of batches that are rendered as pictures (TFOD counts batches).
+      drawing: which detections they show.
       after_batch: called with the number of images evaluated so far; it may raise to end the evaluation.
     """
 
@@ -124,7 +127,7 @@ class FasterRcnnEvaluator(orbit.StandardEvaluator):
         self.num_images = 0
 
     def eval_begin(self) -> None:
-        """Forgets the last evaluation."""
+        """Clears what the last evaluation left."""
         for evaluator in self.metric_evaluators:
             evaluator.clear()
         self.pictures, self._losses, self.num_images = {}, {}, 0
@@ -153,8 +156,8 @@ class FasterRcnnEvaluator(orbit.StandardEvaluator):
         batch = next(self._batch_indices)
         pairs = images_of_batch(outputs["features"], outputs["labels"], outputs["detections"])
         for row, (groundtruth, detections) in enumerate(pairs):
-            # The running number is the image's id: TFOD takes a hash of its name, and then an image of the same name
-            # from another patient is left out.
+            # The running number is the image's id. TFOD uses a hash of its name, and then ignores an image of the same
+            # name from another patient.
             for evaluator in self.metric_evaluators:
                 evaluator.add_single_ground_truth_image_info(self.num_images, groundtruth)
                 evaluator.add_single_detected_image_info(self.num_images, detections)
@@ -168,7 +171,7 @@ class FasterRcnnEvaluator(orbit.StandardEvaluator):
         height, width = features["true_image_shape"][row, :2]
         pixels = summaries.visible_images(features["image"][row : row + 1, :height, :width])[0]
         original = np.tile(features["original_image_spatial_shape"][row], 2)
-        # Objects of weight 0 are passed over, here as in training and in the metrics.
+        # Objects of weight 0 are ignored, as in training and in the metrics.
         counts = groundtruth["groundtruth_weights"] > 0
         return draw_side_by_side(
             pixels,

@@ -1,6 +1,6 @@
-"""The picture TensorBoard shows of an evaluated image: detections left, ground truth right, as TFOD's.
+"""Pictures of evaluated images for TensorBoard: detections left, ground truth right, as in TFOD.
 
-Boxes are [N, 4] (ymin, xmin, ymax, xmax), normalised to the picture.
+Boxes are [N, 4] (ymin, xmin, ymax, xmax), normalized to the picture.
 """
 
 import dataclasses
@@ -17,11 +17,11 @@ _MIN_SIDE_PX = 400
 
 @dataclasses.dataclass(frozen=True)
 class DrawingSettings:
-    """Fields of eval_config that shape the pictures; names and defaults are TFOD's.
+    """Fields of eval_config that decide which detections are drawn; names and defaults are TFOD's.
 
     Attributes:
-      min_score_threshold: detections with a score below are not drawn.
-      max_num_boxes_to_visualize: of the rest the best so many are drawn.
+      min_score_threshold: detections with a lower score are not drawn.
+      max_num_boxes_to_visualize: at most so many of the rest are drawn, those with the highest scores.
     """
 
     min_score_threshold: float = 0.5
@@ -35,18 +35,18 @@ def draw_side_by_side(
     names: Mapping[int, str],
     settings: DrawingSettings,
 ) -> np.ndarray:
-    """Draws one image twice.
+    """Draws detections on one copy of an image and ground truth on another.
 
     Args:
       pixels: uint8 [H, W, 3] RGB.
-      detections: boxes [N, 4], classes [N] from 1, scores [N] falling.
+      detections: boxes [N, 4], classes [N] from 1, scores [N] in descending order.
       groundtruth: boxes [M, 4], classes [M] from 1.
       names: class id to name.
       settings: which detections are drawn.
 
     Returns:
-      uint8 [s H, 2 s W, 3]; s is the smallest whole number that makes the shorter side 400 px, because letters that
-      can be read would cover the cells of a smaller picture.
+      uint8 [s H, 2 s W, 3]; s is the smallest integer that makes the shorter side at least 400 px, because in a smaller
+      picture readable labels would cover the cells.
     """
     keep = np.flatnonzero(detections["scores"] >= settings.min_score_threshold)[: settings.max_num_boxes_to_visualize]
     left = [
@@ -62,7 +62,7 @@ def draw_side_by_side(
     return np.concatenate([_draw(pixels, left), _draw(pixels, right)], axis=1)
 
 
-def _draw(pixels: np.ndarray, labelled: list) -> np.ndarray:
+def _draw(pixels: np.ndarray, labeled: list) -> np.ndarray:
     picture = Image.fromarray(np.ascontiguousarray(pixels))
     scale = -(-_MIN_SIDE_PX // min(picture.size))
     picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.BICUBIC)
@@ -70,7 +70,7 @@ def _draw(pixels: np.ndarray, labelled: list) -> np.ndarray:
     shorter = min(picture.size)
     width = max(1, round(shorter / 250))
     font = ImageFont.load_default(max(_MIN_TEXT_PX, shorter // 40))
-    for box, name, text in labelled:
+    for box, name, text in labeled:
         xmin, ymin, xmax, ymax = box[[1, 0, 3, 2]] * np.array([*picture.size, *picture.size])
         if xmax <= xmin or ymax <= ymin:
             continue
