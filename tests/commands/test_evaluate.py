@@ -71,7 +71,7 @@ def test_folder_of_xml(images_dir, tmp_path, hand_made_model, capsys):
 
 
 def write_record(path, images_dir):
-    """The fixture's images as a record, `unknown` passed over as create_csf_tf_record writes it."""
+    """The fixture's images as a record, `unknown` ignored as create_csf_tf_record writes it."""
     with tf.io.TFRecordWriter(str(path)) as writer:
         for name in ("a", "b", "c", "d"):
             annotation = labelimg.read_annotation(images_dir / "p" / f"{name}.xml", ProblemLog(quiet=True))

@@ -20,11 +20,11 @@ def encoded(recorded, which: str) -> tf.train.Example:
     loaded = image_io.open_image(recorded.with_suffix(".jpg"), problems, (annotation.width, annotation.height))
     annotation = labelimg.fit_to_image(annotation, loaded.width, loaded.height, problems)
     label_map = load_label_map(recorded.with_name(f"{recorded.stem}_label_map.pbtxt"))
-    annotation, passed_over = labelimg.resolve_names(annotation, label_map, problems)
+    annotation, ignored = labelimg.resolve_names(annotation, label_map, problems)
     keep = {"all": lambda o: True, "ignore_difficult": lambda o: not o.difficult, "no_objects": lambda o: False}[which]
     objects = [o for o in annotation.objects if keep(o)]
     image = ImageFile(loaded.path, "patient", annotation.filename, annotation.filename)
-    ready = ReadyImage(image, loaded.width, loaded.height, loaded.jpeg_bytes(), objects, passed_over)
+    ready = ReadyImage(image, loaded.width, loaded.height, loaded.jpeg_bytes(), objects, ignored)
     return encoder.create_tf_example(ready, label_map)
 
 

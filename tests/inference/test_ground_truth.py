@@ -17,18 +17,18 @@ def test_cells_nobody_could_name():
         boxes=box,
         classes=np.array([2], np.int32),
         difficult=np.zeros(1, bool),
-        is_passed_over=np.zeros(1, bool),
+        is_ignored=np.zeros(1, bool),
     )
-    image = named.with_passed_over(box, ids)
-    assert image.is_passed_over.tolist() == [False, True, True, True, True]
+    image = named.with_ignored(box, ids)
+    assert image.is_ignored.tolist() == [False, True, True, True, True]
     assert image.groundtruth_dict["groundtruth_is_crowd"].tolist() == [False, True, True, True, True]
     background = image.with_unnamed_as_background()
     assert background.classes.tolist() == [2]
-    again = background.passing_over(2, ids)
+    again = background.ignoring(2, ids)
     assert again.classes.tolist() == [1, 2, 3, 4]
-    assert again.is_passed_over.all()
+    assert again.is_ignored.all()
     np.testing.assert_array_equal(again.boxes, np.repeat(background.boxes, 4, axis=0))
-    assert len(again.passing_over(2, ids).classes) == 4
+    assert len(again.ignoring(2, ids).classes) == 4
 
 
 def test_folder(bad_inputs_dir):

@@ -52,18 +52,18 @@ def test_record(tmp_path):
     (image, empty), problems = read(tmp_path / "r", example(), example((), ()))
     assert image.pixels.shape == (50, 100, 3)
     np.testing.assert_allclose(image.boxes, [[10, 10, 20, 50]], rtol=1e-6)
-    assert (image.classes.tolist(), image.difficult.tolist(), image.is_passed_over.tolist()) == ([1], [True], [False])
+    assert (image.classes.tolist(), image.difficult.tolist(), image.is_ignored.tolist()) == ([1], [True], [False])
     assert image.image_id == f"{tmp_path / 'r'}:example 1:a.png"
     assert image.jpeg is None
     assert (empty.boxes.shape, empty.classes.shape, empty.difficult.shape) == ((0, 4), (0,), (0,))
     assert not problems.problems
 
 
-def test_boxes_of_weight_0_are_passed_over(tmp_path):
+def test_boxes_of_weight_0_are_ignored(tmp_path):
     names, ids = LABEL_MAP.names, LABEL_MAP.ids
     weights = floats_feature(1, 0, 0, 0, 0)
     (image,), _ = read(tmp_path / "r", example(["monocyte", *names], [2, *ids], image__object__weight=weights))
-    assert image.is_passed_over.tolist() == [False, True, True, True, True]
+    assert image.is_ignored.tolist() == [False, True, True, True, True]
     assert image.classes.tolist() == [2, 1, 2, 3, 4]
 
 

@@ -28,7 +28,7 @@ def test_pixels_and_boxes_come_together(folder):
     assert read.loaded.pixels.shape == (labelled_folders.HEIGHT, labelled_folders.WIDTH, 3)
     assert read.image.key == "P/a.jpg"
     assert [o.name for o in read.annotation.objects] == ["lymphocyte"]
-    assert [o.name for o in read.passed_over] == ["unknown"]
+    assert [o.name for o in read.ignored] == ["unknown"]
     assert problems.problems == []
 
 

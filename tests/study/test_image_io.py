@@ -93,7 +93,7 @@ def test_sixteen_bit_grey_is_scaled_by_the_depth_the_camera_used(tmp_path):
         assert (loaded.pixels.min(), loaded.pixels.max()) == (0, 255)
         assert abs(loaded.pixels.mean() - 127.5) < 1
         assert f"read as {bits} bits (brightest {2**bits - 1})" in said
-        assert "colour of the stain is lost" in said
+        assert "color of the stain is lost" in said
 
 
 def png_of_16_bits(values: np.ndarray) -> bytes:
@@ -129,7 +129,7 @@ def test_float_pixels_have_no_known_range(tmp_path):
 
 @pytest.mark.parametrize(
     ("mode", "words"),
-    [("L", "grey"), ("1", "grey"), ("P", ""), ("RGBA", "alpha"), ("LA", "alpha"), ("CMYK", "CMYK"), ("LAB", "LAB")],
+    [("L", "gray"), ("1", "gray"), ("P", ""), ("RGBA", "alpha"), ("LA", "alpha"), ("CMYK", "CMYK"), ("LAB", "LAB")],
 )
 def test_every_mode_becomes_three_channels(tmp_path, mode, words):
     image = Image.fromarray(picture())

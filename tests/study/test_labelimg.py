@@ -140,9 +140,9 @@ def test_names_are_parted_into_classes_and_the_rest():
     annotation = annotation_of(*(LabelledObject(name, 0, 0, 1 + i, 1) for i, name in enumerate(names)))
     problems = ProblemLog(quiet=True)
     class_map = parse_class_map(["rbc=erythrocyte", "platelet="])
-    named, passed_over = labelimg.resolve_names(annotation, CELLS, problems, class_map)
+    named, ignored = labelimg.resolve_names(annotation, CELLS, problems, class_map)
     assert [o.name for o in named.objects] == ["lymphocyte", "monocyte", "erythrocyte"]
-    assert [o.name for o in passed_over] == ["unknown", "dog", "dog"]
+    assert [o.name for o in ignored] == ["unknown", "dog", "dog"]
     assert [(p.action, p.count, p.reason) for p in problems.problems] == [
         ("mended", 1, "class 'MONOCYTE' read as 'monocyte'"),
         ("skipped", 2, "class 'dog' is not in the label map"),
@@ -154,9 +154,9 @@ def test_unknown_is_a_class_when_the_label_map_says_so():
     five = label_map_from_names([*STUDY_CLASSES, "unknown"])
     annotation = annotation_of(LabelledObject("Unknown", 0, 0, 1, 1), LabelledObject("tumour", 0, 0, 2, 2))
     class_map = parse_class_map(["tumour=unknown"])
-    named, passed_over = labelimg.resolve_names(annotation, five, ProblemLog(quiet=True), class_map)
+    named, ignored = labelimg.resolve_names(annotation, five, ProblemLog(quiet=True), class_map)
     assert [o.name for o in named.objects] == ["unknown", "unknown"]
-    assert passed_over == []
+    assert ignored == []
 
 
 def test_written_xml_is_what_labelimg_reads_and_read_back_the_same(tmp_path):
@@ -168,7 +168,9 @@ def test_written_xml_is_what_labelimg_reads_and_read_back_the_same(tmp_path):
     # What LabelImg's reader asks for: filename, verified, and per object name, difficult and four whole numbers.
     root = etree.fromstring(path.read_bytes())
     assert (root.findtext("filename"), root.get("verified")) == ("IMG_1.jpg", "yes")
-    boxes = [[int(element.findtext(f"bndbox/{s}")) for s in labelimg._SIDES] for element in root.findall("object")]
+    boxes = [
+        [int(element.findtext(f"bndbox/{s}")) for s in labelimg.BNDBOX_SIDES] for element in root.findall("object")
+    ]
     assert boxes == [[1, 3, 30, 40], [5, 5, 6, 9]]
     assert [int(element.findtext("difficult")) for element in root.findall("object")] == [1, 0]
     assert [child.tag for child in root.find("object")] == ["name", "pose", "truncated", "difficult", "bndbox"]

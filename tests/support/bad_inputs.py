@@ -31,8 +31,8 @@ _CHOSEN_BOXES = {
     "c37_repeated_boxes": 3,  # the exact repeat is dropped; the near repeat and the second class are reported
     "c42_size_disagrees": 0,  # skipped unless --rescale_boxes
     "c49_filename_of_other_image": 2,  # those of IMG_0002 alone
-    "c51_unknown_class": 1,  # dog, platelet and tumour cell are passed over
-    "c53_class_typo_plural": 0,  # all passed over, with the nearest name as a hint
+    "c51_unknown_class": 1,  # dog, platelet and tumour cell are ignored
+    "c53_class_typo_plural": 0,  # all ignored, with the nearest name as a hint
     "c78_nested_folder/day1": 2,  # found, and given to the patient c78_nested_folder
 }
 # Cases without an image that a model can be trained with. All others have exactly one.
@@ -41,21 +41,21 @@ _NOT_TRAINED = {"c01", "c11", "c12", "c13", "c42", "c60", "c61", "c62", "c63", "
 _DETECTED = {"c01": 0, "c11": 0, "c12": 0, "c13": 0, "c49": 2, "c70": 0}
 # A word of the row in problems.csv that each case must leave. Accepted cases leave none.
 REASONS = {
-    "c01": "cut off",
+    "c01": "truncated",
     "c02": "PNG",
     "c03": "16 bits",
     "c04": "16-bit",
     "c05": "CMYK",
-    "c06": "grey",
+    "c06": "gray",
     "c07": "alpha",
     "c09": "turned as EXIF",
     "c10": "not applied",
     "c11": "0 bytes",
-    "c12": "no image",
+    "c12": "not an image",
     "c13": "400000000 pixels",
     "c22": "GB18030",
-    "c30": "corners exchanged",
-    "c31": "cut off there",
+    "c30": "corners swapped",
+    "c31": "clipped there",
     "c32": "no area",
     "c34": "not a number",
     "c35": "no <bndbox>",

@@ -7,7 +7,7 @@ from tfod_csf.synthetic import cells
 @pytest.mark.parametrize("kind", cells.DIAMETERS_PX)
 def test_cell_lies_in_the_middle_and_has_its_diameter(kind):
     rng = np.random.default_rng(5)
-    patch = cells.draw_cell(kind, 60, cells.random_stain(rng), rng)
+    patch = cells.render_cell(kind, 60, cells.random_stain(rng), rng)
     assert patch.shape == (78, 78, 4)
     inside = patch[..., 3] > 0.5
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
@@ -23,7 +23,7 @@ def test_cell_lies_in_the_middle_and_has_its_diameter(kind):
 def test_same_state_same_pixels_and_other_state_other_pixels():
     def draw(seed):
         rng = np.random.default_rng(seed)
-        return cells.draw_cell("neutrophil", 50, cells.random_stain(rng), rng)
+        return cells.render_cell("neutrophil", 50, cells.random_stain(rng), rng)
 
     np.testing.assert_array_equal(draw(1), draw(1))
     assert np.abs(draw(1) - draw(2)).max() > 1
@@ -32,7 +32,7 @@ def test_same_state_same_pixels_and_other_state_other_pixels():
 def _dark_share(kind, seed):
     rng = np.random.default_rng(seed)
     stain = cells.random_stain(rng)
-    patch = cells.draw_cell(kind, 70, stain, rng)
+    patch = cells.render_cell(kind, 70, stain, rng)
     inside = patch[..., 3] > 0.9
     nearer_nucleus = np.linalg.norm(patch[..., :3] - stain.nucleus, axis=-1) < 60
     return (inside & nearer_nucleus).sum() / inside.sum()

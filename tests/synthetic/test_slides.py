@@ -21,7 +21,7 @@ def _digests(folder):
 
 
 def test_patients_are_of_the_five_kinds_in_turn():
-    patients = slides.draw_patients(10, seed=3)
+    patients = slides.plan_patients(10, seed=3)
     assert [patient.case.name for patient in patients[:5]] == [case.name for case in slides.CASES]
     assert patients[7].case is slides.CASES[2]
     for patient in patients:
@@ -46,8 +46,8 @@ def test_truth_is_what_the_xml_says_and_files_do_not_depend_on_processes(tmp_pat
 
 
 def test_boxes_lie_in_the_image_around_a_cell():
-    patient = slides.draw_patients(5, seed=2)[4]
-    pixels, objects = slides.draw_field(patient, 0, slides.FieldSettings(320, 240))
+    patient = slides.plan_patients(5, seed=2)[4]
+    pixels, objects = slides.render_field(patient, 0, slides.FieldSettings(320, 240))
     assert pixels.shape == (240, 320, 3)
     assert pixels.dtype == np.uint8
     assert len(objects) >= 5
@@ -61,9 +61,9 @@ def test_boxes_lie_in_the_image_around_a_cell():
 
 def test_an_empty_field_has_no_objects():
     patient = dataclasses.replace(
-        slides.draw_patients(1, seed=0)[0], white_cells_per_field=0.0, erythrocytes_per_field=0.0
+        slides.plan_patients(1, seed=0)[0], white_cells_per_field=0.0, erythrocytes_per_field=0.0
     )
-    pixels, objects = slides.draw_field(patient, 0, SMALL)
+    pixels, objects = slides.render_field(patient, 0, SMALL)
     assert objects == []
     assert pixels.std() > 0
 
@@ -79,5 +79,5 @@ def test_impossible_numbers_are_refused(tmp_path, patients, images, settings, wo
 
 def test_a_drawn_folder_is_not_mixed_with_another(tmp_path):
     slides.synthesize(tmp_path, 1, 1, settings=SMALL, num_processes=1)
-    with pytest.raises(UserError, match="holds drawn slides already"):
+    with pytest.raises(UserError, match="already holds synthetic slides"):
         slides.synthesize(tmp_path, 1, 1, settings=SMALL, num_processes=1)

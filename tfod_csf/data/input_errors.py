@@ -1,7 +1,7 @@
 """Turns TensorFlow's error about an input pipeline into a sentence that names the record.
 
 TensorFlow says what is wrong ("Input to DecodeImage is not ...") but not in which file. The records are therefore read
-once more, one by one, until the culprit is found; that happens only after a run has already failed.
+again, one by one, until the faulty one is found; this happens only after a run has failed.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ class InputDataError(UserError):
 def explained(
     input_reader_configs: Sequence[input_reader_pb2.InputReader], model_config: model_pb2.DetectionModel
 ) -> Iterator[None]:
-    """Exchanges an error about a batch that is raised in the block for one that names the record; see `explain`.
+    """Replaces an error about a batch that is raised in the block by one that names the record; see `explain`.
 
     Args:
       input_reader_configs: readers whose batches are fetched in the block.
@@ -54,16 +54,16 @@ def explain(
     """The error in words, with file, record and image where a record is to blame.
 
     Args:
-      error: what was raised while fetching a batch.
+      error: raised while fetching a batch.
       input_reader_configs: the readers that were in use.
       model_config: image_resizer and num_classes.
 
     Returns:
-      An error to raise in its place.
+      The error to raise instead.
     """
     if isinstance(error, tf.errors.OutOfRangeError):
         return InputDataError(
-            "train_input_reader: the records are used up before the last step; leave out num_epochs or lower num_steps."
+            "train_input_reader: the records are used up before the last step; remove num_epochs or lower num_steps."
         )
     for config in input_reader_configs:
         for path in record_files(list(config.tf_record_input_reader.input_path)):

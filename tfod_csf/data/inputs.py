@@ -1,24 +1,24 @@
 """What training and evaluation read: records to batches of (features, labels).
 
-Symbols: B images of a batch, H x W the network's input, M rows of objects (padding included), K foreground classes.
-Boxes are ymin, xmin, ymax, xmax. Names are TFOD's.
+Shape shorthand in this module: B images of a batch, H x W the network's input, M rows of objects (padding included),
+K foreground classes. Boxes are ymin, xmin, ymax, xmax. Names are TFOD's.
 
 features:
   image: float32 [B, H, W, 3], resized, padded, channel means subtracted.
   true_image_shape: int32 [B, 3], the part of the input that is image, not padding.
   original_image_spatial_shape: int32 [B, 2], height and width before resizing.
-  original_image: uint8 [B, H, W, 3], resized and padded but not normalised; in evaluation, where it is asked for.
+  original_image: uint8 [B, H, W, 3], resized and padded but not normalized; in evaluation, with retain_original_images.
   source_id: string [B]; hash: int32 [B], of source_id.
 labels:
-  groundtruth_boxes: float32 [B, M, 4], normalised to the padded input [H, W]; padding rows are 0.
+  groundtruth_boxes: float32 [B, M, 4], normalized to the padded input [H, W]; padding rows are 0.
   groundtruth_classes: float32 [B, M, K], one-hot, zero-based, without background; padding rows are 0.
   groundtruth_weights: float32 [B, M]; 0 marks a padding row.
   num_groundtruth_boxes: int32 [B].
   groundtruth_difficult int32, groundtruth_is_crowd bool, groundtruth_group_of bool, groundtruth_area float32
       (px of the original image squared, 0 if not recorded): [B, M].
   groundtruth_confidences: as groundtruth_classes. groundtruth_verified_neg_classes,
-      groundtruth_not_exhaustive_classes, groundtruth_image_classes: float32 [B, K], for image-level labels; nothing in
-      Faster R-CNN reads these four.
+      groundtruth_not_exhaustive_classes, groundtruth_image_classes: float32 [B, K], for image-level labels. Faster
+      R-CNN does not read these four.
 
 Order of the steps on one image: decode, augment (training), resize and pad, subtract the means, pad the boxes, batch.
 """
@@ -55,7 +55,7 @@ _LABELS = (
 
 
 class InputsError(UserError):
-    """An input reader that does not go with the rest of the config."""
+    """An input reader that contradicts the rest of the config."""
 
 
 def train_input(
@@ -72,16 +72,16 @@ def train_input(
       train_config: batch_size (of all replicas together), data_augmentation_options, max_number_of_boxes.
       train_input_config: which records, and how they are read.
       model_config: image_resizer and num_classes.
-      seed: same seed, same batches; a run that goes on from step n should give another seed than the one it began
-          with, or it sees the same images in the same order again. None draws one.
+      seed: same seed, same batches; a run that resumes from step n should give another seed than the one it began
+          with, or it sees the same images in the same order again. None chooses one at random.
       input_context: of a distributed run; the dataset then yields one replica's share of each batch.
-      left_out_boxes: where lost boxes are counted.
+      left_out_boxes: counts lost boxes.
 
     Returns:
       Dataset of (features, labels), endless unless `num_epochs` is set; M is max_number_of_boxes.
 
     Raises:
-      UserError: the config cannot be honoured, or a path matches no file.
+      UserError: the config cannot be honored, or a path matches no file.
     """
     seed = random.SystemRandom().randrange(1 << 31) if seed is None else seed
     steps = preprocessor.from_config(train_config.data_augmentation_options)
@@ -116,18 +116,18 @@ def eval_input(
     input_context: tf.distribute.InputContext | None = None,
     left_out_boxes: LeftOutBoxes | None = None,
 ) -> tf.data.Dataset:
-    """Evaluation batches: every record once, no augmentation, no box cut off.
+    """Evaluation batches: every record once, no augmentation, every box.
 
     Args:
       eval_config: batch_size and retain_original_images.
       eval_input_config: which records; `max_number_of_boxes` is the least number of rows, not a limit.
       model_config: image_resizer and num_classes.
       input_context: see `train_input`.
-      left_out_boxes: where lost boxes are counted.
+      left_out_boxes: counts lost boxes.
 
     Returns:
       Dataset of (features, labels), one epoch; M is max_number_of_boxes, or more for a batch that needs more. The last
-      batch is smaller where the images do not divide, unless `drop_remainder: true` is written in the config.
+      batch is smaller where the images do not divide evenly, unless the config says `drop_remainder: true`.
     """
     transform = _Transform(
         eval_input_config, model_config, left_out_boxes or LeftOutBoxes(), eval_config.retain_original_images
@@ -147,8 +147,8 @@ def eval_input(
 def example_reader(
     input_reader_config: input_reader_pb2.InputReader, model_config: model_pb2.DetectionModel
 ) -> Callable[[tf.Tensor], Example]:
-    """Function from one serialized record to its example, resized and with one-hot classes, neither augmented nor
-    padded to a number of objects."""
+    """A function from a serialized record to its example: resized, with one-hot classes, without augmentation and
+    without padding rows of objects."""
     return _Transform(input_reader_config, model_config, LeftOutBoxes(), retain_original_images=False)
 
 
@@ -158,7 +158,7 @@ class _Transform:
     Args:
       input_reader_config: for the label map.
       model_config: for image_resizer and num_classes.
-      left_out_boxes: where lost boxes are counted.
+      left_out_boxes: counts lost boxes.
       retain_original_images: whether `original_image` is kept.
     """
 
@@ -198,7 +198,7 @@ class _Transform:
         return self._with_one_hot_classes(example)
 
     def _with_known_classes(self, example: Example) -> Example:
-        """Leaves out objects whose class text the label map does not have; refuses numbers outside 1..K."""
+        """Drops objects whose class text the label map does not have, and counts them; refuses labels outside 1..K."""
         classes = example["groundtruth_classes"]
         is_known = classes != -1
         num_unknown = tf.reduce_sum(tf.cast(~is_known, tf.int32))
@@ -224,7 +224,7 @@ class _Transform:
 
 
 def _with_whole_objects(example: Example) -> Example:
-    """Gives every object every field: 0 or false where the record leaves a field out; refuses half-filled fields."""
+    """Gives every object every field: 0 or false where the record does not have it; refuses half-filled fields."""
     num_boxes = tf.shape(example["groundtruth_boxes"])[0]
     whole = dict(example)
     for field in OBJECT_FIELDS[1:]:
@@ -237,12 +237,14 @@ def _with_whole_objects(example: Example) -> Example:
         whole[field] = tf.cond(is_whole, lambda: values, lambda: tf.zeros([num_boxes], values.dtype))  # noqa: B023
     boxes = example["groundtruth_boxes"]
     is_box = tf.math.is_finite(boxes) & tf.tile(boxes[:, :2] <= boxes[:, 2:], [1, 2])
-    _refuse_unless(tf.reduce_all(is_box), "a box has a side that is no number, or a minimum above its maximum", example)
+    _refuse_unless(
+        tf.reduce_all(is_box), "a box has a side that is not a number, or a minimum above its maximum", example
+    )
     return whole
 
 
 def _refuse_unless(condition: tf.Tensor, problem: str, example: Example) -> None:
-    """Ends the run with the image's name when the condition (bool scalar) does not hold."""
+    """Ends the run with the image's name when the condition (bool scalar) is false."""
     tf.debugging.Assert(condition, [f"{problem}; image:", example["source_id"]])
 
 
@@ -253,7 +255,7 @@ def _k_hot(classes: tf.Tensor, num_classes: int, when_empty: float) -> tf.Tensor
 
 
 def _pad_objects(example: Example, num_rows: int | tf.Tensor) -> Example:
-    """Brings every tensor of objects to num_rows rows: zeros are added, or the last ones left out."""
+    """Brings every tensor of objects to num_rows rows: adds zeros, or drops the last ones."""
     padded = dict(example)
     for field in (*OBJECT_FIELDS, "groundtruth_confidences"):
         values = example[field][:num_rows]

@@ -1,4 +1,4 @@
-"""Boxes that the input pipeline cannot pass on are counted and named, never dropped in silence."""
+"""Boxes that the input pipeline cannot pass on are counted and reported, never dropped silently."""
 
 import collections
 import logging
@@ -11,9 +11,9 @@ MAX_NAMED_IMAGES = 10
 
 
 class LeftOutBoxes:
-    """Collects, per reason, which images lost how many boxes.
+    """Collects, for each reason, which images lost how many boxes.
 
-    Each image is named once in a warning, up to MAX_NAMED_IMAGES per reason; later ones are only counted.
+    Each image is named once in a warning, up to MAX_NAMED_IMAGES for a reason; later ones are only counted.
 
     Attributes:
       boxes: reason -> {image's source_id: number of boxes it loses each time it is read}.

@@ -1,10 +1,11 @@
 """Labelled images one by one, from a folder of LabelImg XML, for comparing a detector with them.
 
-Symbols: M objects of one image, K classes. Boxes are [M, 4] (ymin, xmin, ymax, xmax) in pixels of the original image.
+Shape shorthand in this module: M objects of one image. Boxes are [M, 4] ymin, xmin, ymax, xmax in pixels of the
+original image.
 
-Cells that nobody could name ("unknown" where the label map has no such class) are passed over: such a box stands there
-once for every class, difficult and is_crowd, as create_csf_tf_record writes it into records. So no evaluator counts a
-detection on it as right or wrong, and a folder and the records made of it give the same numbers.
+Cells that nobody could name ("unknown" where the label map has no such class) are ignored: such a box is there once for
+every class, difficult and is_crowd, as create_csf_tf_record writes it into records. So no evaluator counts a detection
+on it as right or wrong, and a folder and the records made from it give the same numbers.
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ from tfod_csf.study import annotated_images, labelimg, patients
 
 @dataclasses.dataclass
 class LabelledImage:
-    """An image and what people labelled in it.
+    """An image and the boxes that people labelled in it.
 
     Attributes:
       image_id: unique in the data.
@@ -29,8 +30,8 @@ class LabelledImage:
       boxes: float32 [M, 4].
       classes: int32 [M], label-map ids.
       difficult: bool [M].
-      is_passed_over: bool [M], see the module's docstring.
-      jpeg: the JPEG whose unchanged pixels these are, where there is one.
+      is_ignored: bool [M], see the module's docstring.
+      jpeg: the JPEG whose unchanged pixels these are; None where there is none.
     """
 
     image_id: str
@@ -38,7 +39,7 @@ class LabelledImage:
     boxes: np.ndarray
     classes: np.ndarray
     difficult: np.ndarray
-    is_passed_over: np.ndarray
+    is_ignored: np.ndarray
     jpeg: bytes | None = None
 
     @property
@@ -47,47 +48,47 @@ class LabelledImage:
         return {
             "groundtruth_boxes": self.boxes,
             "groundtruth_classes": self.classes,
-            "groundtruth_difficult": self.difficult | self.is_passed_over,
-            "groundtruth_is_crowd": self.is_passed_over,
+            "groundtruth_difficult": self.difficult | self.is_ignored,
+            "groundtruth_is_crowd": self.is_ignored,
         }
 
     def with_unnamed_as_background(self) -> "LabelledImage":
-        """Without the boxes passed over: a detection on such a cell counts as false."""
-        return self._rows(np.flatnonzero(~self.is_passed_over))
+        """Without the ignored boxes: a detection on such a cell counts as false."""
+        return self._rows(np.flatnonzero(~self.is_ignored))
 
-    def passing_over(self, class_id: int, class_ids: Sequence[int]) -> "LabelledImage":
-        """With the boxes of one class passed over too; `class_ids` are those of the label map."""
-        is_of_class = (self.classes == class_id) & ~self.is_passed_over
+    def ignoring(self, class_id: int, class_ids: Sequence[int]) -> "LabelledImage":
+        """With the boxes of one class ignored too; `class_ids` are those of the label map."""
+        is_of_class = (self.classes == class_id) & ~self.is_ignored
         named = self._rows(np.flatnonzero(~is_of_class))
-        return named.with_passed_over(self.boxes[is_of_class], class_ids)
+        return named.with_ignored(self.boxes[is_of_class], class_ids)
 
-    def with_passed_over(self, boxes: np.ndarray, class_ids: Sequence[int]) -> "LabelledImage":
-        """With boxes [P, 4] added once for every class."""
+    def with_ignored(self, boxes: np.ndarray, class_ids: Sequence[int]) -> "LabelledImage":
+        """With boxes [P, 4] added as ignored ones, once for every class."""
         num_added = len(boxes) * len(class_ids)
         return dataclasses.replace(
             self,
             boxes=np.concatenate([self.boxes, np.repeat(boxes, len(class_ids), axis=0)]).astype(np.float32),
             classes=np.concatenate([self.classes, np.tile(np.array(class_ids, np.int32), len(boxes))]),
             difficult=np.concatenate([self.difficult, np.ones(num_added, bool)]),
-            is_passed_over=np.concatenate([self.is_passed_over, np.ones(num_added, bool)]),
+            is_ignored=np.concatenate([self.is_ignored, np.ones(num_added, bool)]),
         )
 
     def has_unknown(self, label_map: LabelMap) -> bool:
-        """Whether a cell was labelled unknown, or by a name that is no class."""
+        """Whether a cell was labelled unknown, or by a name that is not a class."""
         unknown = label_map.resolve(UNKNOWN)
         of_class = unknown is not None and bool((self.classes == label_map.id_of(unknown)).any())
-        return of_class or bool(self.is_passed_over.any())
+        return of_class or bool(self.is_ignored.any())
 
     def _rows(self, rows: np.ndarray) -> "LabelledImage":
-        names = ("boxes", "classes", "difficult", "is_passed_over")
+        names = ("boxes", "classes", "difficult", "is_ignored")
         return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in names})
 
 
 def unknown_readings(label_map: LabelMap, wanted: str = "both") -> dict[str, Callable[[LabelledImage], LabelledImage]]:
-    """What to make of cells labelled unknown: {"counted" or "ignored": the image as that reading sees it}.
+    """How cells labelled unknown are read: {"counted" or "ignored": function from an image to that reading of it}.
 
-    The first is what TFOD makes of such a record: a class `unknown` of the label map is a class like the others, and
-    boxes of no class are ignored.
+    The first is how TFOD reads such a record: a class `unknown` of the label map is a class like the others, and boxes
+    without a class are ignored.
 
     Args:
       wanted: "count", "ignore" or "both".
@@ -99,7 +100,7 @@ def unknown_readings(label_map: LabelMap, wanted: str = "both") -> dict[str, Cal
         class_id = label_map.id_of(unknown)
         readings = {
             "counted": lambda image: image,
-            "ignored": lambda image: image.passing_over(class_id, label_map.ids),
+            "ignored": lambda image: image.ignoring(class_id, label_map.ids),
         }
     chosen = {"count": ["counted"], "ignore": ["ignored"], "both": list(readings)}[wanted]
     return {name: readings[name] for name in chosen}
@@ -121,10 +122,10 @@ def read_labelled_folder(
     class_map: Mapping[str, str] | None = None,
     rescale_boxes: bool = False,
 ) -> Iterator[LabelledImage]:
-    """The images that can be used, in the order of `pairs` (of `patients.find_pairs`).
+    """The images that can be used, in the order of `pairs` (from `patients.find_pairs`).
 
     Args:
-      class_map: of `label_map.parse_class_map`.
+      class_map: from `label_map.parse_class_map`.
       rescale_boxes: see `labelimg.fit_to_image`.
     """
     for pair in pairs:
@@ -138,7 +139,7 @@ def read_labelled_folder(
             boxes=labelimg.boxes_of(objects).astype(np.float32),
             classes=np.array([label_map.id_of(labelled.name) for labelled in objects], dtype=np.int32),
             difficult=np.array([labelled.difficult for labelled in objects], dtype=bool),
-            is_passed_over=np.zeros(len(objects), bool),
+            is_ignored=np.zeros(len(objects), bool),
             jpeg=read.loaded.file_bytes,
         )
-        yield named.with_passed_over(labelimg.boxes_of(read.passed_over), label_map.ids)
+        yield named.with_ignored(labelimg.boxes_of(read.ignored), label_map.ids)

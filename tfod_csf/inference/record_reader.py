@@ -1,9 +1,9 @@
 """Labelled images one by one from TFRecords of TFOD's kind, for comparing a detector with them.
 
-What evaluates an exported model needs no training code, so this is a reader of its own, with training's rules: of an
-Example it takes the encoded image, the boxes, class texts and labels (`LabelMap.record_class_ids`), the difficult
-flags, the weights (a box of weight 0 is passed over) and the name. An Example that training would refuse is skipped
-with a row in problems.csv.
+Evaluating an exported model needs no training code and no TensorFlow to read records, so this is a reader of its own,
+with training's rules: of an Example it takes the encoded image, the boxes, class texts and labels
+(`LabelMap.record_class_ids`), the difficult flags, the weights (a box of weight 0 is ignored) and the name. An Example
+that training would refuse is skipped with a row in problems.csv.
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image
 
+from tfod_csf.detections import BOX_SIDES
 from tfod_csf.files import tfrecord
 from tfod_csf.files.tf_example import Features
 from tfod_csf.files.tfrecord import TFRecordError
@@ -20,7 +21,6 @@ from tfod_csf.inference.ground_truth import LabelledImage
 from tfod_csf.label_map import NO_CLASS_ID, LabelMap
 from tfod_csf.problems import ProblemLog
 
-_SIDES = ("ymin", "xmin", "ymax", "xmax")
 _WRITE_AGAIN = "Write the records again with create_csf_tf_record."
 
 
@@ -73,7 +73,7 @@ def _labelled_image(features: Features, label_map: LabelMap) -> LabelledImage:
         boxes=boxes,
         classes=_read_classes(features, num_boxes, label_map),
         difficult=_of_each_box("difficult", features.ints("image/object/difficult"), num_boxes, 0) != 0,
-        is_passed_over=_of_each_box("weight", features.floats("image/object/weight"), num_boxes, 1) == 0,
+        is_ignored=_of_each_box("weight", features.floats("image/object/weight"), num_boxes, 1) == 0,
         jpeg=jpeg,
     )
 
@@ -90,7 +90,7 @@ def _read_image(encoded: Sequence[bytes]) -> tuple[np.ndarray, bytes | None]:
 
 def _read_boxes(features: Features, image_shape: tuple[int, ...]) -> np.ndarray:
     """float32 [M, 4] ymin, xmin, ymax, xmax in pixels of the image [H, W, 3]."""
-    sides = [np.array(features.floats(f"image/object/bbox/{side}"), np.float32) for side in _SIDES]
+    sides = [np.array(features.floats(f"image/object/bbox/{side}"), np.float32) for side in BOX_SIDES]
     lengths = {len(side) for side in sides}
     if len(lengths) > 1:
         raise _UnusableError(f"box sides of different numbers {sorted(lengths)}", _WRITE_AGAIN)

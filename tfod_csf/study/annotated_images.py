@@ -1,7 +1,7 @@
-"""One image with its annotation: decoded, held against each other, names resolved.
+"""One image with its annotation: decoded, compared with each other, names resolved.
 
-Whoever needs pixels and boxes together (records, evaluation on a folder of XML) reads them here, so that one rule says
-which files are usable.
+Everything that needs pixels and boxes together (records, evaluation on a folder of XML) reads them here, so that one
+rule says which files are usable.
 """
 
 import dataclasses
@@ -24,18 +24,18 @@ class AnnotatedImage:
       image: file, patient and key.
       loaded: pixels.
       annotation: boxes in pixels of `loaded`, inside it, with names of the label map.
-      passed_over: boxes that are no class of the label map (see `labelimg.resolve_names`): neither to be learnt or
-        found, nor background.
+      ignored: boxes without a class of the label map (see `labelimg.resolve_names`): neither to be learned or found,
+        nor background.
     """
 
     image: ImageFile
     loaded: LoadedImage
     annotation: Annotation
-    passed_over: list[LabelledObject]
+    ignored: list[LabelledObject]
 
 
 def _is_of_other_image(annotation: Annotation, image: ImageFile) -> bool:
-    """Whether <filename> names another image that lies beside this one: a copied XML, whose boxes belong there."""
+    """Whether <filename> names another image in this image's folder: a copied XML, whose boxes belong to that one."""
     named = os.path.splitext(annotation.filename)[0]
     if not named or named.casefold() == image.path.stem.casefold():
         return False
@@ -44,7 +44,7 @@ def _is_of_other_image(annotation: Annotation, image: ImageFile) -> bool:
 
 
 def _check_filename(annotation: Annotation, image: ImageFile, problems: ProblemLog) -> bool:
-    """Says what is odd about <filename>; False when the boxes are another image's. The XML's own name pairs the two."""
+    """Reports an odd <filename>; False when the boxes are another image's. The XML file's own name pairs the two."""
     if not annotation.filename:
         problems.mended(
             annotation.path, f"no <filename>; paired with {image.path.name} by name", "No action is needed."
@@ -69,11 +69,11 @@ def read_annotated_image(
     """Reads an image and its XML.
 
     Args:
-      class_map: of `label_map.parse_class_map`.
+      class_map: from `label_map.parse_class_map`.
       rescale_boxes: see `labelimg.fit_to_image`.
 
     Returns:
-      Both, or None when either cannot be used; every reason and every mending is in `problems`.
+      Both, or None when either cannot be used; every reason and every repair is in `problems`.
     """
     annotation = labelimg.read_annotation(file.xml_path, problems)
     if annotation is None or not _check_filename(annotation, file.image, problems):
@@ -85,5 +85,5 @@ def read_annotated_image(
     annotation = labelimg.fit_to_image(annotation, loaded.width, loaded.height, problems, rescale_boxes)
     if annotation is None:
         return None
-    annotation, passed_over = labelimg.resolve_names(annotation, label_map, problems, class_map)
-    return AnnotatedImage(file.image, loaded, annotation, passed_over)
+    annotation, ignored = labelimg.resolve_names(annotation, label_map, problems, class_map)
+    return AnnotatedImage(file.image, loaded, annotation, ignored)

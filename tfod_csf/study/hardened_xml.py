@@ -1,7 +1,7 @@
-"""XML from strangers: decoded by what the bytes are, refused when it could do harm, parsed without looking elsewhere.
+"""Untrusted XML: detects the encoding from the bytes, rejects DOCTYPE and entities, never touches files or network.
 
-A DOCTYPE or an entity is refused in the decoded text, before a parser sees it, so neither another file nor a bomb of
-nested entities can come in, in whatever encoding it is written.
+DOCTYPE and entities are looked for in the decoded text, before a parser sees it, so that neither another file nor
+nested entities that expand to gigabytes can be brought in, whatever the encoding.
 """
 
 import re
@@ -22,7 +22,7 @@ class HardenedXmlError(Exception):
 
 
 def decode(data: bytes) -> tuple[str, str]:
-    """Text of an XML file and the mending it took ("" for none).
+    """Text of an XML file, and how its encoding had to be repaired ("" for not at all).
 
     Raises:
       HardenedXmlError: no encoding fits.
@@ -48,19 +48,19 @@ def _decode(data: bytes) -> tuple[str, str]:
     try:
         return data.decode(declared or "utf-8"), ""
     except (UnicodeError, LookupError):
-        text = data.decode("gb18030")  # what Chinese Windows programs write when they say nothing
+        text = data.decode("gb18030")  # what Chinese Windows programs write without declaring it
         return text, f"is not {declared or 'UTF-8'}, was read as GB18030"
 
 
 def parse(data: bytes) -> tuple[etree._Element, str]:
-    """Root element of an XML file and the mending its encoding took ("" for none).
+    """Root element of an XML file, and how its encoding had to be repaired ("" for not at all).
 
     Raises:
       HardenedXmlError: empty, in no known encoding, with DOCTYPE or entities, or not well-formed (names the line).
     """
     if not data.strip():
         raise HardenedXmlError("the XML is empty (0 bytes of content)", _SAVE_AGAIN)
-    text, mending = decode(data)
+    text, repair = decode(data)
     if _FORBIDDEN.search(text):
         raise HardenedXmlError(
             "the XML has a DOCTYPE or entities, which annotations never need", "Remove them, or label the image again."
@@ -76,6 +76,6 @@ def parse(data: bytes) -> tuple[etree._Element, str]:
         remove_pis=True,
     )
     try:
-        return etree.fromstring(text.encode("utf-8"), parser), mending
+        return etree.fromstring(text.encode("utf-8"), parser), repair
     except (etree.XMLSyntaxError, ValueError) as error:
         raise HardenedXmlError(f"not well-formed XML ({error})", _SAVE_AGAIN) from None

@@ -1,7 +1,7 @@
-"""Image files to RGB pixels: decided by content, checked before decoding, changed only aloud.
+"""Image files to RGB: detect the format from the content, check the size before decoding, report every conversion.
 
-Every image leaves here as uint8 [H, W, 3] RGB. What had to be done to it (turned as EXIF says, 16 bits scaled, alpha
-dropped, ...) is a row in `problems`; what cannot be used is None and a row with the remedy.
+Every image is returned as uint8 [H, W, 3] RGB. What had to be done to it (turned as EXIF says, 16 bits scaled, alpha
+dropped, ...) is a row in `problems`; an image that cannot be used is None and a row with the remedy.
 """
 
 import dataclasses
@@ -19,19 +19,19 @@ from PIL import Image, ImageOps
 from tfod_csf.problems import ProblemLog
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp")
-# Pictures that microscope programs and phones write and that are not read here; they are reported, not overlooked.
+# Formats of microscope programs and phones that are not read; such files are reported, not silently ignored.
 OTHER_IMAGE_SUFFIXES = (".gif", ".webp", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".jxr", ".svs", ".ndpi", ".mrxs")
 OTHER_IMAGE_SUFFIXES += (".scn", ".vsi", ".czi", ".zvi", ".lif", ".nd2", ".oib", ".oif", ".dcm", ".psd", ".raw", ".dng")
 MAX_PIXELS = 80_000_000  # a 100x field has up to about 25 million; more is a slide scan or a decompression bomb
-JPEG_QUALITY = 95  # for images that were no plain JPEG; with full colour resolution (4:4:4)
-# Pillow's format -> the suffixes that promise it. A JPEG with several pictures inside (phones) calls itself MPO.
+JPEG_QUALITY = 95  # for images that are not a plain JPEG; with full color resolution (4:4:4)
+# Pillow's format -> the suffixes that go with it. Pillow calls a JPEG with several pictures inside (phones) MPO.
 _JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 _SUFFIXES_OF = {"JPEG": _JPEG_SUFFIXES, "MPO": _JPEG_SUFFIXES, "PNG": (".png",), "TIFF": (".tif", ".tiff")}
 _SUFFIXES_OF |= {"BMP": (".bmp",), "WEBP": (".webp",)}
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 _EXIF_ORIENTATION = 0x0112
 _TIFF_BITS_PER_SAMPLE = 258
-# What Pillow raises on damaged files, besides OSError; it documents none of these.
+# What Pillow raises on damaged files besides OSError; none of these is documented.
 _DAMAGED = (SyntaxError, ValueError, TypeError, EOFError, LookupError, ArithmeticError, AttributeError, struct.error)
 _COPY_AGAIN = "Copy the file again from the microscope, or export it again."
 _EXPORT = "Export it from the microscope program as 8-bit RGB JPEG or PNG."
@@ -71,7 +71,7 @@ class LoadedImage:
 
     @functools.cached_property
     def pixels(self) -> np.ndarray:
-        """uint8 [height, width, 3], RGB; copied out of `image` at first use (records of JPEGs never need it)."""
+        """uint8 [height, width, 3], RGB; copied from `image` at first use (records of JPEGs never need it)."""
         return np.array(self.image)
 
     def jpeg_bytes(self) -> bytes:
@@ -91,10 +91,10 @@ def encode_jpeg(pixels: np.ndarray) -> bytes:
 
 
 def _open_checked(path: pathlib.Path) -> tuple[Image.Image, bytes]:
-    """The undecoded image and the bytes of its file; the header is checked before the body is read.
+    """The undecoded image and the bytes of its file; the header is checked before the rest is read.
 
     Raises:
-      _UnusableError: empty, no image, or too many pixels.
+      _UnusableError: empty, not an image, or too many pixels.
     """
     if path.stat().st_size == 0:
         raise _UnusableError("the file has 0 bytes", _COPY_AGAIN)
@@ -110,14 +110,14 @@ def _open_checked(path: pathlib.Path) -> tuple[Image.Image, bytes]:
     except Image.UnidentifiedImageError:
         with open(path, "rb") as file:
             start = file.read(16)
-        reason = f"the content is no image that can be read (it begins with {start!r})"
+        reason = f"the content is not an image that can be read (it begins with {start!r})"
         raise _UnusableError(reason, _COPY_AGAIN) from None
     reason = f"{too_large}, more than {MAX_PIXELS:,}; was not decoded"
     raise _UnusableError(reason, "Cut the slide scan into fields, or export single fields.")
 
 
 def _is_turned(image: Image.Image, annotated_size: tuple[int, int] | None) -> tuple[bool, str]:
-    """Whether to turn the pixels as EXIF says, and the sentence about it ("" when there is nothing to say).
+    """Whether to turn the pixels as EXIF says, and the sentence that reports it ("" for none).
 
     LabelImg and picture viewers show the turned image, so that is the rule; but when the annotation's size agrees only
     with the stored pixels, its boxes were drawn on those.
@@ -133,7 +133,7 @@ def _is_turned(image: Image.Image, annotated_size: tuple[int, int] | None) -> tu
 
 
 def _bits_per_channel(image: Image.Image, data: bytes) -> int:
-    """Bits of a colour channel in the file; Pillow's mode "RGB" hides that a file has 16."""
+    """Bits of a color channel in the file; Pillow's mode "RGB" does not tell 8 from 16."""
     if image.format == "PNG":
         return data[24]  # IHDR: 8 bytes signature, 4 length, 4 name, 4 width, 4 height, then the bit depth
     if image.format == "TIFF":
@@ -141,40 +141,40 @@ def _bits_per_channel(image: Image.Image, data: bytes) -> int:
     return 8
 
 
-def _scaled_grey(values: np.ndarray) -> tuple[np.ndarray, int]:
-    """Integers [H, W] as uint8, and the bit depth taken: the smallest of 8, 10, 12, 14, 16 that holds the brightest."""
+def _scaled_gray(values: np.ndarray) -> tuple[np.ndarray, int]:
+    """Integers [H, W] as uint8, and the bit depth: the smallest of 8, 10, 12, 14, 16 that holds the brightest."""
     brightest = int(values.max(initial=0))
     bits = next(bits for bits in (8, 10, 12, 14, 16) if brightest < 2**bits)
     return np.round(values * (255 / (2**bits - 1))).astype(np.uint8), bits
 
 
-def _rgb_of_grey(image: Image.Image) -> tuple[Image.Image, str]:
-    """RGB of a grey image of 1, 8 or 16 bits, and what was done."""
-    lost = "grey, made three equal channels: the colour of the stain is lost"
+def _rgb_of_gray(image: Image.Image) -> tuple[Image.Image, str]:
+    """RGB of a gray image of 1, 8 or 16 bits, and what was done."""
+    lost = "gray, made three equal channels: the color of the stain is lost"
     if image.mode not in ("1", "L"):
         values = np.asarray(image)
         if values.dtype.kind == "f" or values.min(initial=0) < 0 or values.max(initial=0) >= 2**16:
             raise _UnusableError(f"pixels of mode {image.mode} ({values.dtype}) have no known range", _EXPORT)
-        grey, bits = _scaled_grey(values.astype(np.uint32))
+        gray, bits = _scaled_gray(values.astype(np.uint32))
         lost = f"16-bit samples read as {bits} bits (brightest {values.max()}) and scaled to 8; {lost}"
-        image = Image.fromarray(grey)
+        image = Image.fromarray(gray)
     return image.convert("RGB"), lost
 
 
 def _rgb(image: Image.Image, data: bytes) -> tuple[Image.Image, list[str]]:
     """RGB of a decoded image, and what was done to get there."""
     if image.mode in ("1", "L", "I", "F") or image.mode.startswith("I;16"):
-        image, done = _rgb_of_grey(image)
+        image, done = _rgb_of_gray(image)
         return image, [done]
     done = []
     bits = _bits_per_channel(image, data)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        # Colours as stored, not mixed with some background: a microscope has no transparency to show.
+        # Colors as stored, not blended with some background: a microscope has no transparency to show.
         image = image.convert("RGBA")
-        done.append("the alpha channel was dropped, colours kept as stored")
+        done.append("the alpha channel was dropped, colors kept as stored")
     elif image.mode == "CMYK":
-        done.append("CMYK converted to RGB without a colour profile")
-    elif image.mode not in ("RGB", "P"):  # P, a colour table, is only another way to write RGB
+        done.append("CMYK converted to RGB without a color profile")
+    elif image.mode not in ("RGB", "P"):  # P, a color table, is only another way to write RGB
         done.append(f"mode {image.mode} converted to RGB")
     if image.mode != "RGB":
         image = image.convert("RGB")
@@ -188,23 +188,23 @@ def _rgb(image: Image.Image, data: bytes) -> tuple[Image.Image, list[str]]:
 
 def _load(path: pathlib.Path, annotated_size: tuple[int, int] | None, problems: ProblemLog) -> LoadedImage:
     image, data = _open_checked(path)
-    mendings = []
+    repairs = []
     with image:
         if path.suffix.lower() not in _SUFFIXES_OF[image.format]:
-            mendings.append(f"the content is {image.format}, not what the name says, and was read as that")
+            repairs.append(f"the content is {image.format}, not what the name says, and was read as such")
         num_frames = getattr(image, "n_frames", 1) if image.format in ("TIFF", "WEBP", "PNG", "MPO") else 1
         if num_frames > 1:
-            mendings.append(f"{num_frames} pictures in the file, of which the first was read")
+            repairs.append(f"{num_frames} pictures in the file, of which the first was read")
         turned, about_orientation = _is_turned(image, annotated_size)
         image.load()
         is_plain_jpeg = image.format == "JPEG" and image.mode == "RGB" and not turned
         if about_orientation:
-            mendings.append(about_orientation)
+            repairs.append(about_orientation)
         if turned:
             image = ImageOps.exif_transpose(image)
         image, done = _rgb(image, data)
-    for mending in mendings + done:
-        problems.mended(path, mending, "Compare one labelled picture with the microscope's own view.")
+    for repair in repairs + done:
+        problems.mended(path, repair, "Compare one labelled picture with the microscope's own view.")
     sha256 = hashlib.sha256(data).hexdigest()
     return LoadedImage(path, image, sha256, is_plain_jpeg, data if is_plain_jpeg else None)
 
@@ -222,7 +222,7 @@ def open_image(
     """
     path = pathlib.Path(path)
     try:
-        # Pillow warns of decompression bombs (MAX_PIXELS is stricter) and of odd metadata, which nothing here needs.
+        # Pillow warns of decompression bombs (MAX_PIXELS is stricter) and of odd metadata, which are not used here.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _load(path, annotated_size, problems)
@@ -230,9 +230,9 @@ def open_image(
         problems.skipped(path, *error.args)
     except OSError as error:
         if error.errno is None:  # from the decoder
-            problems.skipped(path, f"the image data are damaged or cut off ({error})", _COPY_AGAIN)
+            problems.skipped(path, f"the image data are damaged or truncated ({error})", _COPY_AGAIN)
         else:
-            problems.skipped(path, f"the file cannot be read ({error.strerror})", "Check the disk and its rights.")
+            problems.skipped(path, f"the file cannot be read ({error.strerror})", "Check the disk and the permissions.")
     except _DAMAGED as error:
         problems.skipped(path, f"the image data are damaged ({error})", _COPY_AGAIN)
     return None

@@ -1,11 +1,11 @@
-"""LabelImg (Pascal VOC) XML: read without trust, mended aloud, written so that LabelImg opens it.
+"""LabelImg (Pascal VOC) XML: parse defensively, report every repair, write files LabelImg can open.
 
-Frame: xmin, ymin, xmax, ymax are pixels of the image the annotation belongs to, as written in the file (x / width gives
-0..1, as in TFOD; no -1 for VOC's count from 1). Nothing outside the XML file is ever opened: <filename> and <path> are
-only names, of which the last part is kept.
+Coordinate frame: xmin, ymin, xmax, ymax are pixels of the image the annotation belongs to, as written in the file
+(divided by the width they give 0..1, as in TFOD; no -1 for VOC's count from 1). Nothing outside the XML file is ever
+opened: <filename> and <path> are only names, of which the last part is kept.
 
-What is done with a faulty file or object stands in the text of its row in problems.csv; the rules are those of one
-sentence each in `_read_object`, `_without_repeats` and `fit_to_image`.
+What happens to a faulty file or object is said in its row of problems.csv. The rules are in `_read_object`,
+`_without_repeats` and `fit_to_image`.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ MAX_XML_BYTES = 5_000_000
 MAX_OBJECTS = 2000
 REPEATED = "exactly the box and class of an earlier object"
 SAME_CELL_IOU = 0.7  # boxes that overlap more are reported as one cell boxed twice
-_SIDES = ("xmin", "ymin", "xmax", "ymax")
+BNDBOX_SIDES = ("xmin", "ymin", "xmax", "ymax")  # order of a box's sides in XML and in CSV tables of boxes
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -41,7 +41,7 @@ class LabelledObject:
     """One box.
 
     Attributes:
-      name: class as written, blanks and line breaks tidied.
+      name: class as written, with blanks and line breaks normalized.
       xmin, ymin, xmax, ymax: float pixels, xmin < xmax and ymin < ymax.
       difficult: 1 when marked difficult (ignored by PASCAL evaluation).
       truncated: 1 when marked as cut by the image edge.
@@ -56,6 +56,10 @@ class LabelledObject:
     difficult: int = 0
     truncated: int = 0
     pose: str = "Unspecified"
+
+    def box_text(self) -> str:
+        """The box in the words of problems.csv: "[xmin, ymin, xmax, ymax]"."""
+        return f"[{', '.join(f'{getattr(self, side):g}' for side in BNDBOX_SIDES)}]"
 
 
 @dataclasses.dataclass
@@ -99,7 +103,7 @@ def _flag(element: etree._Element, name: str, path: pathlib.Path, item: str, pro
 def _read_object(
     element: etree._Element, index: int, path: pathlib.Path, problems: ProblemLog
 ) -> LabelledObject | None:
-    """One <object>, or None with a row in `problems`. Exchanged corners are put right; anything unclear is left out."""
+    """One <object>, or None with a row in `problems`. Swapped corners are put in order; what is unclear is skipped."""
     name = normalize_name(element.findtext("name") or "")
     item = f"object {index} ({name or 'no name'})"
     redraw = "Draw the box again in LabelImg."
@@ -112,24 +116,24 @@ def _read_object(
         reason = "a rotated box (roLabelImg) has no upright corners" if rotated else "the object has no <bndbox>"
         problems.skipped(path, reason, redraw, item)
         return None
-    texts = {side: (box.findtext(side) or "").strip() for side in _SIDES}
+    texts = {side: (box.findtext(side) or "").strip() for side in BNDBOX_SIDES}
     for side, text in texts.items():
         if not _NUMBER.fullmatch(text) or not math.isfinite(float(text)):
             problems.skipped(path, f"<{side}> is {text!r}, not a number", redraw, item)
             return None
-    xmin, ymin, xmax, ymax = (float(texts[side]) for side in _SIDES)
-    if xmin == xmax or ymin == ymax:
-        problems.skipped(path, f"the box [{xmin:g}, {ymin:g}, {xmax:g}, {ymax:g}] has no area", redraw, item)
+    labelled = LabelledObject(name, *(float(texts[side]) for side in BNDBOX_SIDES))
+    if labelled.xmin == labelled.xmax or labelled.ymin == labelled.ymax:
+        problems.skipped(path, f"the box {labelled.box_text()} has no area", redraw, item)
         return None
-    if xmin > xmax or ymin > ymax:
-        reason = f"corners exchanged in [{xmin:g}, {ymin:g}, {xmax:g}, {ymax:g}], put in order"
+    if labelled.xmin > labelled.xmax or labelled.ymin > labelled.ymax:
+        reason = f"corners swapped in {labelled.box_text()}, put in order"
         problems.mended(path, reason, "Check that the box lies on the cell.", item)
-        xmin, xmax = sorted((xmin, xmax))
-        ymin, ymax = sorted((ymin, ymax))
-    difficult = _flag(element, "difficult", path, item, problems)
-    truncated = _flag(element, "truncated", path, item, problems)
-    pose = normalize_name(element.findtext("pose") or "") or "Unspecified"
-    return LabelledObject(name, xmin, ymin, xmax, ymax, difficult, truncated, pose)
+        labelled.xmin, labelled.xmax = sorted((labelled.xmin, labelled.xmax))
+        labelled.ymin, labelled.ymax = sorted((labelled.ymin, labelled.ymax))
+    labelled.difficult = _flag(element, "difficult", path, item, problems)
+    labelled.truncated = _flag(element, "truncated", path, item, problems)
+    labelled.pose = normalize_name(element.findtext("pose") or "") or "Unspecified"
+    return labelled
 
 
 def boxes_of(objects: list[LabelledObject]) -> np.ndarray:
@@ -153,8 +157,7 @@ def _without_repeats(objects: list[LabelledObject], path: pathlib.Path, problems
     for first, second in np.argwhere(overlap > SAME_CELL_IOU):
         a, b = kept[first], kept[second]
         what = f"boxed twice as {a.name}" if a.name == b.name else f"boxed as {a.name} and as {b.name}"
-        box = f"[{a.xmin:g}, {a.ymin:g}, {a.xmax:g}, {a.ymax:g}]"
-        reason = f"the cell at {box} seems {what} (IoU {overlap[first, second]:.2f}); both are used"
+        reason = f"the cell at {a.box_text()} seems {what} (IoU {overlap[first, second]:.2f}); both are used"
         problems.noted(path, reason, "Delete one of the two in LabelImg if it is one cell.", f"{a.name}, {b.name}")
     return kept
 
@@ -162,8 +165,8 @@ def _without_repeats(objects: list[LabelledObject], path: pathlib.Path, problems
 def read_annotation(path: str | os.PathLike, problems: ProblemLog) -> Annotation | None:
     """Reads one LabelImg XML.
 
-    UTF-8, UTF-16 and the declared Chinese encodings are read; undeclared GB18030 is, with a row. DOCTYPE and entities
-    are refused before parsing (see `hardened_xml`).
+    UTF-8, UTF-16 and the declared Chinese encodings are read; so is undeclared GB18030, with a row in `problems`.
+    DOCTYPE and entities are rejected before parsing (see `hardened_xml`).
 
     Returns:
       The annotation (possibly without objects: an image without cells), or None when the file cannot be used; every
@@ -174,7 +177,7 @@ def read_annotation(path: str | os.PathLike, problems: ProblemLog) -> Annotation
         size = path.stat().st_size
         if size > MAX_XML_BYTES:
             raise HardenedXmlError(f"the XML has {size:,} bytes", "Put a LabelImg annotation here.")
-        root, mending = hardened_xml.parse(path.read_bytes())
+        root, repair = hardened_xml.parse(path.read_bytes())
         if root.tag != "annotation":
             remedy = "Put a LabelImg (Pascal VOC) XML here."
             raise HardenedXmlError(f"the root element is <{root.tag}>, not <annotation>", remedy)
@@ -184,8 +187,8 @@ def read_annotation(path: str | os.PathLike, problems: ProblemLog) -> Annotation
     except HardenedXmlError as error:
         problems.skipped(path, *error.args)
         return None
-    if mending:
-        problems.mended(path, f"the text {mending}", "Check Chinese names in it; best save the file as UTF-8.")
+    if repair:
+        problems.mended(path, f"the text {repair}", "Check Chinese names in it; best save the file as UTF-8.")
     written = (root.findtext("filename") or "").strip()
     filename = ntpath.basename(written)  # splits at "/" and at "\\"
     if filename != written:
@@ -235,14 +238,14 @@ def _is_same_aspect(annotation: Annotation, width: int, height: int) -> bool:
 def fit_to_image(
     annotation: Annotation, width: int, height: int, problems: ProblemLog, rescale_boxes: bool = False
 ) -> Annotation | None:
-    """Holds boxes against the true image size (pixels, as decoded).
+    """Compares the annotation with the true size of its image (pixels, as decoded).
 
     Args:
       rescale_boxes: when the image was reduced or enlarged after annotation, at the same aspect, scale the boxes with
-        it. Only on request: the sizes may as well differ because it is another image.
+        it. Only on request: the sizes may also differ because it is another image.
 
     Returns:
-      The annotation with the true size and boxes cut off at the edge (those wholly outside left out), or None when
+      The annotation with the true size and boxes clipped at the edge (those wholly outside are skipped), or None when
       <size> says another size; reasons are in `problems`.
     """
     path, objects = annotation.path, annotation.objects
@@ -263,12 +266,11 @@ def fit_to_image(
             kept.append(labelled)
             continue
         item = f"object {index} ({labelled.name})"
-        box = f"[{labelled.xmin:g}, {labelled.ymin:g}, {labelled.xmax:g}, {labelled.ymax:g}]"
         if clipped.xmin >= clipped.xmax or clipped.ymin >= clipped.ymax:
-            reason = f"the box {box} lies outside the image of {width} x {height}"
+            reason = f"the box {labelled.box_text()} lies outside the image of {width} x {height}"
             problems.skipped(path, reason, "Draw the box again in LabelImg.", item)
         else:
-            reason = f"the box {box} reaches over the edge of {width} x {height} and was cut off there"
+            reason = f"the box {labelled.box_text()} reaches over the edge of {width} x {height} and was clipped there"
             problems.mended(path, reason, "Check that the box lies on the cell.", item)
             kept.append(clipped)
     return dataclasses.replace(annotation, width=width, height=height, objects=kept)
@@ -277,25 +279,25 @@ def fit_to_image(
 def resolve_names(
     annotation: Annotation, label_map: LabelMap, problems: ProblemLog, class_map: Mapping[str, str] | None = None
 ) -> tuple[Annotation, list[LabelledObject]]:
-    """Parts the objects into those of a class and those of none.
+    """Separates the objects that have a class of the label map from those that have none.
 
     Args:
-      class_map: of `label_map.parse_class_map`; applied first. A name mapped to "" is dropped as the user wishes.
+      class_map: from `label_map.parse_class_map`; applied first. A name mapped to "" is dropped, as the user asked.
 
     Returns:
-      The annotation with its objects of the label map, in the label map's spelling; and the objects to pass over: those
+      The annotation with its objects of the label map, in the label map's spelling; and the objects to ignore: those
       named `unknown` when the label map has no such class, and those with any other name that is not in it (a row in
-      `problems` for each name). They are most likely cells, so they are no examples of background either.
+      `problems` for each name). They are most likely cells, so they are not examples of background either.
     """
     class_map = class_map or {}
-    known, passed_over, changed, refused = [], [], Counter(), Counter()
+    known, ignored, changed, refused = [], [], Counter(), Counter()
     for labelled in annotation.objects:
         wanted = mapped_name(labelled.name, class_map)
         if not wanted:
             continue
         name = label_map.resolve(wanted)
         if name is None:
-            passed_over.append(labelled)
+            ignored.append(labelled)
             refused[wanted] += wanted.casefold() != UNKNOWN
             continue
         if wanted == labelled.name != name:
@@ -310,7 +312,7 @@ def resolve_names(
         remedy = f"{hint}Use --class_map='{name}=NEW' to rename it, '{name}=' to drop it."
         reason = f"class {name!r} is not in the label map"
         problems.skipped(annotation.path, reason, remedy, f"class {name}", count)
-    return dataclasses.replace(annotation, objects=known), passed_over
+    return dataclasses.replace(annotation, objects=known), ignored
 
 
 def _child(parent: etree._Element, tag: str, text: object) -> None:
@@ -318,15 +320,15 @@ def _child(parent: etree._Element, tag: str, text: object) -> None:
 
 
 def _whole_pixels(low: float, high: float) -> tuple[int, int]:
-    """Both rounded, and at least one pixel apart."""
+    """Both rounded, and at least one pixel from each other."""
     first = round(low)
     return first, max(round(high), first + 1)
 
 
 def write_annotation(annotation: Annotation, path: str | os.PathLike) -> None:
-    """Writes XML that LabelImg opens (tags, order and whole pixels as it writes them itself; UTF-8, in one piece).
+    """Writes XML that LabelImg opens: its own tags, their order, whole pixels, UTF-8; whole or not at all.
 
-    LabelImg loses unknown tags when it saves, so nothing else is put in.
+    LabelImg loses unknown tags when it saves, so there are no others.
 
     Raises:
       ValueError: width or height is missing, or a text holds control characters.
@@ -349,7 +351,7 @@ def write_annotation(annotation: Annotation, path: str | os.PathLike) -> None:
         xmin, xmax = _whole_pixels(labelled.xmin, labelled.xmax)
         ymin, ymax = _whole_pixels(labelled.ymin, labelled.ymax)
         box = etree.SubElement(element, "bndbox")
-        for tag, value in zip(_SIDES, (xmin, ymin, xmax, ymax)):
+        for tag, value in zip(BNDBOX_SIDES, (xmin, ymin, xmax, ymax)):
             _child(box, tag, value)
     etree.indent(root, space="\t")
     atomic_write.write_text(path, etree.tostring(root, encoding="unicode") + "\n")

@@ -29,7 +29,7 @@ _WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d|conin\$|conout\$)(\
 
 
 class PatientsError(UserError):
-    """Folders, a manifest or a pattern from which no images or patients can be told."""
+    """Folders, a manifest or a pattern that identify no images or patients."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,24 +58,24 @@ class AnnotatedFile:
 
 
 def _loose(name: str) -> str:
-    """How names are compared where systems differ: composed letters (macOS stores them apart), no capitals."""
+    """A name as it is compared across systems: accents composed (macOS stores them separately), capitals folded."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
 def _is_loop(folder: pathlib.Path) -> bool:
-    """Whether a folder is a link to one it lies in."""
+    """Whether a folder is a link to one of its own parents."""
     return folder.is_symlink() and os.path.realpath(folder) in map(os.path.realpath, folder.parents)
 
 
 def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Files below a folder in sorted order; linked folders are followed, system files and folders passed over."""
+    """Files below a folder in sorted order; linked folders are followed, system files and folders ignored."""
     for parent, folders, files in os.walk(folder, followlinks=True):
         if _is_loop(pathlib.Path(parent)):
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
         for name in sorted(files):
-            if not name.startswith("."):  # .DS_Store, and macOS's ._IMG_0001.jpg, which is no image
+            if not name.startswith("."):  # .DS_Store, and macOS's ._IMG_0001.jpg, which is not an image
                 yield pathlib.Path(parent, name)
 
 
@@ -124,7 +124,7 @@ def _by_pattern(
     try:
         pattern = re.compile(patient_pattern)
     except re.error as error:
-        raise PatientsError(f"--patient_pattern: {patient_pattern!r} is no regular expression ({error}).") from error
+        raise PatientsError(f"--patient_pattern: {patient_pattern!r} is not a regular expression ({error}).") from error
     if "patient" not in pattern.groupindex:
         raise PatientsError(
             f"--patient_pattern: {patient_pattern!r} has no group named patient; write for example (?P<patient>P\\d+)_."
@@ -136,7 +136,7 @@ def _by_pattern(
         if match and match["patient"]:
             images.append(ImageFile(path, match["patient"], key, key))
         else:
-            problems.skipped(path, f"--patient_pattern does not occur in {key!r}", "Rename it or mend the pattern.")
+            problems.skipped(path, f"--patient_pattern does not occur in {key!r}", "Rename it or correct the pattern.")
     return images
 
 
@@ -154,14 +154,14 @@ def _by_manifest(
         if not patient_id:
             problems.skipped(manifest, f"{written!r} has no patient_id", "Fill in the cell.", item)
         elif key not in by_key:
-            problems.skipped(manifest, f"{written!r} is no image below {folder}", "Write the path below it.", item)
+            problems.skipped(manifest, f"{written!r} is not an image below {folder}", "Write the path below it.", item)
         elif patients.setdefault(key, patient_id) != patient_id:
             raise PatientsError(
                 f"{manifest}, {item}: {written!r} belongs to {patients[key]!r} and to {patient_id!r}; keep one row."
             )
     num_others = len(by_key) - len(patients)
     if num_others:
-        problems.noted(folder, f"{num_others} images are not in {manifest} and are left alone", "Add rows to use them.")
+        problems.noted(folder, f"{num_others} images are not in {manifest} and are not used", "Add rows to use them.")
     return [ImageFile(by_key[key], patients[key], key, key) for key in sorted(patients)]
 
 
@@ -184,21 +184,21 @@ def _all_images(
     else:
         images = _by_folder(folder, paths, problems)
     if not images:
-        raise PatientsError(f"{folder}: no image could be given to a patient; see the lines above for the reasons.")
+        raise PatientsError(f"{folder}: no image could be assigned to a patient; see the lines above for the reasons.")
     return sorted(images, key=lambda image: (image.patient_id, image.key))
 
 
 def _one_of_each_stem(
     images: list[ImageFile], problems: ProblemLog, xml_files_of: Callable[[ImageFile], list[pathlib.Path]]
 ) -> list[ImageFile]:
-    """IMG_1.jpg and IMG_1.png in one folder are most likely one picture exported twice; its cells count once.
+    """Of IMG_1.jpg and IMG_1.png in one folder, most likely one picture exported twice, keeps one: cells count once.
 
-    Kept is the one that <filename> of their XML names, or else the first in the order of IMAGE_SUFFIXES.
+    That is the one that <filename> of their XML names, or else the first in the order of IMAGE_SUFFIXES.
     """
     by_stem: dict[pathlib.Path, list[ImageFile]] = defaultdict(list)
     for image in images:
         by_stem[image.path.with_suffix("")].append(image)
-    left_out = set()
+    duplicates = set()
     for same in by_stem.values():
         if len(same) == 1:
             continue
@@ -207,10 +207,10 @@ def _one_of_each_stem(
         order = IMAGE_SUFFIXES.index
         same.sort(key=lambda image: (_loose(image.path.name) not in wanted, order(image.path.suffix.lower())))
         for image in same[1:]:
-            reason = f"taken for another copy of {same[0].path.name}, which has the same name but for the ending"
+            reason = f"taken for a copy of {same[0].path.name}: the same name with another suffix"
             problems.skipped(image.path, reason, "Rename it if it is another picture.")
-            left_out.add(image.key)
-    return [image for image in images if image.key not in left_out]
+            duplicates.add(image.key)
+    return [image for image in images if image.key not in duplicates]
 
 
 def _xml_beside(image: ImageFile) -> list[pathlib.Path]:
@@ -241,17 +241,17 @@ class _XmlFiles:
 
     Args:
       paths: all files of the folder.
-      is_apart: the folder is not the images folder, so that XML of all sub-folders may lie directly in it.
+      is_separate: the folder is not the images folder, so that XML of all sub-folders may lie directly in it.
     """
 
-    def __init__(self, folder: pathlib.Path, paths: list[pathlib.Path], images: list[ImageFile], is_apart: bool):
+    def __init__(self, folder: pathlib.Path, paths: list[pathlib.Path], images: list[ImageFile], is_separate: bool):
         self._by_stem: dict[tuple[str, str], list[pathlib.Path]] = defaultdict(list)
         for path in paths:
             if path.suffix.lower() == ".xml":
                 self._by_stem[path.parent.relative_to(folder).as_posix(), _loose(path.stem)].append(path)
         counts = Counter({(_loose(image.path.stem), image.path.parent) for image in images})
         num_folders = Counter(stem for stem, _ in counts)
-        self._flat_stems = {stem for stem, number in num_folders.items() if is_apart and number == 1}
+        self._flat_stems = {stem for stem, number in num_folders.items() if is_separate and number == 1}
 
     def of(self, image: ImageFile) -> list[pathlib.Path]:
         """XML files whose name is the image's, capitals aside."""
@@ -289,7 +289,7 @@ def find_pairs(
     images = _all_images(images_dir, problems, manifest, patient_pattern)
     folder = pathlib.Path(annotations_dir or images_dir)
     listed = _list_files(folder, "folder of annotations", ProblemLog(quiet=True))
-    xml_files = _XmlFiles(folder, listed, images, is_apart=annotations_dir is not None)
+    xml_files = _XmlFiles(folder, listed, images, is_separate=annotations_dir is not None)
     images = _one_of_each_stem(images, problems, xml_files.of)
     exact = {path for image in images for path in xml_files.exactly_of(image)}
     shared = Counter(path for image in images for path in xml_files.of(image) if path not in exact)
@@ -316,7 +316,7 @@ def find_pairs(
 
 
 def safe_folder_name(patient_id: str) -> str:
-    """The id as a folder name on any system; letters of all scripts stay, anything unsafe becomes %XX of its UTF-8.
+    """The id as a folder name for any system; letters of all scripts stay, anything unsafe becomes %XX of its UTF-8.
 
     Unsafe are < > : " / \\ | ? * %, control characters, a dot or blank at either end, and Windows' device names (their
     first letter is encoded). `patient_id_of` gives the id back exactly.
@@ -347,7 +347,7 @@ def patient_id_of(folder_name: str) -> str:
 
 
 def folder_names(patient_ids: Sequence[str]) -> dict[str, str]:
-    """Folder name of every id; of ids that differ in capitals only, all but the first (sorted) get "%~2", "%~3", ...
+    """Folder name of every id; of ids that differ only in capitals, all but the first (sorted) get "%~2", "%~3", ...
 
     The order of the ids does not matter; `patient_id_of` inverts the rule.
     """

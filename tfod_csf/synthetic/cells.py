@@ -1,8 +1,8 @@
-"""Draws single MGG-stained cells as 100x oil immersion shows them (paper, Figure 1 and "Validating the DNN").
+"""Renders single MGG-stained cells as 100x oil immersion shows them (paper, Figure 1 and "Validating the DNN").
 
-Symbols: D diameter of the cell in pixels; S side of the square patch it is drawn on, S = ceil(1.3 D).
+Shape shorthand in this module: D diameter of the cell in pixels; S side of its square patch, S = ceil(1.3 D).
 
-The kinds overlap in size and colour on purpose: a small monocyte is no larger than a large lymphocyte, a neutrophil's
+The kinds overlap in size and color on purpose: a small monocyte is no larger than a large lymphocyte, a neutrophil's
 cytoplasm may be as pale as a lymphocyte's. What tells them apart is the nucleus (round, bean-shaped, lobed, none), as
 for a technician.
 """
@@ -31,14 +31,14 @@ RARE_KINDS = ("eosinophil", "plasma_cell", "mitosis")
 
 @dataclasses.dataclass(frozen=True)
 class Stain:
-    """Colours of one slide, RGB 0..255 as float arrays [3]; each slide draws its own.
+    """Colors of one slide, RGB 0..255 as float arrays [3]; each slide has its own.
 
     Attributes:
       background: empty field.
       nucleus: chromatin of white cells.
       pale_blue: cytoplasm of lymphocytes and monocytes.
       pink: cytoplasm of neutrophils.
-      red_cell: erythrocytes, grey to red-pink.
+      red_cell: erythrocytes, gray to red-pink.
       eosin: granules of eosinophils.
     """
 
@@ -51,23 +51,23 @@ class Stain:
 
 
 def random_stain(rng: np.random.Generator) -> Stain:
-    """Draws the stain of a slide: a shared cast and strength, then each colour on its own."""
+    """Samples the stain of a slide: one cast and strength for all colors, then each color."""
     cast = rng.normal(0, 5, 3)
     strength = rng.uniform(0.8, 1.12)
 
-    def colour(red: float, green: float, blue: float, spread: float = 7) -> np.ndarray:
+    def color(red: float, green: float, blue: float, spread: float = 7) -> np.ndarray:
         absorbed = (255 - np.array([red, green, blue])) * strength
         return np.clip(255 - absorbed + cast + rng.normal(0, spread, 3), 5, 252)
 
     grey_to_pink = rng.uniform(0, 1)
     red_cell = (1 - grey_to_pink) * np.array([172, 160, 166]) + grey_to_pink * np.array([214, 140, 146])
     return Stain(
-        background=colour(236, 229, 233, 4),
-        nucleus=colour(106, 50, 140, 10),
-        pale_blue=colour(168, 180, 222, 9),
-        pink=colour(220, 186, 208, 9),
-        red_cell=colour(*red_cell, 6),
-        eosin=colour(226, 98, 84, 8),
+        background=color(236, 229, 233, 4),
+        nucleus=color(106, 50, 140, 10),
+        pale_blue=color(168, 180, 222, 9),
+        pink=color(220, 186, 208, 9),
+        red_cell=color(*red_cell, 6),
+        eosin=color(226, 98, 84, 8),
     )
 
 
@@ -118,9 +118,9 @@ class _Canvas:
         noise = ndimage.zoom(coarse, step, order=1)[:side, :side] if step > 1 else coarse[:side, :side]
         return 1 + amount * noise / max(noise.std(), 1e-9)
 
-    def paint(self, mask: np.ndarray, colour: np.ndarray, shade: np.ndarray | float = 1.0) -> None:
-        """Lays a colour (times shade) over what is there; `rgb` is premultiplied by alpha."""
-        layer = np.clip(np.asarray(colour) * np.broadcast_to(shade, mask.shape)[..., None], 0, 255)
+    def paint(self, mask: np.ndarray, color: np.ndarray, shade: np.ndarray | float = 1.0) -> None:
+        """Blends a color (times shade) over what is there; `rgb` is premultiplied by alpha."""
+        layer = np.clip(np.asarray(color) * np.broadcast_to(shade, mask.shape)[..., None], 0, 255)
         self.rgb = self.rgb * (1 - mask[..., None]) + layer * mask[..., None]
         self.alpha = self.alpha * (1 - mask) + mask
 
@@ -133,11 +133,11 @@ class _Canvas:
         return small
 
 
-def _cytoplasm(canvas: _Canvas, colour: np.ndarray, wobble: float, grain: float = 0.08) -> np.ndarray:
+def _cytoplasm(canvas: _Canvas, color: np.ndarray, wobble: float, grain: float = 0.08) -> np.ndarray:
     stretch = canvas.rng.uniform(0.9, 1.0)
     mask = canvas.blob(0, 0, 1, stretch, wobble)
     rim = np.clip((np.hypot(canvas.x, canvas.y) - 0.6) * 0.25, 0, 0.12)
-    canvas.paint(mask, colour, canvas.texture(grain, 0.03) - rim)
+    canvas.paint(mask, color, canvas.texture(grain, 0.03) - rim)
     return mask
 
 
@@ -231,7 +231,7 @@ def _mitosis(canvas: _Canvas, stain: Stain) -> None:
         )
 
 
-_DRAW: dict[str, Callable[[_Canvas, Stain], None]] = {
+_RENDERERS: dict[str, Callable[[_Canvas, Stain], None]] = {
     "lymphocyte": _lymphocyte,
     "monocyte": _monocyte,
     "neutrophil": _neutrophil,
@@ -242,18 +242,18 @@ _DRAW: dict[str, Callable[[_Canvas, Stain], None]] = {
 }
 
 
-def draw_cell(kind: str, diameter_px: float, stain: Stain, rng: np.random.Generator) -> np.ndarray:
-    """Draws one cell in a random turn.
+def render_cell(kind: str, diameter_px: float, stain: Stain, rng: np.random.Generator) -> np.ndarray:
+    """Renders one cell, turned by a random angle.
 
     Args:
       kind: a key of `DIAMETERS_PX`.
       diameter_px: D.
-      stain: colours of the slide.
+      stain: colors of the slide.
       rng: source of every random choice; the same state gives the same pixels.
 
     Returns:
       float [S, S, 4]: RGB 0..255 and alpha 0..1; the cell lies in the middle.
     """
     canvas = _Canvas(diameter_px, rng)
-    _DRAW[kind](canvas, stain)
+    _RENDERERS[kind](canvas, stain)
     return canvas.finish()

@@ -1,7 +1,7 @@
-"""Draws fields and whole patients with known truth: JPEG images, LabelImg XML and a table of counts.
+"""Synthetic slides with known truth: JPEG fields of patients, LabelImg XML and a table of counts.
 
 Patients are of the paper's five kinds (section "Validating the DNN"). `truth.csv` counts what a technician could count:
-a cell cut by the edge is there when at least `MIN_VISIBLE` of it is in the field.
+a cell cut by the edge counts when at least `MIN_VISIBLE` of it is in the field.
 """
 
 import concurrent.futures
@@ -70,7 +70,7 @@ class FieldSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Patient:
-    """A drawn patient: what to draw in each field, and with which seed.
+    """A synthetic patient: what is in each field, and the seed.
 
     Attributes:
       patient_id: folder name.
@@ -89,7 +89,7 @@ class Patient:
     seed: int
 
 
-def draw_patients(num_patients: int, seed: int) -> list[Patient]:
+def plan_patients(num_patients: int, seed: int) -> list[Patient]:
     """Plans patients, one case after the other (patient i has case i mod 5)."""
     patients = []
     for index in range(num_patients):
@@ -140,9 +140,9 @@ def _background(stain: cells.Stain, height: int, width: int, scale: float, rng: 
     yy, xx = np.mgrid[:height, :width]
     for _ in range(rng.poisson(5)):
         x, y, radius = rng.uniform(0, width), rng.uniform(0, height), rng.uniform(1.5, 9) * scale
-        colour = stain.nucleus if rng.uniform() < 0.5 else stain.red_cell
+        color = stain.nucleus if rng.uniform() < 0.5 else stain.red_cell
         spot = np.exp(-((((xx - x) ** 2 + (yy - y) ** 2) / radius**2) ** 2)) * rng.uniform(0.2, 0.75)
-        field = field * (1 - spot[..., None]) + colour * spot[..., None]
+        field = field * (1 - spot[..., None]) + color * spot[..., None]
     return field
 
 
@@ -176,10 +176,10 @@ def _paste(field: np.ndarray, patch: np.ndarray, x: float, y: float) -> tuple[tu
     return (x0 + columns[0], y0 + rows[0], x0 + columns[-1] + 1, y0 + rows[-1] + 1), float(share)
 
 
-def draw_field(
+def render_field(
     patient: Patient, image_index: int, settings: FieldSettings
 ) -> tuple[np.ndarray, list[labelimg.LabelledObject]]:
-    """Draws one field of a patient.
+    """Renders one field of a patient.
 
     Returns:
       uint8 [height_px, width_px, 3] RGB, and its objects: boxes in pixels of the image, rare kinds named "unknown",
@@ -195,7 +195,7 @@ def draw_field(
         center = _place(placed, diameter, settings.width_px, settings.height_px, rng)
         if center is None:
             continue
-        pasted = _paste(field, cells.draw_cell(kind, diameter, stain, rng), *center)
+        pasted = _paste(field, cells.render_cell(kind, diameter, stain, rng), *center)
         if pasted is None:
             continue
         (xmin, ymin, xmax, ymax), share = pasted
@@ -207,7 +207,7 @@ def draw_field(
 
 def _write_field(output_dir: pathlib.Path, settings: FieldSettings, job: tuple[Patient, int]) -> dict[str, int]:
     patient, image_index = job
-    pixels, objects = draw_field(patient, image_index, settings)
+    pixels, objects = render_field(patient, image_index, settings)
     folder = output_dir / patient.patient_id
     name = f"{patient.patient_id}_{image_index + 1:03d}.jpg"
     with atomic_write.replacing(folder / name, "wb") as file:
@@ -233,7 +233,7 @@ def synthesize(
     settings: FieldSettings | None = None,
     num_processes: int | None = None,
 ) -> list[dict]:
-    """Draws patients into `output_dir/<patient_id>/<patient_id>_NNN.{jpg,xml}` and writes `truth.csv` beside them.
+    """Writes patients to `output_dir/<patient_id>/<patient_id>_NNN.{jpg,xml}`, and `truth.csv` to `output_dir`.
 
     The files do not depend on `num_processes`.
 
@@ -241,7 +241,7 @@ def synthesize(
       The rows of truth.csv: patient_id, case, images and the number of cells of each of `CLASSES`.
 
     Raises:
-      UserError: a number that cannot be drawn, or a folder that already holds a drawn set.
+      UserError: a number or size that is too small, or a folder that already holds synthetic slides.
     """
     settings = settings or FieldSettings()
     output_dir = pathlib.Path(output_dir)
@@ -250,8 +250,8 @@ def synthesize(
     if min(settings.width_px, settings.height_px) < 64:
         raise UserError(f"image size {settings.width_px} x {settings.height_px}: at least 64 px a side is needed.")
     if (output_dir / "truth.csv").exists():
-        raise UserError(f"{output_dir}: holds drawn slides already; name an empty folder or delete this one.")
-    patients = draw_patients(num_patients, seed)
+        raise UserError(f"{output_dir}: already holds synthetic slides; name an empty folder or delete this one.")
+    patients = plan_patients(num_patients, seed)
     jobs = [(patient, index) for patient in patients for index in range(images_per_patient)]
     write = functools.partial(_write_field, output_dir, settings)
     with concurrent.futures.ProcessPoolExecutor(num_processes) as pool:

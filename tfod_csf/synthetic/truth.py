@@ -1,4 +1,4 @@
-"""Compares the differentials found in synthetic slides with the cells that the slides were made of."""
+"""Compares the differentials found in synthetic slides with the true counts of the slides."""
 
 import dataclasses
 import os

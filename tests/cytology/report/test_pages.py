@@ -137,7 +137,7 @@ def test_image_failures_stand_on_both_pages(drawn):
     _, folder = drawn
     broken = next(path for path in (folder / "patients").iterdir() if path.name.startswith("王"))
     for path in (broken / "report.html", folder / "report.html"):
-        assert "the content is no image that can be read" in text_of(path)
+        assert "the content is not an image that can be read" in text_of(path)
 
 
 def test_limits_of_a_page(drawn_run, tmp_path):

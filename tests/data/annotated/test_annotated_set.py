@@ -21,7 +21,7 @@ def test_an_entry_counts_classes_and_its_content_comes_back(tmp_path):
     study = {"P": [["lymphocyte", "monocyte", "lymphocyte"], [], ["dog"]]}
     read, _ = _read(labelled_folders.write_study(tmp_path / "images", study), tmp_path)
     assert [entry.class_counts for entry in read.entries] == [{"lymphocyte": 2, "monocyte": 1}, {}, {}]
-    assert [entry.num_passed_over for entry in read.entries] == [0, 0, 1]
+    assert [entry.num_ignored for entry in read.entries] == [0, 0, 1]
     # In any order: each content is found by its place in the file.
     last, _, first = (read.ready(entry) for entry in reversed(read.entries))
     assert [(o.name, o.xmin, o.ymin, o.xmax, o.ymax) for o in first.objects] == [
@@ -31,7 +31,7 @@ def test_an_entry_counts_classes_and_its_content_comes_back(tmp_path):
     ]
     assert (first.width, first.height) == (labelled_folders.WIDTH, labelled_folders.HEIGHT)
     assert last.objects == []
-    assert [o.name for o in last.passed_over] == ["dog"]
+    assert [o.name for o in last.ignored] == ["dog"]
     assert first.jpeg == (tmp_path / "images" / "P" / "0.jpg").read_bytes()
 
 

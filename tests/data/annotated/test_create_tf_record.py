@@ -101,7 +101,7 @@ def test_all_outputs_agree_with_each_other(flags, tmp_path, capsys):
     assert report["problems"] == [{"action": "mended", "reason": reason, "count": 1}]
     printed = capsys.readouterr().out
     assert "class 'Neutrophil' read as 'neutrophil'" in printed
-    assert "no class (passed over)" in printed
+    assert "no class (ignored)" in printed
     assert printed.rstrip().endswith("(1 problem: 1 mended).")
 
 

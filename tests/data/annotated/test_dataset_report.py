@@ -9,9 +9,9 @@ from tfod_csf.study.patients import ImageFile
 LABEL_MAP = label_map_from_names(["a", "b"])
 
 
-def entry(patient: str, counts: dict, passed_over: int = 0) -> Entry:
+def entry(patient: str, counts: dict, ignored: int = 0) -> Entry:
     image = ImageFile(pathlib.Path("x.jpg"), patient, "x.jpg", f"{patient}/x.jpg")
-    return Entry(image, "sha", 100, 80, counts, passed_over, 0, False, 0)
+    return Entry(image, "sha", 100, 80, counts, ignored, 0, False, 0)
 
 
 def boxes(name: str, *widths: float) -> list[LabelledObject]:
@@ -30,7 +30,7 @@ def test_quantiles_of_lengths():
 
 def test_counts_of_both_sides():
     statistics = DatasetStatistics(LABEL_MAP)
-    statistics.add(entry("P1", {"a": 3}, passed_over=2), "train", boxes("a", 5, 6, 7))
+    statistics.add(entry("P1", {"a": 3}, ignored=2), "train", boxes("a", 5, 6, 7))
     statistics.add(entry("P1", {}), "train", [])
     statistics.add(entry("P1", {"a": 1, "b": 1}), "test", boxes("a", 8) + boxes("b", 20))
     counted = statistics.as_dict()
@@ -42,7 +42,7 @@ def test_counts_of_both_sides():
         "passed_over": 2,
         "difficult_left_out": 0,
         "max_cells_per_image": 3,
-        "max_boxes_per_example": 3 + 2 * 2,  # an object passed over stands once for each of the two classes
+        "max_boxes_per_example": 3 + 2 * 2,  # an ignored object is there once for each of the two classes
     }
     assert counted["box_sizes"]["a"]["width_px"] == {"min": 5, "p05": 5, "median": 6, "p95": 8, "max": 8}
     assert counted["image_sizes"] == [{"width": 100, "height": 80, "images": 3}]

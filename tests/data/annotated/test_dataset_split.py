@@ -124,7 +124,7 @@ def test_names_that_fit_no_image_or_several_are_rows(tmp_path):
     assert dataset_split.read_keep_together(tmp_path / "g.csv", KEYS, problems) == []
     assert [(p.item, p.reason) for p in problems.problems] == [
         ("line 2", "'1.jpg' is several images"),
-        ("line 2", "'9.jpg' is no image that was found"),
+        ("line 2", "'9.jpg' is not an image that was found"),
     ]
 
 

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfod_csf.data.augmentation.random_numbers import StatelessDraws
+from tfod_csf.data.augmentation.random_numbers import StatelessSampler
 
 NO_BOXES = tf.zeros([0, 4])
 
 
 def draws(seed=(1, 2)):
-    return StatelessDraws(tf.constant(seed))
+    return StatelessSampler(tf.constant(seed))
 
 
 def all_three(source):

@@ -16,10 +16,10 @@ LABEL_MAP = label_map_from_names(["lymphocyte", "monocyte", "单核"])
 JPEG = image_io.encode_jpeg(np.zeros((48, 64, 3), np.uint8))
 
 
-def ready(objects=(), passed_over=()) -> ReadyImage:
+def ready(objects=(), ignored=()) -> ReadyImage:
     key = "患者/IMG 1.jpg"
     image = ImageFile(pathlib.Path(key), "患者", "IMG 1.jpg", key)
-    return ReadyImage(image, 64, 48, JPEG, list(objects), list(passed_over))
+    return ReadyImage(image, 64, 48, JPEG, list(objects), list(ignored))
 
 
 def values(example: Example) -> dict[str, list]:
@@ -58,7 +58,7 @@ def test_no_boxes_leave_every_list_empty_but_there():
     }
 
 
-def test_a_box_passed_over_stands_once_for_every_class_with_weight_0():
+def test_an_ignored_box_is_written_once_for_every_class_with_weight_0():
     cell, unknown = LabelledObject("monocyte", 0, 0, 32, 24), LabelledObject("unknown", 32, 24, 64, 48)
     example = encoder.create_tf_example(ready([cell], [unknown]), LABEL_MAP)
     found = values(example)

@@ -1,8 +1,8 @@
 """All images of a study read once, on several cores, without holding them in memory.
 
-Each image is decoded and checked with its XML by a worker process that knows nothing of TensorFlow. What the split and
-the report need of an image stays in memory (about a kilobyte); its boxes, and its JPEG when the file was none, wait in
-a temporary file until the records are written.
+Each image is decoded and checked with its XML by a worker process. What the split and the report need of an image stays
+in memory (about a kilobyte); its boxes, and its JPEG when the file was not one, wait in a temporary file until the
+records are written.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ class ReadingOptions:
     """How images are read; see `annotated_images.read_annotated_image`.
 
     Attributes:
-      ignore_difficult_instances: leave out objects marked difficult (counted, no row each).
+      ignore_difficult_instances: drop objects marked difficult (counted, without a row each).
     """
 
     label_map: LabelMap
@@ -54,9 +54,9 @@ class Entry:
     Attributes:
       sha256: of the image file.
       class_counts: objects of each class.
-      num_passed_over: see `ReadyImage.passed_over`.
-      num_difficult_left_out: objects left out because they are marked difficult.
-      is_reencoded: the file was no plain JPEG.
+      num_ignored: number of `ReadyImage.ignored`.
+      num_difficult_left_out: objects dropped because they are marked difficult.
+      is_reencoded: the file is not a plain JPEG.
       place: offset in the temporary file.
     """
 
@@ -65,7 +65,7 @@ class Entry:
     width: int
     height: int
     class_counts: Mapping[str, int]
-    num_passed_over: int
+    num_ignored: int
     num_difficult_left_out: int
     is_reencoded: bool
     place: int
@@ -89,12 +89,12 @@ def _read_one(file: AnnotatedFile, options: ReadingOptions) -> tuple[Entry | Non
         width=read.loaded.width,
         height=read.loaded.height,
         class_counts=dict(Counter(o.name for o in objects)),
-        num_passed_over=len(read.passed_over),
+        num_ignored=len(read.ignored),
         num_difficult_left_out=len(read.annotation.objects) - len(objects),
         is_reencoded=jpeg is not None,
         place=0,
     )
-    return entry, pickle.dumps((objects, read.passed_over, jpeg)), problems.problems
+    return entry, pickle.dumps((objects, read.ignored, jpeg)), problems.problems
 
 
 class AnnotatedSet:
@@ -110,7 +110,7 @@ class AnnotatedSet:
         weakref.finalize(self, waiting.close)  # pixels of patients stay on the disk no longer than the set
 
     def add(self, entry: Entry, content: bytes) -> None:
-        """Takes over what a worker read."""
+        """Adds what a worker read."""
         self.entries.append(dataclasses.replace(entry, place=self._waiting.tell()))
         self._waiting.write(len(content).to_bytes(8, "little") + content)
 
@@ -129,16 +129,16 @@ class AnnotatedSet:
         Raises:
           AnnotatedSetError: the file has changed since it was read.
         """
-        objects, passed_over, jpeg = self._content(entry)
+        objects, ignored, jpeg = self._content(entry)
         jpeg = _unchanged_file(entry) if jpeg is None else jpeg
-        return ReadyImage(entry.image, entry.width, entry.height, jpeg, objects, passed_over)
+        return ReadyImage(entry.image, entry.width, entry.height, jpeg, objects, ignored)
 
 
 def _unchanged_file(entry: Entry) -> bytes:
     try:
         data = entry.image.path.read_bytes()
     except OSError as error:
-        raise AnnotatedSetError(f"{entry.image.path}: cannot be read any more ({error.strerror or error}).") from error
+        raise AnnotatedSetError(f"{entry.image.path}: cannot be read anymore ({error.strerror or error}).") from error
     if hashlib.sha256(data).hexdigest() != entry.sha256:
         raise AnnotatedSetError(f"{entry.image.path}: was changed while the records were made; run again.")
     return data

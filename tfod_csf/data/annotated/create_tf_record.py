@@ -29,7 +29,7 @@ MAX_SKIPPED_FLAG = "--max_skipped_fraction"
 
 @dataclasses.dataclass(frozen=True)
 class RecordOptions:
-    """What to make records of, and how; names and meanings are those of the command's flags."""
+    """What to make records from, and how; names and meanings are those of the command's flags."""
 
     images_dir: str
     output_dir: str
@@ -66,7 +66,7 @@ def load_classes(label_map_path: str | os.PathLike | None, class_map_entries: Se
         if new and label_map.resolve(new) is None and new.casefold() != cell_classes.UNKNOWN:
             near = label_map.nearest(new)
             hint = f"did you mean {near!r}?" if near else f"known: {', '.join(label_map.names)}."
-            raise label_maps.LabelMapError(f"--class_map: {old!r} is renamed to {new!r}, which is no class; {hint}")
+            raise label_maps.LabelMapError(f"--class_map: {old!r} is renamed to {new!r}, which is not a class; {hint}")
     return label_map, class_map
 
 
@@ -78,11 +78,11 @@ def read_files(
     num_processes: int = 0,
     max_skipped_fraction: float = 0.1,
 ) -> AnnotatedSet:
-    """Reads all images; refuses a set of which too much was skipped or nothing is left.
+    """Reads all images; refuses a set of which too much was skipped or nothing remains.
 
     Raises:
       AnnotatedSetError: no usable image, or boxes of which none has a known class.
-      TooManySkippedError: files beyond max_skipped_fraction; problems_path is written all the same.
+      TooManySkippedError: more files than max_skipped_fraction; problems_path is written nevertheless.
     """
     problems_path.parent.mkdir(parents=True, exist_ok=True)
     num_files = len(files) + len(problems.skipped_files())
@@ -92,7 +92,7 @@ def read_files(
     problems.check_skipped_files(num_skipped, num_files, max_skipped_fraction, MAX_SKIPPED_FLAG)
     if not read.entries:
         raise AnnotatedSetError(f"none of {num_files} files can be used; {problems_path} says why.")
-    if not any(entry.class_counts for entry in read.entries) and any(e.num_passed_over for e in read.entries):
+    if not any(entry.class_counts for entry in read.entries) and any(e.num_ignored for e in read.entries):
         raise AnnotatedSetError(
             f"no object has a class of the label map ({', '.join(options.label_map.names)}); {problems_path} lists the "
             "names that were found; give their label map, or rename them with --class_map."
@@ -112,7 +112,7 @@ def _note_identical_files(entries: Sequence[Entry], problems: ProblemLog) -> Non
 def _statistics(
     read: AnnotatedSet, test_keys: set[str], label_map: LabelMap, output_dir: pathlib.Path
 ) -> DatasetStatistics:
-    """Writes annotations.csv and counts on the way."""
+    """Writes annotations.csv and counts while doing so."""
     statistics = DatasetStatistics(label_map)
 
     def rows() -> Iterator[dict]:
@@ -126,9 +126,18 @@ def _statistics(
 
 
 def _write_side(
-    read: AnnotatedSet, entries: list[Entry], label_map: LabelMap, path: pathlib.Path, num_shards: int, pass_over: bool
+    read: AnnotatedSet,
+    entries: list[Entry],
+    label_map: LabelMap,
+    path: pathlib.Path,
+    num_shards: int,
+    keep_ignored: bool,
 ) -> list[dict]:
-    """Writes the shards of one side: entry i goes to shard i modulo num_shards."""
+    """Writes the shards of one side: entry i goes to shard i modulo num_shards.
+
+    Args:
+      keep_ignored: whether `ReadyImage.ignored` is written too.
+    """
     num_shards = max(1, min(num_shards, len(entries)))
     records = []
     with progress_bar(unit="image", total=len(entries), desc=f"writing {path.name}") as bar:
@@ -136,8 +145,8 @@ def _write_side(
         def serialized(shard: int) -> Iterator[bytes]:
             for entry in entries[shard::num_shards]:
                 ready = read.ready(entry)
-                if not pass_over:
-                    ready = dataclasses.replace(ready, passed_over=[])
+                if not keep_ignored:
+                    ready = dataclasses.replace(ready, ignored=[])
                 yield encoder.serialize(encoder.create_tf_example(ready, label_map))
                 bar.update()
 
@@ -149,7 +158,7 @@ def _write_side(
 
 
 def _remove_shards(output_dir: pathlib.Path) -> None:
-    """Removes the shards of an earlier run: beside new ones they would be read too, or test what now trains."""
+    """Removes the shards of an earlier run: they would be read together with the new ones, or test what now trains."""
     for path in output_dir.iterdir():
         if _SHARD.fullmatch(path.name):
             path.unlink()
@@ -186,8 +195,8 @@ def create_csf_tf_record(options: RecordOptions, problems: ProblemLog) -> Datase
         if keys:
             entries = [by_key[key] for key in dataset_split.seeded_order(keys, options.seed)]
             path = output_dir / f"{side}.record"
-            pass_over = options.other_objects == "pass_over"
-            records += _write_side(read, entries, label_map, path, options.num_shards, pass_over)
+            keep_ignored = options.other_objects == "pass_over"
+            records += _write_side(read, entries, label_map, path, options.num_shards, keep_ignored)
     label_maps.save_label_map(label_map, output_dir / "label_map.pbtxt")
     dataset_report.write_split_csv(output_dir / "split.csv", read.entries, test_keys)
     problems.write_csv(problems_path)
@@ -205,7 +214,7 @@ def _report(
     records: list[dict],
     problems: ProblemLog,
 ) -> dict:
-    # Where files lie and how many processes worked is left out, so that the same images give the same report anywhere.
+    # Without paths and the number of processes the same images give the same report anywhere.
     elsewhere = ("images_dir", "output_dir", "annotations_dir", "label_map_path", "keep_together", "manifest")
     settings = dataclasses.asdict(options)
     settings = {name: value for name, value in settings.items() if name not in (*elsewhere, "num_processes")}

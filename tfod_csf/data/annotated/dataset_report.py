@@ -1,4 +1,4 @@
-"""What is in a set of records: counts per side and class, box sizes, and the tables printed and kept of them."""
+"""What is in a set of records: counts for each side and class, box sizes, and the tables made from them."""
 
 import os
 from collections import Counter, defaultdict
@@ -9,7 +9,7 @@ import numpy as np
 from tfod_csf.data.annotated.annotated_set import Entry
 from tfod_csf.files import csv_schemas
 from tfod_csf.label_map import LabelMap
-from tfod_csf.study.labelimg import LabelledObject
+from tfod_csf.study.labelimg import BNDBOX_SIDES, LabelledObject
 
 SIDES = ("train", "test")
 
@@ -43,10 +43,10 @@ class Side:
       patients: their patients.
       images_without_cells: images without an object of a class (negatives).
       cells: objects of each class.
-      passed_over: objects that are no class of the label map, which training and evaluation pass over.
-      difficult_left_out: objects left out because they are marked difficult.
+      ignored: objects without a class of the label map, which training and evaluation ignore.
+      difficult_left_out: objects dropped because they are marked difficult.
       max_cells_per_image: most objects in one image.
-      max_boxes_per_example: most boxes in one Example (a passed-over object has one for every class).
+      max_boxes_per_example: most boxes in one Example (an ignored object has one for every class).
     """
 
     def __init__(self, label_map: LabelMap):
@@ -54,7 +54,7 @@ class Side:
         self.patients: set[str] = set()
         self.images_without_cells = 0
         self.cells: Counter = Counter(dict.fromkeys(label_map.names, 0))
-        self.passed_over = 0
+        self.ignored = 0
         self.difficult_left_out = 0
         self.max_cells_per_image = 0
         self.max_boxes_per_example = 0
@@ -67,10 +67,10 @@ class Side:
         self.patients.add(entry.image.patient_id)
         self.images_without_cells += num_cells == 0
         self.cells.update(entry.class_counts)
-        self.passed_over += entry.num_passed_over
+        self.ignored += entry.num_ignored
         self.difficult_left_out += entry.num_difficult_left_out
         self.max_cells_per_image = max(self.max_cells_per_image, num_cells)
-        self.max_boxes_per_example = max(self.max_boxes_per_example, num_cells + num_classes * entry.num_passed_over)
+        self.max_boxes_per_example = max(self.max_boxes_per_example, num_cells + num_classes * entry.num_ignored)
 
     def as_dict(self) -> dict:
         """For dataset_report.json."""
@@ -79,7 +79,7 @@ class Side:
             "patients": len(self.patients),
             "images_without_cells": self.images_without_cells,
             "cells": dict(self.cells),
-            "passed_over": self.passed_over,
+            "passed_over": self.ignored,
             "difficult_left_out": self.difficult_left_out,
             "max_cells_per_image": self.max_cells_per_image,
             "max_boxes_per_example": self.max_boxes_per_example,
@@ -144,10 +144,10 @@ class DatasetStatistics:
         num_shared = len(train.patients & test.patients)
         rows.append(("  on both sides", num_shared, num_shared))
         rows += [(name, train.cells[name], test.cells[name]) for name in self._label_map.names]
-        if train.passed_over + test.passed_over:
-            rows.append(("no class (passed over)", train.passed_over, test.passed_over))
+        if train.ignored + test.ignored:
+            rows.append(("no class (ignored)", train.ignored, test.ignored))
         if train.difficult_left_out + test.difficult_left_out:
-            rows.append(("difficult (left out)", train.difficult_left_out, test.difficult_left_out))
+            rows.append(("difficult (dropped)", train.difficult_left_out, test.difficult_left_out))
         width = max(len(row[0]) for row in rows)
         lines = [f"{'':<{width}}  {'train':>8}{'test':>8}  test share"]
         for name, of_train, of_test in rows:
@@ -164,8 +164,7 @@ class DatasetStatistics:
 def annotation_rows(entry: Entry, objects: Iterable[LabelledObject]) -> list[dict]:
     """Rows of annotations.csv of one image."""
     image = {"filename": entry.image.key, "width": entry.width, "height": entry.height}
-    sides = ("xmin", "ymin", "xmax", "ymax")
-    return [{**image, "class": o.name, **{side: getattr(o, side) for side in sides}} for o in objects]
+    return [{**image, "class": o.name, **{side: getattr(o, side) for side in BNDBOX_SIDES}} for o in objects]
 
 
 def write_split_csv(path: str | os.PathLike, entries: Sequence[Entry], test_keys: set[str]) -> None:

@@ -1,7 +1,7 @@
-"""Which images train and which test: seeded, stratified by class, with images kept together that must not be parted.
+"""Which images train and which test: seeded, stratified by class, related images on the same side.
 
-Symbols: U units (images, or patients, or groups of them that stay together), C quantities (images, images without
-cells, cells of each class).
+Shape shorthand in this module: U units (images, or patients, or groups of them that stay together), C quantities
+(images, images without cells, cells of each class).
 """
 
 import dataclasses
@@ -18,9 +18,9 @@ from tfod_csf.files import csv_tables
 from tfod_csf.problems import ProblemLog
 
 SPLIT_BY = ("image", "patient")
-_IMAGES, _WITHOUT_CELLS = " images", " without cells"  # the blank keeps them apart from class names
+_IMAGES, _WITHOUT_CELLS = " images", " without cells"  # the blank distinguishes them from class names
 _MAX_MOVES = 300
-_MAX_SWAPPED_UNITS = (100, 500)  # units of the test and of the train side tried against each other
+_MAX_SWAPPED_UNITS = (100, 500)  # units of the test and of the train side that are tried for a swap
 _LEAST_GAIN = 1e-7
 
 
@@ -30,12 +30,12 @@ class SplitError(UserError):
 
 @dataclasses.dataclass(frozen=True)
 class SplitImage:
-    """What the split has to know of an image.
+    """What the split needs to know about an image.
 
     Attributes:
       key: unique name of the image.
       patient_id: whose image it is.
-      sha256: of the file; images with the same one stay together. "" when not known.
+      sha256: of the file; images with the same one stay together. "" when unknown.
       class_counts: cells of each class.
     """
 
@@ -114,14 +114,14 @@ class _Balance:
         self._can_be_on_both_sides = (counts > 0).sum(axis=0) >= 2
 
     def cost(self, test_counts: np.ndarray) -> np.ndarray:
-        """Costs [...] of test sides [..., C]; rounded, so that the last bit of a sum decides nothing."""
+        """Costs [...] of test sides [..., C]; rounded, so that the last bit of a sum does not decide."""
         shares = test_counts / np.maximum(self._totals, 1)
         lacking = ((test_counts == 0) | (test_counts == self._totals)) & self._can_be_on_both_sides
         return np.round((self._weights * (shares - self._fraction) ** 2 + lacking).sum(axis=-1), 9)
 
 
 def _best_move(counts: np.ndarray, is_test: np.ndarray, balance: _Balance) -> tuple[float, list[int]]:
-    """The cheapest side after one unit changes sides, or one of each side is exchanged: (cost, units to change)."""
+    """The cheapest test side after one unit changes sides or two units are swapped: (cost, units that change)."""
     test_counts = counts[is_test].sum(axis=0)
     moved = test_counts + np.where(is_test[:, None], -counts, counts)  # [U, C]
     costs = balance.cost(moved)
@@ -140,7 +140,7 @@ def _best_move(counts: np.ndarray, is_test: np.ndarray, balance: _Balance) -> tu
 def choose_test_units(counts: np.ndarray, test_fraction: float) -> np.ndarray:
     """Test side of units in random order.
 
-    Takes units from the front until the share of images is reached, then makes the best single move or exchange until
+    Takes units from the front until the share of images is reached, then makes the best single move or swap until
     none helps (see `_Balance`).
 
     Args:
@@ -176,10 +176,10 @@ def split(
       split_by: "image" (the paper's way; a person can be on both sides) or "patient" (a person is on one side).
       seed: another seed, another split; the same seed and images, the same split.
       keep_together: groups of keys that stay on one side; with split_by="patient" their patients do. Keys that are not
-        among the images are passed over.
+        among the images are ignored.
 
     Returns:
-      Keys of the test side; all others train.
+      Keys of the test side; all others are for training.
 
     Raises:
       SplitError: the share is not in 0..1, or there are not two units to divide.
@@ -243,6 +243,6 @@ def read_keep_together(path: str | os.PathLike, keys: Sequence[str], problems: P
             if len(fitting) == 1:
                 groups[group].append(fitting[0])
             elif name:
-                reason = f"{name!r} is {'several images' if fitting else 'no image that was found'}"
+                reason = f"{name!r} is {'several images' if fitting else 'not an image that was found'}"
                 problems.skipped(path, reason, "Give the path below the images folder.", f"line {number}")
     return [group for group in groups.values() if len(group) > 1]

@@ -1,17 +1,18 @@
-"""Augmentation steps that cut or extend the image and therefore may lose objects.
+"""Augmentation steps that crop or extend the image and therefore may lose objects.
 
-Symbols: M objects before a step, M' <= M after it. An example is a dict of one image's tensors under TFOD's names:
-`image` float32 [h, w, 3] in 0..255; `groundtruth_boxes` float32 [M, 4], ymin xmin ymax xmax, normalised to `image`,
-without padding rows; every other `groundtruth_*` tensor of OBJECT_FIELDS has M rows too and loses the rows that the
-boxes lose. Each step has the name and the arguments of its message in preprocessor.proto, draws its random numbers
-from `draws` (see random_numbers.py) and returns a new dict.
+Shape shorthand in this module: M objects before a step, M' <= M after it; h x w the image.
+
+An example is a dict of one image's tensors under TFOD's names: `image` float32 [h, w, 3] in 0..255; `groundtruth_boxes`
+float32 [M, 4] ymin, xmin, ymax, xmax, normalized to `image`, without padding rows; every other `groundtruth_*` tensor
+of OBJECT_FIELDS has M rows too and loses the rows that the boxes lose. Each step has the name and the arguments of its
+message in preprocessor.proto, takes its random numbers from `sampler` (see random_numbers.py) and returns a new dict.
 """
 
 from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from tfod_csf.data.augmentation.random_numbers import StatelessDraws
+from tfod_csf.data.augmentation.random_numbers import StatelessSampler
 
 Example = dict[str, tf.Tensor]
 
@@ -42,19 +43,19 @@ _SSD_OPERATIONS = tuple(
 
 
 def keep_objects(example: Example, keep: tf.Tensor) -> Example:
-    """Leaves out the objects for which `keep` (bool [M]) is false."""
+    """The example with only the objects for which `keep` (bool [M]) is true."""
     kept = {field: tf.boolean_mask(example[field], keep) for field in OBJECT_FIELDS if field in example}
     return {**example, **kept}
 
 
 def change_coordinate_frame(boxes: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
-    """Boxes [M, 4] relative to `window` ([4], in the boxes' frame); what is outside gets values outside 0..1."""
+    """Boxes [M, 4] relative to `window` ([4], in the boxes' frame); what is outside it gets values outside 0..1."""
     origin, size = window[:2], window[2:] - window[:2]
     return (boxes - tf.tile(origin, [2])) / tf.tile(size, [2])
 
 
 def _relative_window(begin: tf.Tensor, size: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
-    """Window [4], normalised to the image, from pixels."""
+    """Window [4], normalized to the image, from pixels."""
     window = tf.cast(tf.concat([begin, begin + size], axis=0), tf.float32)
     return window / tf.tile(tf.cast(tf.shape(image)[:2], tf.float32), [2])
 
@@ -70,14 +71,14 @@ def _overlaps(boxes: tf.Tensor, window: tf.Tensor, overlap_thresh: float) -> tf.
 
 
 def crop(example: Example, begin: tf.Tensor, size: tf.Tensor, overlap_thresh: float, clip_boxes: bool) -> Example:
-    """Cuts a window out of the image.
+    """Crops the image to a window.
 
     Args:
       example: one image's tensors.
       begin: int32 [2], first row and column of the window, px.
       size: int32 [2], height and width of the window, px.
       overlap_thresh: an object is kept if at least this share of its box lies in the window.
-      clip_boxes: whether kept boxes end at the window.
+      clip_boxes: whether kept boxes are clipped to the window.
     """
     image = example["image"]
     window = _relative_window(begin, size, image)
@@ -91,7 +92,7 @@ def crop(example: Example, begin: tf.Tensor, size: tf.Tensor, overlap_thresh: fl
 
 def random_crop_image(
     example: Example,
-    draws: StatelessDraws,
+    sampler: StatelessSampler,
     min_object_covered: float = 1.0,
     min_aspect_ratio: float = 0.75,
     max_aspect_ratio: float = 1.33,
@@ -101,13 +102,13 @@ def random_crop_image(
     random_coef: float = 0.0,
     clip_boxes: bool = True,
 ) -> Example:
-    """Cuts out a random window that holds at least min_object_covered of one object; see `StatelessDraws.window`.
+    """Crops to a random window that holds at least min_object_covered of one object; see `StatelessSampler.window`.
 
-    `random_coef` is the probability of leaving the image as it is (draw <= random_coef).
+    `random_coef` is the probability of leaving the image as it is (random number <= random_coef).
     """
 
     def cropped() -> Example:
-        begin, size = draws.window(
+        begin, size = sampler.window(
             "strict_crop_image",
             tf.shape(example["image"]),
             tf.clip_by_value(example["groundtruth_boxes"], 0.0, 1.0),
@@ -119,43 +120,45 @@ def random_crop_image(
 
     if random_coef <= 0.0:
         return cropped()
-    return tf.cond(draws.uniform("crop_image") > random_coef, cropped, lambda: dict(example))
+    return tf.cond(sampler.uniform("crop_image") > random_coef, cropped, lambda: dict(example))
 
 
-def ssd_random_crop(example: Example, draws: StatelessDraws, operations: Sequence[Mapping[str, float]] = ()) -> Example:
+def ssd_random_crop(
+    example: Example, sampler: StatelessSampler, operations: Sequence[Mapping[str, float]] = ()
+) -> Example:
     """One of several `random_crop_image`, chosen with equal probability.
 
     Args:
       example: one image's tensors.
-      draws: random numbers.
-      operations: arguments of each choice, those of random_crop_image; what is not named is 0. Empty: the choices of
-          the SSD paper.
+      sampler: of the random numbers.
+      operations: arguments of each choice, those of random_crop_image; arguments that are not named are 0. Empty: the
+          choices of the SSD paper.
     """
     absent = dict.fromkeys(_SSD_OPERATIONS[0], 0.0)
     choices = [{**absent, **operation} for operation in operations or _SSD_OPERATIONS]
-    chosen = draws.integer("ssd_crop_selector_id", 0, len(choices))
+    chosen = sampler.integer("ssd_crop_selector_id", 0, len(choices))
 
     def crop_by(operation: Mapping[str, float]):
-        return lambda: random_crop_image(example, draws, **operation)
+        return lambda: random_crop_image(example, sampler, **operation)
 
     return tf.switch_case(chosen, [crop_by(operation) for operation in choices])
 
 
 def random_crop_to_aspect_ratio(
     example: Example,
-    draws: StatelessDraws,
+    sampler: StatelessSampler,
     aspect_ratio: float = 1.0,
     overlap_thresh: float = 0.3,
     clip_boxes: bool = True,
 ) -> Example:
-    """Cuts out the largest window with this width / height, at a random place."""
+    """Crops to the largest window with this width / height, at a random place."""
     image_size = tf.shape(example["image"])[:2]
     height, width = tf.unstack(tf.cast(image_size, tf.float32))
     is_wide = width / height >= aspect_ratio
     size = tf.where(is_wide, [height, tf.round(height * aspect_ratio)], [tf.round(width / aspect_ratio), width])
     size = tf.minimum(tf.cast(size, tf.int32), image_size)
     last = image_size - size
-    begin = [draws.integer("crop_to_aspect_ratio", 0, last[axis] + 1) for axis in (0, 1)]
+    begin = [sampler.integer("crop_to_aspect_ratio", 0, last[axis] + 1) for axis in (0, 1)]
     return crop(example, tf.stack(begin), size, overlap_thresh, clip_boxes)
 
 
@@ -171,20 +174,20 @@ def _pad(example: Example, begin: tf.Tensor, size: tf.Tensor, pad_color: tf.Tens
 
 
 def _random_pad(
-    example: Example, draws: StatelessDraws, min_size: tf.Tensor, max_size: tf.Tensor, pad_color: Sequence[float]
+    example: Example, sampler: StatelessSampler, min_size: tf.Tensor, max_size: tf.Tensor, pad_color: Sequence[float]
 ) -> Example:
     """Pads to a size from [min_size, max_size) with the image at a random place; see random_pad_image."""
     image_size = tf.shape(example["image"])[:2]
     min_size, max_size = tf.maximum(min_size, image_size), tf.maximum(max_size, image_size)
-    size = tf.stack([draws.integer("pad_image_size", min_size[axis], max_size[axis]) for axis in (0, 1)])
-    begin = tf.stack([draws.integer("pad_image_offset", 0, size[axis] - image_size[axis]) for axis in (0, 1)])
+    size = tf.stack([sampler.integer("pad_image_size", min_size[axis], max_size[axis]) for axis in (0, 1)])
+    begin = tf.stack([sampler.integer("pad_image_offset", 0, size[axis] - image_size[axis]) for axis in (0, 1)])
     color = tf.constant(pad_color, tf.float32) if len(pad_color) else tf.reduce_mean(example["image"], axis=[0, 1])
     return _pad(example, begin, size, color)
 
 
 def random_pad_image(
     example: Example,
-    draws: StatelessDraws,
+    sampler: StatelessSampler,
     min_image_height: int | None = None,
     min_image_width: int | None = None,
     max_image_height: int | None = None,
@@ -195,22 +198,22 @@ def random_pad_image(
 
     Args:
       example: one image's tensors.
-      draws: random numbers.
+      sampler: of the random numbers.
       min_image_height: smallest new height, px; the image's if it is larger or this is None.
       min_image_width: as min_image_height.
       max_image_height: limit of the new height, px, itself not reached; twice the image's if None.
       max_image_width: as max_image_height.
-      pad_color: RGB of the new pixels, 0..255; empty: the image's mean colour.
+      pad_color: RGB of the new pixels, 0..255; empty: the image's mean color.
     """
     image_size = tf.shape(example["image"])[:2]
     min_size = [size or image_size[axis] for axis, size in enumerate((min_image_height, min_image_width))]
     max_size = [size or 2 * image_size[axis] for axis, size in enumerate((max_image_height, max_image_width))]
-    return _random_pad(example, draws, tf.stack(min_size), tf.stack(max_size), pad_color)
+    return _random_pad(example, sampler, tf.stack(min_size), tf.stack(max_size), pad_color)
 
 
 def random_absolute_pad_image(
     example: Example,
-    draws: StatelessDraws,
+    sampler: StatelessSampler,
     max_height_padding: int,
     max_width_padding: int,
     pad_color: Sequence[float] = (),
@@ -218,12 +221,12 @@ def random_absolute_pad_image(
     """Extends the image by fewer than max_height_padding rows and max_width_padding columns; see random_pad_image."""
     image_size = tf.shape(example["image"])[:2]
     max_size = image_size + tf.constant([max_height_padding, max_width_padding])
-    return _random_pad(example, draws, image_size, max_size, pad_color)
+    return _random_pad(example, sampler, image_size, max_size, pad_color)
 
 
 def random_crop_pad_image(
     example: Example,
-    draws: StatelessDraws,
+    sampler: StatelessSampler,
     min_padded_size_ratio: Sequence[float] = (),
     max_padded_size_ratio: Sequence[float] = (),
     pad_color: Sequence[float] = (),
@@ -233,46 +236,48 @@ def random_crop_pad_image(
 
     Args:
       example: one image's tensors.
-      draws: random numbers.
+      sampler: of the random numbers.
       min_padded_size_ratio: smallest new height and width as shares of the image's before the crop; empty: (1, 1).
       max_padded_size_ratio: their limits, not reached; empty: (2, 2).
-      pad_color: RGB of the new pixels, 0..255; empty: the cropped image's mean colour.
+      pad_color: RGB of the new pixels, 0..255; empty: the cropped image's mean color.
       **crop_arguments: arguments of random_crop_image.
     """
     image_size = tf.cast(tf.shape(example["image"])[:2], tf.float32)
-    example = random_crop_image(example, draws, **crop_arguments)
+    example = random_crop_image(example, sampler, **crop_arguments)
     min_size = tf.cast(image_size * tuple(min_padded_size_ratio or (1.0, 1.0)), tf.int32)
     max_size = tf.cast(image_size * tuple(max_padded_size_ratio or (2.0, 2.0)), tf.int32)
-    return _random_pad(example, draws, min_size, max_size, pad_color)
+    return _random_pad(example, sampler, min_size, max_size, pad_color)
 
 
 def random_square_crop_by_scale(
     example: Example,
-    draws: StatelessDraws,
+    sampler: StatelessSampler,
     max_border: int = 128,
     scale_min: float = 0.6,
     scale_max: float = 1.3,
     num_scales: int = 8,
 ) -> Example:
-    """Cuts out a square around a random centre; what lies outside the image is black (from CenterNet).
+    """Crops to a square around a random center; what lies outside the image is black (from CenterNet).
 
     Objects that touch the square are kept and clipped.
 
     Args:
       example: one image's tensors.
-      draws: random numbers.
-      max_border: the centre keeps this distance from the image's edge, px; for a side shorter than twice of it the
-          distance is halved until it fits.
+      sampler: of the random numbers.
+      max_border: the center keeps this distance from the image's edge, px; for a side shorter than twice this
+          distance it is halved until it fits.
       scale_min: smallest side of the square as a share of the image's longer side.
       scale_max: largest share.
       num_scales: number of equally spaced shares to choose from.
     """
     image = example["image"]
     image_size = tf.shape(image)[:2]
-    scale = tf.linspace(scale_min, scale_max, num_scales)[draws.integer("square_crop_scale", 0, num_scales)]
+    scale = tf.linspace(scale_min, scale_max, num_scales)[sampler.integer("square_crop_scale", 0, num_scales)]
     side = tf.cast(scale * tf.cast(tf.reduce_max(image_size), tf.float32), tf.int32)
     border = halved_border(max_border, image_size)
-    center = [draws.integer("square_crop_center", border[axis], image_size[axis] - border[axis] + 1) for axis in (0, 1)]
+    center = [
+        sampler.integer("square_crop_center", border[axis], image_size[axis] - border[axis] + 1) for axis in (0, 1)
+    ]
     low = tf.stack(center) - side // 2
     # As in TFOD the last row and column of the image never enter, and an odd square ends one pixel early.
     inner_low = tf.maximum(low, 0)

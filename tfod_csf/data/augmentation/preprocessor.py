@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from tfod_csf.config.protos import preprocessor_pb2
 from tfod_csf.data.augmentation import color_augmentation, crop_augmentation, geometric_augmentation
-from tfod_csf.data.augmentation.random_numbers import StatelessDraws
+from tfod_csf.data.augmentation.random_numbers import StatelessSampler
 from tfod_csf.errors import UserError
 
 Example = dict[str, tf.Tensor]
@@ -46,12 +46,12 @@ OPTIONS: dict[str, Callable[..., Example]] = {
     )
 }
 
-# Fields of honoured options that are for keypoints, which Faster R-CNN has not.
+# Fields of honored options that are for keypoints, which Faster R-CNN does not have.
 _REFUSED_FIELDS = ("keypoint_flip_permutation", "keypoint_rot_permutation")
 
 
 class PreprocessorError(UserError):
-    """`data_augmentation_options` cannot be honoured."""
+    """`data_augmentation_options` cannot be honored."""
 
 
 def from_config(data_augmentation_options: Iterable[preprocessor_pb2.PreprocessingStep]) -> list[Step]:
@@ -119,15 +119,15 @@ def preprocess(tensor_dict: Example, preprocess_options: Iterable[Step], seed: t
 
     Args:
       tensor_dict: one image's tensors under TFOD's names. `image` [h, w, 3] in 0..255, any numeric type;
-          `groundtruth_boxes` [M, 4] normalised to it, without padding rows; other tensors of
+          `groundtruth_boxes` [M, 4] normalized to it, without padding rows; other tensors of
           `crop_augmentation.OBJECT_FIELDS`, each with M rows.
       preprocess_options: steps, see `from_config`.
-      seed: integer tensor [2]. The same seed gives the same result; step i draws from the seed's i-th stream.
+      seed: integer tensor [2]. The same seed gives the same result; step i samples from the seed's i-th stream.
 
     Returns:
       The changed tensors; `image` is float32.
     """
     example = {**tensor_dict, "image": tf.cast(tensor_dict["image"], tf.float32)}
     for index, (function, arguments) in enumerate(preprocess_options):
-        example = function(example, StatelessDraws(tf.random.fold_in(seed, index)), **arguments)
+        example = function(example, StatelessSampler(tf.random.fold_in(seed, index)), **arguments)
     return example

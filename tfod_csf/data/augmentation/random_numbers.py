@@ -1,8 +1,8 @@
 """Random numbers of the augmentation steps, repeatable and replaceable.
 
-Steps ask a draws object for numbers by name. In training it is `StatelessDraws`, whose numbers depend only on a seed,
-not on threads or on what was drawn for other images, so a run with a seed can be repeated. Tests hand in an object
-with the same three methods that returns stated values.
+Steps ask a sampler for numbers by name. In training it is `StatelessSampler`, whose numbers depend only on a seed, not
+on threads or on what was sampled for other images, so a run with a seed can be repeated. Tests pass an object with the
+same three methods that returns given values.
 """
 
 from collections.abc import Sequence
@@ -10,22 +10,22 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 
-class StatelessDraws:
-    """Draws for one step on one image: same seed, same numbers.
+class StatelessSampler:
+    """Random numbers for one step on one image: same seed, same numbers.
+
+    Each call of a method takes the next stream of the seed, in the order of the calls in the code.
 
     Args:
       seed: integer tensor [2].
-
-    Each call of a method takes the next stream of the seed, in the order the calls stand in the code.
     """
 
     def __init__(self, seed: tf.Tensor):
         self._seed = seed
-        self._num_draws = 0
+        self._num_calls = 0
 
     def _next_seed(self) -> tf.Tensor:
-        self._num_draws += 1
-        return tf.random.fold_in(self._seed, self._num_draws)
+        self._num_calls += 1
+        return tf.random.fold_in(self._seed, self._num_calls)
 
     def uniform(
         self, name: str, minval: float | tf.Tensor = 0.0, maxval: float | tf.Tensor = 1.0, shape: Sequence[int] = ()
@@ -50,9 +50,9 @@ class StatelessDraws:
         """A crop window that holds at least min_object_covered of one box; the whole image after 100 failed attempts.
 
         Args:
-          name: which draw this is.
+          name: of this random number, for tests.
           image_shape: int32 [3].
-          boxes: [M, 4] ymin, xmin, ymax, xmax, normalised to the image, within 0..1; may be empty.
+          boxes: [M, 4] ymin, xmin, ymax, xmax, normalized to the image, within 0..1; may be empty.
           min_object_covered: share of a box's area, 0..1.
           aspect_ratio_range: smallest and largest width / height of the window.
           area_range: smallest and largest share of the image's area.

@@ -1,4 +1,4 @@
-"""A checked image with its boxes, as create_tf_record hands it to the encoder; knows nothing of TensorFlow."""
+"""A checked image with its boxes, as create_tf_record passes it to the encoder."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ class ReadyImage:
       width, height: pixels.
       jpeg: the bytes for the record.
       objects: boxes in pixels, inside the image; names of the label map.
-      passed_over: boxes that are no class of the label map and no background either.
+      ignored: boxes without a class of the label map, which are not background either.
     """
 
     image: ImageFile
@@ -23,4 +23,4 @@ class ReadyImage:
     height: int
     jpeg: bytes
     objects: list[LabelledObject]
-    passed_over: list[LabelledObject]
+    ignored: list[LabelledObject]

@@ -1,7 +1,7 @@
 """`InputReader` to a stream of serialized examples: files, order, epochs, share of each worker.
 
-Everything is shuffled while it is still compressed: 2048 decoded microscope images are tens of gigabytes, 2048 JPEG
-records a few hundred megabytes, and no more than SHUFFLE_BUFFER_BYTES are held in any case.
+Records are shuffled while their images are still compressed: 2048 decoded microscope images are tens of gigabytes, 2048
+JPEG records a few hundred megabytes. No more than SHUFFLE_BUFFER_BYTES are held in any case.
 """
 
 import logging
@@ -21,7 +21,7 @@ _log = logging.getLogger("tfod_csf")
 
 
 class RecordDatasetError(UserError):
-    """An input reader that cannot be honoured."""
+    """An input reader with values that contradict each other."""
 
 
 def read_dataset(
@@ -32,12 +32,12 @@ def read_dataset(
 ) -> tf.data.Dataset:
     """Serialized examples of an input reader.
 
-    An epoch holds every record once (of `sample_1_of_n_examples` every n-th), in an order that depends on the seed and
-    the epoch when `shuffle` is set.
+    An epoch holds every record once (with `sample_1_of_n_examples`, every n-th), in an order that depends on the seed
+    and the epoch when `shuffle` is set.
 
     Args:
-      input_reader_config: the message; every honoured field acts here, except those about batches and boxes.
-      num_epochs: None for no end.
+      input_reader_config: the message; every supported field acts here, except those about batches and boxes.
+      num_epochs: None for endless repetition.
       seed: of the order.
       input_context: of a distributed run; each input pipeline gets its own share of the files, or of the records where
           there are fewer files than pipelines.
@@ -89,7 +89,7 @@ def _read_files(
         dataset = dataset.shard(num_shards, shard)
     if config.shuffle:
         dataset = dataset.shuffle(max(1, config.filenames_shuffle_buffer_size), seed)
-    # One thread reads: it is not the bottleneck, and parallel interleaving would hold read_block_length records of
+    # One thread reads: reading is not the bottleneck, and parallel interleaving would hold read_block_length records of
     # every file in memory.
     dataset = dataset.interleave(
         lambda path: tf.data.TFRecordDataset(path, buffer_size=_READ_BUFFER_BYTES),

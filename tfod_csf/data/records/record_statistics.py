@@ -1,6 +1,7 @@
 """What TFRecords hold, read without TensorFlow: for checks before training and for generating a config.
 
-Symbols: M objects of an image. Boxes are [M, 4] ymin, xmin, ymax, xmax, normalised to their image.
+Shape shorthand in this module: M objects of an image. Boxes are [M, 4] ymin, xmin, ymax, xmax, normalized to their
+image.
 """
 
 import collections
@@ -10,25 +11,24 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tfod_csf.data.records.record_files import record_files
+from tfod_csf.detections import BOX_SIDES
 from tfod_csf.files import tfrecord
 from tfod_csf.files.tf_example import Features
 from tfod_csf.files.tfrecord import TFRecordError
 
-_BOX_SIDES = ("ymin", "xmin", "ymax", "xmax")
-
 
 @dataclasses.dataclass
 class RecordStatistics:
-    """What was found in some TFRecord files.
+    """Counts over TFRecord files. (The sizes of boxes are `config.box_statistics.BoxStatistics`.)
 
     Attributes:
       num_examples: number of records, one image each.
       num_negatives: records without an object.
-      max_boxes: objects of the most crowded image, those of weight 0 included.
+      max_boxes: objects of the image that has most, those of weight 0 included.
       max_boxes_image: its name.
-      objects_per_class: number of objects by class text (by label as "id 3" where a record has no texts); objects of
-          weight 0, which training passes over, are not among them.
-      class_ids: labels that stand beside each class text.
+      objects_per_class: number of objects by class text, or by label, written "id 3", where there is no text; objects
+          of weight 0, which training ignores, are not counted.
+      class_ids: {class text: labels that objects with this text have}.
     """
 
     num_examples: int = 0
@@ -109,9 +109,9 @@ def class_names(features: Features) -> list[str]:
 
 def _boxes(features: Features, num_objects: int) -> np.ndarray:
     """Boxes [M, 4] of a record, checked."""
-    sides = [features.floats(f"image/object/bbox/{side}") for side in _BOX_SIDES]
+    sides = [features.floats(f"image/object/bbox/{side}") for side in BOX_SIDES]
     if {len(side) for side in sides} != {num_objects}:
-        counts = ", ".join(f"{len(side)} {name}" for side, name in zip(sides, _BOX_SIDES))
+        counts = ", ".join(f"{len(side)} {name}" for side, name in zip(sides, BOX_SIDES))
         raise TFRecordError(f"{features.where}: has {num_objects} objects but {counts}; write it again.")
     boxes = np.asarray(sides, np.float32).reshape(4, num_objects).T
     is_box = np.isfinite(boxes).all(axis=1) & (boxes[:, :2] <= boxes[:, 2:]).all(axis=1)

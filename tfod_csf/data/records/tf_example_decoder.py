@@ -1,11 +1,11 @@
-"""tf.train.Example to tensors, under TFOD's names of both sides.
+"""tf.train.Example to tensors. The keys of the record and the names of the tensors are TFOD's.
 
-Symbols: M objects of the image. A decoded example holds:
+Shape shorthand in this module: M objects of the image. A decoded example holds:
 
   image: uint8 [h, w, 3], RGB.
   original_image_spatial_shape: int32 [2], (h, w).
   source_id, key, filename: strings; "" where the record has none.
-  groundtruth_boxes: float32 [M, 4], ymin xmin ymax xmax, normalised to the image, as written (not clipped).
+  groundtruth_boxes: float32 [M, 4] ymin, xmin, ymax, xmax, normalized to the image, as written (not clipped).
   groundtruth_classes: int64 [M], label map ids from 1; -1 for a class text that the label map does not have.
   groundtruth_weights: float32 [M]; 1 for all where the record has none.
   groundtruth_area (float32, px of the image squared), groundtruth_difficult (int64), groundtruth_is_crowd,
@@ -16,6 +16,7 @@ Symbols: M objects of the image. A decoded example holds:
 
 import tensorflow as tf
 
+from tfod_csf.detections import BOX_SIDES
 from tfod_csf.label_map import NO_CLASS_ID, LabelMap
 
 _SCALARS = {
@@ -33,15 +34,14 @@ _LISTS = {
     "groundtruth_verified_neg_classes": ("image/neg_category_ids", tf.int64),
     "groundtruth_not_exhaustive_classes": ("image/not_exhaustive_category_ids", tf.int64),
 }
-_BOX_SIDES = ("ymin", "xmin", "ymax", "xmax")
 
 
 class TfExampleDecoder:
     """Decodes one record at a time; usable inside tf.data.
 
     Args:
-      label_map: when given, the text of a class decides (`image/object/class/text`, looked up as name, then as display
-          name) and its number only where there is no text. When None, only the number is read.
+      label_map: gives the classes, by `LabelMap.record_class_ids`. When None, the labels count
+          (`image/object/class/label`) and texts are not read.
     """
 
     def __init__(self, label_map: LabelMap | None = None):
@@ -57,13 +57,13 @@ class TfExampleDecoder:
           The tensors that the module's docstring lists.
         """
         parsed = tf.io.parse_single_example(serialized, _feature_types())
-        # By content, whatever image/format says; renamed files are common.
+        # By content, whatever image/format says: files with a wrong suffix are common.
         image = tf.io.decode_image(parsed["image/encoded"], channels=3, expand_animations=False)
         image = tf.ensure_shape(image, [None, None, 3])
         example = {"image": image, "original_image_spatial_shape": tf.shape(image)[:2]}
         example.update({name: parsed[feature] for name, feature in _SCALARS.items()})
         example.update({name: parsed[feature] for name, (feature, _) in _LISTS.items()})
-        boxes = tf.stack([parsed[f"image/object/bbox/{side}"] for side in _BOX_SIDES], axis=1)
+        boxes = tf.stack([parsed[f"image/object/bbox/{side}"] for side in BOX_SIDES], axis=1)
         example["groundtruth_boxes"] = boxes
         for name in ("groundtruth_is_crowd", "groundtruth_group_of"):
             example[name] = tf.cast(example[name], tf.bool)
@@ -85,7 +85,7 @@ class TfExampleDecoder:
 
         def from_texts() -> tf.Tensor:
             ids = self._class_ids.lookup(texts)
-            # One label per text is usual; where there are fewer, a text stands for itself.
+            # Usually there is a label for each text; where there are fewer, the last texts have none.
             missing = tf.maximum(tf.size(texts) - tf.size(labels), 0)
             padded = tf.pad(labels, [[0, missing]], constant_values=NO_CLASS_ID)[: tf.size(texts)]
             return tf.where(texts == "", padded, ids)
@@ -97,7 +97,7 @@ def _feature_types() -> dict[str, tf.io.FixedLenFeature | tf.io.RaggedFeature]:
     scalars = ["image/encoded", *_SCALARS.values()]
     types = {feature: tf.io.FixedLenFeature([], tf.string, default_value="") for feature in scalars}
     lists = dict(_LISTS.values())
-    lists.update({f"image/object/bbox/{side}": tf.float32 for side in _BOX_SIDES})
+    lists.update({f"image/object/bbox/{side}": tf.float32 for side in BOX_SIDES})
     for feature in ("image/object/class", "image/class"):
         lists[f"{feature}/text"], lists[f"{feature}/label"] = tf.string, tf.int64
     types.update({feature: tf.io.RaggedFeature(dtype) for feature, dtype in lists.items()})

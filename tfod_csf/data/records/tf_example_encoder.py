@@ -44,9 +44,9 @@ def _object_features(
 def create_tf_example(ready: ReadyImage, label_map: LabelMap, filename: str | None = None) -> Example:
     """TFOD's Example of one image.
 
-    A box of `ready.passed_over` is written once for every class with weight 0, difficult 1 and is_crowd 1: training
-    takes it neither for a cell of a class nor for background, and no evaluator counts a detection on it as right or
-    wrong. Only Examples with such a box have the keys image/object/weight and image/object/is_crowd.
+    A box of `ready.ignored` is written once for every class with weight 0, difficult 1 and is_crowd 1: training takes
+    it neither for a cell of a class nor for background, and no evaluator counts a detection on it as right or wrong.
+    Only Examples with such a box have the keys image/object/weight and image/object/is_crowd.
 
     Args:
       filename: for image/filename and image/source_id; the image's key when None.
@@ -54,12 +54,12 @@ def create_tf_example(ready: ReadyImage, label_map: LabelMap, filename: str | No
     objects = list(ready.objects)
     names = [o.name for o in objects]
     num_counted = len(objects)
-    for labelled in ready.passed_over:
+    for labelled in ready.ignored:
         objects += [labelled] * len(label_map)
         names += label_map.names
     class_ids = [label_map.id_of(name) for name in names]
     feature = _object_features(objects, class_ids, names, ready.width, ready.height)
-    if ready.passed_over:
+    if ready.ignored:
         ignored = [0] * num_counted + [1] * (len(objects) - num_counted)
         feature["image/object/difficult"] = _ints(o.difficult | i for o, i in zip(objects, ignored, strict=True))
         feature["image/object/is_crowd"] = _ints(ignored)
@@ -78,5 +78,5 @@ def create_tf_example(ready: ReadyImage, label_map: LabelMap, filename: str | No
 
 
 def serialize(example: Example) -> bytes:
-    """The same bytes for the same content (a plain SerializeToString may order the keys anew in each process)."""
+    """The same bytes for the same content (plain SerializeToString may order the keys differently in each process)."""
     return example.SerializeToString(deterministic=True)

@@ -51,7 +51,7 @@ class Series:
 def read_scalars(folder: str | os.PathLike) -> dict[str, Series]:
     """All scalars of the event files directly in a folder, {tag: series}; empty without event files.
 
-    After a restart the same steps were written again, perhaps into another file: the latest write of a step counts.
+    After a restart steps may have been written again, perhaps into another file: the latest value of a step counts.
     """
     found: dict[str, dict[int, tuple[float, float]]] = {}
     for path in sorted(pathlib.Path(folder).glob("*.tfevents.*")):
