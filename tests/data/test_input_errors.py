@@ -24,7 +24,7 @@ def test_truncated_image(serialized, write_records, reader_of, model_config):
 def test_box_that_is_none(serialized, write_records, reader_of, model_config):
     path = write_records("a.record", [serialized([(0.5, 0.0, 0.4, 1.0)], [1], name="odd.png")])
     message = explanation(reader_of(path), model_config)
-    assert message.startswith(f"{path}, record 1 (odd.png): a box has a side that is no number")
+    assert message.startswith(f"{path}, record 1 (odd.png): a box has a side that is not a number")
 
 
 def test_damaged_file(serialized, write_records, reader_of, model_config):
@@ -53,7 +53,7 @@ def test_within_a_graph(serialized, write_records, reader_of, model_config):
     ):
         count()
     explained = input_errors.explained([reader], model_config)
-    with pytest.raises(input_errors.InputDataError, match="used up before the last step; leave out"), explained:
+    with pytest.raises(input_errors.InputDataError, match="used up before the last step; remove"), explained:
         count()
 
 

@@ -129,7 +129,7 @@ def test_pattern_takes_the_patient_from_the_path(tmp_path):
     assert len(problems.skipped_files()) == 1
 
 
-@pytest.mark.parametrize(("pattern", "words"), [("(", "no regular expression"), ("P.", "no group named patient")])
+@pytest.mark.parametrize(("pattern", "words"), [("(", "not a regular expression"), ("P.", "no group named patient")])
 def test_wrong_patterns(tmp_path, pattern, words):
     with pytest.raises(PatientsError, match=words):
         found(make(tmp_path, "P1.jpg"), patient_pattern=pattern)

@@ -80,7 +80,7 @@ REASONS = {
     "c64": "<html>",
     "c70": "no image for this XML",
     "c71": "no XML for this image",
-    "c76": "another copy",
+    "c76": "taken for a copy",
     "c77": "no image for this XML",
 }
 

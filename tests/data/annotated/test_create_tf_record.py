@@ -221,5 +221,5 @@ def test_a_file_changed_while_records_are_made_is_refused(study, tmp_path):
     with pytest.raises(annotated_set.AnnotatedSetError, match="was changed while"):
         read.ready(read.entries[0])
     path.unlink()
-    with pytest.raises(annotated_set.AnnotatedSetError, match="cannot be read any more"):
+    with pytest.raises(annotated_set.AnnotatedSetError, match="cannot be read anymore"):
         read.ready(read.entries[0])
