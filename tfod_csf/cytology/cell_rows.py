@@ -16,8 +16,8 @@ from tfod_csf import cell_classes, run_folder
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.run_tables import TableError
 from tfod_csf.files import csv_schemas, csv_tables
+from tfod_csf.study.labelimg import BNDBOX_SIDES
 
-_BOX = ("xmin", "ymin", "xmax", "ymax")
 _SCORE_PREFIX, _COUNT_PREFIX = "score_", "count_"
 _IMAGE_COUNTS = ("width", "height", "cells")
 
@@ -144,7 +144,7 @@ def read_cells(path: str | os.PathLike) -> CellTable:
                 image=row["image"],
                 cell_id=int(_required(path, line, row, "cell_id")),
                 model=row["model"],
-                box=tuple(_required(path, line, row, side) for side in _BOX),
+                box=tuple(_required(path, line, row, side) for side in BNDBOX_SIDES),
                 predicted_class=row["predicted_class"],
                 score=_number(path, line, row, "score"),
                 class_scores={name: _number(path, line, row, _SCORE_PREFIX + name) for name in classes},
@@ -160,7 +160,7 @@ def write_cells(path: str | os.PathLike, table: CellTable) -> None:
 
     def row_of(cell: Cell) -> dict[str, Any]:
         row = dataclasses.asdict(cell)
-        row.update(zip(_BOX, row.pop("box"), strict=True))
+        row.update(zip(BNDBOX_SIDES, row.pop("box"), strict=True))
         row.update({_SCORE_PREFIX + name: score for name, score in row.pop("class_scores").items()})
         return row
 

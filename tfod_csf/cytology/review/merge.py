@@ -17,12 +17,12 @@ from tfod_csf.cytology.cell_rows import Cell
 from tfod_csf.cytology.review import changes
 from tfod_csf.cytology.review.changes import ADDED, DELETED, KEPT, MOVED, RELABELLED, Decision
 from tfod_csf.evaluation.matching import match_one_to_one
+from tfod_csf.study.labelimg import BNDBOX_SIDES
 
 # Statuses of cells.csv that are a person's decision.
 CONFIRMED, DISPUTED = "confirmed", "disputed"
 VERIFIED, DISAGREEMENT = "verified", "disagreement"
 REFUSE, AS_UNKNOWN, NEWEST = "refuse", "unknown", "newest"
-_BOX = ("xmin", "ymin", "xmax", "ymax")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,9 +71,9 @@ def _row(change: str, before: Cell | None, after: Cell, iou: float | None = None
         "note": note,
     }
     if before:
-        row.update({f"{side}_before": value for side, value in zip(_BOX, before.box, strict=True)})
+        row.update({f"{side}_before": value for side, value in zip(BNDBOX_SIDES, before.box, strict=True)})
     if after.counted_as:
-        row.update({f"{side}_after": value for side, value in zip(_BOX, after.box, strict=True)})
+        row.update({f"{side}_after": value for side, value in zip(BNDBOX_SIDES, after.box, strict=True)})
     return row
 
 
