@@ -101,7 +101,7 @@ def test_remarks_do_not_claim_the_papers_values_for_others(run):
     [
         (["--feature_extractor=vgg"], "'vgg' is not supported; use one of resnet50"),
         (["--input_size=big"], "is not MINxMAX"),
-        (["--anchor_scales=a,b"], "--anchor_scales=a,b must be numbers"),
+        (["--anchor_scales=a,b"], "--anchor_scales=a,b: 'a' is not a number above 0"),
         (["--config_override=model { faster_rcnn { number_of_stages: 3 } }"], "number_of_stages: 3 is not supported"),
         (["--records_dir=/absent"], "there is no such file; run create_csf_tf_record first"),
         (["--batch_size=0"], "batch_size"),

@@ -121,7 +121,7 @@ def test_a_run_without_cells_gives_valid_files(tmp_path):
 
 def test_a_format_nobody_knows_and_a_missing_folder_are_one_sentence_each(study, tmp_path, capsys):
     assert _export(study, tmp_path / "out", "--formats=coco,yolo") == 1
-    assert "expected some of coco, qupath, label_studio" in capsys.readouterr().err
+    assert "'yolo' is unknown; use some of coco,qupath,label_studio" in capsys.readouterr().err
     missing = examined_study.Study(tmp_path, tmp_path / "nowhere")
     assert _export(missing, tmp_path / "out") == 1
     assert "no such folder" in capsys.readouterr().err

@@ -1,6 +1,6 @@
 """A detector that knows the answer: LabelImg XML with made-up scores, for batch_infer's files without a model.
 
-Everything behind the detector is the real thing: batch.run, its tables and pictures, run.json, the differentials.
+Everything behind the detector is the real thing: batch_run.run with its tables, pictures, run.json and differentials.
 """
 
 import hashlib
@@ -12,12 +12,11 @@ import numpy as np
 from tfod_csf.cell_classes import STUDY_CLASSES
 from tfod_csf.cytology.counting import cohort
 from tfod_csf.detections import Detections
-from tfod_csf.inference import batch, inference_record
+from tfod_csf.inference import batch_run, inference_record
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.label_map import label_map_from_names
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import image_io, labelimg
-from tfod_csf.study.patients import find_images
 
 
 class TruthDetector:
@@ -86,14 +85,16 @@ def infer(
     detectors: Sequence[TruthDetector] | None = None,
     draw: bool = True,
 ) -> pathlib.Path:
-    """What the command batch_infer does, with these detectors; returns the output folder."""
-    detectors = detectors or [TruthDetector(images_dir)]
-    problems, thresholds = ProblemLog(quiet=True), ScoreThresholds()
-    result = batch.run(find_images(images_dir, problems), detectors, thresholds, output_dir, problems, draw)
-    problems.write_csv(output_dir / "problems.csv")
-    cohort.write_differentials(output_dir, output_dir)
-    settings = {"images_dir": str(images_dir), "manifest": None, "patient_pattern": None, "draw": draw}
-    record = inference_record.run_record("2022-01-24T09:30:00+08:00", settings, detectors, thresholds, result, problems)
-    record |= {"finished": "2022-01-24T09:31:40+08:00", "machine": {}, "versions": {"tfod_csf": record["version"]}}
-    inference_record.write_run_record(output_dir / "run.json", record)
+    """A run of batch_infer with these detectors at a fixed time on no machine; returns the output folder."""
+    run = batch_run.run(
+        batch_run.RunSettings(str(images_dir), draw=draw),
+        lambda: detectors or [TruthDetector(images_dir)],
+        ScoreThresholds(),
+        output_dir,
+        ProblemLog(quiet=True),
+        write_differentials=lambda folder: cohort.write_differentials(folder, folder),
+    )
+    fixed = {"started": "2022-01-24T09:30:00+08:00", "finished": "2022-01-24T09:31:40+08:00", "machine": {}}
+    fixed["versions"] = {"tfod_csf": run.record["version"]}
+    inference_record.write_run_record(output_dir / "run.json", run.record | fixed)
     return output_dir

@@ -1,46 +1,69 @@
-"""Machine differentials against the hospital's (the paper's Table 2 and blind test), with the statistics behind it.
+"""Compare the machine's differentials with the hospital's (Table 2).
 
-Per patient the differences and whether counting so many cells explains them; per class the mean absolute difference,
-Bland-Altman, Passing-Bablok, Deming and Lin's concordance; the paper's "accuracy" is 100 minus the mean difference.
-With annotations of the same images, also Cohen's kappa cell by cell.
+Per patient: the differences, and whether counting that many cells explains them. Per class: the mean absolute
+difference, Bland-Altman, Passing-Bablok, Deming and Lin's concordance; the paper's "accuracy" is 100 minus the mean
+difference. With --inference_dir and --annotations_dir also Cohen's kappa, cell by cell. Table 2 and the blind test are
+the paper's.
 """
 
 import pathlib
 import sys
+from typing import TYPE_CHECKING
 
 from absl import flags
 
-from tfod_csf.commands import command_line
+from tfod_csf.commands import command_line, common_flags
 from tfod_csf.errors import UserError
+
+if TYPE_CHECKING:
+    from tfod_csf.cytology.annotated_cells import MatchedCells
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string(
-    "machine", None, "differentials.csv, or an output folder of batch_infer or differential.", flag_values=FLAGS
+    "machine",
+    None,
+    "The machine's differentials.csv, or the output folder of batch_infer, differential or review_import with it.",
+    required=True,
+    flag_values=FLAGS,
 )
 flags.DEFINE_string(
     "hospital",
     None,
-    "CSV with patient_id, lymphocyte, monocyte, neutrophil (percent) and optionally n (cells).",
+    "The hospital's CSV with the columns patient_id, lymphocyte, monocyte, neutrophil and, if known, n (cells).",
+    required=True,
     flag_values=FLAGS,
 )
 flags.DEFINE_enum(
     "hospital_unit",
     "percent",
     ["percent", "cells"],
-    "What those columns hold; cells is also right for truth.csv of synthesize.",
+    "What the hospital's columns of classes hold; cells is also right for truth.csv of synthesize.",
     flag_values=FLAGS,
 )
-flags.DEFINE_string("output_dir", None, "Folder to write to.", flag_values=FLAGS)
-flags.DEFINE_integer("assumed_cells", 200, "Cells the hospital counted where n is not given.", 1, flag_values=FLAGS)
-flags.DEFINE_float(
-    "error_ratio", 1.0, "Deming: error variance of the machine over the hospital's.", 1e-6, flag_values=FLAGS
+flags.DEFINE_integer(
+    "assumed_cells",
+    200,
+    "Cells that the hospital counted where its CSV does not say so in the column n.",
+    lower_bound=1,
+    flag_values=FLAGS,
 )
-flags.DEFINE_string("inference_dir", None, "Output folder of batch_infer, for single cells.", flag_values=FLAGS)
-flags.DEFINE_string("annotations_dir", None, "LabelImg XML of the same images, for single cells.", flag_values=FLAGS)
-flags.DEFINE_multi_string("class_map", [], "OLD=NEW renames a class of the XML, OLD= drops it.", flag_values=FLAGS)
-flags.DEFINE_string("model", None, "Whose cells are compared; default: the first model.", flag_values=FLAGS)
-flags.DEFINE_float("iou", 0.5, "Boxes that overlap at least this much are one cell.", 0.05, 1, flag_values=FLAGS)
-flags.mark_flags_as_required(["machine", "hospital", "output_dir"], flag_values=FLAGS)
+common_flags.define_output_dir(FLAGS)
+flags.DEFINE_float(
+    "error_ratio",
+    1.0,
+    "For Deming regression: error variance of the machine divided by that of the hospital.",
+    lower_bound=1e-6,
+    flag_values=FLAGS,
+)
+common_flags.define_inference_dir(
+    FLAGS,
+    "To compare single cells: output folder of batch_infer, or of review_import for the cells as people decided.",
+    required=False,
+)
+common_flags.define_run_annotations_dir(FLAGS, ", to compare single cells")
+common_flags.define_class_map(FLAGS)
+common_flags.define_model_name(FLAGS)
+common_flags.define_matching_iou_threshold(FLAGS, old_name="iou")
 
 
 def main() -> None:
@@ -53,34 +76,41 @@ def main() -> None:
             raise UserError(f"--{flag}={FLAGS[flag].value}: no file {path}.")
     if bool(FLAGS.inference_dir) != bool(FLAGS.annotations_dir):
         raise UserError("--inference_dir and --annotations_dir go together: single cells need both.")
-    from tfod_csf.cytology import annotated_cells
+    output_dir = common_flags.output_dir(FLAGS)
     from tfod_csf.cytology.studies import agreement_tables
-    from tfod_csf.label_map import parse_class_map
-    from tfod_csf.problems import ProblemLog
-    from tfod_csf.progress_bar import bar_over
 
     machine, without = agreement_tables.read_machine(machine_path)
     hospital = agreement_tables.read_hospital(FLAGS.hospital, FLAGS.assumed_cells, FLAGS.hospital_unit == "cells")
-    problems, matched = ProblemLog(), None
-    if FLAGS.annotations_dir:
-        found = annotated_cells.read_annotations(FLAGS.annotations_dir, problems, parse_class_map(FLAGS.class_map))
-        matched = agreement_tables.match_all(
-            FLAGS.inference_dir,
-            found,
-            FLAGS.model,
-            FLAGS.iou,
-            progress=bar_over("patient"),
-        )
-        problems.write_csv(pathlib.Path(FLAGS.output_dir) / "problems.csv")
-    rows = agreement_tables.write_agreement(FLAGS.output_dir, machine, without, hospital, FLAGS.error_ratio, matched)
+    matched = _match_cells(output_dir) if FLAGS.annotations_dir else None
+    rows = agreement_tables.write_agreement(output_dir, machine, without, hospital, FLAGS.error_ratio, matched)
     value = {(row["class"], row["measure"]): row["value"] for row in rows}
     print(
         f"{rows[0]['patients']} patients compared: mean absolute difference "
         f"{value['all', 'mean_absolute_difference']:.2f} points (100 minus it, the paper's accuracy: "
         f"{value['all', 'paper_accuracy']:.1f} %)"
         + (f", kappa of {value['cells', 'cells_matched']:.0f} cells {value['cells', 'kappa']:.3f}" if matched else "")
-        + f"; written to {FLAGS.output_dir}."
+        + f"; written to {output_dir}."
     )
+
+
+def _match_cells(output_dir: pathlib.Path) -> tuple["MatchedCells", int]:
+    """Pairs the cells of the run with the annotated ones, problems.csv being written; also what `match_all` counts."""
+    from tfod_csf.cytology import annotated_cells
+    from tfod_csf.cytology.studies import agreement_tables
+    from tfod_csf.problems import ProblemLog
+    from tfod_csf.progress_bar import bar_over
+
+    problems = ProblemLog()
+    inference_dir, annotations_dir = (
+        common_flags.inference_dir(FLAGS),
+        common_flags.existing_folder(FLAGS, "annotations_dir"),
+    )
+    annotations = annotated_cells.read_annotations(annotations_dir, problems, common_flags.class_map(FLAGS))
+    matched = agreement_tables.match_all(
+        inference_dir, annotations, FLAGS.model, FLAGS.matching_iou_threshold, progress=bar_over("patient")
+    )
+    problems.write_csv(output_dir / "problems.csv")
+    return matched
 
 
 if __name__ == "__main__":

@@ -1,77 +1,69 @@
-"""Runs exported models over folders of patients: cells, labelled pictures and a differential per patient.
+"""Find the cells in folders of patients, and count them: tables and pictures.
 
 Writes OUT/patients/<id>/{cells.csv, images.csv, differential.csv, pictures/}, OUT/differentials.csv, OUT/run.json and
-OUT/problems.csv. Run again, it redoes only the patients whose images, models or thresholds changed. An unreadable image
-is reported and marks its patient; it stops nothing. Several models are averaged: each patient's percentages (the
-paper's way, with the spread between models), or cell by cell (--ensemble=cell).
+OUT/problems.csv. A second run with the same flags repeats only the patients whose images, models or thresholds have
+changed. An unreadable image is reported and marks its patient; it does not stop the run. Several models are averaged:
+the percentages of each patient (the paper's way, with the spread between models), or cell by cell (--ensemble=cell).
+
+Example: tfod_csf batch_infer --model=exported_models/csf --images_dir=patients --output_dir=results
 """
 
-import pathlib
+import dataclasses
 import sys
 
 from absl import flags
 
-from tfod_csf.commands import command_line
-from tfod_csf.errors import UserError
+from tfod_csf.commands import command_line, common_flags
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string(
-    "images_dir", None, "Folder of patients: a sub-folder each, or see the next two flags.", flag_values=FLAGS
-)
-flags.DEFINE_string("manifest", None, "CSV with the columns image, patient_id: whose image it is.", flag_values=FLAGS)
-flags.DEFINE_string(
-    "patient_pattern", None, "Regular expression with (?P<patient>...), searched in each path.", flag_values=FLAGS
-)
-flags.DEFINE_multi_string("model", None, "Exported model folder; repeat for several models.", flag_values=FLAGS)
-flags.DEFINE_string("output_dir", None, "Folder to write to (OUT).", flag_values=FLAGS)
-flags.DEFINE_float("min_score", None, "What counts as a cell; default: the model's own, else 0.5.", flag_values=FLAGS)
-flags.DEFINE_float(
-    "unknown_below",
+common_flags.define_images_dir(FLAGS)
+flags.DEFINE_multi_string(
+    "model",
     None,
-    "Cells with a lower score are unknown; default: the model's own, else 0.8.",
+    "Exported model folder, written by exporter_main_v2; repeat for several models.",
+    required=True,
     flag_values=FLAGS,
 )
-flags.DEFINE_enum(
-    "count_unknown",
-    "apart",
-    ["apart", "as_predicted"],
-    "Whether such a cell is counted apart or under its predicted class.",
-    flag_values=FLAGS,
-)
+common_flags.define_output_dir(FLAGS, "Folder to write to (OUT); made if absent.")
+common_flags.define_min_score(FLAGS, default="the model's own, else 0.5")
+common_flags.define_unknown_below(FLAGS, default="the model's own, else 0.8")
+common_flags.define_count_unknown(FLAGS, default="apart")
 flags.DEFINE_float(
-    "duplicate_iou", 0.5, "Two cells that overlap this much are one; the better score stays.", flag_values=FLAGS
+    "duplicate_iou",
+    0.5,
+    "Two cells of one model with at least this IoU (intersection over union) are one cell; the one with the better "
+    "score is kept.",
+    flag_values=FLAGS,
 )
 flags.DEFINE_enum(
     "ensemble",
     "case",
     ["case", "cell"],
-    "Several models: average percentages per patient, or match their boxes and average the scores of each cell.",
+    "How several models are averaged. case: the percentages of each patient; cell: boxes of the same cell are matched "
+    "and their scores averaged.",
     flag_values=FLAGS,
 )
-flags.DEFINE_boolean("draw", True, "Write labelled pictures.", flag_values=FLAGS)
-flags.DEFINE_boolean("deterministic", True, "The same bits on every run, also on a GPU.", flag_values=FLAGS)
+flags.DEFINE_boolean("draw", True, "Write pictures with every cell marked.", flag_values=FLAGS)
+flags.DEFINE_boolean("deterministic", True, "Compute the same bits on every run, also on a GPU.", flag_values=FLAGS)
 flags.DEFINE_integer(
-    "rounds", 1, "Repeat the inference and say whether anything differed (OUT/rounds/2, ...).", 1, flag_values=FLAGS
+    "rounds",
+    1,
+    "Number of times that all images are examined, to see whether anything differs; further rounds are in OUT/rounds/2 "
+    "and so on.",
+    lower_bound=1,
+    flag_values=FLAGS,
 )
-flags.DEFINE_boolean("strict", False, "End the run at the first image that is skipped or mended.", flag_values=FLAGS)
-flags.DEFINE_float(
-    "max_skipped_fraction", 0.1, "Exit with an error if more of the images were skipped.", 0, 1, flag_values=FLAGS
-)
-flags.mark_flags_as_required(["images_dir", "model", "output_dir"], flag_values=FLAGS)
+common_flags.define_problem_limits(FLAGS)
 
 
 def main() -> None:
-    """Checks paths and models, runs them, counts, and says what was found in a few lines."""
-    images_dir, output_dir = pathlib.Path(FLAGS.images_dir), pathlib.Path(FLAGS.output_dir)
-    if output_dir.resolve().is_relative_to(images_dir.resolve()):
-        raise UserError(f"--output_dir={output_dir} lies in --images_dir; its pictures would be read as images.")
-    from tfod_csf import provenance
-    from tfod_csf.inference import batch, cell_selection, inference_record
+    """Checks paths and models, runs them, and says what was found in a few lines."""
+    _, output_dir = common_flags.images_dir_apart_from_output(FLAGS)
+    from tfod_csf.cytology.counting import cohort
+    from tfod_csf.inference import batch_run, cell_selection
     from tfod_csf.model_folder import ModelFolder
     from tfod_csf.problems import ProblemLog
-    from tfod_csf.study import patients
 
-    started = provenance.now()
     folders = [ModelFolder.open(path) for path in FLAGS.model]
     thresholds = cell_selection.common_thresholds(
         {folder.name: folder.thresholds for folder in folders},
@@ -80,38 +72,20 @@ def main() -> None:
         count_unknown=FLAGS.count_unknown,
         duplicate_iou=FLAGS.duplicate_iou,
     )
-    problems = ProblemLog(strict=FLAGS.strict)
-    try:
-        images = patients.find_images(images_dir, problems, FLAGS.manifest, FLAGS.patient_pattern)
-        from tfod_csf.cytology.counting import cohort
-        from tfod_csf.inference import detector, ensemble, rounds
-
-        if FLAGS.deterministic:
-            detector.use_deterministic_ops()
-        detectors = [detector.Detector.open(folder) for folder in folders]
-        batch.check_detectors(detectors)
-        if FLAGS.ensemble == "cell" and len(detectors) > 1:
-            detectors = [ensemble.CellEnsemble(detectors)]
-        result = batch.run(images, detectors, thresholds, output_dir, problems, FLAGS.draw)
-        differing = rounds.run_further_rounds(FLAGS.rounds, images, detectors, thresholds, output_dir)
-    except UserError:
-        if problems.problems:
-            problems.write_csv(output_dir / "problems.csv")
-        raise
-    problems.write_csv(output_dir / "problems.csv")
-    summary = cohort.write_differentials(output_dir, output_dir)
-    written_down = ("images_dir", "manifest", "patient_pattern", "model", "ensemble", "deterministic", "draw")
-    settings = {flag: FLAGS[flag].value for flag in written_down}
-    record = inference_record.run_record(started, settings, detectors, thresholds, result, problems)
-    if FLAGS.rounds > 1:
-        record["rounds"] = {"number": FLAGS.rounds, "differing_patients": differing}
-        print(f"{FLAGS.rounds} rounds: {f'{len(differing)} patients differ' if differing else 'all are equal'}.")
-    inference_record.write_run_record(output_dir / "run.json", record)
-    print(batch.closing_text(result, record["seconds_per_image"]))
-    print(f"{summary}; {problems.summary()} (problems.csv); written to {output_dir}.")
-    skipped = problems.skipped_files()
-    num_files = len({str(image.path) for image in images} | skipped)
-    problems.check_skipped_files(len(skipped), num_files, FLAGS.max_skipped_fraction, "--max_skipped_fraction")
+    names = [field.name for field in dataclasses.fields(batch_run.RunSettings)]
+    settings, problems = batch_run.RunSettings(**{name: FLAGS[name].value for name in names}), ProblemLog(FLAGS.strict)
+    run = batch_run.run(
+        settings,
+        lambda: batch_run.open_detectors(folders, settings),
+        thresholds,
+        output_dir,
+        problems,
+        write_differentials=lambda folder: cohort.write_differentials(folder, folder),
+        num_rounds=FLAGS.rounds,
+    )
+    print(f"{run}\n{run.differentials}; {problems.summary()} (problems.csv); written to {output_dir}.")
+    num_skipped = len(problems.skipped_files())
+    problems.check_skipped_files(num_skipped, run.num_files, FLAGS.max_skipped_fraction, "--max_skipped_fraction")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Do scores mean what they say? Reliability, calibration error, coverage and accuracy; fits a temperature.
+"""Check whether scores mean what they say, and fit a temperature.
 
-Runs on a batch_infer output and LabelImg XML of the same images (the validation side, never the training side). With
+Compares a run of batch_infer with LabelImg XML of the same images, which must be validation images, never training
+images. Writes reliability, calibration error, and coverage and accuracy for every possible --unknown_below. With
 --model the temperature is stored in that model folder's model.json and used by later runs, if it lowers the calibration
-error; without --model nothing changes.
+error; without --model nothing is changed.
 """
 
 import pathlib
@@ -10,27 +11,34 @@ import sys
 
 from absl import flags
 
-from tfod_csf.commands import command_line
+from tfod_csf.commands import command_line, common_flags
 from tfod_csf.errors import UserError
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("inference_dir", None, "Output folder of batch_infer on the validation images.", flag_values=FLAGS)
-flags.DEFINE_string("annotations_dir", None, "LabelImg XML of the same images.", flag_values=FLAGS)
-flags.DEFINE_string("output_dir", None, "Folder to write to.", flag_values=FLAGS)
-flags.DEFINE_string("model", None, "Exported model folder that gets the temperature.", flag_values=FLAGS)
-flags.DEFINE_multi_string("class_map", [], "OLD=NEW renames a class of the XML, OLD= drops it.", flag_values=FLAGS)
+common_flags.define_inference_dir(FLAGS, "Output folder of batch_infer on the validation images.")
+common_flags.define_run_annotations_dir(FLAGS, required=True)
+common_flags.define_output_dir(FLAGS)
+flags.DEFINE_string(
+    "model",
+    None,
+    "Exported model folder of the run, whose model.json gets the temperature; default: it is not stored.",
+    flag_values=FLAGS,
+)
+common_flags.define_class_map(FLAGS)
 flags.DEFINE_boolean(
     "ignore_unmatched",
     False,
-    "Leave out machine cells where nothing was annotated (for annotations that are not complete).",
+    "Ignore cells of the machine where nothing was annotated; for annotations that are not complete.",
     flag_values=FLAGS,
 )
-flags.DEFINE_float("iou", 0.5, "Boxes that overlap at least this much are one cell.", 0.05, 1, flag_values=FLAGS)
-flags.DEFINE_integer("min_cells", 100, "Fewer annotated cells are refused.", 1, flag_values=FLAGS)
-flags.mark_flags_as_required(["inference_dir", "annotations_dir", "output_dir"], flag_values=FLAGS)
+common_flags.define_matching_iou_threshold(FLAGS, old_name="iou")
+flags.DEFINE_integer(
+    "min_cells", 100, "Number of annotated cells below which nothing is fitted.", lower_bound=1, flag_values=FLAGS
+)
 
 
 def _model_name(run: dict) -> str:
+    """Name of the model whose cells are compared: that of --model, or else the run's first."""
     names = [entry.get("name", "") for entry in run.get("models", [])]
     if FLAGS.model:
         name = pathlib.Path(FLAGS.model).resolve().name
@@ -42,35 +50,31 @@ def _model_name(run: dict) -> str:
 
 def main() -> None:
     """Matches cells, fits, writes, stores where asked, and says what changed."""
-    for flag in ("inference_dir", "annotations_dir", *(["model"] if FLAGS.model else [])):
-        if not pathlib.Path(FLAGS[flag].value).is_dir():
-            raise UserError(f"--{flag}={FLAGS[flag].value}: no such folder.")
+    inference_dir, output_dir = common_flags.inference_dir(FLAGS), common_flags.output_dir(FLAGS)
+    annotations_dir = common_flags.existing_folder(FLAGS, "annotations_dir")
+    if FLAGS.model:
+        common_flags.existing_folder(FLAGS, "model")
     from tfod_csf.cytology import annotated_cells, run_tables
     from tfod_csf.cytology.studies import agreement_tables, calibration_tables
-    from tfod_csf.label_map import parse_class_map
     from tfod_csf.problems import ProblemLog
     from tfod_csf.progress_bar import bar_over
 
-    run = run_tables.read_run(FLAGS.inference_dir)
+    run = run_tables.read_run(inference_dir)
     name = _model_name(run)
     problems = ProblemLog()
-    annotations = annotated_cells.read_annotations(FLAGS.annotations_dir, problems, parse_class_map(FLAGS.class_map))
+    annotations = annotated_cells.read_annotations(annotations_dir, problems, common_flags.class_map(FLAGS))
     matched, _ = agreement_tables.match_all(
-        FLAGS.inference_dir,
-        annotations,
-        name or None,
-        FLAGS.iou,
-        progress=bar_over("patient"),
+        inference_dir, annotations, name or None, FLAGS.matching_iou_threshold, progress=bar_over("patient")
     )
-    problems.write_csv(pathlib.Path(FLAGS.output_dir) / "problems.csv")
-    thresholds, _ = run_tables.new_thresholds(FLAGS.inference_dir)
+    problems.write_csv(output_dir / "problems.csv")
+    thresholds, _ = run_tables.new_thresholds(inference_dir)
     result = calibration_tables.write_calibration(
-        FLAGS.output_dir, matched, thresholds.unknown_below, FLAGS.ignore_unmatched, FLAGS.min_cells
+        output_dir, matched, thresholds.unknown_below, FLAGS.ignore_unmatched, FLAGS.min_cells
     )
     print(
-        f"{result.cells} cells, {100 * result.accuracy:.1f} % right ({result.num_left_out} left out); temperature "
+        f"{result.cells} cells, {100 * result.accuracy:.1f} % right ({result.num_left_out} ignored); temperature "
         f"{result.temperature:.3f}: expected calibration error {100 * result.ece_before:.1f} -> "
-        f"{100 * result.ece_after:.1f} points; written to {FLAGS.output_dir}."
+        f"{100 * result.ece_after:.1f} points; written to {output_dir}."
     )
     if FLAGS.model and not result.is_improvement:
         print(f"not stored in {FLAGS.model}/model.json: the temperature does not bring scores nearer to accuracy.")

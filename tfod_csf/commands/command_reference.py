@@ -69,6 +69,7 @@ class FlagReference:
         name = f"--{'[no]' if self.kind == 'bool' else ''}{self.name}"
         notes = [f"-{self.short_name}"] if self.short_name else []
         notes += ["required"] if self.is_required else []
+        notes += ["comma-separated"] if "comma" in self.kind else []
         notes += ["may be repeated"] if self.is_repeatable else []
         notes += [f"default: {self.default}"] if self.default else []
         notes += [f"old name: --{old}" for old in self.old_names]
@@ -189,7 +190,11 @@ def overview() -> str:
     for stage, names in STAGES.items():
         lines += ["", f"{stage}:"]
         lines += [f"  {shown[name]:<{width}}  {command_summary(name)}" for name in names]
-    return "\n".join([*lines, "", "tfod_csf COMMAND --help describes a command and its flags."])
+    lines += [
+        "",
+        "tfod_csf COMMAND --help describes a command and its flags. Tables and figures are those of the paper.",
+    ]
+    return "\n".join(lines)
 
 
 def help_text(name: str, flag_values: flags.FlagValues, docstring: str) -> str:

@@ -1,28 +1,32 @@
-"""Prints the differentials that batch_infer found beside what synthesize drew, patient by patient."""
+"""Compare the differentials of synthetic slides with what synthesize rendered.
+
+Prints them patient by patient and writes truth_comparison.csv into the run's folder.
+"""
 
 import pathlib
 import sys
 
 from absl import flags
 
-from tfod_csf.commands import command_line
+from tfod_csf.commands import command_line, common_flags
 from tfod_csf.errors import UserError
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("inference_dir", None, "Output folder of batch_infer.", flag_values=FLAGS)
-flags.DEFINE_string("truth", None, "truth.csv of synthesize.", flag_values=FLAGS)
-flags.mark_flags_as_required(["inference_dir", "truth"], flag_values=FLAGS)
+common_flags.define_inference_dir(FLAGS)
+flags.DEFINE_string("truth", None, "The file truth.csv that synthesize wrote.", required=True, flag_values=FLAGS)
 
 
 def main() -> None:
-    differentials = pathlib.Path(FLAGS.inference_dir) / "differentials.csv"
+    """Compares, writes and prints."""
+    inference_dir = common_flags.inference_dir(FLAGS)
+    differentials = inference_dir / "differentials.csv"
     for path in (differentials, pathlib.Path(FLAGS.truth)):
         if not path.is_file():
             raise UserError(f"{path}: no such file; run batch_infer on slides of synthesize first.")
     from tfod_csf.synthetic import truth
 
     comparisons = truth.compare(differentials, FLAGS.truth)
-    output = pathlib.Path(FLAGS.inference_dir) / "truth_comparison.csv"
+    output = inference_dir / "truth_comparison.csv"
     truth.write_comparison(comparisons, output)
     print(truth.format_comparison(comparisons))
     print(f"Wrote {output}.")

@@ -1,6 +1,6 @@
-"""Makes train and test TFRecords from images labelled in LabelImg.
+"""Make train and test TFRecords from images annotated in LabelImg.
 
-IMAGES_DIR holds one folder per patient (or the images themselves: one patient). Beside the records it writes
+IMAGES_DIR holds one folder per patient (or the images themselves: one patient). Besides the records, the command writes
 label_map.pbtxt, annotations.csv, split.csv, dataset_report.json and problems.csv into OUTPUT_DIR.
 
 Example: tfod_csf create_csf_tf_record --images_dir=slides --split_by=patient --class_map=platelet=
@@ -10,77 +10,54 @@ import sys
 
 from absl import flags
 
-from tfod_csf.commands import command_line
+from tfod_csf.commands import command_line, common_flags
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("images_dir", None, "Folder of images, one sub-folder per patient, or flat.", flag_values=FLAGS)
+common_flags.define_images_dir(FLAGS)
+common_flags.define_annotations_dir(FLAGS)
+common_flags.define_output_dir(FLAGS, default="tfrecords", required=False)
 flags.DEFINE_string(
-    "annotations_dir",
+    "label_map_path",
     None,
-    "Folder of the LabelImg XML files; by default they lie beside their images.",
+    "Label map (.pbtxt); default: lymphocyte, monocyte, neutrophil, erythrocyte.",
     flag_values=FLAGS,
 )
-flags.DEFINE_string(
-    "label_map_path", None, "Label map; by default lymphocyte, monocyte, neutrophil, erythrocyte.", flag_values=FLAGS
+common_flags.define_class_map(FLAGS)
+flags.DEFINE_enum(
+    "other_objects",
+    "pass_over",
+    ["pass_over", "background"],
+    "What to do with objects named unknown, or by a name that is not in the label map. pass_over: training counts them "
+    "neither as a class nor as background, and evaluation ignores them; background: they are not written, so training "
+    "takes them for background.",
+    flag_values=FLAGS,
 )
-flags.DEFINE_string("output_dir", "tfrecords", "Folder to write to.", flag_values=FLAGS)
-flags.DEFINE_float("test_fraction", 0.1, "Share of images to test with.", flag_values=FLAGS)
+common_flags.define_ignore_difficult_instances(FLAGS)
+common_flags.define_rescale_boxes(FLAGS)
+flags.DEFINE_float("test_fraction", 0.1, "Share of the images that go into the test records.", flag_values=FLAGS)
 flags.DEFINE_enum(
     "split_by",
     "image",
     ["image", "patient"],
-    "image: as in the paper, a person can be on both sides; patient: each person is on one side (recommended).",
+    "What is kept on one side of the split. image: as in the paper, one person's images can be on both sides; patient: "
+    "all images of a person are on one side (recommended).",
     flag_values=FLAGS,
 )
 flags.DEFINE_string(
     "keep_together",
     None,
-    "CSV of images that stay on one side, for overlapping photographs: columns group,image (one image a row) or "
-    "image_1,image_2 (one group a row). With --split_by=patient their patients stay together.",
+    "CSV of images that must be on the same side, for overlapping photographs: columns group,image (one image per row) "
+    "or image_1,image_2 (one group per row). With --split_by=patient their patients are kept together.",
     flag_values=FLAGS,
 )
-flags.DEFINE_list(
-    "class_map",
-    [],
-    "Classes to rename (OLD=NEW) or to drop (OLD=), for example rbc=erythrocyte,platelet=",
-    flag_values=FLAGS,
-)
-flags.DEFINE_boolean("ignore_difficult_instances", False, "Leave out objects marked difficult.", flag_values=FLAGS)
-flags.DEFINE_enum(
-    "other_objects",
-    "pass_over",
-    ["pass_over", "background"],
-    "What becomes of objects named unknown, or by any other name that is not in the label map. pass_over: training "
-    "takes them neither for a class nor for background, and evaluation does not count them; background: left out.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_boolean(
-    "rescale_boxes", False, "Scale boxes of images that were resized, as a whole, after annotation.", flag_values=FLAGS
-)
-flags.DEFINE_string(
-    "manifest", None, "CSV image,patient_id that says whose image it is, instead of the folders.", flag_values=FLAGS
-)
-flags.DEFINE_string(
-    "patient_pattern",
-    None,
-    "Regular expression with a group named patient, searched in the path of each image, instead of the folders.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_integer("num_shards", 1, "Files to spread the records of a side over.", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_integer("seed", 0, "Another seed, another split.", flag_values=FLAGS)
+flags.DEFINE_integer("seed", 0, "Seed of the split: another seed, another split.", flag_values=FLAGS)
 flags.DEFINE_integer(
-    "num_processes", 0, "Processes that read images; 0: one for each core.", lower_bound=0, flag_values=FLAGS
+    "num_shards", 1, "Number of files that the records of each side are spread over.", lower_bound=1, flag_values=FLAGS
 )
-flags.DEFINE_boolean("strict", False, "End at the first skipped or mended thing.", flag_values=FLAGS)
-flags.DEFINE_float(
-    "max_skipped_fraction",
-    0.1,
-    "Largest share of files that may be skipped before the run is refused.",
-    lower_bound=0.0,
-    upper_bound=1.0,
-    flag_values=FLAGS,
+flags.DEFINE_integer(
+    "num_processes", 0, "Processes that read images; 0: one per core.", lower_bound=0, flag_values=FLAGS
 )
-flags.mark_flag_as_required("images_dir", flag_values=FLAGS)
+common_flags.define_problem_limits(FLAGS)
 
 
 def main() -> None:
@@ -88,6 +65,7 @@ def main() -> None:
     from tfod_csf.data.annotated.create_tf_record import RecordOptions, create_csf_tf_record
     from tfod_csf.problems import ProblemLog
 
+    common_flags.output_dir(FLAGS)
     problems = ProblemLog(strict=FLAGS.strict)
     names = RecordOptions.__dataclass_fields__
     statistics = create_csf_tf_record(RecordOptions(**{name: getattr(FLAGS, name) for name in names}), problems)

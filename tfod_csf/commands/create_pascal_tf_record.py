@@ -1,25 +1,28 @@
-"""Makes one TFRecord file from a Pascal VOC tree, with the flags of TFOD's script.
+"""Make one TFRecord file from a Pascal VOC tree, with TFOD's flags.
 
 DATA_DIR/YEAR holds ImageSets/Main/aeroplane_SET.txt (or SET.txt), ANNOTATIONS_DIR and JPEGImages.
-OUTPUT_PATH.problems.csv lists what was skipped or mended.
+OUTPUT_PATH.problems.csv lists what was skipped or repaired.
 """
 
 import sys
 
 from absl import flags
 
-from tfod_csf.commands import command_line
+from tfod_csf.commands import command_line, common_flags
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("data_dir", "", "Root of the raw Pascal VOC data.", flag_values=FLAGS)
-flags.DEFINE_enum("set", "train", ["train", "val", "trainval", "test"], "List of images to convert.", flag_values=FLAGS)
-flags.DEFINE_string("annotations_dir", "Annotations", "Folder of the XML, below DATA_DIR/YEAR.", flag_values=FLAGS)
+flags.DEFINE_string("data_dir", "", "Root folder of the Pascal VOC data (required).", flag_values=FLAGS)
 flags.DEFINE_enum("year", "VOC2007", ["VOC2007", "VOC2012", "merged"], "Challenge year.", flag_values=FLAGS)
-flags.DEFINE_string("output_path", "", "TFRecord file to write.", flag_values=FLAGS)
+flags.DEFINE_enum(
+    "set", "train", ["train", "val", "trainval", "test"], "Which list of images to convert.", flag_values=FLAGS
+)
+flags.DEFINE_string(
+    "annotations_dir", "Annotations", "Name of the folder with the XML, below DATA_DIR/YEAR.", flag_values=FLAGS
+)
+flags.DEFINE_string("output_path", "", "TFRecord file to write (required).", flag_values=FLAGS)
 flags.DEFINE_string("label_map_path", "data/pascal_label_map.pbtxt", "Label map (.pbtxt).", flag_values=FLAGS)
-flags.DEFINE_boolean("ignore_difficult_instances", False, "Leave out objects marked difficult.", flag_values=FLAGS)
-flags.DEFINE_boolean("strict", False, "End at the first skipped or mended thing.", flag_values=FLAGS)
-flags.DEFINE_float("max_skipped_fraction", 0.1, "Largest share of files that may be skipped.", 0, 1, flag_values=FLAGS)
+common_flags.define_ignore_difficult_instances(FLAGS)
+common_flags.define_problem_limits(FLAGS)
 
 
 def main() -> None:

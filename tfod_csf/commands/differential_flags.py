@@ -1,15 +1,20 @@
 """Flags behind every differential, shared by the commands that compute one: thresholds, ranges, patients, rules."""
 
 import dataclasses
+import datetime
+import os
 import pathlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from absl import flags
 
+from tfod_csf.commands import common_flags
+
 if TYPE_CHECKING:
     from tfod_csf.cytology.counting.differential import DifferentialRules
     from tfod_csf.cytology.counting.reference_ranges import ReferenceRange
+    from tfod_csf.cytology.report.page_template import RunFacts
     from tfod_csf.cytology.run_tables import Thresholds
 
 
@@ -18,8 +23,8 @@ class DifferentialInputs:
     """What the flags say.
 
     Attributes:
-      thresholds: how cells are to be counted; `changed` when that is not the run's way.
-      references: ranges of the asked-for population, from `ranges_path`.
+      thresholds: how cells are to be counted; `changed` when that is not how the run counted them.
+      references: ranges of the chosen population, from `ranges_path`.
       cells_per_ul: {patient_id: white cells per uL}.
       rules: numbers of the rules.
     """
@@ -34,27 +39,69 @@ class DifferentialInputs:
 
 def define(flag_values: flags.FlagValues) -> None:
     """Defines the flags in a command's FlagValues."""
-    more = {"flag_values": flag_values}
-    flags.DEFINE_float("min_score", None, "What counts as a cell; not below the run's own.", **more)
-    flags.DEFINE_float("unknown_below", None, "A cell with a lower score is unknown; default: the run's.", **more)
-    flags.DEFINE_enum(
-        "count_unknown",
+    common_flags.define_min_score(flag_values, default="the run's, which is also the lowest possible")
+    common_flags.define_unknown_below(flag_values, default="the run's")
+    common_flags.define_count_unknown(flag_values, default=None)
+    flags.DEFINE_integer(
+        "min_white_cells",
+        30,
+        "White cells below which a patient gets counts only, no percentages.",
+        lower_bound=0,
+        flag_values=flag_values,
+    )
+    common_flags.define_tolerance_points(flag_values)
+    flags.DEFINE_string(
+        "reference_ranges",
         None,
-        ["apart", "as_predicted"],
-        "Whether such a cell is counted apart or under its predicted class; default: the run's.",
-        **more,
+        "CSV of reference ranges; default: the table that comes with the package.",
+        flag_values=flag_values,
     )
-    flags.DEFINE_integer("min_white_cells", 30, "Under this many, counts only.", 0, **more)
+    flags.DEFINE_string(
+        "population",
+        "adult",
+        "Population in the table of reference ranges whose ranges are used.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_string(
+        "patient_table",
+        None,
+        "CSV with the columns patient_id and cells_per_ul (white cells per uL), for pleocytosis and cases.",
+        flag_values=flag_values,
+    )
+    _define_case_rules(flag_values)
+
+
+def _define_case_rules(flag_values: flags.FlagValues) -> None:
+    """The numbers that decide to which of the study's five cases a patient belongs."""
     flags.DEFINE_float(
-        "tolerance_points", 10.0, "enough_cells: every interval within +- this many points.", 0.1, 50, **more
+        "low_below_per_ul",
+        5,
+        "Case 1, few white cells: fewer white cells per uL than this.",
+        lower_bound=0,
+        flag_values=flag_values,
     )
-    flags.DEFINE_string("reference_ranges", None, "CSV of reference ranges; default: the package's.", **more)
-    flags.DEFINE_string("population", "adult", "Whose ranges of that table.", **more)
-    flags.DEFINE_string("patient_table", None, "CSV with patient_id and cells_per_ul.", **more)
-    flags.DEFINE_float("low_below_per_ul", 5, "Case 1: white cells per uL below this.", 0, **more)
-    flags.DEFINE_float("high_from_per_ul", 50, "Case 5: white cells per uL from this on.", 0, **more)
-    flags.DEFINE_float("neutrophil_percent", 50, "Case 2: neutrophils from this percentage on.", 0, 100, **more)
-    flags.DEFINE_float("erythrocytes_per_100", 100, "Case 3: erythrocytes per 100 white cells from this on.", 0, **more)
+    flags.DEFINE_float(
+        "neutrophil_percent",
+        50,
+        "Case 2, many neutrophils: at least this percentage of the white cells.",
+        lower_bound=0,
+        upper_bound=100,
+        flag_values=flag_values,
+    )
+    flags.DEFINE_float(
+        "erythrocytes_per_100",
+        100,
+        "Case 3, many erythrocytes: at least this many per 100 white cells.",
+        lower_bound=0,
+        flag_values=flag_values,
+    )
+    flags.DEFINE_float(
+        "high_from_per_ul",
+        50,
+        "Case 5, many white cells: at least this many per uL. Case 4 is between cases 1 and 5.",
+        lower_bound=0,
+        flag_values=flag_values,
+    )
 
 
 def read(flag_values: flags.FlagValues) -> DifferentialInputs:
@@ -87,4 +134,39 @@ def read(flag_values: flags.FlagValues) -> DifferentialInputs:
                 neutrophil_percent=flag_values.neutrophil_percent,
             ),
         ),
+    )
+
+
+def run_facts(
+    flag_values: flags.FlagValues,
+    inputs: DifferentialInputs,
+    run_dir: str | os.PathLike,
+    replicates: int = 1000,
+    date: str | None = None,
+) -> "RunFacts":
+    """What every page of a report says about how its results were made.
+
+    Args:
+      inputs: of `read`.
+      run_dir: folder with the run.json that the pages are about.
+      replicates: random orders and bootstrap samples of the saturation.
+      date: printed on the pages; None for today.
+    """
+    from tfod_csf.cytology import run_tables
+    from tfod_csf.cytology.counting.saturation import SaturationRules
+    from tfod_csf.cytology.report.page_template import RunFacts
+
+    return RunFacts(
+        run=run_tables.read_run(run_dir),
+        thresholds=inputs.thresholds,
+        changed=inputs.changed,
+        rules=inputs.rules,
+        saturation_rules=SaturationRules(
+            tolerance_points=flag_values.tolerance_points,
+            replicates=replicates,
+            min_white_cells=max(flag_values.min_white_cells, 1),
+        ),
+        references=inputs.references,
+        population=flag_values.population,
+        made=date or datetime.date.today().isoformat(),
     )

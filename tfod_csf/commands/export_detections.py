@@ -1,7 +1,7 @@
-"""Writes the cells of a batch_infer run for other programs: COCO JSON, QuPath GeoJSON, Label Studio predictions.
+"""Write the cells of a run for other programs: COCO, QuPath and Label Studio.
 
-Cells keep the name a reviewer sees: their class, or unknown until a person has decided. Works on the output folder of
-batch_infer and on that of review_import, where it gives the reviewed cells.
+COCO JSON, QuPath GeoJSON (one file per image) and Label Studio predictions. Cells have the name that a reviewer sees:
+their class, or unknown until a person has decided. Of a folder of review_import it writes the reviewed cells.
 """
 
 import pathlib
@@ -9,54 +9,46 @@ import sys
 
 from absl import flags
 
-from tfod_csf.commands import command_line
+from tfod_csf.commands import command_line, common_flags
 from tfod_csf.errors import UserError
 
+_FORMATS = ["coco", "qupath", "label_studio"]
+
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("inference_dir", None, "Output folder of batch_infer or review_import.", flag_values=FLAGS)
-flags.DEFINE_string("output_dir", None, "Folder to write to.", flag_values=FLAGS)
-flags.DEFINE_list(
-    "formats",
-    None,
-    "Which to write, separated by commas: coco, qupath, label_studio; default: all of them.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_string("model", None, "Whose cells; needed when the run has several models.", flag_values=FLAGS)
-flags.DEFINE_string("images_dir", None, "Where the images lie; default: the run's own folder.", flag_values=FLAGS)
+common_flags.define_inference_dir(FLAGS)
+common_flags.define_output_dir(FLAGS)
+common_flags.define_list(FLAGS, "formats", _FORMATS, "Formats to write.", choices=_FORMATS)
+common_flags.define_needed_model_name(FLAGS)
+common_flags.define_run_images_dir(FLAGS)
 flags.DEFINE_string(
     "image_prefix",
     "/data/local-files/?d=",
-    "Label Studio: what stands before an image's path below --images_dir (this one is for its local storage).",
+    "For Label Studio: text before an image's path below --images_dir (the default is for its local storage).",
     flag_values=FLAGS,
 )
-flags.mark_flags_as_required(["inference_dir", "output_dir"], flag_values=FLAGS)
 
 
 def main() -> None:
     """Reads each patient's cells and writes the formats."""
-    if not pathlib.Path(FLAGS.inference_dir).is_dir():
-        raise UserError(
-            f"--inference_dir={FLAGS.inference_dir}: no such folder; give the output folder of batch_infer."
-        )
+    inference_dir, output_dir = common_flags.inference_dir(FLAGS), common_flags.output_dir(FLAGS)
+    if not FLAGS.formats:
+        raise UserError(f"--formats is empty; use some of {','.join(_FORMATS)}.")
     from tfod_csf.cytology import cell_rows, other_formats, run_tables
     from tfod_csf.progress_bar import progress_bar
 
-    formats = other_formats.FORMATS if FLAGS.formats is None else FLAGS.formats
-    if not formats or not set(formats) <= set(other_formats.FORMATS):
-        raise UserError(f"--formats={','.join(formats)}: expected some of {', '.join(other_formats.FORMATS)}.")
-    folders = run_tables.patient_folders(FLAGS.inference_dir)
-    model = cell_rows.one_model(cell_rows.run_models(FLAGS.inference_dir), FLAGS.model)
-    settings = run_tables.read_run(FLAGS.inference_dir).get("settings", {})
+    folders = run_tables.patient_folders(inference_dir)
+    model = cell_rows.one_model(cell_rows.run_models(inference_dir), FLAGS.model)
+    settings = run_tables.read_run(inference_dir).get("settings", {})
     images_dir = pathlib.Path(FLAGS.images_dir or settings.get("images_dir") or ".")
     progress = progress_bar(folders, unit="patient")
     images = (image for folder in progress for image in other_formats.patient_images(folder, model, images_dir))
     classes = cell_rows.read_cells(folders[0] / "cells.csv").classes
     num_images, num_cells = other_formats.write_formats(
-        images, pathlib.Path(FLAGS.output_dir), formats, cell_rows.names_of(classes), FLAGS.image_prefix
+        images, output_dir, FLAGS.formats, cell_rows.names_of(classes), FLAGS.image_prefix
     )
     print(
-        f"{num_cells} cells on {num_images} images of {len(folders)} patients as {', '.join(formats)}; "
-        f"written to {FLAGS.output_dir}."
+        f"{num_cells} cells on {num_images} images of {len(folders)} patients as {', '.join(FLAGS.formats)}; "
+        f"written to {output_dir}."
     )
 
 

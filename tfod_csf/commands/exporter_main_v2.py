@@ -2,6 +2,9 @@
 
 The folder holds saved_model/, checkpoint/ and pipeline.config as TFOD's does, plus label_map.pbtxt and model.json. The
 SavedModel is then run by TensorFlow alone and compared with the checkpoint; a difference is an error.
+
+Example: tfod_csf exporter_main_v2 --pipeline_config_path=pipeline.config --trained_checkpoint_dir=model/best
+--output_directory=exported_models/csf
 """
 
 import pathlib
@@ -9,18 +12,12 @@ import sys
 
 from absl import flags
 
-from tfod_csf.commands import command_line
+from tfod_csf.commands import command_line, common_flags
 from tfod_csf.errors import UserError
 from tfod_csf.model_folder import DEFAULT_THRESHOLDS
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string(
-    "input_type",
-    "image_tensor",
-    "image_tensor, float_image_tensor, encoded_image_string_tensor or tf_example.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_string("pipeline_config_path", None, "The config of the training.", required=True, flag_values=FLAGS)
+common_flags.define_pipeline_config_path(FLAGS)
 flags.DEFINE_string(
     "trained_checkpoint_dir",
     None,
@@ -28,41 +25,58 @@ flags.DEFINE_string(
     required=True,
     flag_values=FLAGS,
 )
-flags.DEFINE_string("output_directory", None, "The model folder to write.", required=True, flag_values=FLAGS)
-flags.DEFINE_string("config_override", "", "Config text merged over the config.", flag_values=FLAGS)
-flags.DEFINE_bool("use_side_inputs", False, "TFOD's context features; not supported.", flag_values=FLAGS)
-for _name in ("side_input_shapes", "side_input_types", "side_input_names"):
-    flags.DEFINE_string(_name, "", "Belongs to --use_side_inputs; not supported.", flag_values=FLAGS)
-flags.DEFINE_string("label_map_path", "", "The label map; default: the config's.", flag_values=FLAGS)
+flags.DEFINE_string("output_directory", None, "Model folder to write.", required=True, flag_values=FLAGS)
+flags.DEFINE_string(
+    "input_type",
+    "image_tensor",
+    "What the exported model takes: image_tensor, float_image_tensor, encoded_image_string_tensor or tf_example.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "label_map_path", "", "Label map (.pbtxt) of the classes; default: that of the config.", flag_values=FLAGS
+)
 flags.DEFINE_float(
-    "min_score", DEFAULT_THRESHOLDS["min_score"], "Score from which a cell counts.", 0.0, 1.0, flag_values=FLAGS
+    "min_score",
+    DEFAULT_THRESHOLDS["min_score"],
+    "Detections with at least this score count as cells; stored in the model folder as default of later commands.",
+    lower_bound=0.0,
+    upper_bound=1.0,
+    flag_values=FLAGS,
 )
 flags.DEFINE_float(
     "unknown_below",
     DEFAULT_THRESHOLDS["unknown_below"],
-    "Score below which a cell is unknown.",
-    0.0,
-    1.0,
+    "Cells with a lower score are called unknown; stored in the model folder as default of later commands.",
+    lower_bound=0.0,
+    upper_bound=1.0,
     flag_values=FLAGS,
 )
 flags.DEFINE_enum(
-    "compute_dtype", "float32", ["float32", "bfloat16"], "bfloat16: faster, less exact inference.", flag_values=FLAGS
+    "compute_dtype",
+    "float32",
+    ["float32", "bfloat16"],
+    "Number format of the exported model's computations; bfloat16 is faster and less exact.",
+    flag_values=FLAGS,
 )
 flags.DEFINE_bool("batch_signature", False, "Add a signature serving_batch for batches of images.", flag_values=FLAGS)
+common_flags.define_config_override(FLAGS)
+flags.DEFINE_bool(
+    "use_side_inputs", False, "Not supported; exists because TFOD has it (Context R-CNN).", flag_values=FLAGS
+)
+for _name in ("side_input_shapes", "side_input_types", "side_input_names"):
+    flags.DEFINE_string(_name, "", "Not supported; exists because TFOD has it (Context R-CNN).", flag_values=FLAGS)
 
 
 def main() -> None:
     """Checks flags, config and label map, exports, and says how far SavedModel and checkpoint differ."""
     from tfod_csf import label_map
-    from tfod_csf.config import pipeline_config, supported
+    from tfod_csf.config import supported
     from tfod_csf.export import export_checks
 
     side_inputs = [name for name in FLAGS if name.startswith(("use_side", "side_input")) and FLAGS[name].value]
     if side_inputs:
         raise UserError(f"--{side_inputs[0]}: side inputs (Context R-CNN) are not supported; leave the flag out.")
-    config = pipeline_config.load_pipeline_config(FLAGS.pipeline_config_path)
-    if FLAGS.config_override:
-        config = pipeline_config.override(config, FLAGS.config_override)
+    config = common_flags.load_config(FLAGS)
     label_map_path = FLAGS.label_map_path or config.train_input_reader.label_map_path
     if not pathlib.Path(label_map_path).is_file():
         raise UserError(f"the label map {label_map_path!r} is not there; give it with --label_map_path.")

@@ -1,7 +1,9 @@
-"""Write a complete Faster R-CNN pipeline.config with the paper's settings.
+"""Write a complete pipeline.config with the paper's settings.
 
-Number of classes, detection limits and anchors follow from the records that create_csf_tf_record wrote; what the paper
-leaves open is a flag. --config_override changes any other field.
+The number of classes, detection limits and anchors follow from the records that create_csf_tf_record wrote; what the
+paper leaves open is a flag. --config_override changes any other field.
+
+Example: tfod_csf generate_pipeline_config --feature_extractor=resnet50 --output_path=pipeline.config
 """
 
 import dataclasses
@@ -10,60 +12,93 @@ import sys
 
 from absl import flags
 
-from tfod_csf.commands import command_line
-from tfod_csf.errors import UserError
+from tfod_csf.commands import command_line, common_flags
 from tfod_csf.files import atomic_write
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("records_dir", "tfrecords", "Folder written by create_csf_tf_record.", flag_values=FLAGS)
+flags.DEFINE_string("records_dir", "tfrecords", "Folder that create_csf_tf_record wrote.", flag_values=FLAGS)
 flags.DEFINE_string("output_path", None, "The pipeline.config to write.", required=True, flag_values=FLAGS)
 flags.DEFINE_string(
-    "feature_extractor", "resnet50", "resnet50, resnet101, resnet152 or, for CPUs, resnet18.", flag_values=FLAGS
+    "feature_extractor",
+    "resnet50",
+    "The network: resnet50, resnet101, resnet152 or, for CPUs, resnet18.",
+    flag_values=FLAGS,
 )
 flags.DEFINE_string(
     "input_size",
     "",
-    "Pixels, MINxMAX: 640x640, 800x1333 (padded), 1024x1024 (stretched, as in the zoo) or any other; default 640x640, "
-    "320x320 for resnet18.",
+    "Input size in pixels, MINxMAX: 640x640, 800x1333 (padded), 1024x1024 (stretched, as in the model zoo) or any "
+    "other; default: 640x640, for resnet18 320x320.",
     flag_values=FLAGS,
 )
 flags.DEFINE_string(
     "fine_tune_checkpoint",
     None,
-    "COCO checkpoint: folder, ckpt prefix or .tar.gz; empty: train from scratch; default: the zoo's model under "
-    "pre-trained-models/, none for resnet18.",
+    "Checkpoint to start from: a folder, a prefix (ckpt-0) or a .tar.gz; empty: train from scratch; default: the model "
+    "zoo's COCO checkpoint in pre-trained-models/, for resnet18 none.",
     flag_values=FLAGS,
 )
 flags.DEFINE_string(
-    "fine_tune_checkpoint_type", "detection", "What to restore: detection, full or classification.", flag_values=FLAGS
+    "fine_tune_checkpoint_type",
+    "detection",
+    "What to restore from the checkpoint: detection, full or classification.",
+    flag_values=FLAGS,
 )
-flags.DEFINE_integer("batch_size", 4, "Images per step over all replicas.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("num_steps", 32000, "Training steps.", 1, flag_values=FLAGS)
-flags.DEFINE_float("initial_learning_rate", 0.001, "First learning rate.", 0.0, flag_values=FLAGS)
+flags.DEFINE_integer("batch_size", 4, "Images per training step, all GPUs together.", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_integer("num_steps", 32000, "Training steps.", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_float(
+    "initial_learning_rate", 0.001, "Learning rate of the first steps.", lower_bound=0.0, flag_values=FLAGS
+)
 flags.DEFINE_integer(
-    "decay_steps", None, "Steps between two decays of the learning rate; default num_steps/45.", 1, flag_values=FLAGS
+    "decay_steps",
+    None,
+    "Steps between two decays of the learning rate; default: a 45th of --num_steps.",
+    lower_bound=1,
+    flag_values=FLAGS,
 )
-flags.DEFINE_float("decay_factor", 0.95, "Factor of one decay.", 0.0, 1.0, flag_values=FLAGS)
-flags.DEFINE_float("rms_prop_epsilon", None, "RMSprop's epsilon; default 1.0.", 0.0, flag_values=FLAGS)
-flags.DEFINE_list(
-    "anchor_scales", None, "Anchor sides in units of 256 pixels; default: from the cells' sizes.", flag_values=FLAGS
+flags.DEFINE_float(
+    "decay_factor",
+    0.95,
+    "Factor by which each decay multiplies the learning rate.",
+    lower_bound=0.0,
+    upper_bound=1.0,
+    flag_values=FLAGS,
+)
+flags.DEFINE_float("rms_prop_epsilon", None, "Epsilon of RMSprop; default: 1.0.", lower_bound=0.0, flag_values=FLAGS)
+common_flags.define_numbers(
+    FLAGS,
+    "anchor_scales",
+    None,
+    "Sides of the anchors in units of 256 pixels, for example 0.1,0.2; default: from the sizes of the cells.",
 )
 flags.DEFINE_integer(
     "max_boxes_per_image",
     None,
     "Cells in the most crowded image; default: counted in the records.",
-    1,
+    lower_bound=1,
     flag_values=FLAGS,
 )
-flags.DEFINE_integer("max_detections", None, "Detections per image; default from the count.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("first_stage_max_proposals", None, "Proposals per image; default from it.", 1, flag_values=FLAGS)
-flags.DEFINE_bool("use_class_agnostic_nms", True, "One detection per cell whatever its class.", flag_values=FLAGS)
-flags.DEFINE_string("config_override", "", "Config text merged over the result.", flag_values=FLAGS)
+flags.DEFINE_integer(
+    "max_detections",
+    None,
+    "Detections per image; default: from --max_boxes_per_image.",
+    lower_bound=1,
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "first_stage_max_proposals",
+    None,
+    "Proposals per image; default: from --max_detections.",
+    lower_bound=1,
+    flag_values=FLAGS,
+)
+flags.DEFINE_bool("use_class_agnostic_nms", True, "Give one detection per cell, whatever its class.", flag_values=FLAGS)
+common_flags.define_config_override(FLAGS)
 
 
 def main() -> None:
     """Looks at the records, generates, writes, and says what was decided from what."""
-    from tfod_csf.config import from_records, paper_settings, pipeline_config, supported
+    from tfod_csf.config import from_records, paper_settings, supported
     from tfod_csf.config.network_presets import network_preset
 
     network = network_preset(FLAGS.feature_extractor, FLAGS.input_size)
@@ -77,7 +112,7 @@ def main() -> None:
         statistics = from_boxes(boxes_in_pixels([records.train_input_path, records.eval_input_path]))
     scales, anchor_remark = from_records.choose_anchor_scales(network, statistics)
     if FLAGS.anchor_scales:
-        scales, anchor_remark = _numbers(FLAGS.anchor_scales), "anchors: scales as given"
+        scales, anchor_remark = FLAGS.anchor_scales, "anchors: scales as given"
     config = paper_settings.generate(
         network,
         records,
@@ -93,8 +128,7 @@ def main() -> None:
         scales,
         FLAGS.use_class_agnostic_nms,
     )
-    if FLAGS.config_override:
-        config = pipeline_config.override(config, FLAGS.config_override)
+    config = common_flags.overridden(config, FLAGS)
     supported.check_supported(config)
     remarks = from_records.remarks_on(config, network, statistics, anchor_remark)
     atomic_write.write_text(FLAGS.output_path, from_records.text_with_remarks(config, remarks))
@@ -102,13 +136,6 @@ def main() -> None:
     checkpoint = config.train_config.fine_tune_checkpoint
     if checkpoint and not any(pathlib.Path(checkpoint + suffix).exists() for suffix in ("", ".index")):
         print(f"{checkpoint} is not there yet; docs/CHECKPOINTS.md says where it comes from.")
-
-
-def _numbers(texts: list[str]) -> list[float]:
-    try:
-        return [float(text) for text in texts]
-    except ValueError as error:
-        raise UserError(f"--anchor_scales={','.join(texts)} must be numbers with commas between them.") from error
 
 
 if __name__ == "__main__":

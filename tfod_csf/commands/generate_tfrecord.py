@@ -1,7 +1,8 @@
-"""Makes one TFRecord file from a folder of LabelImg XML, with the flags of the well-known tutorial's script.
+"""Make one TFRecord file from a folder of LabelImg XML, as the tutorial does.
 
-Unlike that script it keeps images without objects (they are the negatives), writes all of TFOD's keys, sorts the images
-and pairs XML and image by their names. OUTPUT_PATH.problems.csv lists what was skipped or mended.
+It has the flags of the script in the well-known tutorial. Unlike that script it keeps images without objects (they are
+the negatives), writes all of TFOD's keys, sorts the images, and pairs XML and image by their names.
+OUTPUT_PATH.problems.csv lists what was skipped or repaired.
 
 Example: tfod_csf generate_tfrecord -x images/train -l annotations/label_map.pbtxt -o annotations/train.record
 """
@@ -10,18 +11,18 @@ import sys
 
 from absl import flags
 
-from tfod_csf.commands import command_line
+from tfod_csf.commands import command_line, common_flags
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("xml_dir", None, "Folder of the XML files.", short_name="x", flag_values=FLAGS)
-flags.DEFINE_string("labels_path", None, "Label map (.pbtxt).", short_name="l", flag_values=FLAGS)
-flags.DEFINE_string("output_path", None, "TFRecord file to write.", short_name="o", flag_values=FLAGS)
-flags.DEFINE_string("image_dir", None, "Folder of the images; by default XML_DIR.", short_name="i", flag_values=FLAGS)
-flags.DEFINE_string("csv_path", None, "CSV of all boxes to write; by default none.", short_name="c", flag_values=FLAGS)
-flags.DEFINE_list("class_map", [], "Classes to rename (OLD=NEW) or to drop (OLD=).", flag_values=FLAGS)
-flags.DEFINE_boolean("strict", False, "End at the first skipped or mended thing.", flag_values=FLAGS)
-flags.DEFINE_float("max_skipped_fraction", 0.1, "Largest share of files that may be skipped.", 0, 1, flag_values=FLAGS)
-flags.mark_flags_as_required(["xml_dir", "labels_path", "output_path"], flag_values=FLAGS)
+flags.DEFINE_string("xml_dir", None, "Folder of the XML files.", short_name="x", required=True, flag_values=FLAGS)
+flags.DEFINE_string("labels_path", None, "Label map (.pbtxt).", short_name="l", required=True, flag_values=FLAGS)
+flags.DEFINE_string("output_path", None, "TFRecord file to write.", short_name="o", required=True, flag_values=FLAGS)
+flags.DEFINE_string("image_dir", None, "Folder of the images; default: XML_DIR.", short_name="i", flag_values=FLAGS)
+flags.DEFINE_string(
+    "csv_path", None, "CSV of all boxes to write besides the record; default: none.", short_name="c", flag_values=FLAGS
+)
+common_flags.define_class_map(FLAGS)
+common_flags.define_problem_limits(FLAGS)
 
 
 def main() -> None:

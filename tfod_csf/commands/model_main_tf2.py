@@ -1,9 +1,11 @@
-"""Train a detector, or evaluate the checkpoints of a training run; TFOD's command and flags.
+"""Train a detector, or evaluate the checkpoints of a training run.
 
-Training: --pipeline_config_path and --model_dir; the same command goes on where the last one stopped. --eval_every_n
-evaluates inside training and keeps the best checkpoint in <model_dir>/best. With --checkpoint_dir the command evaluates
-instead: each checkpoint that appears there until the training has ended, or with --eval_once the newest one.
-TensorBoard: tensorboard --logdir=<model_dir>.
+This is TFOD's command with TFOD's flags. To train, give --pipeline_config_path and --model_dir; given again, the same
+command resumes where it stopped. --eval_every_n evaluates during training and keeps the best checkpoint in
+MODEL_DIR/best. With --checkpoint_dir the command evaluates instead: every new checkpoint in that folder until the
+training has ended, or with --eval_once the newest one. To watch: tensorboard --logdir=MODEL_DIR.
+
+Example: tfod_csf model_main_tf2 --pipeline_config_path=pipeline.config --model_dir=model --eval_every_n=1000
 """
 
 import logging
@@ -11,66 +13,115 @@ import sys
 
 from absl import flags
 
-from tfod_csf.commands import command_line
+from tfod_csf.commands import command_line, common_flags
 from tfod_csf.errors import UserError
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("pipeline_config_path", None, "Path to the pipeline.config.", required=True, flag_values=FLAGS)
-flags.DEFINE_string("model_dir", None, "Folder for checkpoints and event files.", required=True, flag_values=FLAGS)
-flags.DEFINE_integer("num_train_steps", None, "Steps to train; default: the config's.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("checkpoint_every_n", 1000, "Steps between checkpoints.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("eval_every_n", 0, "Steps between evaluations inside training; 0: none.", 0, flag_values=FLAGS)
-flags.DEFINE_integer("log_every_n", 100, "Steps between log lines and event file entries.", 1, flag_values=FLAGS)
-flags.DEFINE_bool("record_summaries", True, "Write training images to the event file.", flag_values=FLAGS)
-flags.DEFINE_bool("stop_when_saturated", False, "End when the smoothed loss has saturated.", flag_values=FLAGS)
+common_flags.define_pipeline_config_path(FLAGS)
+flags.DEFINE_string(
+    "model_dir", None, "Folder for checkpoints and TensorBoard event files.", required=True, flag_values=FLAGS
+)
+common_flags.define_config_override(FLAGS)
+# Training.
+flags.DEFINE_integer(
+    "num_train_steps", None, "Steps to train; default: those of the config.", lower_bound=1, flag_values=FLAGS
+)
+flags.DEFINE_integer("checkpoint_every_n", 1000, "Steps between checkpoints.", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_integer(
+    "eval_every_n", 0, "Steps between evaluations during training; 0: none.", lower_bound=0, flag_values=FLAGS
+)
+flags.DEFINE_integer(
+    "log_every_n",
+    100,
+    "Steps between lines in the log and entries in the event file.",
+    lower_bound=1,
+    flag_values=FLAGS,
+)
+flags.DEFINE_bool("record_summaries", True, "Write training images into the event file.", flag_values=FLAGS)
+flags.DEFINE_bool(
+    "stop_when_saturated", False, "End the training when the smoothed loss has saturated.", flag_values=FLAGS
+)
 flags.DEFINE_float(
     "saturation_min_fall",
     0.02,
-    "A fall of the loss from one quarter of the run to the next that is smaller than this fraction counts as none.",
-    0.0,
-    1.0,
+    "Relative drop between the last two quarters of the run below which the loss counts as saturated.",
+    lower_bound=0.0,
+    upper_bound=1.0,
     flag_values=FLAGS,
 )
-flags.DEFINE_integer("saturation_min_steps", 2000, "Saturation is not looked for before.", 0, flag_values=FLAGS)
 flags.DEFINE_integer(
-    "seed", None, "Seed of weights, order, augmentation and sampling; default: another each time.", 0, flag_values=FLAGS
+    "saturation_min_steps",
+    2000,
+    "Earliest step at which training may stop as saturated.",
+    lower_bound=0,
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "seed",
+    None,
+    "Seed of weights, order of images, augmentation and sampling; default: a new one each time.",
+    lower_bound=0,
+    flag_values=FLAGS,
 )
 flags.DEFINE_enum(
     "rms_prop_rule",
     None,
     ["tf1", "tf2"],
-    "What rms_prop_optimizer means: TFOD's rule on TensorFlow 1 (default) or 2; a resumed run keeps its own.",
+    "Update rule of rms_prop_optimizer: that of TFOD on TensorFlow 1 or on TensorFlow 2; default: tf1, and a resumed "
+    "run keeps its own.",
     flag_values=FLAGS,
 )
 flags.DEFINE_bool(
     "leave_out_class_heads",
     False,
-    "With fine_tune_checkpoint_type full: leave out the predictors whose size depends on num_classes.",
+    "With fine_tune_checkpoint_type full: do not restore the predictors whose size depends on num_classes.",
     flag_values=FLAGS,
 )
 flags.DEFINE_integer(
-    "num_workers", 1, "Machines that train together; above 1 TF_CONFIG must be set.", 1, flag_values=FLAGS
+    "num_workers",
+    1,
+    "Machines that train together; with more than 1 the environment variable TF_CONFIG must be set.",
+    lower_bound=1,
+    flag_values=FLAGS,
 )
+# Evaluation.
 flags.DEFINE_string(
-    "checkpoint_dir", None, "Evaluate the checkpoints of this folder instead of training.", flag_values=FLAGS
+    "checkpoint_dir", None, "Evaluate the checkpoints in this folder instead of training.", flag_values=FLAGS
 )
-flags.DEFINE_integer("eval_timeout", 3600, "Seconds to wait for a new checkpoint.", 0, flag_values=FLAGS)
 flags.DEFINE_bool(
-    "eval_once", False, "Evaluate the newest checkpoint of --checkpoint_dir (or model_dir) once.", flag_values=FLAGS
+    "eval_once",
+    False,
+    "Evaluate the newest checkpoint of --checkpoint_dir (or else --model_dir) once, instead of training.",
+    flag_values=FLAGS,
 )
-flags.DEFINE_bool("eval_on_train_data", False, "Evaluate on training records too.", flag_values=FLAGS)
 flags.DEFINE_integer(
-    "sample_1_of_n_eval_examples", None, "Evaluate on every n-th image; default: the config's.", 1, flag_values=FLAGS
+    "eval_timeout",
+    3600,
+    "Seconds to wait for a new checkpoint before evaluation ends.",
+    lower_bound=0,
+    flag_values=FLAGS,
 )
 flags.DEFINE_integer(
-    "sample_1_of_n_eval_on_train_examples", 5, "The same for --eval_on_train_data.", 1, flag_values=FLAGS
+    "sample_1_of_n_eval_examples",
+    None,
+    "Evaluate on every n-th evaluation image; default: as in the config.",
+    lower_bound=1,
+    flag_values=FLAGS,
 )
-flags.DEFINE_string("config_override", "", "Config text merged over the file's.", flag_values=FLAGS)
+flags.DEFINE_bool("eval_on_train_data", False, "Evaluate on the training images too.", flag_values=FLAGS)
+flags.DEFINE_integer(
+    "sample_1_of_n_eval_on_train_examples",
+    5,
+    "With --eval_on_train_data: evaluate on every n-th training image.",
+    lower_bound=1,
+    flag_values=FLAGS,
+)
 flags.DEFINE_bool("use_tpu", False, "Not supported; exists because TFOD has it.", flag_values=FLAGS)
 flags.DEFINE_string("tpu_name", None, "Not supported; exists because TFOD has it.", flag_values=FLAGS)
 
 
 def main() -> None:
+    """Trains or evaluates."""
     if FLAGS.use_tpu or FLAGS.tpu_name:
         raise UserError("--use_tpu, --tpu_name: TPUs are not supported; train on GPUs or the CPU.")
     logging.getLogger("tfod_csf").setLevel(logging.INFO)
@@ -83,11 +134,7 @@ def main() -> None:
 
 def _config():
     """The config with the flags' values in it."""
-    from tfod_csf.config import pipeline_config
-
-    config = pipeline_config.load_pipeline_config(FLAGS.pipeline_config_path)
-    if FLAGS.config_override:
-        config = pipeline_config.override(config, FLAGS.config_override)
+    config = common_flags.load_config(FLAGS)
     if FLAGS.num_train_steps is not None:
         config.train_config.num_steps = FLAGS.num_train_steps
     if FLAGS.sample_1_of_n_eval_examples is not None:

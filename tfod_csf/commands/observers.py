@@ -1,8 +1,8 @@
-"""How much people differ on the same images, and whether the machine repeats itself (the paper's Table 1).
+"""Compare people with each other, and runs of the machine with each other (Table 1).
 
 Give a folder of LabelImg XML per person, output folders of repeated batch_infer runs, or both. Writes counts, standard
-deviations, coefficients of variation, intraclass correlation of counts per image, Fleiss' kappa cell by cell, and every
-image on which two rounds of the machine differ in any number.
+deviations, coefficients of variation, the intraclass correlation of counts per image, Fleiss' kappa cell by cell, and
+every image on which two runs of the machine differ in any number. Table 1 is the paper's.
 """
 
 import pathlib
@@ -11,24 +11,24 @@ import sys
 from absl import flags
 
 from tfod_csf import run_folder
-from tfod_csf.commands import command_line
+from tfod_csf.commands import command_line, common_flags
 from tfod_csf.errors import UserError
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_multi_string(
-    "person", [], "NAME=FOLDER of that person's LabelImg XML; repeat for every person.", flag_values=FLAGS
+    "person", [], "NAME=FOLDER of the LabelImg XML of one person; repeat for every person.", flag_values=FLAGS
 )
 flags.DEFINE_multi_string(
     "round",
     [],
-    "Output folder of batch_infer, one per round of the same images; repeat. That of --rounds=N holds all N.",
+    "Output folder of one batch_infer run over the same images; repeat for every run. The folder of a run with "
+    "--rounds=N holds all N of them.",
     flag_values=FLAGS,
 )
-flags.DEFINE_string("output_dir", None, "Folder to write to.", flag_values=FLAGS)
-flags.DEFINE_multi_string("class_map", [], "OLD=NEW renames a class of the XML, OLD= drops it.", flag_values=FLAGS)
-flags.DEFINE_string("model", None, "Whose cells; default: the first model.", flag_values=FLAGS)
-flags.DEFINE_float("iou", 0.5, "Boxes that overlap at least this much are one cell.", 0.05, 1, flag_values=FLAGS)
-flags.mark_flags_as_required(["output_dir"], flag_values=FLAGS)
+common_flags.define_output_dir(FLAGS)
+common_flags.define_class_map(FLAGS)
+common_flags.define_model_name(FLAGS)
+common_flags.define_matching_iou_threshold(FLAGS, old_name="iou")
 
 
 def _people() -> dict[str, str]:
@@ -60,23 +60,23 @@ def main() -> None:
     for folder in [*people.values(), *rounds]:
         if not pathlib.Path(folder).is_dir():
             raise UserError(f"{folder}: no such folder.")
+    output_dir, class_map = common_flags.output_dir(FLAGS), common_flags.class_map(FLAGS)
     from tfod_csf.cytology import annotated_cells
     from tfod_csf.cytology.studies import observer_tables
-    from tfod_csf.label_map import parse_class_map
     from tfod_csf.problems import ProblemLog
 
-    problems, class_map = ProblemLog(), parse_class_map(FLAGS.class_map)
+    problems = ProblemLog()
     cells = {name: annotated_cells.read_annotations(folder, problems, class_map) for name, folder in people.items()}
     studies, differing = observer_tables.write_observers(
-        FLAGS.output_dir, cells, rounds, problems, FLAGS.model, FLAGS.iou
+        output_dir, cells, rounds, problems, FLAGS.model, FLAGS.matching_iou_threshold
     )
-    problems.write_csv(pathlib.Path(FLAGS.output_dir) / "problems.csv")
+    problems.write_csv(output_dir / "problems.csv")
     for group, found in studies.items():
         print(f"{group} on {len(found.images)} images:\n{observer_tables.table_text(found)}")
     if differing is not None:
         verdict = "all rounds are identical, number by number" if not differing else f"{differing} images differ"
         print(f"{len(rounds)} rounds of the machine: {verdict} (observers_differences.csv)")
-    print(f"{problems.summary()}; written to {FLAGS.output_dir}.")
+    print(f"{problems.summary()}; written to {output_dir}.")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Copies images (and their XML) into a train and a test folder, with the flags of the well-known tutorial's script.
+"""Copy images into a train and a test folder, as the tutorial does.
 
-Unlike that script the division is seeded, and with -x it is stratified by class. create_csf_tf_record divides by
-itself; this is for workflows that keep images/train and images/test.
+It has the flags of the script in the well-known tutorial. Unlike that script the split has a seed, and with -x it is
+stratified by class. create_csf_tf_record splits by itself; this is for workflows that keep images/train and
+images/test.
 
 Example: tfod_csf partition_dataset -x -i images -o images -r 0.1
 """
@@ -10,18 +11,19 @@ import sys
 
 from absl import flags
 
-from tfod_csf.commands import command_line
+from tfod_csf.commands import command_line, common_flags
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("imageDir", ".", "Folder of the images.", short_name="i", flag_values=FLAGS)
 flags.DEFINE_string(
-    "outputDir", None, "Folder for train and test; by default imageDir.", short_name="o", flag_values=FLAGS
+    "outputDir", None, "Folder in which train and test are made; default: imageDir.", short_name="o", flag_values=FLAGS
 )
-flags.DEFINE_float("ratio", 0.1, "Share of images to test with.", short_name="r", flag_values=FLAGS)
+flags.DEFINE_float(
+    "ratio", 0.1, "Share of the images that are copied into the test folder.", short_name="r", flag_values=FLAGS
+)
 flags.DEFINE_boolean("xml", False, "Copy the XML files too.", short_name="x", flag_values=FLAGS)
-flags.DEFINE_integer("seed", 0, "Another seed, another division.", flag_values=FLAGS)
-flags.DEFINE_boolean("strict", False, "End at the first skipped or mended thing.", flag_values=FLAGS)
-flags.DEFINE_float("max_skipped_fraction", 0.1, "Largest share of files that may be skipped.", 0, 1, flag_values=FLAGS)
+flags.DEFINE_integer("seed", 0, "Seed of the split: another seed, another split.", flag_values=FLAGS)
+common_flags.define_problem_limits(FLAGS)
 
 
 def main() -> None:

@@ -1,75 +1,52 @@
-"""HTML report of a batch_infer run: one page per patient with its cells' pictures, and one for all patients.
+"""Write HTML pages of a run: one per patient, and one of all patients.
 
-Each page is a single file that needs no network, to be read in a browser, printed on A4 or sent. Pages go beside the
-tables: OUT/report.html and OUT/patients/<id>/report.html. With --pdf an installed Chromium prints every page too.
-Differentials are computed from the cells with the flags below, as the command differential does.
+Each page is a single file that needs no network, to be read in a browser, printed on A4 or sent. Pages are written next
+to the tables: OUT/report.html and OUT/patients/<id>/report.html. A patient's page shows the differential, whether
+enough cells were counted, and the picture of every cell. Differentials are computed from the cells with the flags
+below, as the command differential does.
 """
 
-import pathlib
 import sys
 
 from absl import flags
 
-from tfod_csf.commands import command_line, differential_flags
-from tfod_csf.errors import UserError
+from tfod_csf.commands import command_line, common_flags, differential_flags
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("inference_dir", None, "Output folder of batch_infer.", flag_values=FLAGS)
-flags.DEFINE_string("output_dir", None, "Folder to write to; default: the same one.", flag_values=FLAGS)
-flags.DEFINE_string(
-    "images_dir", None, "Where the original images are; default: where batch_infer read them.", flag_values=FLAGS
-)
-flags.DEFINE_multi_string("patient", [], "Only this patient's page; repeat for several.", flag_values=FLAGS)
-flags.DEFINE_enum("pages", "all", ["all", "patients", "cohort"], "Which pages to make.", flag_values=FLAGS)
-flags.DEFINE_string(
-    "model", None, "Whose cells are shown where several models ran; default: the first.", flag_values=FLAGS
-)
+common_flags.define_inference_dir(FLAGS)
+common_flags.define_output_dir(FLAGS, "Folder to write to (OUT); default: that of --inference_dir.", required=False)
+common_flags.define_run_images_dir(FLAGS)
+flags.DEFINE_enum("pages", "all", ["all", "patients", "cohort"], "Which pages to write.", flag_values=FLAGS)
+common_flags.define_patient(FLAGS)
+common_flags.define_model_name(FLAGS)
 flags.DEFINE_integer(
     "max_cells_per_class",
     100,
-    "Pictures of cells per class and patient, the least certain ones; ten times as many unknown ones.",
-    0,
+    "Pictures of cells of each class on a patient's page, least certain first; of unknown cells ten times as many.",
+    lower_bound=0,
     flag_values=FLAGS,
 )
-flags.DEFINE_integer("max_fields", 6, "Labelled fields on a patient's page.", 0, flag_values=FLAGS)
-flags.DEFINE_boolean("pdf", False, "Print every page as PDF through Chromium.", flag_values=FLAGS)
-flags.DEFINE_integer("replicates", 1000, "Random orders and redrawn sets of images.", 100, flag_values=FLAGS)
+flags.DEFINE_integer("max_fields", 6, "Fields with marked cells on a patient's page.", lower_bound=0, flag_values=FLAGS)
+flags.DEFINE_boolean("pdf", False, "Print every page as PDF too, with an installed Chromium.", flag_values=FLAGS)
 flags.DEFINE_string("date", None, "Date printed on the pages; default: today.", flag_values=FLAGS)
+common_flags.define_replicates(FLAGS)
 differential_flags.define(FLAGS)
-flags.mark_flag_as_required("inference_dir", flag_values=FLAGS)
 
 
 def main() -> None:
     """Reads, computes, writes the pages, and says where they are."""
-    for name in ("inference_dir", "images_dir"):
-        if FLAGS[name].value is not None and not pathlib.Path(FLAGS[name].value).is_dir():
-            raise UserError(f"--{name}={FLAGS[name].value}: no such folder.")
-    import datetime
-
-    from tfod_csf.cytology import run_tables
-    from tfod_csf.cytology.counting.saturation import SaturationRules
-    from tfod_csf.cytology.report import chromium, page_template, pages
-    from tfod_csf.progress_bar import progress_bar
+    inference_dir = common_flags.inference_dir(FLAGS)
+    images_dir = common_flags.existing_folder(FLAGS, "images_dir") if FLAGS.images_dir else None
+    output_dir = common_flags.output_dir(FLAGS) if FLAGS.output_dir else inference_dir
+    from tfod_csf.cytology.report import chromium, pages
+    from tfod_csf.progress_bar import bar_over, progress_bar
     from tfod_csf.wording import plural
 
     program = chromium.find_chromium() if FLAGS.pdf else ""
     inputs = differential_flags.read(FLAGS)
-    facts = page_template.RunFacts(
-        run=run_tables.read_run(FLAGS.inference_dir),
-        thresholds=inputs.thresholds,
-        changed=inputs.changed,
-        rules=inputs.rules,
-        saturation_rules=SaturationRules(
-            tolerance_points=FLAGS.tolerance_points,
-            replicates=FLAGS.replicates,
-            min_white_cells=max(FLAGS.min_white_cells, 1),
-        ),
-        references=inputs.references,
-        population=FLAGS.population,
-        made=FLAGS.date or datetime.date.today().isoformat(),
-    )
+    facts = differential_flags.run_facts(FLAGS, inputs, inference_dir, FLAGS.replicates, FLAGS.date)
     options = pages.ReportOptions(
-        images_dir=pathlib.Path(FLAGS.images_dir) if FLAGS.images_dir else None,
+        images_dir=images_dir,
         model=FLAGS.model,
         max_cells_per_class=FLAGS.max_cells_per_class,
         max_fields=FLAGS.max_fields,
@@ -77,12 +54,7 @@ def main() -> None:
         patient_pages=FLAGS.pages != "cohort",
         cohort_page=FLAGS.pages != "patients",
     )
-    output_dir = pathlib.Path(FLAGS.output_dir or FLAGS.inference_dir)
-
-    def progress(items):
-        return progress_bar(items, unit="patient")
-
-    summary = pages.write_report(FLAGS.inference_dir, output_dir, facts, options, inputs.cells_per_ul, progress)
+    summary = pages.write_report(inference_dir, output_dir, facts, options, inputs.cells_per_ul, bar_over("patient"))
     if FLAGS.pdf:
         for page in progress_bar(summary.pages, unit="PDF"):
             chromium.print_pdf(program, page, page.with_suffix(".pdf"))

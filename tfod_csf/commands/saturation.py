@@ -1,8 +1,9 @@
-"""How many white cells are enough: percentages against cells counted (the paper's Figure 2), per patient and case.
+"""Find how many white cells are enough, per patient and case (Figure 2).
 
-Random orders of the patient's own images (their band closes by construction), images drawn with replacement (theirs
-does not), the smallest number from which on all three percentages stay within the tolerance, images needed, and a
-planner. The paper reports an onset at about 150 cells and 315 on average, against the hospital's rule of 200.
+Percentages against the number of cells counted: in random orders of the patient's own images (whose band closes by
+construction) and in bootstrap samples of them (whose band does not). Writes the smallest number of cells from which on
+all three percentages stay within the tolerance, the images needed for it, and a planner. The paper reports an onset at
+about 150 cells and 315 on average, against the hospital's rule of 200; Figure 2 is the paper's.
 """
 
 import pathlib
@@ -10,55 +11,60 @@ import sys
 
 from absl import flags
 
-from tfod_csf.commands import command_line
+from tfod_csf.commands import command_line, common_flags
 from tfod_csf.errors import UserError
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("inference_dir", None, "Output folder of batch_infer.", flag_values=FLAGS)
-flags.DEFINE_string("output_dir", None, "Folder to write to.", flag_values=FLAGS)
-flags.DEFINE_string("differentials", None, "CSV with each patient's case; default: the run's own.", flag_values=FLAGS)
-flags.DEFINE_string("model", None, "Whose cells; default: the first model.", flag_values=FLAGS)
-flags.DEFINE_float(
-    "unknown_below", None, "A cell with a lower score is unknown; default: the run's.", flag_values=FLAGS
-)
-flags.DEFINE_enum(
-    "count_unknown",
+common_flags.define_inference_dir(FLAGS)
+common_flags.define_output_dir(FLAGS)
+flags.DEFINE_string(
+    "differentials",
     None,
-    ["apart", "as_predicted"],
-    "Whether such a cell is left out or counted under its predicted class; default: the run's.",
+    "CSV with the columns patient_id and case, as differential writes it; default: differentials.csv of the run.",
     flag_values=FLAGS,
 )
-flags.DEFINE_float("tolerance_points", 10.0, "Tolerated error of a percentage, in points.", 0.1, 50, flag_values=FLAGS)
-flags.DEFINE_integer("replicates", 1000, "Random orders and bootstrap replicates.", 100, flag_values=FLAGS)
-flags.DEFINE_integer("min_white_cells", 30, "Patients with fewer cannot saturate.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("max_plots", 50, "Patients that get a plot of their own.", 0, flag_values=FLAGS)
-flags.DEFINE_multi_float("plan_points", [10, 7, 5, 3], "Precisions to plan for; repeat the flag.", flag_values=FLAGS)
-flags.DEFINE_integer("seed", 0, "Seed of the random numbers.", 0, flag_values=FLAGS)
-flags.mark_flags_as_required(["inference_dir", "output_dir"], flag_values=FLAGS)
+common_flags.define_model_name(FLAGS)
+common_flags.define_unknown_below(FLAGS, default="the run's")
+common_flags.define_count_unknown(FLAGS, default=None)
+common_flags.define_tolerance_points(FLAGS)
+common_flags.define_replicates(FLAGS)
+flags.DEFINE_integer(
+    "min_white_cells",
+    30,
+    "White cells below which a patient cannot count as saturated.",
+    lower_bound=1,
+    flag_values=FLAGS,
+)
+common_flags.define_numbers(
+    FLAGS,
+    "plan_points",
+    [10.0, 7.0, 5.0, 3.0],
+    "Precisions to plan for, in percentage points: how many cells each would need.",
+    upper_bound=50,
+)
+flags.DEFINE_integer(
+    "max_plots", 50, "Number of patients that get a plot of their own.", lower_bound=0, flag_values=FLAGS
+)
+flags.DEFINE_integer("seed", 0, "Seed of the random orders and samples.", lower_bound=0, flag_values=FLAGS)
 
 
 def main() -> None:
     """Reads, computes, writes, and says the medians beside the paper's numbers."""
-    if not pathlib.Path(FLAGS.inference_dir).is_dir():
-        raise UserError(
-            f"--inference_dir={FLAGS.inference_dir}: no such folder; give the output folder of batch_infer."
-        )
-    if min(FLAGS.plan_points) <= 0 or max(FLAGS.plan_points) > 50:
-        raise UserError(f"--plan_points={FLAGS.plan_points}: expected percentage points above 0 and up to 50.")
+    inference_dir, output_dir = common_flags.inference_dir(FLAGS), common_flags.output_dir(FLAGS)
     if FLAGS.differentials and not pathlib.Path(FLAGS.differentials).exists():
         raise UserError(f"--differentials={FLAGS.differentials}: no such file.")
     from tfod_csf.cytology import run_tables
-    from tfod_csf.cytology.counting.saturation import SaturationRules, summarize_cases
+    from tfod_csf.cytology.counting.saturation import SaturationRules
     from tfod_csf.cytology.studies import saturation_tables
     from tfod_csf.progress_bar import bar_over
 
-    differentials = FLAGS.differentials or pathlib.Path(FLAGS.inference_dir) / "differentials.csv"
+    differentials = FLAGS.differentials or inference_dir / "differentials.csv"
     thresholds, is_changed = run_tables.new_thresholds(
-        FLAGS.inference_dir, unknown_below=FLAGS.unknown_below, count_unknown=FLAGS.count_unknown
+        inference_dir, unknown_below=FLAGS.unknown_below, count_unknown=FLAGS.count_unknown
     )
     rows = saturation_tables.write_saturation(
-        FLAGS.inference_dir,
-        FLAGS.output_dir,
+        inference_dir,
+        output_dir,
         SaturationRules(
             tolerance_points=FLAGS.tolerance_points,
             replicates=FLAGS.replicates,
@@ -72,13 +78,22 @@ def main() -> None:
         plan_points=FLAGS.plan_points,
         progress=bar_over("patient"),
     )
+    print(
+        f"{_found(rows)}; written to {output_dir} (saturation.csv, saturation_cases.csv, saturation_planner.csv, "
+        "plots)."
+    )
+
+
+def _found(rows: list[dict]) -> str:
+    """The medians next to the paper's numbers."""
+    from tfod_csf.cytology.counting.saturation import summarize_cases
+
     known = [row["n_sat_bootstrap"] for row in rows if row["saturated"] is not None]
     overall = summarize_cases(known, ["all"] * len(known))[-1] if known else None
     middle = f"median {overall.median:.0f} white cells" if overall and overall.median < float("inf") else "no median"
-    print(
+    return (
         f"{sum(row['saturated'] is True for row in rows)} of {len(rows)} patients saturated within "
         f"+-{FLAGS.tolerance_points:g} points ({middle}; the paper: onset about 150, 315 on average, hospital rule 200)"
-        f"; written to {FLAGS.output_dir} (saturation.csv, saturation_cases.csv, saturation_planner.csv, plots)."
     )
 
 

@@ -1,32 +1,42 @@
-"""Draws MGG-like CSF slides with known truth: patients' folders of JPEG and LabelImg XML, and truth.csv.
+"""Render synthetic CSF slides with known cells: images, LabelImg XML and truth.csv.
 
-Fields at 100x with lymphocytes, monocytes, neutrophils, erythrocytes and rare cells ("unknown"), in patients of
-the paper's five kinds. They feed the demo, the tests, the notebook and the benchmarks; they are drawings, not patients.
+Fields of MGG-stained smears at 100x with lymphocytes, monocytes, neutrophils, erythrocytes and rare cells ("unknown"),
+in patients of the paper's five kinds. They are for the demo, the tests, the notebook and the benchmarks; they are not
+photographs of patients.
 """
 
 import sys
 
 from absl import flags
 
-from tfod_csf.commands import command_line
+from tfod_csf.commands import command_line, common_flags
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("output_dir", None, "Folder to write; must not hold drawn slides yet.", flag_values=FLAGS)
-flags.mark_flag_as_required("output_dir", flag_values=FLAGS)
-flags.DEFINE_integer("num_patients", 10, "Patients; their kinds take turns.", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_integer("images_per_patient", 15, "Fields of each patient.", lower_bound=1, flag_values=FLAGS)
+common_flags.define_output_dir(FLAGS, "Folder to write to; it must not hold synthetic slides yet.")
+flags.DEFINE_integer(
+    "num_patients", 10, "Number of patients; the five kinds take turns.", lower_bound=1, flag_values=FLAGS
+)
+flags.DEFINE_integer("images_per_patient", 15, "Number of fields of each patient.", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_integer("width", 640, "Width of a field in pixels; cells scale with it.", flag_values=FLAGS)
 flags.DEFINE_integer("height", 480, "Height of a field in pixels.", flag_values=FLAGS)
-flags.DEFINE_float("rare_fraction", 0.02, "Share of white cells that are rare kinds.", 0, 1, flag_values=FLAGS)
-flags.DEFINE_integer("seed", 0, "Same seed, same slides.", lower_bound=0, flag_values=FLAGS)
-flags.DEFINE_integer("num_processes", None, "Drawing processes; default one per core.", flag_values=FLAGS)
+flags.DEFINE_float(
+    "rare_fraction",
+    0.02,
+    "Share of the white cells that are of rare kinds, annotated as unknown.",
+    lower_bound=0.0,
+    upper_bound=1.0,
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer("seed", 0, "Seed: the same seed gives the same slides.", lower_bound=0, flag_values=FLAGS)
+flags.DEFINE_integer("num_processes", None, "Processes that render fields; default: one per core.", flag_values=FLAGS)
 
 
 def main() -> None:
+    """Renders the slides and says what is on them."""
     from tfod_csf.synthetic import slides
 
     rows = slides.synthesize(
-        FLAGS.output_dir,
+        common_flags.output_dir(FLAGS),
         FLAGS.num_patients,
         FLAGS.images_per_patient,
         FLAGS.seed,

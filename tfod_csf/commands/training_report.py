@@ -1,33 +1,45 @@
-"""Precision and losses of a training run against steps, and where they saturated (the paper's Figure 3).
+"""Plot precision and losses of a training run, and where they saturated (Figure 3).
 
-Reads the TensorBoard event files of model_main_tf2's --model_dir (without TensorFlow) and best.json; fits a - b / x;
-writes the figure as PNG and SVG and the numbers as CSV.
+Reads best.json and the TensorBoard event files of a training run (without TensorFlow), fits a - b / step, and writes
+the figure as PNG and SVG and the numbers as CSV. Figure 3 is the paper's.
 """
 
 import sys
 
 from absl import flags
 
-from tfod_csf.commands import command_line
+from tfod_csf.commands import command_line, common_flags
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("model_dir", None, "The --model_dir of model_main_tf2.", flag_values=FLAGS)
-flags.DEFINE_string("output_dir", None, "Folder to write to.", flag_values=FLAGS)
+flags.DEFINE_string(
+    "model_dir", None, "Folder of the training run: --model_dir of model_main_tf2.", required=True, flag_values=FLAGS
+)
+common_flags.define_output_dir(FLAGS)
 flags.DEFINE_float(
-    "precision_tolerance", 0.01, "A precision that changes by less than this has saturated.", 1e-6, 1, flag_values=FLAGS
+    "precision_tolerance",
+    0.01,
+    "Change of a precision below which it counts as saturated.",
+    lower_bound=1e-6,
+    upper_bound=1.0,
+    flag_values=FLAGS,
 )
 flags.DEFINE_float(
-    "loss_tolerance", 0.02, "A loss that changes by less than this share of its range has.", 1e-6, 1, flag_values=FLAGS
+    "loss_tolerance",
+    0.02,
+    "Change of a loss, as a fraction of its range, below which it counts as saturated.",
+    lower_bound=1e-6,
+    upper_bound=1.0,
+    flag_values=FLAGS,
 )
-flags.mark_flags_as_required(["model_dir", "output_dir"], flag_values=FLAGS)
 
 
 def main() -> None:
     """Reads, fits, writes, and says whether training saturated."""
+    output_dir = common_flags.output_dir(FLAGS)
     from tfod_csf.evaluation.training_report import training_tables
 
     row, best = training_tables.write_training_report(
-        FLAGS.model_dir, FLAGS.output_dir, FLAGS.precision_tolerance, FLAGS.loss_tolerance
+        FLAGS.model_dir, output_dir, FLAGS.precision_tolerance, FLAGS.loss_tolerance
     )
     if row is None:
         verdict = "neither precision nor total loss was recorded"
@@ -40,7 +52,7 @@ def main() -> None:
         )
     if best:
         verdict += f"; best checkpoint at step {best.get('step')} ({best.get('metric')} {best.get('value'):.4f})"
-    print(f"{verdict}; written to {FLAGS.output_dir} (training_report.png, .svg, training_*.csv).")
+    print(f"{verdict}; written to {output_dir} (training_report.png, .svg, training_*.csv).")
 
 
 if __name__ == "__main__":

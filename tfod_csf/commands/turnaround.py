@@ -1,49 +1,46 @@
-"""Time the machine saves (the paper's Table 3), and seconds per image against cells per image and over the run.
+"""Compute the time that the machine saves, and its seconds per image (Table 3).
 
-From run.json and images.csv of a batch_infer run, a CSV of technicians' times and, where there is one, a CSV of review
-times. Errors are propagated twice: as independent, and as the worst case in which all parts vary together.
+Compares run.json and images.csv of a run of batch_infer with a CSV of technicians' times and, where there is one, a CSV
+of review times. Also writes how seconds per image depend on cells per image and on the time into the run. Errors are
+propagated twice: as independent, and as the worst case in which all parts vary together. Table 3 is the paper's.
 """
 
 import math
-import pathlib
 import sys
 
 from absl import flags
 
-from tfod_csf.commands import command_line
+from tfod_csf.commands import command_line, common_flags
 from tfod_csf.errors import UserError
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("inference_dir", None, "Output folder of batch_infer.", flag_values=FLAGS)
-flags.DEFINE_string("output_dir", None, "Folder to write to.", flag_values=FLAGS)
+common_flags.define_inference_dir(FLAGS, "Output folder of batch_infer.")
+common_flags.define_output_dir(FLAGS)
 flags.DEFINE_string(
     "technician_times",
     None,
-    "CSV with patient_id, classification_minutes, report_minutes and optionally day.",
+    "CSV with the columns patient_id, classification_minutes, report_minutes and, if known, day.",
     flag_values=FLAGS,
 )
 flags.DEFINE_string(
     "review_times",
     None,
-    "CSV with patient_id, review_minutes: what a person still spends per patient, taking pictures included.",
+    "CSV with the columns patient_id and review_minutes: what a person still spends on each patient, taking pictures "
+    "included.",
     flag_values=FLAGS,
 )
-flags.mark_flags_as_required(["inference_dir", "output_dir"], flag_values=FLAGS)
 
 
 def main() -> None:
     """Reads times, compares, writes, and says the saving in a sentence."""
-    if not pathlib.Path(FLAGS.inference_dir).is_dir():
-        raise UserError(
-            f"--inference_dir={FLAGS.inference_dir}: no such folder; give the output folder of batch_infer."
-        )
+    inference_dir, output_dir = common_flags.inference_dir(FLAGS), common_flags.output_dir(FLAGS)
     if FLAGS.review_times and not FLAGS.technician_times:
         raise UserError("--review_times needs --technician_times: there is nothing to compare it with.")
     from tfod_csf.cytology.studies import turnaround_tables
 
     hand = turnaround_tables.read_hand_times(FLAGS.technician_times) if FLAGS.technician_times else None
     review = turnaround_tables.read_review_times(FLAGS.review_times) if FLAGS.review_times else None
-    rows, image_rows = turnaround_tables.write_turnaround(FLAGS.inference_dir, FLAGS.output_dir, hand, review)
+    rows, image_rows = turnaround_tables.write_turnaround(inference_dir, output_dir, hand, review)
     found = {(row["per"], row["step"]): row for row in rows}
     for per in ("patient", "day"):
         if (per, "saved_percent") in found:
@@ -57,7 +54,7 @@ def main() -> None:
     for row in image_rows:
         rank = "not defined" if math.isnan(row["spearman"]) else f"{row['spearman']:+.2f}"
         print(f"{row['model']}: {row['median_seconds']:.3f} s per image, rank correlation with {row['against']} {rank}")
-    print(f"written to {FLAGS.output_dir}.")
+    print(f"written to {output_dir}.")
 
 
 if __name__ == "__main__":

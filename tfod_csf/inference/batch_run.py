@@ -1,0 +1,126 @@
+"""A whole run of batch_infer: from folders of patients to tables, run.json and problems.csv.
+
+Mistakes come first: images are found before a model is loaded, which takes seconds. run.json is written last, so a
+folder that holds one is complete.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tfod_csf import provenance
+from tfod_csf.errors import UserError
+from tfod_csf.inference import batch, inference_record, rounds
+from tfod_csf.inference.cell_selection import ScoreThresholds
+from tfod_csf.inference.image_detector import ImageDetector
+from tfod_csf.model_folder import ModelFolder
+from tfod_csf.problems import ProblemLog
+from tfod_csf.study import patients
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSettings:
+    """What the user asked for, as run.json keeps it under `settings`.
+
+    Attributes:
+      images_dir, manifest, patient_pattern: which images, and whose: see `patients.find_images`.
+      model: exported model folders as they were given.
+      ensemble: "case" (percentages of several models are averaged) or "cell" (their boxes are).
+      deterministic: whether a GPU gives the same bits on every run.
+      draw: whether pictures with the cells marked are written.
+    """
+
+    images_dir: str
+    manifest: str | None = None
+    patient_pattern: str | None = None
+    model: Sequence[str] = ()
+    ensemble: str = "case"
+    deterministic: bool = True
+    draw: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchRun:
+    """What a run did.
+
+    Attributes:
+      result: what happened to every patient.
+      record: contents of run.json.
+      differentials: what `write_differentials` returned.
+      num_files: image files that were found, those that could not be used included.
+    """
+
+    result: batch.BatchResult
+    record: dict[str, Any]
+    differentials: Any
+    num_files: int
+
+    def __str__(self) -> str:
+        lines = [batch.closing_text(self.result, self.record["seconds_per_image"])]
+        if "rounds" in self.record:
+            differing = len(self.record["rounds"]["differing_patients"])
+            verdict = f"{differing} patients differ" if differing else "all are equal"
+            lines.insert(0, f"{self.record['rounds']['number']} rounds: {verdict}.")
+        return "\n".join(lines)
+
+
+def open_detectors(folders: Sequence[ModelFolder], settings: RunSettings) -> list[ImageDetector]:
+    """Loads the models with TensorFlow; with `ensemble` "cell" they become one detector.
+
+    Raises:
+      UserError: a SavedModel that cannot be used, or models that do not fit each other.
+    """
+    from tfod_csf.inference import detector, ensemble
+
+    if settings.deterministic:
+        detector.use_deterministic_ops()
+    detectors = [detector.Detector.open(folder) for folder in folders]
+    batch.check_detectors(detectors)
+    if settings.ensemble == "cell" and len(detectors) > 1:
+        return [ensemble.CellEnsemble(detectors)]
+    return detectors
+
+
+def run(
+    settings: RunSettings,
+    open_models: Callable[[], Sequence[ImageDetector]],
+    thresholds: ScoreThresholds,
+    output_dir: pathlib.Path,
+    problems: ProblemLog,
+    write_differentials: Callable[[pathlib.Path], Any],
+    num_rounds: int = 1,
+) -> BatchRun:
+    """Examines all images and writes everything that batch_infer writes.
+
+    Args:
+      settings: which images, and how.
+      open_models: loads the models; called when the images have been found.
+      thresholds: what counts as a cell.
+      output_dir: OUT of the module `batch`.
+      problems: gets everything that was skipped or repaired; written to OUT/problems.csv.
+      write_differentials: counts the cells of a finished folder (`cohort.write_differentials`).
+      num_rounds: how often the images are examined; see `rounds`.
+
+    Raises:
+      UserError: no images, models that cannot be used, or an output folder that holds another run. problems.csv is
+        written if there were problems.
+    """
+    started = provenance.now()
+    try:
+        images = patients.find_images(settings.images_dir, problems, settings.manifest, settings.patient_pattern)
+        detectors = open_models()
+        result = batch.run(images, detectors, thresholds, output_dir, problems, settings.draw)
+        differing = rounds.run_further_rounds(num_rounds, images, detectors, thresholds, output_dir)
+    except UserError:
+        if problems.problems:
+            problems.write_csv(output_dir / "problems.csv")
+        raise
+    problems.write_csv(output_dir / "problems.csv")
+    differentials = write_differentials(output_dir)
+    record = inference_record.run_record(started, dataclasses.asdict(settings), detectors, thresholds, result, problems)
+    if num_rounds > 1:
+        record["rounds"] = {"number": num_rounds, "differing_patients": differing}
+    inference_record.write_run_record(output_dir / "run.json", record)
+    num_files = len({str(image.path) for image in images} | problems.skipped_files())
+    return BatchRun(result, record, differentials, num_files)

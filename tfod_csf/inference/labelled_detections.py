@@ -1,0 +1,52 @@
+"""A detector on labelled images: what it found and what people labelled, image by image, as the evaluators take it."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from tfod_csf.inference.cell_selection import ScoreThresholds, select_cells
+from tfod_csf.inference.ground_truth import LabelledImage, detections_dict
+from tfod_csf.inference.image_detector import ImageDetector
+
+
+class LabelledDetections(NamedTuple):
+    """One image; boxes are [N, 4] (ymin, xmin, ymax, xmax) in pixels of the original image.
+
+    Attributes:
+      image_id: unique in the data.
+      groundtruth: {reading of cells labelled unknown: the evaluators' groundtruth dictionary}.
+      detections: the evaluators' dictionary of everything that was detected.
+      cells: the same of what counts as a cell.
+      has_unknown: whether a cell was labelled unknown, or by a name that is not a class.
+    """
+
+    image_id: str
+    groundtruth: dict[str, dict[str, Any]]
+    detections: dict[str, Any]
+    cells: dict[str, Any]
+    has_unknown: bool
+
+
+def detect_labelled(
+    detector: ImageDetector,
+    images: Iterable[LabelledImage],
+    thresholds: ScoreThresholds,
+    readings: Mapping[str, Callable[[LabelledImage], LabelledImage]],
+) -> Iterator[LabelledDetections]:
+    """Runs the detector over the images, one in memory at a time.
+
+    Args:
+      detector: the model.
+      images: of `ground_truth.read_labelled_folder` or `record_reader.read_records`.
+      thresholds: what counts as a cell.
+      readings: of `ground_truth.unknown_readings`.
+    """
+    for image in images:
+        detections = detector.detect(image.pixels, image.image_id, image.jpeg)
+        cells = select_cells(detections, detector.label_map, thresholds).detections
+        yield LabelledDetections(
+            image_id=image.image_id,
+            groundtruth={name: reading(image).groundtruth_dict for name, reading in readings.items()},
+            detections=detections_dict(detections),
+            cells=detections_dict(cells),
+            has_unknown=image.has_unknown(detector.label_map),
+        )
