@@ -17,6 +17,7 @@ from tfod_csf.inference.image_detector import ImageDetector
 from tfod_csf.model_folder import ModelFolder
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import patients
+from tfod_csf.wording import plural
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +61,7 @@ class BatchRun:
         lines = [batch.closing_text(self.result, self.record["seconds_per_image"])]
         if "rounds" in self.record:
             differing = len(self.record["rounds"]["differing_patients"])
-            verdict = f"{differing} patients differ" if differing else "all are equal"
+            verdict = plural(differing, "patient differs", "patients differ") if differing else "all are equal"
             lines.insert(0, f"{self.record['rounds']['number']} rounds: {verdict}.")
         return "\n".join(lines)
 
