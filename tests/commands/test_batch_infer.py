@@ -83,7 +83,7 @@ def test_rounds(images_dir, tmp_path, hand_made_model, capsys):
     # A round that was done is not repeated; one whose cells were tampered with is seen.
     (third / "cells.csv").write_text("tampered")
     assert run(f"--images_dir={images_dir}", f"--model={hand_made_model}", f"--output_dir={out}", "--rounds=3") == 0
-    assert "3 rounds: 1 patients differ" in capsys.readouterr().out
+    assert "3 rounds: 1 patient differs" in capsys.readouterr().out
 
 
 def test_a_full_list_marks_the_patient(images_dir, tmp_path):
