@@ -15,6 +15,7 @@ import pathlib
 import re
 import subprocess
 import tempfile
+
 import tomllib
 
 HERE = pathlib.Path(__file__).resolve().parent
