@@ -70,7 +70,7 @@ def test_thresholds_of_the_run_and_given_ones(tmp_path, write_run):
     ("text", "message"),
     [
         ("patient_id,image\n", "column 'model' is missing"),
-        ("", "not a CSV table"),
+        ("", "the file is empty; expected the columns patient_id, "),
         ("patient_id,image,model,predicted_class,score,status,counted_as\na,i,m,x,high,counted,x\n", "score is 'high'"),
         ("patient_id,image,model,predicted_class,score,status,counted_as\nb,i,m,x,1,counted,x\n", "several patients"),
     ],

@@ -5,10 +5,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tfod_csf.errors import UserError
-from tfod_csf.files import csv_tables
-
-ANNOTATION_COLUMNS = ("filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax")
+from tfod_csf.files import csv_schemas
 
 
 @dataclass(frozen=True)
@@ -49,16 +46,10 @@ def from_annotations_csv(path: str | os.PathLike) -> BoxStatistics:
     """Statistics of the annotations.csv that create_csf_tf_record (or generate_tfrecord -c) writes.
 
     Raises:
-      UserError: naming file, line and value when a number cannot be read.
+      TableError: naming file, line, column and value when a number cannot be read.
     """
     images = collections.defaultdict(list)
-    for line, row in enumerate(csv_tables.read_rows(path, ANNOTATION_COLUMNS), start=2):
-        numbers = []
-        for name in ("width", "height", "xmin", "ymin", "xmax", "ymax"):
-            try:
-                numbers.append(float(row[name]))
-            except ValueError as error:
-                raise UserError(f"{path}, line {line}: {name} is {row[name]!r}; expected a number.") from error
-        width, height, *box = numbers
-        images[row["filename"], width, height].append((*box, row["class"]))
+    for row in csv_schemas.load("annotations").read(path):
+        box = (row["xmin"], row["ymin"], row["xmax"], row["ymax"], row["class"])
+        images[row["filename"], row["width"], row["height"]].append(box)
     return from_boxes((width, height, boxes) for (_, width, height), boxes in images.items())

@@ -7,7 +7,6 @@ cells.csv.
 
 import dataclasses
 import os
-import pathlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -15,11 +14,10 @@ from typing import Any
 from tfod_csf import cell_classes, run_folder
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.run_tables import TableError
-from tfod_csf.files import csv_schemas, csv_tables
+from tfod_csf.files import csv_schemas
 from tfod_csf.study.labelimg import BNDBOX_SIDES
 
 _SCORE_PREFIX, _COUNT_PREFIX = "score_", "count_"
-_IMAGE_COUNTS = ("width", "height", "cells")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,48 +108,30 @@ def names_of(classes: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([*map(cell_classes.canonical_name, classes), cell_classes.UNKNOWN]))
 
 
-def _number(path: pathlib.Path, line: int, row: Mapping[str, str], name: str) -> float | None:
-    text = row[name]
-    try:
-        return float(text) if text else None
-    except ValueError:
-        raise TableError(f"{path}, line {line}: {name} is {text!r}; expected a number.") from None
-
-
-def _required(path: pathlib.Path, line: int, row: Mapping[str, str], name: str) -> float:
-    value = _number(path, line, row, name)
-    if value is None:
-        raise TableError(f"{path}, line {line}: {name} is empty; expected a number.")
-    return value
-
-
 def read_cells(path: str | os.PathLike) -> CellTable:
     """Reads cells.csv.
 
     Raises:
-      TableError: a column is missing, or a number is none.
+      TableError: a column is missing, or a value is not what the schema of cells.csv says.
     """
-    path = pathlib.Path(path)
-    named = [column.name for column in csv_schemas.load("cells").columns if "<" not in column.name]
-    rows = csv_tables.read_rows(path, named)
-    header = csv_tables.read_header(path)
-    classes = tuple(name.removeprefix(_SCORE_PREFIX) for name in header if name.startswith(_SCORE_PREFIX))
-    cells = []
-    for line, row in enumerate(rows, start=2):
-        cells.append(
-            Cell(
-                patient_id=row["patient_id"],
-                image=row["image"],
-                cell_id=int(_required(path, line, row, "cell_id")),
-                model=row["model"],
-                box=tuple(_required(path, line, row, side) for side in BNDBOX_SIDES),
-                predicted_class=row["predicted_class"],
-                score=_number(path, line, row, "score"),
-                class_scores={name: _number(path, line, row, _SCORE_PREFIX + name) for name in classes},
-                status=row["status"],
-                counted_as=row["counted_as"],
-            )
+    schema = csv_schemas.load("cells")
+    classes = schema.classes_in(path)
+    scores = {name: _SCORE_PREFIX + name for name in classes}
+    cells = [
+        Cell(
+            patient_id=row["patient_id"],
+            image=row["image"],
+            cell_id=row["cell_id"],
+            model=row["model"],
+            box=tuple(row[side] for side in BNDBOX_SIDES),
+            predicted_class=row["predicted_class"],
+            score=row["score"],
+            class_scores={name: row[column] for name, column in scores.items()},
+            status=row["status"],
+            counted_as=row["counted_as"],
         )
+        for row in schema.read(path)
+    ]
     return CellTable(classes, tuple(cells))
 
 
@@ -171,19 +151,11 @@ def read_images(path: str | os.PathLike) -> list[dict[str, Any]]:
     """Rows of images.csv without the count_<class> columns; counts and seconds as numbers, None where empty.
 
     Raises:
-      TableError: a column is missing, or a number is none.
+      TableError: a column is missing, or a value is not what the schema of images.csv says.
     """
-    path = pathlib.Path(path)
-    named = [column.name for column in csv_schemas.load("images").columns if "<" not in column.name]
-    rows = []
-    for line, row in enumerate(csv_tables.read_rows(path, named), start=2):
-        kept: dict[str, Any] = {name: row[name] for name in named}
-        for name in (*_IMAGE_COUNTS, "seconds"):
-            value = _number(path, line, row, name)
-            kept[name] = int(value) if value is not None and name != "seconds" else value
-        kept["limit_reached"] = {"yes": True, "no": False}.get(row["limit_reached"])
-        rows.append(kept)
-    return rows
+    schema = csv_schemas.load("images")
+    columns = [column.name for column in schema.columns if not column.name.startswith(_COUNT_PREFIX)]
+    return list(schema.read(path, columns))
 
 
 def write_images(

@@ -14,7 +14,6 @@ Shape shorthand in this module:
 
 import dataclasses
 import json
-import math
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -25,17 +24,13 @@ import pandas as pd
 
 from tfod_csf import cell_classes, run_folder
 from tfod_csf.detections import BOX_SIDES
-from tfod_csf.errors import UserError
-from tfod_csf.files import csv_tables
+from tfod_csf.files import csv_schemas
+from tfod_csf.files.csv_tables import TableError
 
 _CELL_COLUMNS = ("patient_id", "image", "model", "predicted_class", "score", "status", "counted_as")
 _IMAGE_COLUMNS = ("patient_id", "image", "status", "model", "seconds", "cells", "limit_reached")
 _MORE_IMAGE_COLUMNS = ("sha256", "width", "height", "reason")
 _SCORE_PREFIX = "score_"
-
-
-class TableError(UserError):
-    """A CSV or JSON file of an inference folder cannot be used."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +96,7 @@ class PatientTables:
     @property
     def num_limited(self) -> int:
         """Images on which a model reached its detection limit, so that some cells may be missing."""
-        return self.images.loc[self.images["limit_reached"] == "yes", "image"].nunique()
+        return self.images.loc[self.images["limit_reached"].eq(True), "image"].nunique()
 
     def counts_by_model(self) -> dict[str, dict[str, int]]:
         """{model: {counted_as: cells}} as `differential.differential` takes it; a model without cells is there."""
@@ -167,13 +162,12 @@ def read_patient(folder: str | os.PathLike, details: bool = False) -> PatientTab
       details: read the boxes, the scores per class and the cells' ids too, and of images checksum, size and reason.
 
     Raises:
-      TableError: a file is missing, is not a CSV table, lacks a column, or holds a score that is not a number.
+      TableError: a file is missing, is not a CSV, lacks a column, or holds a value that its schema does not allow.
     """
     folder = pathlib.Path(folder)
     images = read_images(folder, details)
-    needed = (*_CELL_COLUMNS, "cell_id", *BOX_SIDES) if details else _CELL_COLUMNS
-    numbers = ("cell_id", "score", *BOX_SIDES)
-    cells = _read_csv(folder / "cells.csv", needed, numbers, _SCORE_PREFIX if details else None)
+    needed = (*_CELL_COLUMNS, "cell_id", *BOX_SIDES, f"{_SCORE_PREFIX}<class>") if details else _CELL_COLUMNS
+    cells = _read_csv(folder / "cells.csv", needed)
     ids = set(images["patient_id"]) | set(cells["patient_id"])
     if len(ids) > 1:
         raise TableError(
@@ -194,7 +188,7 @@ def read_images(folder: str | os.PathLike, details: bool = False) -> pd.DataFram
       TableError: as `read_patient`.
     """
     needed = (*_IMAGE_COLUMNS, *_MORE_IMAGE_COLUMNS) if details else _IMAGE_COLUMNS
-    return _read_csv(pathlib.Path(folder) / "images.csv", needed, numbers=("seconds", "cells", "width", "height"))
+    return _read_csv(pathlib.Path(folder) / "images.csv", needed)
 
 
 def read_patients(inference_dir: str | os.PathLike) -> Iterator[PatientTables]:
@@ -202,39 +196,15 @@ def read_patients(inference_dir: str | os.PathLike) -> Iterator[PatientTables]:
     return map(read_patient, patient_folders(inference_dir))
 
 
-def _read_csv(
-    path: pathlib.Path, columns: Sequence[str], numbers: Sequence[str] = (), number_prefix: str | None = None
-) -> pd.DataFrame:
-    """The named columns as text without guards; `numbers` and columns with the prefix as float (empty is NaN)."""
-
-    def is_wanted(name: str) -> bool:
-        return name in columns or (number_prefix is not None and name.startswith(number_prefix))
-
-    try:
-        # keep_default_na: a patient may be called "NA" or "None".
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", usecols=is_wanted)
-    except FileNotFoundError as error:
-        raise TableError(f"{path}: no such file; run batch_infer again on this patient.") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise TableError(f"{path}: not a CSV table in UTF-8 ({error}).") from error
-    missing = [name for name in columns if name not in table.columns]
-    if missing:
-        raise TableError(f"{path}: column {missing[0]!r} is missing; expected {', '.join(columns)}.")
-    for name in table.columns:
-        if name in numbers or name not in columns:
-            table[name] = _as_numbers(path, table[name])
-        else:
-            table[name] = table[name].map(csv_tables.unguard_text)
-    return table
-
-
-def _as_numbers(path: pathlib.Path, column: pd.Series) -> pd.Series:
-    values = pd.to_numeric(column, errors="coerce")
-    wrong = values.isna() & (column != "")
-    if wrong.any():
-        line = int(np.flatnonzero(wrong)[0])
-        raise TableError(f"{path}, line {line + 2}: {column.name} is {column.iloc[line]!r}; expected a number.")
-    return values
+def _read_csv(path: pathlib.Path, columns: Sequence[str]) -> pd.DataFrame:
+    """The named columns of cells.csv or images.csv: text, numbers (empty is NaN), and flags as True, False or None."""
+    schema = csv_schemas.load(path.stem)
+    if not path.is_file():
+        raise TableError(f"{path}: no such file; run batch_infer again on this patient.")
+    kinds = {"text": str, "flag": object, "count": float, "number": float}
+    described = schema.columns_for(schema.classes_in(path))
+    values = schema.read_columns(path, columns)
+    return pd.DataFrame({name: pd.Series(cells, dtype=kinds[described[name].kind]) for name, cells in values.items()})
 
 
 def read_run(inference_dir: str | os.PathLike) -> dict[str, Any]:
@@ -288,20 +258,10 @@ def read_cells_per_ul(path: str | os.PathLike) -> dict[str, float]:
     Raises:
       TableError: a repeated patient, or a value that is not a number >= 0.
     """
-    found: dict[str, float] = {}
-    seen = set()
-    for line, row in enumerate(csv_tables.read_rows(path, ("patient_id", "cells_per_ul")), start=2):
-        patient, text = row["patient_id"], row["cells_per_ul"].strip()
-        if patient in seen:
-            raise TableError(f"{path}, line {line}: patient {patient!r} is there twice; keep one row.")
-        seen.add(patient)
-        if not text:
-            continue
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not 0 <= value < math.inf:
-            raise TableError(f"{path}, line {line}: cells_per_ul is {text!r}; expected a number of cells >= 0.")
-        found[patient] = value
-    return found
+    found: dict[str, float | None] = {}
+    for row in csv_schemas.load("input_patient_table").read(path):
+        patient = row["patient_id"]
+        if patient in found:
+            raise TableError(f"{path}, line {row.line}: patient {patient!r} is there twice; keep one row.")
+        found[patient] = row["cells_per_ul"]
+    return {patient: value for patient, value in found.items() if value is not None}

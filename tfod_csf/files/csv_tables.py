@@ -1,14 +1,32 @@
-"""CSV files of this package: UTF-8, "," and "\\n", and no cell that a spreadsheet would run as a formula."""
+"""CSV files of this package: UTF-8, "," and "\\n", and no cell that a spreadsheet would run as a formula.
+
+This module alone says how a table is opened, written and read. Tables whose columns are described in schemas/ are
+written and read through `csv_schemas`, which adds kinds, rounding and emptiness.
+"""
 
 import csv
+import io
+import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import pathlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_ENCODING = "utf-8-sig"  # a byte order mark, which spreadsheets write, is not part of the first column's name
+
+
+class TableError(UserError):
+    """A table cannot be used; the message names the file and, where there is one, line, column and value."""
+
+
+class WrittenNumber(str):
+    """A number as it is to be written: unlike other text, "-2.50" gets no guard."""
+
+    __slots__ = ()
 
 
 def guard_text(text: str) -> str:
@@ -24,46 +42,135 @@ def unguard_text(text: str) -> str:
     return text[1:] if text.startswith("'") and text.lstrip("'").startswith(_FORMULA_STARTS) else text
 
 
+def number(text: str) -> float:
+    """The finite number that a cell holds; blanks around it are allowed, as in a table that a person typed.
+
+    Raises:
+      ValueError: not a number, or NaN, or infinite. Python's "1_5" for 15 is refused: it may be a mistyped 1.5.
+    """
+    value = float(text)
+    if not math.isfinite(value) or "_" in text:
+        raise ValueError(f"not a finite number: {text!r}")
+    return value
+
+
 def _cell(value: Any) -> Any:
-    if value is None:
-        return ""
-    return guard_text(value) if isinstance(value, str) else value
+    return guard_text(value) if isinstance(value, str) and not isinstance(value, WrittenNumber) else value
 
 
 def write_rows(path: str | os.PathLike, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Writes mappings as CSV in the order of `columns`; None is an empty cell, an unknown key is a ValueError."""
     with atomic_write.replacing(path, newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(columns), lineterminator="\n")
-        writer.writeheader()
+        writer = csv.writer(file, lineterminator="\n")
+        # Before Python 3.13 the csv module leaves a carriage return unquoted, which then reads as the end of a row.
+        quoting_writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+
+        def write(cells: list[Any]) -> None:
+            has_return = any(isinstance(cell, str) and "\r" in cell for cell in cells)
+            (quoting_writer if has_return else writer).writerow(cells)
+
+        write([guard_text(name) for name in columns])
+        known = set(columns)
         for row in rows:
-            writer.writerow({key: _cell(value) for key, value in row.items()})
+            if not row.keys() <= known:
+                raise ValueError(f"{path}: the table has no column {min(row.keys() - known)!r}")
+            values = (row.get(name) for name in columns)
+            write([_cell(value) for value in values])
 
 
-def read_header(path: str | os.PathLike) -> list[str]:
-    """Names of the columns of a CSV that `read_rows` can read; also of one without rows."""
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        return [unguard_text(name) for name in next(csv.reader(file), [])]
+def read_lines(path: str | os.PathLike) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """Opens a CSV written by us or by a spreadsheet (a byte order mark is accepted).
+
+    Returns:
+      (names of the columns, none for an empty file; (line of the file, cells) of every row that is not blank, with one
+      cell per column, guards still on: see `unguard_text`; cells that a row lacks at its end are empty).
+
+    Raises:
+      TableError: now or while reading: the file cannot be read, is not UTF-8 or not CSV, or a row has more cells than
+        the header.
+    """
+    lines = _stream(path)
+    _, header = next(lines, (1, []))
+    return [unguard_text(name) for name in header], lines
+
+
+def check_columns(path: str | os.PathLike, header: Sequence[str], columns: Sequence[str]) -> None:
+    """Checks that a header has each of these columns once.
+
+    Raises:
+      TableError: naming the first that is missing, or there twice.
+    """
+    expected = f"expected the columns {', '.join(columns)}"
+    if columns and not header:
+        raise TableError(f"{path}: the file is empty; {expected}.")
+    for name in columns:
+        if name not in header:
+            raise TableError(f"{path}: column {name!r} is missing (found: {', '.join(header)}); {expected}.")
+        if header.count(name) > 1:
+            raise TableError(f"{path}: column {name!r} is there {header.count(name)} times; keep one.")
 
 
 def read_rows(path: str | os.PathLike, required_columns: Sequence[str] = ()) -> list[dict[str, str]]:
-    """Reads a CSV written by us or by a spreadsheet (byte order mark accepted); every value is text, guards undone.
+    """Reads a table that no schema describes: every column of every row as text, guards undone.
 
     Raises:
-      UserError: the file is not UTF-8, has no header, or lacks a required column.
+      TableError: as `read_lines` and `check_columns`.
     """
+    header, lines = read_lines(path)
+    check_columns(path, header, required_columns)
+    return [dict(zip(header, map(unguard_text, cells), strict=True)) for _, cells in lines]
+
+
+def map_cells(text: str, change: Callable[[str], str]) -> str:
+    """A CSV text with `change` applied to every cell, guards undone; only cells that it changes are written again."""
+    output = io.StringIO()
+    writer = csv.writer(output, lineterminator="\n")
+    for row in csv.reader(io.StringIO(text, newline="")):
+        plain = [unguard_text(cell) for cell in row]
+        changed = [change(cell) for cell in plain]
+        writer.writerow(
+            [guard_text(new) if new != old else cell for cell, old, new in zip(row, plain, changed, strict=True)]
+        )
+    return output.getvalue()
+
+
+def _stream(path: str | os.PathLike) -> Iterator[tuple[int, list[str]]]:
+    """(line of the file, cells) of the header, then of every row that is not blank, with one cell per column."""
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            header = [unguard_text(name or "") for name in (reader.fieldnames or [])]
-            missing = [name for name in required_columns if name not in header]
-            if missing:
-                raise UserError(
-                    f"{path}: column {missing[0]!r} is missing (found: {', '.join(header) or 'no header'}); "
-                    f"expected {', '.join(required_columns)}."
-                )
-            reader.fieldnames = header
-            return [{key: unguard_text(value or "") for key, value in row.items() if key is not None} for row in reader]
+        with open(path, encoding=_ENCODING, newline="") as file:
+            # Strict: a quote that is never closed would otherwise take in the rest of the file as one cell.
+            reader = csv.reader(file, strict=True)
+            line, width = 1, None
+            for cells in reader:
+                if cells:
+                    width = width or len(cells)
+                    yield line, cells if len(cells) == width else _fitted(path, line, cells, width)
+                line = reader.line_num + 1
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 (byte {error.start}); save the table as 'CSV UTF-8'.") from error
+        raise TableError(f"{path}, line {_undecodable_line(path)}: not UTF-8; save it as 'CSV UTF-8'.") from error
+    except csv.Error as error:
+        raise TableError(f"{path}, line {line}: not CSV ({error}).") from error
     except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file.") from error
+        raise TableError(f"{path}: no such file.") from error
+    except OSError as error:
+        raise TableError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def _fitted(path: str | os.PathLike, line: int, cells: list[str], width: int) -> list[str]:
+    """Empty cells at the end of a row added, or removed."""
+    if any(map(str.strip, cells[width:])):
+        raise TableError(
+            f"{path}, line {line}: {len(cells)} cells, but the header has {width}; write a cell with a comma in it in "
+            'double quotes, and decimals with a point ("1,5" is two cells without the quotes).'
+        )
+    return cells[:width] + [""] * (width - len(cells))
+
+
+def _undecodable_line(path: str | os.PathLike) -> int:
+    """The first line that is not UTF-8; the decoder itself works in blocks and counts within one."""
+    content = pathlib.Path(path).read_bytes()
+    try:
+        content.decode(_ENCODING)
+    except UnicodeDecodeError as error:
+        content = content[: error.start]
+    return content.count(b"\n") + 1

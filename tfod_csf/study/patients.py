@@ -18,7 +18,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
 from tfod_csf.errors import UserError
-from tfod_csf.files import csv_tables
+from tfod_csf.files import csv_schemas
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
 from tfod_csf.study.image_io import IMAGE_SUFFIXES, OTHER_IMAGE_SUFFIXES
@@ -145,8 +145,8 @@ def _by_manifest(
 ) -> list[ImageFile]:
     by_key = {path.relative_to(folder).as_posix(): path for path in paths}
     patients: dict[str, str] = {}
-    for number, row in enumerate(csv_tables.read_rows(manifest, ("image", "patient_id")), start=2):
-        item = f"line {number}"
+    for row in csv_schemas.load("input_manifest").read(manifest):
+        item = f"line {row.line}"
         written, patient_id = row["image"].strip(), row["patient_id"].strip()
         key = os.path.normpath(written.replace("\\", "/")).replace(os.sep, "/")
         if key.startswith(f"{folder.as_posix()}/"):

@@ -5,7 +5,7 @@ import os
 
 from tfod_csf.cell_classes import WHITE_CELLS
 from tfod_csf.errors import UserError
-from tfod_csf.files import csv_schemas, csv_tables
+from tfod_csf.files import csv_schemas
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,23 +42,24 @@ def compare(differentials_csv: str | os.PathLike, truth_csv: str | os.PathLike) 
     Raises:
       UserError: a patient of differentials.csv is not in truth.csv.
     """
-    truth = {row["patient_id"]: row for row in csv_tables.read_rows(truth_csv, ["patient_id", "case", *WHITE_CELLS])}
+    true_columns = ["patient_id", "case", *WHITE_CELLS]
+    truth = {row["patient_id"]: row for row in csv_schemas.load("truth").read(truth_csv, true_columns)}
     columns = ["patient_id", "white_cells", *(f"{name}_percent" for name in WHITE_CELLS)]
     comparisons = []
-    for row in csv_tables.read_rows(differentials_csv, columns):
+    for row in csv_schemas.load("differentials").read(differentials_csv, columns):
         if row["patient_id"] not in truth:
             raise UserError(f"{truth_csv}: has no patient {row['patient_id']!r}, which {differentials_csv} holds.")
         true = truth[row["patient_id"]]
-        counts = [int(true[name]) for name in WHITE_CELLS]
-        found = [row[f"{name}_percent"] for name in WHITE_CELLS]
+        counts = [true[name] for name in WHITE_CELLS]
+        found = tuple(row[f"{name}_percent"] for name in WHITE_CELLS)
         comparisons.append(
             PatientComparison(
                 patient_id=row["patient_id"],
                 case=true["case"],
                 true_white_cells=sum(counts),
-                found_white_cells=float(row["white_cells"]),
+                found_white_cells=row["white_cells"],
                 true_percent=tuple(100 * count / sum(counts) for count in counts) if sum(counts) else None,
-                found_percent=tuple(map(float, found)) if all(found) else None,
+                found_percent=None if None in found else found,
             )
         )
     return comparisons

@@ -8,8 +8,8 @@ import math
 import os
 import pathlib
 
-from tfod_csf.errors import UserError
-from tfod_csf.files import csv_schemas, csv_tables
+from tfod_csf.files import csv_schemas
+from tfod_csf.files.csv_tables import TableError
 
 FILE_NAME = "loss_history.csv"
 
@@ -27,17 +27,15 @@ class LossHistory:
         self._schema = csv_schemas.load("loss_history")
         self._rows: list[dict[str, float]] = []
         if self._path is not None and self._path.is_file():
-            rows = csv_tables.read_rows(self._path, ["step", "mean_total_loss", "learning_rate", "steps_per_second"])
             try:
-                rows = [{name: float(value) for name, value in row.items()} for row in rows]
-            except ValueError as error:
-                raise UserError(f"{self._path}: {error}; restore the file, or delete it.") from error
-            self._rows = [row for row in rows if row["step"] <= last_step]
+                self._rows = [row for row in self._schema.read(self._path) if row["step"] <= last_step]
+            except TableError as error:
+                raise TableError(f"{error} Restore the file, or delete it.") from error
 
     @property
     def steps(self) -> list[int]:
         """[N] last step of each block, rising."""
-        return [int(row["step"]) for row in self._rows]
+        return [row["step"] for row in self._rows]
 
     @property
     def losses(self) -> list[float]:

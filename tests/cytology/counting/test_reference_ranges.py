@@ -26,9 +26,9 @@ def test_both_ends_belong_to_the_range():
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("adult,lymphocyte,99,63,%,x", "line 2: lymphocyte ranges from '99' to '63'"),
+        ("adult,lymphocyte,99,63,%,x", "line 2: lymphocyte ranges from 99 to 63"),
         ("adult,lymphocyte,63,990,%,x", "<= 100"),
-        ("adult,lymphocyte,63,,%,x", "ranges from '63' to ''"),
+        ("adult,lymphocyte,63,,%,x", "ranges from 63 to nothing"),
         ("adult,basophil,0,1,%,x", "'basophil' is not known"),
         ("adult,monocyte,0,1,%,x\nadult,Monocyte,0,1,%,x", "line 3: quantity 'monocyte' is repeated"),
         ("child,monocyte,0,1,%,x", "no reference ranges for population 'adult'; the table has child"),

@@ -247,7 +247,7 @@ def test_cohort_without_percentages_and_with_many_failures(odd_ids):
         ("run.json", "{", "not JSON"),
         ("run.json", "{}", "thresholds lack"),
         ("patients/few/cells.csv", "patient_id\n", "column 'image' is missing"),
-        ("patients/few/images.csv", "", "not a CSV table"),
+        ("patients/few/images.csv", "", "the file is empty"),
     ],
 )
 def test_damaged_tables_are_one_sentence(odd_run, tmp_path, capsys, file, content, part):

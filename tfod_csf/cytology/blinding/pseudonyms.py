@@ -12,7 +12,7 @@ import pathlib
 from collections.abc import Iterable, Mapping
 
 from tfod_csf.errors import UserError
-from tfod_csf.files import csv_schemas, csv_tables, key_files
+from tfod_csf.files import csv_schemas, key_files
 
 LENGTH = 12  # letters of 5 bits: a collision among 100,000 patients has a chance of 4 in a billion
 PATIENT, IMAGE = "p", "i"  # first letter; a name never begins with a digit or a sign
@@ -94,8 +94,7 @@ def read_mapping(path: str | os.PathLike, key: bytes) -> list[BlindedImage]:
       UserError: no such file, or a column is missing.
     """
     path = pathlib.Path(path)
-    columns = tuple(csv_schemas.load("blind_mapping").columns_for())
-    rows = [BlindedImage(**{name: row[name] for name in columns}) for row in csv_tables.read_rows(path, columns)]
+    rows = [BlindedImage(**row) for row in csv_schemas.load("blind_mapping").read(path)]
     _check(rows, key, path)
     return rows
 

@@ -8,7 +8,6 @@ the blinded files.
 import csv
 import dataclasses
 import html
-import io
 import json
 import os
 import pathlib
@@ -86,17 +85,6 @@ class Names:
         return folder + (match[2] or "") if folder else self.in_text(match[0]).replace("/", "__")
 
 
-def _csv(text: str, names: Names) -> str:
-    """Only cells that change are rewritten, with a guard where the name would be a formula."""
-    output = io.StringIO()
-    writer = csv.writer(output, lineterminator="\n")
-    for row in csv.reader(io.StringIO(text, newline="")):
-        plain = [csv_tables.unguard_text(cell) for cell in row]
-        found = [names.in_text(cell) for cell in plain]
-        writer.writerow([csv_tables.guard_text(f) if f != p else cell for cell, p, f in zip(row, plain, found)])
-    return output.getvalue()
-
-
 def _json(value: Any, names: Names) -> Any:
     if isinstance(value, dict):
         return {names.in_text(key): _json(content, names) for key, content in value.items()}
@@ -122,7 +110,7 @@ def _in_file(path: pathlib.Path, names: Names) -> str | None:
     try:
         text = path.read_text(encoding="utf-8-sig")
         if suffix == ".csv":
-            return _csv(text, names)
+            return csv_tables.map_cells(text, names.in_text)
         if suffix in (".json", ".geojson"):
             return json.dumps(_json(json.loads(text), names), indent=2, ensure_ascii=False) + "\n"
     except (UnicodeDecodeError, ValueError, csv.Error):

@@ -9,14 +9,15 @@ import dataclasses
 import math
 import os
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 from tfod_csf import cell_classes
 from tfod_csf.errors import UserError
-from tfod_csf.files import csv_tables
+from tfod_csf.files import csv_schemas
 
 WHITE_CELLS_PER_UL = "white_cells_per_ul"
 DEFAULT_TABLE = pathlib.Path(__file__).with_name("reference_ranges.csv")
-_COLUMNS = ("population", "quantity", "low", "high", "source")
 
 
 class ReferenceRangeError(UserError):
@@ -51,36 +52,33 @@ def load_reference_ranges(
     Raises:
       ReferenceRangeError: unknown population or quantity, a repeated row, or ends that are not 0 <= low <= high.
     """
-    rows = csv_tables.read_rows(path, _COLUMNS)
+    rows = list(csv_schemas.load("input_reference_ranges").read(path))
     populations = sorted({row["population"] for row in rows})
     if population not in populations:
         raise ReferenceRangeError(
             f"{path}: no reference ranges for population {population!r}; the table has {', '.join(populations)}."
         )
     ranges: dict[str, ReferenceRange] = {}
-    for line, row in enumerate(rows, start=2):
+    for row in rows:
         if row["population"] != population:
             continue
+        where = f"{path}, line {row.line}"
         quantity = cell_classes.canonical_name(row["quantity"])
         if quantity not in (*cell_classes.WHITE_CELLS, WHITE_CELLS_PER_UL) or quantity in ranges:
             what = "repeated" if quantity in ranges else "not known"
             known = ", ".join((*cell_classes.WHITE_CELLS, WHITE_CELLS_PER_UL))
-            raise ReferenceRangeError(
-                f"{path}, line {line}: quantity {quantity!r} is {what}; use each of {known} once."
-            )
-        ranges[quantity] = ReferenceRange(*_ends(path, line, row, quantity), source=row["source"])
+            raise ReferenceRangeError(f"{where}: quantity {quantity!r} is {what}; use each of {known} once.")
+        ranges[quantity] = ReferenceRange(*_ends(where, row, quantity), source=row["source"])
     return ranges
 
 
-def _ends(path: str | os.PathLike, line: int, row: dict[str, str], quantity: str) -> tuple[float, float]:
-    try:
-        low, high = float(row["low"]), float(row["high"])
-    except ValueError:
-        low = high = math.nan
+def _ends(where: str, row: Mapping[str, Any], quantity: str) -> tuple[float, float]:
+    low, high = row["low"], row["high"]
     largest = math.inf if quantity == WHITE_CELLS_PER_UL else 100
-    if not 0 <= low <= high <= largest:
+    if low is None or high is None or not low <= high <= largest:
+        ends = ["nothing" if end is None else f"{end:g}" for end in (low, high)]
         raise ReferenceRangeError(
-            f"{path}, line {line}: {quantity} ranges from {row['low']!r} to {row['high']!r}; expected numbers with "
+            f"{where}: {quantity} ranges from {' to '.join(ends)}; expected numbers with "
             f"0 <= low <= high{'' if math.isinf(largest) else ' <= 100'}."
         )
     return low, high

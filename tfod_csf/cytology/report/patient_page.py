@@ -102,7 +102,7 @@ def _image_rows(
                 "image": row["image"],
                 "size": f"{row['width']:.0f} × {row['height']:.0f}" if is_sized else "",
                 "counts": rows_of[row["image"]],
-                "remark": "detection limit reached" if row["limit_reached"] == "yes" else "",
+                "remark": "detection limit reached" if row["limit_reached"] else "",
             }
         )
     return sorted(rows, key=lambda row: row["number"])

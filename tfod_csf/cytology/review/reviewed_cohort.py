@@ -27,7 +27,7 @@ from tfod_csf.cytology.review import merge, revisions
 from tfod_csf.cytology.review.changes import ADDED, DELETED, MOVED, RELABELLED
 from tfod_csf.cytology.review.patient_import import CHANGES
 from tfod_csf.cytology.review.revisions import Revision
-from tfod_csf.files import atomic_write, csv_schemas, csv_tables
+from tfod_csf.files import atomic_write, csv_schemas
 from tfod_csf.files.checksums import file_sha256
 from tfod_csf.problems import ProblemLog
 
@@ -174,12 +174,9 @@ def differential_rows(reviewed: ReviewedPatient) -> list[dict[str, Any]]:
 
 
 def _change_rows(patients: Iterable[ReviewedPatient]) -> Iterator[dict[str, Any]]:
-    schema = csv_schemas.load("review_changes").columns_for()
     for patient in patients:
         for review in patient.chain[1:]:
-            for row in csv_tables.read_rows(review.folder / CHANGES, tuple(schema)):
-                numbers = {n for n, column in schema.items() if column.kind != "text"}
-                yield {n: (float(v) if n in numbers else v) if v else None for n, v in row.items()}
+            yield from csv_schemas.load("review_changes").read(review.folder / CHANGES)
 
 
 def write_cohort(

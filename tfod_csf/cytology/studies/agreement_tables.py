@@ -1,7 +1,6 @@
 """The agreement study: reads both sides, writes the tables agreement*.csv and the plots."""
 
 import dataclasses
-import math
 import os
 import pathlib
 from collections import Counter
@@ -22,7 +21,7 @@ from tfod_csf.cytology.studies.agreement import (
     holm,
     kappa_of_pairs,
 )
-from tfod_csf.files import csv_schemas, csv_tables
+from tfod_csf.files import csv_schemas
 
 _SUM_TOLERANCE = 3.0
 _NONE = "none"
@@ -44,60 +43,43 @@ def read_hospital(path: str | os.PathLike, assumed_cells: int, are_counts: bool 
       are_counts: the three columns are cells, not percent (n is then their sum; a patient without a cell is ignored).
 
     Raises:
-      TableError: a repeated patient, a value that is not a percentage, percentages that do not add up to about 100
-        (97 to 103: printed ones are rounded), or an n that is not a positive number.
+      TableError: a repeated patient, a value that is not a percentage or number of cells, percentages that do not
+        add up to about 100 (97 to 103: printed ones are rounded), or an n below 1.
     """
-    ids, percents, cells, assumed, seen = [], [], [], [], set()
-    for line, row in enumerate(csv_tables.read_rows(path, ("patient_id", *cell_classes.WHITE_CELLS)), start=2):
-        where = f"{path}, line {line}, patient {row['patient_id']!r}"
-        if row["patient_id"] in seen:
+    found: dict[str, tuple[np.ndarray, float, bool] | None] = {}
+    for row in csv_schemas.load("input_hospital_cells" if are_counts else "input_hospital_percent").read(path):
+        where = f"{path}, line {row.line}, patient {row['patient_id']!r}"
+        if row["patient_id"] in found:
             raise run_tables.TableError(f"{where}: the patient is there twice; keep one row.")
-        seen.add(row["patient_id"])
-        largest = math.inf if are_counts else 100
-        values = np.array([_number(where, name, row[name], 0, largest) for name in cell_classes.WHITE_CELLS])
-        text = row.get("n", "").strip()
-        number = _number(where, "n", text, 1, math.inf) if text else assumed_cells
+        values = np.array([row[name] for name in cell_classes.WHITE_CELLS], float)
+        total, cells = values.sum(), row.get("n")
         if are_counts:
-            number, text = values.sum(), "given"
-            if not number:
-                continue
-            values = 100 * values / number
-        elif abs(values.sum() - 100) > _SUM_TOLERANCE:
-            hint = "; give percent, not fractions" if values.sum() <= 1.1 else ""
-            hint = hint or "; for cells give --hospital_unit=cells"
-            raise run_tables.TableError(f"{where}: the percentages add up to {values.sum():g}, not to about 100{hint}.")
-        ids.append(row["patient_id"])
-        percents.append(values)
-        cells.append(number)
-        assumed.append(not text)
-    if not ids:
+            found[row["patient_id"]] = (100 * values / total, total, False) if total else None
+            continue
+        if abs(total - 100) > _SUM_TOLERANCE:
+            hint = "give percent, not fractions" if total <= 1.1 else "for cells give --hospital_unit=cells"
+            raise run_tables.TableError(f"{where}: the percentages add up to {total:g}, not to about 100; {hint}.")
+        found[row["patient_id"]] = (values, cells or assumed_cells, cells is None)
+    patients = {patient_id: values for patient_id, values in found.items() if values}
+    if not patients:
         raise run_tables.TableError(f"{path}: no patient in it.")
-    return HospitalTable(Differentials(tuple(ids), np.array(percents), np.array(cells)), np.array(assumed))
-
-
-def _number(where: str, name: str, text: str, low: float, high: float) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not low <= value <= high:
-        raise run_tables.TableError(f"{where}: {name} is {text!r}; expected a number from {low:g} to {high:g}.")
-    return value
+    percents, cells, assumed = map(np.array, zip(*patients.values(), strict=True))
+    return HospitalTable(Differentials(tuple(patients), percents, cells), assumed)
 
 
 def read_machine(path: str | os.PathLike) -> tuple[Differentials, list[str]]:
     """Reads differentials.csv; returns the patients with percentages, and the ids of those without."""
     columns = [f"{name}_percent" for name in cell_classes.WHITE_CELLS]
     ids, percents, cells, without = [], [], [], []
-    for line, row in enumerate(csv_tables.read_rows(path, ("patient_id", "white_cells", *columns)), start=2):
-        if not all(row[name] for name in columns):
+    for row in csv_schemas.load("differentials").read(path, ["patient_id", "white_cells", *columns]):
+        values = [row[name] for name in columns]
+        if None in values:
             without.append(row["patient_id"])
             continue
-        where = f"{path}, line {line}, patient {row['patient_id']!r}"
         ids.append(row["patient_id"])
-        percents.append([_number(where, name, row[name], 0, 100) for name in columns])
-        cells.append(_number(where, "white_cells", row["white_cells"], 0, math.inf))
-    return Differentials(tuple(ids), np.array(percents).reshape(-1, len(columns)), np.array(cells)), without
+        percents.append(values)
+        cells.append(row["white_cells"])
+    return Differentials(tuple(ids), np.array(percents).reshape(-1, len(columns)), np.array(cells, float)), without
 
 
 def match_all(

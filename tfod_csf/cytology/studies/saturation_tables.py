@@ -21,7 +21,7 @@ from tfod_csf.cytology.counting.saturation import (
     summarize_cases,
 )
 from tfod_csf.cytology.studies import saturation_plots
-from tfod_csf.files import csv_schemas, csv_tables
+from tfod_csf.files import csv_schemas
 
 
 class _Collector:
@@ -50,7 +50,7 @@ def read_cases(differentials_csv: str | os.PathLike) -> dict[str, str]:
     """{patient_id: case} from differentials.csv; without the file nobody has a case."""
     if not pathlib.Path(differentials_csv).exists():
         return {}
-    rows = csv_tables.read_rows(differentials_csv, ("patient_id", "case"))
+    rows = csv_schemas.load("differentials").read(differentials_csv, ("patient_id", "case"))
     return {row["patient_id"]: row["case"] for row in rows}
 
 

@@ -20,7 +20,7 @@ from tfod_csf.cytology.studies.turnaround import (
     slowdown_percent,
     trend,
 )
-from tfod_csf.files import csv_schemas, csv_tables
+from tfod_csf.files import csv_schemas
 from tfod_csf.graphics import figures
 
 _HAND_COLORS = (cell_classes.BLUE, cell_classes.SKY_BLUE)
@@ -36,41 +36,34 @@ class HandTimes:
     days: tuple[str, ...]
 
 
-def _minutes(path: str | os.PathLike, line: int, column: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < math.inf:
-        raise run_tables.TableError(f"{path}, line {line}: {column} is {text!r}; expected minutes >= 0.")
-    return value
-
-
 def read_hand_times(path: str | os.PathLike) -> HandTimes:
     """Reads patient_id, classification_minutes, report_minutes and optionally day.
 
     Raises:
-      TableError: no row, or a time that is not a number.
+      TableError: no row, or a time that is not a number >= 0.
     """
-    columns = ("classification_minutes", "report_minutes")
-    rows = csv_tables.read_rows(path, ("patient_id", *columns))
-    if not rows:
-        raise run_tables.TableError(f"{path}: no patient in it.")
-    values = [[_minutes(path, line, name, row[name]) for name in columns] for line, row in enumerate(rows, start=2)]
-    times = np.array(values)
-    return HandTimes(times[:, 0], times[:, 1], tuple(row.get("day", "").strip() for row in rows))
+    rows = _rows("input_technician_times", path)
+    return HandTimes(
+        classification=np.array([row["classification_minutes"] for row in rows]),
+        report=np.array([row["report_minutes"] for row in rows]),
+        days=tuple(row.get("day", "").strip() for row in rows),
+    )
 
 
 def read_review_times(path: str | os.PathLike) -> np.ndarray:
     """[P] minutes a person still spends per patient with the machine: column review_minutes, capture included.
 
     Raises:
-      TableError: no row, or a time that is not a number.
+      TableError: no row, or a time that is not a number >= 0.
     """
-    rows = csv_tables.read_rows(path, ("patient_id", "review_minutes"))
+    return np.array([row["review_minutes"] for row in _rows("input_review_times", path)])
+
+
+def _rows(schema: str, path: str | os.PathLike) -> list[csv_schemas.Row]:
+    rows = list(csv_schemas.load(schema).read(path))
     if not rows:
         raise run_tables.TableError(f"{path}: no patient in it.")
-    return np.array([_minutes(path, i, "review_minutes", row["review_minutes"]) for i, row in enumerate(rows, start=2)])
+    return rows
 
 
 def machine_minutes(run: Mapping[str, Any]) -> np.ndarray:
