@@ -31,5 +31,6 @@ def write_checkpoint(folder: pathlib.Path, records_dir: pathlib.Path, seed: int 
             layer.momentum = 0.0
     noise = tf.random.stateless_uniform([4, tiny_training.SIZE_PX, tiny_training.SIZE_PX, 3], [seed, 1], -110.0, 130.0)
     model.predict(noise, tf.constant([[tiny_training.SIZE_PX, tiny_training.SIZE_PX, 3]] * 4), training=True)
-    root = tf.train.Checkpoint(model=checkpoint_view.checkpoint_view(model))
+    step = tf.Variable(0, dtype=tf.int64)
+    root = tf.train.Checkpoint(step=step, model=checkpoint_view.checkpoint_view(model))
     tf.train.CheckpointManager(root, str(folder), max_to_keep=1).save()
