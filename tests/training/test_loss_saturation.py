@@ -64,7 +64,7 @@ def test_noise_delays_the_decision_rather_than_hastening_it(seed):
     [lambda step: 500 / step, lambda step: 30 / step**0.5, lambda step: 0.5 + 2000 / step],
     ids=["1/x", "1/sqrt(x)", "0.5+2000/x"],
 )
-def test_a_loss_that_still_falls_goes_on(function, noise):
+def test_a_loss_that_still_falls_has_not_saturated(function, noise):
     assert _first_saturated_step(*_curve(function, noise)) is None
 
 

@@ -133,7 +133,7 @@ def test_records_without_a_box_or_without_records(config, tmp_path):
     assert "none of 1 images has a box" in _refusal(config, tmp_path)
     tiny_training.write_records(path, [])
     assert "no record in any file" in _refusal(config, tmp_path)
-    path.write_bytes(b"this is no TFRecord file at all")
+    path.write_bytes(b"this is not a TFRecord file")
     assert "not a TFRecord file" in _refusal(config, tmp_path)
 
 
@@ -170,7 +170,7 @@ def test_fine_tune_checkpoint(config, tmp_path):
     assert "is not a tar archive" in _refusal(config, tmp_path / "model")
 
 
-def test_a_run_that_goes_on_needs_no_fine_tune_checkpoint(config, trained_run, tmp_path):
+def test_a_resumed_run_needs_no_fine_tune_checkpoint(config, trained_run, tmp_path):
     config.train_config.fine_tune_checkpoint = str(tmp_path / "gone")
     config.train_config.fine_tune_checkpoint_version = 2
     preflight.check_training(config, "pipeline.config", str(trained_run["model_dir"]))

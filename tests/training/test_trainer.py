@@ -117,3 +117,17 @@ def test_steps_continue_where_they_stopped_and_end_with_the_dataset(make_trainer
     assert len(list(trainer.steps(2))) == 1
     assert list(trainer.steps(2)) == []
     assert int(trainer.global_step) == 3
+
+
+def test_a_batch_that_cannot_be_read_is_not_a_step(make_trainer):
+    import tensorflow as tf
+
+    def read(index, batch):
+        with tf.control_dependencies([tf.debugging.assert_less(index, tf.constant(2, tf.int64))]):
+            return tf.nest.map_structure(tf.identity, batch)
+
+    trainer = make_trainer()
+    trainer.train_dataset = trainer.train_dataset.enumerate().map(read)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        list(trainer.steps(5))
+    assert int(trainer.global_step) == 2

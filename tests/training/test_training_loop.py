@@ -177,7 +177,7 @@ def test_saturation_ends_the_run_with_checkpoint_evaluation_and_reason(make_loop
     assert _steps_of_checkpoints(tmp_path) == [0, 24]
 
 
-def test_the_best_checkpoint_is_kept_apart(make_loop, tmp_path):
+def test_the_best_checkpoint_is_kept_separately(make_loop, tmp_path):
     evaluation = ScriptedEvaluation({2: 0.3, 4: 0.7, 6: 0.7, 8: math.nan}.get)
     loop, _ = make_loop(lambda step: 1.0, [evaluation], num_steps=8, eval_every_n=2)
     loop.run()

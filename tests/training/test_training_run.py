@@ -99,7 +99,7 @@ def test_best_checkpoint(trained_run):
     assert int(variables["step/.ATTRIBUTES/VARIABLE_VALUE"]) == best["step"]
 
 
-def test_restart_goes_on_and_eval_once_evaluates(trained_run, tmp_path):
+def test_restart_resumes_and_eval_once_evaluates(trained_run, tmp_path):
     model_dir = tmp_path / "model"
     shutil.copytree(trained_run["model_dir"], model_dir)
     arguments = [f"--pipeline_config_path={trained_run['config_path']}", f"--model_dir={model_dir}"]

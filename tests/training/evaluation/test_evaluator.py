@@ -30,7 +30,7 @@ def _batch():
     return features, labels, detections
 
 
-def test_batch_is_taken_apart_in_pixels_of_the_original_images():
+def test_batch_is_split_in_pixels_of_the_original_images():
     (truth, found), (no_truth, more) = images_of_batch(*_batch())
     # 0.1 of the frame's 100 rows is row 10, of the image's 50 rows 0.2, of 500 rows row 100; columns 0.1 -> 20 -> 200
     np.testing.assert_allclose(truth["groundtruth_boxes"], [[100, 200, 300, 600]], rtol=1e-6)
