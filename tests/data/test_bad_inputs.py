@@ -56,7 +56,7 @@ def walked(case, tmp_path):
     )
     assert run(*flags) == 0
     rows = csv_tables.read_rows(output_dir / "problems.csv")
-    # Most cases hold the control's own image, which is noted; that is no problem of the case.
+    # Most cases hold the control's own image, which is noted; that is not a problem of the case.
     rows = [row for row in rows if "the same file as" not in row["reason"]]
     control = str(images_dir / "control_patient")
     assert not [row for row in rows if row["file"].startswith(control)]
@@ -104,11 +104,11 @@ def test_boxes_of_exif_turned_images_end_on_the_cell(case, walked):
 
 
 @bad_inputs.each("c02", "c03", "c05", "c07", "c08", "c15")
-def test_colours_survive_every_file_format(case, walked):
+def test_colors_survive_every_file_format(case, walked):
     found, _, _ = walked
     control = pixels_of(found.pop("control_patient/IMG_0001.jpg"))
     (example,) = found.values()
-    # The same drawing: medians of all three channels agree to a few grey levels, in cell and in background.
+    # The same drawing: medians of all three channels agree to a few gray levels, in cell and in background.
     for window in (np.s_[12:34, 12:30], np.s_[40:60, 55:80], np.s_[0:8, :]):
         cell = np.median(pixels_of(example)[window], axis=(0, 1))
         np.testing.assert_allclose(cell, np.median(control[window], axis=(0, 1)), atol=8)

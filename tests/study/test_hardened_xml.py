@@ -7,8 +7,8 @@ BODY = "<annotation><object><name>淋巴细胞</name></object></annotation>"
 
 
 def name_in(data: bytes) -> tuple[str, str]:
-    root, mending = hardened_xml.parse(data)
-    return root.findtext("object/name"), mending
+    root, repair = hardened_xml.parse(data)
+    return root.findtext("object/name"), repair
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
@@ -23,9 +23,9 @@ def test_declared_chinese_encodings_need_no_mending(declared):
 
 @pytest.mark.parametrize("declaration", ["", '<?xml version="1.0" encoding="UTF-8"?>', "<?xml encoding='no-such'?>"])
 def test_undeclared_or_wrongly_declared_gb18030_is_read_and_said(declaration):
-    name, mending = name_in((declaration + BODY).encode("gb18030"))
+    name, repair = name_in((declaration + BODY).encode("gb18030"))
     assert name == "淋巴细胞"
-    assert "GB18030" in mending
+    assert "GB18030" in repair
 
 
 def test_utf8_that_calls_itself_utf16_is_utf8():
@@ -33,9 +33,9 @@ def test_utf8_that_calls_itself_utf16_is_utf8():
 
 
 def test_utf16_without_a_mark():
-    name, mending = name_in(BODY.encode("utf-16-le"))
+    name, repair = name_in(BODY.encode("utf-16-le"))
     assert name == "淋巴细胞"
-    assert "byte order mark" in mending
+    assert "byte order mark" in repair
 
 
 @pytest.mark.parametrize(

@@ -80,13 +80,13 @@ def test_exif_orientation_is_applied_as_viewers_do(tmp_path, orientation):
     loaded, said = opened(path)
     np.testing.assert_array_equal(loaded.pixels, turns[orientation](picture()))
     assert ("turned as EXIF" in said) == (orientation != 1)
-    # An annotation of the stored size keeps the stored pixels, where the sizes tell the two apart.
+    # An annotation of the stored size keeps the stored pixels, where the sizes differ.
     kept, _ = opened(path, annotated_size=(WIDTH, HEIGHT))
     expected = picture() if orientation in (1, 5, 6, 7, 8) else turns[orientation](picture())
     np.testing.assert_array_equal(kept.pixels, expected)
 
 
-def test_sixteen_bit_grey_is_scaled_by_the_depth_the_camera_used(tmp_path):
+def test_sixteen_bit_gray_is_scaled_by_the_depth_the_camera_used(tmp_path):
     for bits in (10, 12, 14, 16):
         values = np.linspace(0, 2**bits - 1, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH).astype(np.uint16)
         loaded, said = opened(save(tmp_path / f"{bits}.tif", values))
@@ -109,7 +109,7 @@ def png_of_16_bits(values: np.ndarray) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunks
 
 
-def test_sixteen_bit_colour_is_scaled_or_refused_when_its_upper_bits_are_empty(tmp_path):
+def test_sixteen_bit_color_is_scaled_or_refused_when_its_upper_bits_are_empty(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(png_of_16_bits(picture().astype(np.uint16) * 256 + 77))
     loaded, said = opened(path)
@@ -144,7 +144,7 @@ def test_every_mode_becomes_three_channels(tmp_path, mode, words):
     assert bool(words) == bool(said)
 
 
-def test_colours_under_alpha_are_kept_as_stored(tmp_path):
+def test_colors_under_alpha_are_kept_as_stored(tmp_path):
     rgba = np.dstack([picture(), np.full((HEIGHT, WIDTH), 3, np.uint8)])
     loaded, _ = opened(save(tmp_path / "a.png", rgba))
     np.testing.assert_array_equal(loaded.pixels, picture())

@@ -157,8 +157,8 @@ def test_annotations_folder_mirrored_or_flat(tmp_path):
 
 
 def test_capitals_and_composed_letters_do_not_part_a_pair(tmp_path):
-    composed, apart = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
-    make(tmp_path, "A/img.jpg", "A/IMG.xml", f"A/{composed}.jpg", f"A/{apart}.xml")
+    composed, decomposed = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
+    make(tmp_path, "A/img.jpg", "A/IMG.xml", f"A/{composed}.jpg", f"A/{decomposed}.xml")
     pairs, reports = paired(tmp_path)
     assert [key for key, _ in pairs] == ["A/img.jpg", f"A/{composed}.jpg"]
     assert len(reports) == 2

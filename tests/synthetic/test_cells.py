@@ -21,12 +21,12 @@ def test_cell_lies_in_the_middle_and_has_its_diameter(kind):
 
 
 def test_same_state_same_pixels_and_other_state_other_pixels():
-    def draw(seed):
+    def render(seed):
         rng = np.random.default_rng(seed)
         return cells.render_cell("neutrophil", 50, cells.random_stain(rng), rng)
 
-    np.testing.assert_array_equal(draw(1), draw(1))
-    assert np.abs(draw(1) - draw(2)).max() > 1
+    np.testing.assert_array_equal(render(1), render(1))
+    assert np.abs(render(1) - render(2)).max() > 1
 
 
 def _dark_share(kind, seed):

@@ -77,7 +77,7 @@ def test_impossible_numbers_are_refused(tmp_path, patients, images, settings, wo
         slides.synthesize(tmp_path / "x", patients, images, settings=settings)
 
 
-def test_a_drawn_folder_is_not_mixed_with_another(tmp_path):
+def test_a_folder_of_slides_is_not_mixed_with_another(tmp_path):
     slides.synthesize(tmp_path, 1, 1, settings=SMALL, num_processes=1)
     with pytest.raises(UserError, match="already holds synthetic slides"):
         slides.synthesize(tmp_path, 1, 1, settings=SMALL, num_processes=1)

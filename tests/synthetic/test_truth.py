@@ -40,7 +40,7 @@ def test_differences_are_found_minus_true(tmp_path):
     assert csv_schemas.load("truth_comparison").check(tmp_path / "truth_comparison.csv") == 6
 
 
-def test_a_patient_that_was_not_drawn_is_named(tmp_path):
+def test_a_patient_without_true_counts_is_named(tmp_path):
     paths = _write(tmp_path, [{"patient_id": "other", "white_cells": 2}])
     with pytest.raises(UserError, match="no patient 'other'"):
         truth.compare(*paths)

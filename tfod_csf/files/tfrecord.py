@@ -7,7 +7,7 @@ A TFRecord file is a sequence of frames (tensorflow/core/lib/io/record_writer.h)
     data      `length` bytes: a serialized tf.train.Example, or a TensorBoard event
     checksum  uint32, masked CRC-32C of `data`
 
-There is no header and no index, so the only thing that tells a TFRecord file from another one is its first checksum.
+There is no header and no index, so only the first checksum distinguishes a TFRecord file from any other.
 """
 
 import glob

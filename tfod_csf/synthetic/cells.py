@@ -3,7 +3,7 @@
 Shape shorthand in this module: D diameter of the cell in pixels; S side of its square patch, S = ceil(1.3 D).
 
 The kinds overlap in size and color on purpose: a small monocyte is no larger than a large lymphocyte, a neutrophil's
-cytoplasm may be as pale as a lymphocyte's. What tells them apart is the nucleus (round, bean-shaped, lobed, none), as
+cytoplasm may be as pale as a lymphocyte's. What distinguishes them is the nucleus (round, bean-shaped, lobed, none), as
 for a technician.
 """
 
@@ -59,8 +59,8 @@ def random_stain(rng: np.random.Generator) -> Stain:
         absorbed = (255 - np.array([red, green, blue])) * strength
         return np.clip(255 - absorbed + cast + rng.normal(0, spread, 3), 5, 252)
 
-    grey_to_pink = rng.uniform(0, 1)
-    red_cell = (1 - grey_to_pink) * np.array([172, 160, 166]) + grey_to_pink * np.array([214, 140, 146])
+    gray_to_pink = rng.uniform(0, 1)
+    red_cell = (1 - gray_to_pink) * np.array([172, 160, 166]) + gray_to_pink * np.array([214, 140, 146])
     return Stain(
         background=color(236, 229, 233, 4),
         nucleus=color(106, 50, 140, 10),
@@ -152,12 +152,12 @@ def _lymphocyte(canvas: _Canvas, stain: Stain) -> None:
 
 def _monocyte(canvas: _Canvas, stain: Stain) -> None:
     rng = canvas.rng
-    grey_blue = 0.72 * stain.pale_blue + 0.28 * np.array([196, 186, 196])
-    cell = _cytoplasm(canvas, grey_blue, 0.07)
+    gray_blue = 0.72 * stain.pale_blue + 0.28 * np.array([196, 186, 196])
+    cell = _cytoplasm(canvas, gray_blue, 0.07)
     for _ in range(rng.integers(0, 5)):
         angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 0.82)
         hole = canvas.blob(distance * np.cos(angle), distance * np.sin(angle), 0.07, 0.07, 0.1)
-        canvas.paint(hole * cell, np.minimum(grey_blue * 1.14, 250))
+        canvas.paint(hole * cell, np.minimum(gray_blue * 1.14, 250))
     # A bean is a thick, short arc; its inner side stays open by at least a quarter of the cell.
     half_width = rng.uniform(0.26, 0.34)
     span, bend = rng.uniform(1.0, 1.9), rng.uniform(0.36, 0.5)

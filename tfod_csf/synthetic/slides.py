@@ -255,7 +255,7 @@ def synthesize(
     jobs = [(patient, index) for patient in patients for index in range(images_per_patient)]
     write = functools.partial(_write_field, output_dir, settings)
     with concurrent.futures.ProcessPoolExecutor(num_processes) as pool:
-        counts = list(progress_bar(pool.map(write, jobs, chunksize=4), unit="image", total=len(jobs), desc="drawing"))
+        counts = list(progress_bar(pool.map(write, jobs, chunksize=4), unit="image", total=len(jobs), desc="rendering"))
     rows = []
     for index, patient in enumerate(patients):
         own = counts[index * images_per_patient : (index + 1) * images_per_patient]

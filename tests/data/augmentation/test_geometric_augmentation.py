@@ -12,7 +12,7 @@ BOX = [0.1, 0.2, 0.5, 0.6]
 JitterMode = preprocessor_pb2.RandomJitterBoxes
 
 
-class StatedDraws:
+class StatedSampler:
     """Every uniform number is this one, or these; notes from which range they were wanted."""
 
     def __init__(self, numbers):
@@ -42,30 +42,30 @@ def result(example):
     ],
 )
 def test_flips_and_turns(step, pixels, box):
-    found_pixels, found_boxes = result(step(example_of(BOX), StatedDraws(0.49)))
+    found_pixels, found_boxes = result(step(example_of(BOX), StatedSampler(0.49)))
     assert found_pixels == pixels
     np.testing.assert_allclose(found_boxes, [box], atol=1e-6)
     # A number that is not below the probability changes nothing.
-    found_pixels, found_boxes = result(step(example_of(BOX), StatedDraws(0.5)))
+    found_pixels, found_boxes = result(step(example_of(BOX), StatedSampler(0.5)))
     assert found_pixels == PIXELS
     np.testing.assert_allclose(found_boxes, [BOX])
-    assert result(step(example_of(), StatedDraws(0.0)))[1].shape == (0, 4)
+    assert result(step(example_of(), StatedSampler(0.0)))[1].shape == (0, 4)
 
 
 def test_scale_truncates_the_new_sides_and_leaves_boxes():
-    draws = StatedDraws(1.9)
-    scaled = geometric.random_image_scale(example_of(BOX), draws, 0.5, 2.0)
+    sampler = StatedSampler(1.9)
+    scaled = geometric.random_image_scale(example_of(BOX), sampler, 0.5, 2.0)
     assert scaled["image"].shape == (3, 5, 3)  # 2 * 1.9 = 3.8, 3 * 1.9 = 5.7
-    assert draws.range == (0.5, 2.0)
+    assert sampler.range == (0.5, 2.0)
     # Corners are kept (align_corners), so the middle of the first row is its middle pixel.
     np.testing.assert_allclose(scaled["image"][0, :, 0], [1, 1.5, 2, 2.5, 3], atol=1e-6)
     np.testing.assert_allclose(scaled["groundtruth_boxes"], [BOX])
 
 
 def jittered(box, numbers, mode, ratio=0.2):
-    draws = StatedDraws(numbers)
-    boxes = geometric.random_jitter_boxes(example_of(box), draws, ratio, mode)["groundtruth_boxes"].numpy()[0]
-    return boxes.tolist(), draws.range
+    sampler = StatedSampler(numbers)
+    boxes = geometric.random_jitter_boxes(example_of(box), sampler, ratio, mode)["groundtruth_boxes"].numpy()[0]
+    return boxes.tolist(), sampler.range
 
 
 def test_jitter_moves_each_side_by_its_own_number():
@@ -107,7 +107,7 @@ def test_a_symmetric_box_does_not_grow_beyond_the_image():
 
 def test_jitter_clips_to_the_image_and_takes_no_boxes():
     assert jittered([0.0, 0.0, 1.0, 1.0], 0.2, JitterMode.DEFAULT)[0] == [0, 0, 1, 1]
-    none = geometric.random_jitter_boxes(example_of(), StatedDraws(0.1))
+    none = geometric.random_jitter_boxes(example_of(), StatedSampler(0.1))
     assert none["groundtruth_boxes"].shape == (0, 4)
     # A box without area stays where it is.
     assert jittered([0.5, 0.5, 0.5, 0.5], 0.1, JitterMode.EXPAND_SYMMETRIC)[0] == [0.5] * 4

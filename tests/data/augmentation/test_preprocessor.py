@@ -118,7 +118,7 @@ def test_steps_run_in_the_order_of_the_config():
     assert not np.array_equal(first, second)
 
 
-def test_honoured_options_are_those_of_the_table():
+def test_supported_options_are_those_of_the_table():
     rules = supported_fields.FIELDS["PreprocessingStep"]
     assert {name for name, rule in rules.items() if rule.kind == "honoured"} == set(preprocessor.OPTIONS)
 

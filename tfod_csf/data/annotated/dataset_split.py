@@ -57,7 +57,7 @@ class _Groups:
         self._parent: dict[str, str] = {}
 
     def find(self, name: str) -> str:
-        """The name that stands for the group."""
+        """The name that represents the group."""
         parent = self._parent.setdefault(name, name)
         while parent != self._parent[parent]:
             self._parent[name] = self._parent[parent]

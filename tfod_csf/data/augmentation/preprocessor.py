@@ -72,7 +72,7 @@ def _step_from_config(index: int, option: preprocessor_pb2.PreprocessingStep) ->
     arguments = _arguments(getattr(option, name))
     for field in _REFUSED_FIELDS:
         if arguments.pop(field, ()):
-            raise PreprocessorError(f"{path}.{name}.{field} is not supported: there are no keypoints; leave it out.")
+            raise PreprocessorError(f"{path}.{name}.{field} is not supported: there are no keypoints; remove it.")
     problem = _problem_with(name, arguments)
     if problem:
         raise PreprocessorError(f"{path}.{name}.{problem}.")
