@@ -99,6 +99,15 @@ def test_cells_per_ul_of_a_patient_table(tmp_path):
     path.write_text("patient_id,cells_per_ul\na,many\n", encoding="utf-8")
     with pytest.raises(TableError, match="line 2: cells_per_ul is 'many'"):
         run_tables.read_cells_per_ul(path)
+    path.write_text("patient_id,cells_per_ul\na,-1\n", encoding="utf-8")
+    with pytest.raises(TableError, match=r"line 2: cells_per_ul is '-1'; expected a number >= 0 \(cells per uL\)"):
+        run_tables.read_cells_per_ul(path)
+    path.write_text("patient_id,cells\na,1\n", encoding="utf-8")
+    with pytest.raises(TableError, match="column 'cells_per_ul' is missing"):
+        run_tables.read_cells_per_ul(path)
+    path.write_text("patient_id,cells_per_ul\na,\na,2\n", encoding="utf-8")
+    with pytest.raises(TableError, match="line 3: patient 'a' is there twice"):
+        run_tables.read_cells_per_ul(path)
     path.write_text("patient_id,cells_per_ul\na,1\na,2\n", encoding="utf-8")
     with pytest.raises(TableError, match="line 3: patient 'a' is there twice"):
         run_tables.read_cells_per_ul(path)

@@ -101,6 +101,11 @@ def test_a_written_table_is_read_back_with_its_kinds(tmp_path):
     }
 
 
+def test_a_table_is_written_into_a_folder_under_its_schemas_name(tmp_path):
+    SCHEMA.write_into(tmp_path / "new", [{"id": "a", "cells": 1, "score_x": 0.5, "done": True}], ["x"])
+    assert (tmp_path / "new" / "example.csv").read_text(encoding="utf-8") == "id,cells,score_x,done\na,1,0.50,yes\n"
+
+
 def test_no_row_one_row_and_rows_of_several_batches(tmp_path):
     path = written(tmp_path, "id,cells,score_x,done\n")
     assert list(SCHEMA.read(path)) == []

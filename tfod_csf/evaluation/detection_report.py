@@ -132,10 +132,10 @@ class DetectionReport:
         )
         rows = [{"metric": name, "value": value} for name, value in metrics.items()]
         csv_tables.write_rows(output_dir / "metrics.csv", ("metric", "value"), rows)
-        csv_schemas.load("per_class").write(output_dir / "per_class.csv", per_class)
-        csv_schemas.load("precision_recall").write(output_dir / "precision_recall.csv", self._curve_rows())
+        csv_schemas.load("per_class").write_into(output_dir, per_class)
+        csv_schemas.load("precision_recall").write_into(output_dir, self._curve_rows())
         names = [category["name"] for category in self._categories]
-        csv_schemas.load("confusion_matrix").write(output_dir / "confusion_matrix.csv", self.confusion.rows(), names)
+        csv_schemas.load("confusion_matrix").write_into(output_dir, self.confusion.rows(), names)
         return metrics
 
     def _curve_rows(self) -> Iterator[dict[str, Any]]:

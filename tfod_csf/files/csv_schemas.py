@@ -199,6 +199,12 @@ class Schema:
 
         csv_tables.write_rows(path, tuple(columns), rounded())
 
+    def write_into(
+        self, folder: str | os.PathLike, rows: Iterable[Mapping[str, Any]], classes: Sequence[str] = ()
+    ) -> None:
+        """Writes <folder>/<name>.csv; see `write`."""
+        self.write(pathlib.Path(folder) / f"{self.name}.csv", rows, classes)
+
     def read(self, path: str | os.PathLike, columns: Sequence[str] | None = None) -> Iterator[Row]:
         """Streams the rows of a table with the kinds of this schema (`Column.value_of`); memory does not grow with it.
 

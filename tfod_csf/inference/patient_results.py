@@ -113,8 +113,8 @@ def run_patient(
         else:
             _run_image(job, image, loaded, problems, rows, summary)
         on_image()
-    csv_schemas.load("cells").write(job.folder / "cells.csv", rows.cells, job.classes)
-    csv_schemas.load("images").write(job.folder / "images.csv", rows.images, _counted_classes(job.classes))
+    csv_schemas.load("cells").write_into(job.folder, rows.cells, job.classes)
+    csv_schemas.load("images").write_into(job.folder, rows.images, _counted_classes(job.classes))
     summary.seconds = time.perf_counter() - started
     return summary
 

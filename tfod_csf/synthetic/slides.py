@@ -261,5 +261,5 @@ def synthesize(
         own = counts[index * images_per_patient : (index + 1) * images_per_patient]
         totals = {cell_class: sum(count[cell_class] for count in own) for cell_class in CLASSES}
         rows.append({"patient_id": patient.patient_id, "case": patient.case.name, "images": len(own), **totals})
-    csv_schemas.load("truth").write(output_dir / "truth.csv", rows)
+    csv_schemas.load("truth").write_into(output_dir, rows)
     return rows

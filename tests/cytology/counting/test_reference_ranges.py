@@ -2,6 +2,7 @@ import pytest
 
 from tfod_csf.cytology.counting import reference_ranges
 from tfod_csf.cytology.counting.reference_ranges import ReferenceRange, ReferenceRangeError, load_reference_ranges
+from tfod_csf.files.csv_tables import TableError
 
 
 def test_adult_ranges_that_come_with_the_package():
@@ -38,6 +39,17 @@ def test_wrong_tables_are_refused_with_their_line(tmp_path, row, message):
     path = tmp_path / "ranges.csv"
     path.write_text(f"population,quantity,low,high,unit,source\n{row}\n", encoding="utf-8")
     with pytest.raises(ReferenceRangeError, match=message):
+        load_reference_ranges(path)
+
+
+def test_ranges_of_another_population_may_be_missing_still(tmp_path):
+    path = tmp_path / "ranges.csv"
+    path.write_text("population,quantity,low,high,source\nadult,monocyte,3,37,x\nchild,monocyte,,,\n", encoding="utf-8")
+    assert load_reference_ranges(path) == {"monocyte": ReferenceRange(3, 37, "x")}
+    with pytest.raises(ReferenceRangeError, match="line 3: monocyte ranges from nothing to nothing"):
+        load_reference_ranges(path, "child")
+    path.write_text("population,quantity,low,high,source\nadult,monocyte,-3,37,x\n", encoding="utf-8")
+    with pytest.raises(TableError, match="line 2: low is '-3'; expected a number >= 0"):
         load_reference_ranges(path)
 
 

@@ -81,7 +81,13 @@ def test_a_mistyped_model_is_refused_and_not_every_cell_missed(annotated, tmp_pa
     [
         ("a,0.05,0.03,0.92", "add up to 1, not to about 100; give percent, not fractions"),
         ("a,50,30,30", "add up to 110, not to about 100; for cells give --hospital_unit=cells"),
-        ("a,50,30,many", "neutrophil is 'many'"),
+        ("a,50,30,many", r"hospital\.csv, line 2: neutrophil is 'many'; expected a number from 0 to 100 "),
+        ("a,50,30,-20", "line 2: neutrophil is '-20'; expected a number from 0 to 100"),
+        ("a,150,30,20", "line 2: lymphocyte is '150'; expected a number from 0 to 100"),
+        ("a,50,30,", "line 2: neutrophil is empty; expected a number from 0 to 100"),
+        ("a,50,30,nan", "line 2: neutrophil is 'nan'"),
+        ("a,50,5,29,5,20", "line 2: 6 cells, but the header has 4"),
+        (",50,30,20", "line 2: patient_id is empty; expected a text"),
         ("a,50,30,20\na,50,30,20", "line 3, patient 'a': the patient is there twice"),
         ("", "no patient in it"),
     ],
@@ -91,6 +97,29 @@ def test_wrong_hospital_tables_are_one_sentence(tmp_path, row, message):
     path.write_text(f"patient_id,lymphocyte,monocyte,neutrophil\n{row}\n", encoding="utf-8")
     with pytest.raises(TableError, match=message):
         agreement_tables.read_hospital(path, 200)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("patient_id,lymphocyte,monocyte,neutrophil,n\na,50,30,20,0\n", "line 2: n is '0'; expected a number >= 1"),
+        ("patient_id,lymphocyte,monocyte\na,50,50\n", "column 'neutrophil' is missing"),
+        ("patient_id;lymphocyte;monocyte;neutrophil\na;50;30;20\n", "column 'patient_id' is missing"),
+    ],
+)
+def test_columns_of_a_hospital_table(tmp_path, text, message):
+    path = tmp_path / "hospital.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(TableError, match=message):
+        agreement_tables.read_hospital(path, 200)
+
+
+def test_cells_that_are_no_number_or_negative(tmp_path):
+    path = tmp_path / "hospital.csv"
+    for cell in ("few", "-1", ""):
+        path.write_text(f"patient_id,lymphocyte,monocyte,neutrophil\na,30,{cell},10\n", encoding="utf-8")
+        with pytest.raises(TableError, match=r"line 2: monocyte is .*; expected a number >= 0 \(white cells\)"):
+            agreement_tables.read_hospital(path, 200, are_counts=True)
 
 
 def test_number_of_cells_and_no_common_patient(tmp_path):

@@ -77,10 +77,31 @@ def test_images_come_in_the_order_of_the_run_without_patients_of_earlier_runs(ti
     assert cells.tolist() == [n % 5 for n in range(12)]
 
 
+def test_times_of_technicians_and_reviews_with_and_without_days(tmp_path):
+    path = tmp_path / "times.csv"
+    path.write_text("day,patient_id,report_minutes,classification_minutes\n mon ,a,2,10.5\n,,0,1\n", encoding="utf-8")
+    hand = turnaround_tables.read_hand_times(path)
+    assert (hand.classification.tolist(), hand.report.tolist(), hand.days) == ([10.5, 1], [2, 0], ("mon", ""))
+    path.write_text("patient_id,classification_minutes,report_minutes\na,10,2\n", encoding="utf-8")
+    assert turnaround_tables.read_hand_times(path).days == ("",)
+    path.write_text("patient_id,review_minutes\na,0.5\nb,3\n", encoding="utf-8")
+    assert turnaround_tables.read_review_times(path).tolist() == [0.5, 3]
+
+
 def test_wrong_times_are_one_sentence(tmp_path):
     path = tmp_path / "hand.csv"
     path.write_text("patient_id,classification_minutes,report_minutes\na,ten,1\n", encoding="utf-8")
     with pytest.raises(run_tables.TableError, match="line 2: classification_minutes is 'ten'"):
         turnaround_tables.read_hand_times(path)
+    path.write_text("patient_id,review_minutes\na,-1\n", encoding="utf-8")
+    with pytest.raises(
+        run_tables.TableError, match=r"line 2: review_minutes is '-1'; expected a number >= 0 \(minutes\)"
+    ):
+        turnaround_tables.read_review_times(path)
+    with pytest.raises(run_tables.TableError, match="column 'classification_minutes' is missing"):
+        turnaround_tables.read_hand_times(path)
+    path.write_text("patient_id,review_minutes\n", encoding="utf-8")
+    with pytest.raises(run_tables.TableError, match="no patient in it"):
+        turnaround_tables.read_review_times(path)
     with pytest.raises(run_tables.TableError, match="no patient with a time"):
         turnaround_tables.machine_minutes({"patients": {"a": {"seconds": None}}})

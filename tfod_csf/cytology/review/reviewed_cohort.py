@@ -204,11 +204,11 @@ def write_cohort(
             continue
         if patient is not None:
             rows = differential_rows(patient)
-            csv_schemas.load("review_differential").write(folder / "review_differential.csv", rows)
+            csv_schemas.load("review_differential").write_into(folder, rows)
             reviewed.append(patient)
     rows = [summary_row(patient) for patient in reviewed]
-    csv_schemas.load("review_summary").write(output / "review_summary.csv", rows)
-    csv_schemas.load("review_changes").write(output / "review_changes.csv", _change_rows(reviewed))
+    csv_schemas.load("review_summary").write_into(output, rows)
+    csv_schemas.load("review_changes").write_into(output, _change_rows(reviewed))
     state = {
         row["patient_id"]: {
             "revision": patient.chain[-1].number,

@@ -12,6 +12,7 @@ differentials differ by more than the counting of so many cells explains.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -113,39 +114,40 @@ def class_measures(machine: Differentials, hospital: Differentials, error_ratio:
     differences = absolute_differences(machine.percent, hospital.percent)
     for k, name in enumerate(cell_classes.WHITE_CELLS):
         x, y = hospital.percent[:, k], machine.percent[:, k]
-        rows.append(_row(name, "mean_absolute_difference", "points", count, differences[:, k].mean()))
+        rows.append(measure_row(name, "mean_absolute_difference", "points", count, differences[:, k].mean()))
         rows += _bland_altman_rows(name, x, y)
         rows += _line_rows(name, "passing_bablok", method_comparison.passing_bablok, x, y)
         rows += _line_rows(name, "deming", lambda x, y: method_comparison.deming(x, y, error_ratio), x, y)
-        rows.append(_row(name, "lin_concordance", "", count, method_comparison.concordance(x, y)))
-    rows.append(_row("all", "mean_absolute_difference", "points", count, differences.mean()))
-    rows.append(_row("all", "paper_accuracy", "%", count, paper_accuracy(machine.percent, hospital.percent)))
+        rows.append(measure_row(name, "lin_concordance", "", count, method_comparison.concordance(x, y)))
+    rows.append(measure_row("all", "mean_absolute_difference", "points", count, differences.mean()))
+    rows.append(measure_row("all", "paper_accuracy", "%", count, paper_accuracy(machine.percent, hospital.percent)))
     return rows
 
 
-def _row(name: str, measure: str, unit: str, patients: int, value: float | Estimate | None, note: str = "") -> dict:
-    ends = {"ci_low": value.low, "ci_high": value.high} if isinstance(value, Estimate) else {}
-    number = value.value if isinstance(value, Estimate) else value
-    row = {"class": name, "measure": measure, "value": number, **ends, "unit": unit, "patients": patients}
-    return {**row, "note": note}
+def measure_row(
+    name: str, measure: str, unit: str, patients: int, value: float | Estimate | None, note: str = ""
+) -> dict[str, Any]:
+    """A row of agreement.csv."""
+    numbers = method_comparison.number_columns(value)
+    return {"class": name, "measure": measure, **numbers, "unit": unit, "patients": patients, "note": note}
 
 
 def _bland_altman_rows(name: str, x: np.ndarray, y: np.ndarray) -> list[dict]:
     if len(x) < 2:
-        return [_row(name, "bias", "points", len(x), None, "needs two patients")]
+        return [measure_row(name, "bias", "points", len(x), None, "needs two patients")]
     found = method_comparison.bland_altman(x, y)
     values = {"bias": found.bias, "sd_of_differences": found.sd}
     values |= {"limit_of_agreement_low": found.lower, "limit_of_agreement_high": found.upper}
-    return [_row(name, measure, "points", len(x), value) for measure, value in values.items()]
+    return [measure_row(name, measure, "points", len(x), value) for measure, value in values.items()]
 
 
 def _line_rows(name: str, method: str, fit, x: np.ndarray, y: np.ndarray) -> list[dict]:
     try:
         line = fit(x, y)
     except ValueError as error:
-        return [_row(name, f"{method}_{part}", unit, len(x), None, str(error)) for part, unit in _LINE_PARTS]
+        return [measure_row(name, f"{method}_{part}", unit, len(x), None, str(error)) for part, unit in _LINE_PARTS]
     few = "fewer than the 40 patients EP09 asks for" if len(x) < 40 else ""
-    return [_row(name, f"{method}_{part}", unit, len(x), getattr(line, part), few) for part, unit in _LINE_PARTS]
+    return [measure_row(name, f"{method}_{part}", unit, len(x), getattr(line, part), few) for part, unit in _LINE_PARTS]
 
 
 _LINE_PARTS = (("slope", ""), ("intercept", "points"))

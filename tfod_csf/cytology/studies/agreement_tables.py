@@ -20,6 +20,7 @@ from tfod_csf.cytology.studies.agreement import (
     difference_p_values,
     holm,
     kappa_of_pairs,
+    measure_row,
 )
 from tfod_csf.files import csv_schemas
 
@@ -122,17 +123,13 @@ def cell_measures(matched: MatchedCells, patients: int) -> list[dict[str, Any]]:
         ("kappa_without_unknown", decided, "matched cells that the machine did not leave unknown"),
     ):
         pairs = Counter(zip(matched.predicted[chosen], matched.annotated[chosen], strict=True))
-        kappa = kappa_of_pairs(pairs)
-        ends = {"value": kappa.value, "ci_low": kappa.low, "ci_high": kappa.high}
-        rows.append({"class": "cells", "measure": measure, **ends, "patients": patients, "note": note})
+        rows.append(measure_row("cells", measure, "", patients, kappa_of_pairs(pairs), note))
     for measure, value in (
         ("cells_matched", found.sum()),
         ("cells_missed", sum(matched.missed.values())),
         ("cells_spurious", (~found).sum()),
     ):
-        note = f"on {matched.num_images} images"
-        row = {"class": "cells", "measure": measure, "value": float(value), "unit": "cells", "patients": patients}
-        rows.append({**row, "note": note})
+        rows.append(measure_row("cells", measure, "cells", patients, float(value), f"on {matched.num_images} images"))
     return rows
 
 
@@ -170,14 +167,14 @@ def write_agreement(
         for name in only_machine:
             yield {"patient_id": name, "note": "the hospital has no result"}
 
-    csv_schemas.load("agreement_patients").write(output / "agreement_patients.csv", patients())
+    csv_schemas.load("agreement_patients").write_into(output, patients())
     rows = class_measures(ours, theirs, error_ratio)
     if matched is not None:
         rows += cell_measures(*matched)
         pairs = sorted(cell_pairs(matched[0]).items())
         cells = ({"machine_class": a, "annotated_class": b, "cells": count} for (a, b), count in pairs)
-        csv_schemas.load("agreement_cells").write(output / "agreement_cells.csv", cells)
-    csv_schemas.load("agreement").write(output / "agreement.csv", rows)
+        csv_schemas.load("agreement_cells").write_into(output, cells)
+    csv_schemas.load("agreement").write_into(output, rows)
     agreement_plots.plot_patients(output / "agreement_patients.png", ours, theirs, adjusted < 0.05)
     agreement_plots.plot_bland_altman(output / "agreement_bland_altman.png", ours, theirs)
     agreement_plots.plot_comparison(output / "agreement_regression.png", ours, theirs, error_ratio)

@@ -92,8 +92,8 @@ def write_calibration(
     after = cells.at(temperature)
     sides = {"before": cells, "after": after}
     output = pathlib.Path(output_dir)
-    csv_schemas.load("calibration_bins").write(output / "calibration_bins.csv", _bin_rows(sides))
-    csv_schemas.load("calibration_thresholds").write(output / "calibration_thresholds.csv", _threshold_rows(sides))
+    csv_schemas.load("calibration_bins").write_into(output, _bin_rows(sides))
+    csv_schemas.load("calibration_thresholds").write_into(output, _threshold_rows(sides))
     result = CalibrationResult(
         temperature=temperature,
         cells=len(cells.truth),

@@ -27,6 +27,13 @@ class Estimate:
     high: float
 
 
+def number_columns(value: float | Estimate | None) -> dict[str, float | None]:
+    """The columns value, ci_low and ci_high of a study's table; a plain number has no interval."""
+    if isinstance(value, Estimate):
+        return {"value": value.value, "ci_low": value.low, "ci_high": value.high}
+    return {"value": value}
+
+
 @dataclasses.dataclass(frozen=True)
 class Line:
     """y = intercept + slope * x."""

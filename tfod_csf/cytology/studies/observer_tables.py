@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from tfod_csf import cell_classes
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.annotated_cells import AnnotationsError, ImageCells
-from tfod_csf.cytology.studies.method_comparison import Estimate
+from tfod_csf.cytology.studies.method_comparison import Estimate, number_columns
 from tfod_csf.cytology.studies.observers import ObserverStudy, study
 from tfod_csf.detections import BOX_SIDES
 from tfod_csf.files import csv_schemas
@@ -116,11 +116,7 @@ def _summary_rows(group: str, result: ObserverStudy, identical: bool | None) -> 
     same = {"group": group, "observers": len(result.observers)}
 
     def row(name: str, measure: str, value: float | Estimate) -> dict[str, Any]:
-        if isinstance(value, Estimate):
-            numbers = {"value": value.value, "ci_low": value.low, "ci_high": value.high}
-        else:
-            numbers = {"value": value}
-        return {**same, "class": name, "measure": measure, **numbers}
+        return {**same, "class": name, "measure": measure, **number_columns(value)}
 
     for k, name in enumerate(result.classes):
         yield row(name, "mean", result.spreads[k].mean)
@@ -163,15 +159,15 @@ def write_observers(
     differences = list(round_differences(rounds)) if len(rounds) > 1 else None
     groups = {name: group for name, group in ((PEOPLE, people), (ROUNDS, machine)) if group}
     studies = {name: study(group, images, classes, iou_threshold) for name, group in groups.items()}
-    csv_schemas.load("observers").write(output / "observers.csv", _count_rows(studies))
+    csv_schemas.load("observers").write_into(output, _count_rows(studies))
     identical = None if differences is None else not differences
     rows = (
         row
         for name, found in studies.items()
         for row in _summary_rows(name, found, identical if name == ROUNDS else None)
     )
-    csv_schemas.load("observers_summary").write(output / "observers_summary.csv", rows)
-    csv_schemas.load("observers_differences").write(output / "observers_differences.csv", differences or [])
+    csv_schemas.load("observers_summary").write_into(output, rows)
+    csv_schemas.load("observers_differences").write_into(output, differences or [])
     plot_counts(output / "observers.png", studies)
     return studies, None if differences is None else len(differences)
 

@@ -94,15 +94,15 @@ def write_saturation(
             kept.add(row, result)
             if number < max_plots and result.orders is not None:
                 target = output / run_folder.PATIENTS_DIR / folder.name
-                csv_schemas.load("saturation_curve").write(target / "saturation_curve.csv", _curve_rows(result))
+                csv_schemas.load("saturation_curve").write_into(target, _curve_rows(result))
                 saturation_plots.plot_patient(target / "saturation.png", patient.patient_id, result, rules)
             yield row
 
-    csv_schemas.load("saturation").write(output / "saturation.csv", rows())
-    csv_schemas.load("saturation_cases").write(output / "saturation_cases.csv", _case_rows(kept.rows, rules))
+    csv_schemas.load("saturation").write_into(output, rows())
+    csv_schemas.load("saturation_cases").write_into(output, _case_rows(kept.rows, rules))
     shares = np.mean(kept.percents, axis=0) / 100 if kept.percents else None
     planner = planner_rows(plan_points, shares)
-    csv_schemas.load("saturation_planner").write(output / "saturation_planner.csv", planner)
+    csv_schemas.load("saturation_planner").write_into(output, planner)
     if kept.curves:
         saturation_plots.plot_cohort(output / "saturation.png", kept.curves, rules)
     if kept.examples:

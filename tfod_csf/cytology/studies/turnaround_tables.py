@@ -181,14 +181,14 @@ def write_turnaround(
     machine = machine_minutes(run)
     rows = turnaround_rows(hand, machine, review) if hand is not None else []
     if rows:
-        csv_schemas.load("turnaround").write(output / "turnaround.csv", rows)
+        csv_schemas.load("turnaround").write_into(output, rows)
     times = image_times(inference_dir, run)
     image_rows = [
         _image_row(model, against, seconds, trend(x, seconds))
         for model, (cells, seconds) in times.items()
         for against, x in (("cells", cells), ("position", np.arange(len(seconds))))
     ]
-    csv_schemas.load("turnaround_images").write(output / "turnaround_images.csv", image_rows)
+    csv_schemas.load("turnaround_images").write_into(output, image_rows)
     if times:
         plot_turnaround(output / "turnaround.png", rows, times)
     return rows, image_rows

@@ -121,7 +121,7 @@ def _statistics(
             statistics.add(entry, "test" if entry.image.key in test_keys else "train", objects)
             yield from dataset_report.annotation_rows(entry, objects)
 
-    csv_schemas.load("annotations").write(output_dir / "annotations.csv", rows())
+    csv_schemas.load("annotations").write_into(output_dir, rows())
     return statistics
 
 

@@ -130,8 +130,8 @@ def write_training_report(
     """
     output, runs, best = pathlib.Path(output_dir), read_runs(model_dir), read_best(model_dir)
     fits = list(fit_rows(runs, precision_tolerance, loss_tolerance))
-    csv_schemas.load("training_curve").write(output / "training_curve.csv", _curve_rows(runs))
-    csv_schemas.load("training_fit").write(output / "training_fit.csv", (row for row, _ in fits))
+    csv_schemas.load("training_curve").write_into(output, _curve_rows(runs))
+    csv_schemas.load("training_fit").write_into(output, (row for row, _ in fits))
     precision = _first(fits, PRECISION_TAGS)
     for suffix in ("png", "svg"):
         plot_training(output / f"training_report.{suffix}", runs, precision, best)
