@@ -30,7 +30,7 @@ def test_a_key_file_is_never_overwritten(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "secret\n", "tfod_csf-key-1 12ab\n", "tfod_csf-key-1 " + "zz" * 32, "密钥"])
-def test_a_file_that_is_no_key_is_refused(tmp_path, text):
+def test_a_file_that_is_not_a_key_is_refused(tmp_path, text):
     (tmp_path / "key").write_text(text, encoding="utf-8")
     with pytest.raises(KeyFileError, match="key file"):
         key_files.read_key(tmp_path / "key")

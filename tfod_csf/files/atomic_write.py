@@ -1,4 +1,4 @@
-"""Files appear whole or not at all: written beside their final place, then renamed."""
+"""Files appear whole or not at all: they are written next to their final place, then renamed."""
 
 import contextlib
 import json
@@ -11,7 +11,7 @@ from typing import IO, Any
 
 @contextlib.contextmanager
 def replacing_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """Yields a path beside `path` for a writer that opens its own file; it takes the place of `path` at the end."""
+    """Yields a path in the folder of `path` for a writer that opens its own file; at the end it replaces `path`."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex[:8]}.part")
@@ -25,10 +25,10 @@ def replacing_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike, mode: str = "w", **open_arguments: Any) -> Iterator[IO]:
-    """Opens a file that takes the place of `path` when the block ends, and vanishes when the block raises.
+    """Opens a file that replaces `path` when the block ends and is removed when the block raises.
 
     Args:
-      path: final path; missing parent folders are made.
+      path: final path; missing parent folders are created.
       mode: "w" (text, UTF-8 unless `encoding` is given) or "wb".
       **open_arguments: passed to `open`, for example `newline=""`.
     """

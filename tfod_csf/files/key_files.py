@@ -1,6 +1,6 @@
 """Secret keys in files of their own: 32 random bytes, readable by their owner only, never overwritten.
 
-Whoever has the key can make pseudonyms and signatures with it; it belongs on another disk than what it protects.
+Whoever has the key can make pseudonyms and signatures with it; keep it on another disk than the data it protects.
 """
 
 import contextlib
@@ -21,20 +21,20 @@ _log = logging.getLogger("tfod_csf")
 
 
 class KeyFileError(UserError):
-    """A key file that cannot be made or used."""
+    """A key file that cannot be created or used."""
 
 
 def create_key(path: str | os.PathLike) -> bytes:
-    """Makes a new key file with permissions 0600 and returns the key.
+    """Creates a key file with permissions 0600 and returns the key.
 
     Raises:
-      KeyFileError: the file is there already; a lost key could never be made again.
+      KeyFileError: the file exists or cannot be written; a key that was overwritten could not be restored.
     """
     path = pathlib.Path(path)
     key = secrets.token_bytes(_BYTES)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # O_EXCL: two runs at the same time cannot both make it; the mode holds from the first moment.
+        # O_EXCL: two runs at the same time cannot both create it; the mode holds from the first moment.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
     except FileExistsError:
         raise KeyFileError(f"{path}: the key file exists and is never overwritten.") from None
@@ -47,7 +47,7 @@ def create_key(path: str | os.PathLike) -> bytes:
 
 @contextlib.contextmanager
 def owner_only() -> Iterator[None]:
-    """Files made inside are readable and writable by their owner only, from their first moment on."""
+    """Files created inside are readable and writable by their owner only, from the first moment."""
     before = os.umask(0o077)
     try:
         yield
@@ -56,10 +56,10 @@ def owner_only() -> Iterator[None]:
 
 
 def read_key(path: str | os.PathLike) -> bytes:
-    """The key of a file made by `create_key`; warns when others than the owner can read it.
+    """The key in a file that `create_key` wrote; warns when anyone but the owner can read it.
 
     Raises:
-      KeyFileError: no such file, or no key in it.
+      KeyFileError: no such file, or it holds no key.
     """
     path = pathlib.Path(path)
     try:
@@ -70,15 +70,15 @@ def read_key(path: str | os.PathLike) -> bytes:
     if len(words) != 2 or words[0] != _HEADER or len(words[1]) != 2 * _BYTES or set(words[1]) - set("0123456789abcdef"):
         raise KeyFileError(f"{path}: not a key file of this program (expected one line: {_HEADER} and 64 hex digits).")
     if os.name == "posix" and mode & 0o077:
-        _log.warning("%s: others than the owner can read the key; run: chmod 600 '%s'", path, path)
+        _log.warning("%s: not only the owner can read the key; run: chmod 600 '%s'", path, path)
     return bytes.fromhex(words[1])
 
 
 def key_id(key: bytes) -> str:
-    """A name for a key that does not give it away; the same key has the same one."""
+    """A name for a key that does not reveal it; the same key always has the same name."""
     return hmac.digest(key, b"key id", hashlib.sha256).hex()[:16]
 
 
 def keyed_digest(key: bytes, purpose: str, text: str) -> bytes:
-    """HMAC-SHA256 of a text for one purpose; digests for different purposes have nothing to do with each other."""
+    """HMAC-SHA256 of a text for one purpose; digests for different purposes are unrelated."""
     return hmac.digest(key, f"{purpose}\0{text}".encode(), hashlib.sha256)
