@@ -9,6 +9,7 @@ from absl import flags
 from tfod_csf.commands import command_reference
 from tfod_csf.commands.command_reference import ALIASES, STAGES
 
+REPOSITORY = pathlib.Path(command_reference.__file__).parents[2]
 COMMANDS = {command.name: command for command in command_reference.commands()}
 
 
@@ -85,3 +86,22 @@ def test_summaries_and_texts_stand_alone(command):
         assert flag.text.endswith("."), flag.name
         assert "repeat this option" not in flag.text, flag.name
         assert not re.match(r"(Its|Their|The same|Such|Of|Whose)\b", flag.text), f"{flag.name} leans on another flag"
+
+
+def test_the_page_of_the_docs_is_up_to_date():
+    text = (REPOSITORY / "docs" / "COMMANDS.md").read_text(encoding="utf-8")
+    remedy = "run: python -m tfod_csf.commands.command_reference docs/COMMANDS.md"
+    assert text == command_reference.render_markdown(), remedy
+
+
+def test_a_row_of_the_page_shows_what_can_be_typed_and_holds_no_html():
+    flag_values = flags.FlagValues()
+    flags.DEFINE_enum("mode", "b", ["a", "b"], "Way of <patient> in `<dir>/*` or *.jpg.", flag_values=flag_values)
+    flags.DEFINE_multi_string("name", None, "Who | what.", required=True, short_name="n", flag_values=flag_values)
+    flags.DEFINE_list("sizes", ["1", "2"], "How large.", flag_values=flag_values)
+    flags.DEFINE_alias("size", "sizes", flag_values=flag_values)
+    assert [command_reference._flag_row(flag) for flag in command_reference.flag_references(flag_values)] == [
+        "| `--mode` | `b` | Way of &lt;patient> in `<dir>/*` or \\*.jpg. Values: `a`, `b`. |",
+        "| `--name` `-n` | required | Who \\| what. May be repeated. |",
+        "| `--sizes` | `1,2` | How large. Comma-separated. Old name: `--size`. |",
+    ]

@@ -1,5 +1,7 @@
 """Which commands there are and what each says about itself: the source of `--help`, of the overview and of the docs.
 
+    python -m tfod_csf.commands.command_reference docs/COMMANDS.md
+
 A command is a module of this folder with a docstring (first line: what it does, in the imperative),
 `FLAGS = flags.FlagValues()` holding its flags in the order in which a person should read them, and `main()`.
 `STAGES` names every command once, in the order of the work. Nothing here imports TensorFlow.
@@ -12,11 +14,14 @@ import importlib
 import pathlib
 import re
 import shutil
+import sys
 import textwrap
 from collections.abc import Iterator
 from types import ModuleType
 
 from absl import flags
+
+from tfod_csf.files import atomic_write
 
 STAGES: dict[str, tuple[str, ...]] = {
     "data": ("create_csf_tf_record", "create_pascal_tf_record", "generate_tfrecord", "partition_dataset"),
@@ -34,6 +39,15 @@ ALIASES = {"train": "model_main_tf2", "export": "exporter_main_v2", "infer": "ba
 
 _MAX_WIDTH = 120
 # absl appends this to the text of a flag that may be repeated.
+_EXAMPLE = "Example: "
+_PAGE_HEAD = """# Commands
+
+Every command with its flags, as `tfod_csf COMMAND --help` prints them. Generated from the flags by
+`python -m tfod_csf.commands.command_reference docs/COMMANDS.md`; do not edit.
+
+A flag is given as `--flag=value`, a yes or no as `--flag` or `--noflag`. absl's logging flags (`--verbosity`,
+`--alsologtostderr`, `--log_dir`) work with every command. Tables and figures are those of the paper.
+"""
 _REPEAT = re.compile(r"\.?;\s+repeat this option to specify a list of values$")
 
 
@@ -214,3 +228,54 @@ def help_text(name: str, flag_values: flags.FlagValues, docstring: str) -> str:
         lines.append(f"  {flag.heading}")
         lines += textwrap.wrap(flag.text, width, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return "\n".join([*lines, "", "Also absl's logging flags: --verbosity, --alsologtostderr, --log_dir, ..."])
+
+
+def render_markdown() -> str:
+    """The whole of docs/COMMANDS.md."""
+    sections, stage = [_PAGE_HEAD], ""
+    for command in commands():
+        if command.stage != stage:
+            stage = command.stage
+            sections.append(f"## {stage.capitalize()}\n")
+        sections.append(_command_section(command))
+    return "\n".join(sections)
+
+
+def _command_section(command: CommandReference) -> str:
+    lines = [f"### {command.name}", "", _markdown(command.summary)]
+    lines += ["", f"Short name: `tfod_csf {command.alias}`."] if command.alias else []
+    for paragraph in command.description.split("\n\n"):
+        if paragraph.startswith(_EXAMPLE):
+            example = " ".join(paragraph.removeprefix(_EXAMPLE).split())
+            lines += ["", "```sh", example, "```"]
+        elif paragraph:
+            lines += ["", _markdown(paragraph)]
+    lines += ["", "| flag | default | meaning |", "|---|---|---|"]
+    return "\n".join([*lines, *map(_flag_row, command.flags), ""])
+
+
+def _flag_row(flag: FlagReference) -> str:
+    """One row of a command's table.
+
+    >>> _flag_row(FlagReference("mode", "m", ("way",), "string enum", ("a", "b"), "a", False, False, "<x> or *."))
+    '| `--mode` `-m` | `a` | &lt;x> or \\\\*. Values: `a`, `b`. Old name: `--way`. |'
+    """
+    default = "required" if flag.is_required else f"`{flag.default}`" if flag.default else ""
+    notes = [f"Values: {', '.join(f'`{choice}`' for choice in flag.choices)}."] if flag.choices else []
+    notes += ["Comma-separated."] if "comma" in flag.kind else []
+    notes += ["May be repeated."] if flag.is_repeatable else []
+    notes += [f"Old name: `--{name}`." for name in flag.old_names]
+    cells = [f"`--{flag.name}`" + (f" `-{flag.short_name}`" if flag.short_name else ""), default]
+    cells.append(" ".join([_markdown(flag.text), *notes]))
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _markdown(text: str) -> str:
+    """A text of ours, in which only backticks mean anything, as Markdown."""
+    parts = text.split("`")
+    parts[::2] = [part.replace("*", "\\*").replace("<", "&lt;") for part in parts[::2]]
+    return "`".join(parts)
+
+
+if __name__ == "__main__":
+    atomic_write.write_text(sys.argv[1], render_markdown())
