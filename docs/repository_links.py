@@ -2,7 +2,7 @@
 
 The Markdown files are written for whoever reads them in the repository: `docs/TRAINING.md` links to
 `../COMPATIBILITY.md`, which links to `docs/CONFIG.md`. The site holds those files side by side, as pages. A link to a
-file of the repository that is not a page becomes its text; a link to what is not there is left for `--strict` to refuse.
+file of the repository that is not a page becomes its text; one to what is not there is left for `--strict` to refuse.
 """
 
 import pathlib
