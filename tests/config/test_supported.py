@@ -185,18 +185,41 @@ def test_only_the_named_parts_are_looked_at():
         check_supported(config, source="here.config")
 
 
-def test_every_honoured_value_is_read_by_name_outside_of_this_room():
+@pytest.fixture(scope="module")
+def code_outside_config():
     package = pathlib.Path(supported_fields.__file__).parent.parent
-    code = "\n".join(
+    return "\n".join(
         path.read_text(encoding="utf-8")
         for path in package.rglob("*.py")
         if path.relative_to(package).parts[0] != "config"
     )
+
+
+def test_every_honoured_value_is_read_by_name_outside_of_this_package(code_outside_config):
     read_by_check_supported = {"fine_tune_checkpoint_version"}
     unread = {
         f"{message}.{name}"
         for message, rules in supported_fields.FIELDS.items()
         for name, rule in rules.items()
-        if rule.kind == "honoured" and not re.search(rf"\b{name}\b", code) and name not in read_by_check_supported
+        if rule.kind == "honoured"
+        and not re.search(rf"\b{name}\b", code_outside_config)
+        and name not in read_by_check_supported
     }
     assert unread == set()
+
+
+def test_a_value_said_to_give_the_same_numbers_is_read_nowhere(code_outside_config):
+    """What code reads, acts; such a field is honoured. Names that another message honours, and `op`, say nothing."""
+    rules = [(name, rule.kind) for fields in supported_fields.FIELDS.values() for name, rule in fields.items()]
+    honoured = {name for name, kind in rules if kind == "honoured"}
+    same = {name for name, kind in rules if kind == "same_numbers"} - honoured - {"op"}
+    assert len(same) >= 5
+    assert {name for name in same if re.search(rf"\b{name}\b", code_outside_config)} == set()
+
+
+def test_static_shapes_are_honoured_because_they_change_training():
+    """tests/modeling/test_loss_fields.py and test_model_builder.py show the effect."""
+    rules = supported_fields.FIELDS["FasterRcnn"]
+    assert rules["use_static_shapes"].kind == rules["use_static_shapes_for_eval"].kind == "honoured"
+    assert "the second stage also learns from what pads them" in rules["use_static_shapes"].note
+    assert "detections do not change" in rules["use_static_shapes_for_eval"].note

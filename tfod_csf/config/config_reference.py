@@ -136,7 +136,7 @@ def _default_text(field: FieldDescriptor) -> str:
 
 def _rule_text(rule: supported_fields.Rule, field: FieldDescriptor) -> str:
     if rule.kind == "honoured":
-        return "honoured"
+        return "honoured" + (f" ({rule.note})" if rule.note else "")
     if rule.kind == "same_numbers":
         return f"honoured: same numbers ({rule.note})"
     if rule.kind == "only":

@@ -38,8 +38,8 @@ class Rule:
         return self.use(value) if callable(self.use) else self.use
 
 
-def _honoured(names: str) -> dict[str, Rule]:
-    return {name: Rule("honoured") for name in names.split()}
+def _honoured(names: str, note: str = "") -> dict[str, Rule]:
+    return {name: Rule("honoured", note) for name in names.split()}
 
 
 def _same(names: str, note: str) -> dict[str, Rule]:
@@ -80,7 +80,17 @@ MODEL: dict[str, dict[str, Rule]] = {
         "number_of_stages": Rule("only", "a third stage predicts masks", (1, 2), "use 2"),
         **_same("use_matmul_gather_in_matcher", "another way to the same numbers, for TPUs"),
         **_same("use_partitioned_nms_in_first_stage", "another way to the same proposals, for TPUs"),
-        **_same("use_static_shapes use_static_shapes_for_eval", "padding has no weight; shapes are padded in any case"),
+        **_honoured(
+            "use_static_shapes",
+            "in training, where proposals are few, the second stage also learns from what pads them: repeats of the "
+            "first proposal; with use_static_balanced_label_sampler, which acts only together with this field, clipped "
+            "boxes without area too",
+        ),
+        **_honoured(
+            "use_static_shapes_for_eval",
+            "with use_static_shapes, proposals are padded in the same way outside training; detections do not change, "
+            "only the padding rows of raw_detection_boxes and raw_detection_scores",
+        ),
         **_no_effect("second_stage_mask_prediction_loss_weight resize_masks", _NO_MASKS),
         **_refused("inplace_batchnorm_update", "TFOD on TensorFlow 2 refuses it as well"),
         **_refused("use_combined_nms_in_first_stage", "combined NMS gives other proposals"),
