@@ -43,7 +43,6 @@ def test_padding_is_below_and_right_with_its_value_per_channel():
     [
         ("keep_aspect_ratio_resizer { min_dimension: 4 max_dimension: 8 pad_to_max_dimension: true }", [8, 8, 3]),
         ("fixed_shape_resizer { height: 5 width: 6 }", [5, 6, 3]),
-        ("fixed_shape_resizer { height: 5 width: 6 convert_to_grayscale: true }", [5, 6, 1]),
         ("keep_aspect_ratio_resizer { min_dimension: 4 max_dimension: 8 }", [None, None, 3]),
         ("identity_resizer { }", [None, None, 3]),
     ],
@@ -62,6 +61,8 @@ def test_shape_known_without_the_image(text, shape):
         ("pad_to_multiple_resizer { multiple: 32 }", "pad_to_multiple_resizer is not supported"),
         ("keep_aspect_ratio_resizer { min_dimension: 9 max_dimension: 8 }", "min_dimension 9 is greater"),
         ("keep_aspect_ratio_resizer { per_channel_pad_value: [1, 2] }", "has 2 values"),
+        ("fixed_shape_resizer { convert_to_grayscale: true }", "fixed_shape_resizer.convert_to_grayscale: true is not"),
+        ("keep_aspect_ratio_resizer { convert_to_grayscale: true }", "resizer.convert_to_grayscale: true is not"),
     ],
 )
 def test_refusals_name_the_field(text, words):

@@ -1,15 +1,15 @@
 """Brings an image of any size to the network's input size, as `image_resizer` of the config says.
 
-A resizer takes one image, float32 [h, w, c] in 0..255, and returns two tensors:
+A resizer takes one image, float32 [h, w, 3] in 0..255, and returns two tensors:
 
-  resized_image: float32 [H, W, c]. Values are neither rounded nor clipped. Padding, where a resizer pads, is at the
+  resized_image: float32 [H, W, 3]. Values are neither rounded nor clipped. Padding, where a resizer pads, is at the
       bottom and the right, so coordinates of the image stay what they are.
   true_image_shape: int32 [3], (height, width, channels) of the part of resized_image that is image, not padding.
 
-Boxes normalised to the image stay valid for the true image; they change only when they are expressed relative to the
+Boxes normalized to the image stay valid for the true image; they change only when they are expressed relative to the
 padded one.
 
-All resizing samples as TensorFlow 1 did: `tf.compat.v1.image.resize` with align_corners false, which puts the centre
+All resizing samples as TensorFlow 1 did: `tf.compat.v1.image.resize` with align_corners false, which puts the center
 of the first pixel at 0, not at 0.5, and does not smooth when shrinking. TensorFlow 2's `tf.image.resize` gives
 different pixels, and a checkpoint trained on one sampling loses accuracy on the other.
 """
@@ -51,7 +51,7 @@ def resize(
       height: new height in pixels.
       width: new width in pixels.
       method: "bilinear", "nearest", "bicubic" or "area".
-      align_corners: let the centres of the corner pixels of both images coincide. No image_resizer does; some
+      align_corners: let the centers of the corner pixels of both images coincide. No image_resizer does; some
           augmentation steps of TFOD do.
     """
     resized = tf.compat.v1.image.resize_images(
@@ -91,7 +91,7 @@ def resize_to_range(
 
     Args:
       image: [h, w, c], c = len(per_channel_pad_value) when padding.
-      min_dimension: wished length of the shorter side, px.
+      min_dimension: length the shorter side is scaled to, px.
       max_dimension: upper limit of the longer side, px.
       method: see `resize`.
       pad_to_max_dimension: pad to [max_dimension, max_dimension], so that images of different shapes share a batch.
@@ -131,16 +131,6 @@ def pad_bottom_right(
     return tf.ensure_shape(padded, [*static, len(per_channel_pad_value)])
 
 
-def to_grayscale(resizer: ImageResizer) -> ImageResizer:
-    """The resizer followed by a conversion of RGB to one channel (ITU-R 601 weights): `convert_to_grayscale`."""
-
-    def resize_to_grayscale(image: tf.Tensor) -> Resized:
-        resized_image, true_image_shape = resizer(image)
-        return tf.image.rgb_to_grayscale(resized_image), tf.concat([true_image_shape[:2], [1]], axis=0)
-
-    return resize_to_grayscale
-
-
 def from_config(image_resizer_config: image_resizer_pb2.ImageResizer) -> ImageResizer:
     """The resizer that a config describes.
 
@@ -162,19 +152,22 @@ def from_config(image_resizer_config: image_resizer_pb2.ImageResizer) -> ImageRe
             f"image_resizer: {given}; use keep_aspect_ratio_resizer, fixed_shape_resizer or identity_resizer."
         )
     config = getattr(image_resizer_config, kind)
+    if config.convert_to_grayscale:
+        raise ImageResizerError(
+            f"image_resizer.{kind}.convert_to_grayscale: true is not supported (the feature extractors take three "
+            "channels); leave it out."
+        )
     method = _METHODS[config.resize_method]
     if kind == "fixed_shape_resizer":
-        resizer = functools.partial(resize_to_fixed, height=config.height, width=config.width, method=method)
-    else:
-        resizer = _keep_aspect_ratio_from_config(config, method)
-    return to_grayscale(resizer) if config.convert_to_grayscale else resizer
+        return functools.partial(resize_to_fixed, height=config.height, width=config.width, method=method)
+    return _keep_aspect_ratio_from_config(config, method)
 
 
 def _keep_aspect_ratio_from_config(config: image_resizer_pb2.KeepAspectRatioResizer, method: str) -> ImageResizer:
     if config.min_dimension > config.max_dimension:
         raise ImageResizerError(
             f"image_resizer.keep_aspect_ratio_resizer: min_dimension {config.min_dimension} is greater than "
-            f"max_dimension {config.max_dimension}; exchange them."
+            f"max_dimension {config.max_dimension}; swap them."
         )
     pad_value = tuple(config.per_channel_pad_value) or (0.0, 0.0, 0.0)
     if len(pad_value) != 3:
