@@ -13,7 +13,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 
 from tfod_csf.config.protos import pipeline_pb2
-from tfod_csf.modeling import losses, target_assigner
+from tfod_csf.modeling import box_head, model_builder, rpn, target_assigner
 from tfod_csf.training.checkpoints import checkpoint_view
 
 LOSS_FROM_STORED_RTOL = 1e-6
@@ -65,9 +65,9 @@ def test_targets_are_exact(recorded):
     case = recorded_case(recorded)
     anchors = tf.constant(case.arrays["pred/anchors"])
     proposals = tf.constant(case.arrays["pred/proposal_boxes"])
-    rpn = target_assigner.batch_assign_first_stage_targets(anchors, case.in_pixels)
-    det = target_assigner.batch_assign_second_stage_targets(proposals, case.in_pixels)
-    for prefix, targets in (("rpn", rpn), ("det", det)):
+    first_stage = target_assigner.batch_assign_first_stage_targets(anchors, case.in_pixels)
+    second_stage = target_assigner.batch_assign_second_stage_targets(proposals, case.in_pixels)
+    for prefix, targets in (("rpn", first_stage), ("det", second_stage)):
         for field, computed in targets._asdict().items():
             expected = case.arrays[f"tgt/{prefix}_{field}"]
             if expected.ndim > computed.shape.ndims:  # TFOD tiles the weights (and scalar labels) over the classes
@@ -79,26 +79,19 @@ def test_targets_are_exact(recorded):
 def test_losses_from_stored_predictions(recorded):
     case = recorded_case(recorded)
     pred = {key.removeprefix("pred/"): tf.constant(a) for key, a in case.arrays.items() if key.startswith("pred/")}
-    is_static = case.config.use_static_balanced_label_sampler and case.config.use_static_shapes
-    computed = losses.first_stage_losses(
-        pred["rpn_box_encodings"],
-        pred["rpn_objectness_predictions_with_background"],
-        pred["anchors"],
-        case.in_pixels,
-        first_stage_minibatch_size=case.config.first_stage_minibatch_size,
-        first_stage_positive_balance_fraction=case.config.first_stage_positive_balance_fraction,
-        first_stage_localization_loss_weight=case.config.first_stage_localization_loss_weight,
-        first_stage_objectness_loss_weight=case.config.first_stage_objectness_loss_weight,
-        use_static_balanced_label_sampler=is_static,
-    ) | losses.second_stage_losses(
-        pred["refined_box_encodings"],
-        pred["class_predictions_with_background"],
-        pred["proposal_boxes"],
-        pred["num_proposals"],
-        case.in_pixels,
-        second_stage_localization_loss_weight=case.config.second_stage_localization_loss_weight,
-        second_stage_classification_loss_weight=case.config.second_stage_classification_loss_weight,
+    first_stage = rpn.FirstStagePredictions(
+        rpn_box_predictor_features=None,  # no loss looks at them
+        rpn_box_encodings=pred["rpn_box_encodings"],
+        rpn_objectness_predictions_with_background=pred["rpn_objectness_predictions_with_background"],
+        anchors=pred["anchors"],
     )
+    second_stage = box_head.SecondStagePredictions(
+        pred["refined_box_encodings"], pred["class_predictions_with_background"]
+    )
+    proposals = rpn.Proposals(pred["proposal_boxes"], pred["num_proposals"])
+    computed = model_builder.build_region_proposal_network(case.config, is_training=True).losses(
+        first_stage, case.in_pixels
+    ) | model_builder.build_box_classifier(case.config).losses(second_stage, proposals, case.in_pixels)
     for name, value in computed.items():
         expected = case.arrays["loss/" + name.replace("/", "|")]
         np.testing.assert_allclose(value, expected, rtol=LOSS_FROM_STORED_RTOL, err_msg=name)

@@ -25,7 +25,7 @@ def test_one_training_step(recorded):
     model = model_builder.build(config.model, is_training=True)
     model.build_variables(32, 32)
     optimizer, _ = optimizers.build(config.train_config.optimizer)
-    before = [variable.numpy() for variable in model.box_head.class_predictor_layers[-1].variables]
+    before = [variable.numpy() for variable in model.box_classifier.head.class_predictor_layers[-1].variables]
 
     images = tf.random.stateless_uniform([1, SIZE, SIZE, 3], seed=[4, 2], maxval=255.0)
     groundtruth = {
@@ -41,7 +41,7 @@ def test_one_training_step(recorded):
     variables = model.trainable_variables
     optimizer.apply_gradients(zip(tape.gradient(total, variables), variables))
     assert all(np.isfinite(value) for value in losses.values())
-    after = model.box_head.class_predictor_layers[-1].variables
+    after = model.box_classifier.head.class_predictor_layers[-1].variables
     if config.train_config.optimizer.WhichOneof("optimizer") == "momentum_optimizer":
         # Cosine schedules that start from 0 move nothing in the first step.
         rate = config.train_config.optimizer.momentum_optimizer.learning_rate.cosine_decay_learning_rate

@@ -3,7 +3,7 @@ import numpy as np
 from tfod_csf.modeling.anchor_generator import GridAnchorGenerator
 
 
-def test_order_size_and_centres():
+def test_order_size_and_centers():
     generator = GridAnchorGenerator(
         scales=[0.5, 1.0],
         aspect_ratios=[1.0, 4.0],

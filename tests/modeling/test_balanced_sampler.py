@@ -12,7 +12,7 @@ official_sampler = importlib.import_module("official.vision.utils.object_detecti
 SEED = tf.constant([3, 4])
 
 
-def draw(indicator, batch_size, labels, **options):
+def sample(indicator, batch_size, labels, **options):
     options = {"positive_fraction": 0.5, "seed": SEED} | options
     sampled = balanced_sampler.subsample(
         tf.constant(indicator, tf.bool)[tf.newaxis], batch_size, tf.constant(labels, tf.bool)[tf.newaxis], **options
@@ -33,8 +33,8 @@ def draw(indicator, batch_size, labels, **options):
 )
 def test_numbers_of_the_dynamic_variant(num_positives, num_negatives, positives, negatives):
     rng = np.random.default_rng(0)
-    kind = rng.permutation([1] * num_positives + [0] * num_negatives + [2, 3] * 5)  # 2, 3: not to be drawn
-    sampled = draw(kind < 2, 8, kind % 2 == 1)
+    kind = rng.permutation([1] * num_positives + [0] * num_negatives + [2, 3] * 5)  # 2, 3: not to be sampled
+    sampled = sample(kind < 2, 8, kind % 2 == 1)
     assert np.sum(sampled & (kind == 1)) == positives
     assert np.sum(sampled & (kind == 0)) == negatives
     assert not sampled[kind >= 2].any()
@@ -44,14 +44,14 @@ def test_static_fills_up_with_the_first_that_are_not_indicated():
     # 3 indicated, minibatch 6: the first three of the others come in, with their own labels.
     indicator = np.array([0, 0, 1, 0, 0, 1, 1, 0], bool)
     labels = np.array([0, 0, 1, 0, 0, 0, 0, 0], bool)
-    np.testing.assert_array_equal(draw(indicator, 6, labels, is_static=True), [1, 1, 1, 1, 0, 1, 1, 0])
+    np.testing.assert_array_equal(sample(indicator, 6, labels, is_static=True), [1, 1, 1, 1, 0, 1, 1, 0])
 
 
 def test_minibatch_larger_than_the_image_takes_all():
     indicator = np.array([0, 1, 1, 0], bool)
     labels = np.array([0, 1, 0, 0], bool)
-    np.testing.assert_array_equal(draw(indicator, 256, labels), indicator)
-    np.testing.assert_array_equal(draw(indicator, 256, labels, is_static=True), np.ones(4))
+    np.testing.assert_array_equal(sample(indicator, 256, labels), indicator)
+    np.testing.assert_array_equal(sample(indicator, 256, labels, is_static=True), np.ones(4))
 
 
 @pytest.mark.parametrize("positive_fraction", [0.0, 0.25, 0.5, 1.0])
@@ -68,18 +68,18 @@ def test_static_is_officials_for_the_same_permutation(monkeypatch, positive_frac
         monkeypatch.setattr(official_sampler.tf.random, "shuffle", lambda _, permutation=permutation: permutation)
         sampler = official_sampler.BalancedPositiveNegativeSampler(positive_fraction, is_static=True)
         expected = sampler.subsample(tf.constant(indicator), batch_size, tf.constant(labels))
-        computed = draw(indicator, batch_size, labels, positive_fraction=positive_fraction, is_static=True, seed=seed)
+        computed = sample(indicator, batch_size, labels, positive_fraction=positive_fraction, is_static=True, seed=seed)
         np.testing.assert_array_equal(computed, expected)
 
 
 def test_every_example_is_equally_likely():
     labels = tf.tile(tf.range(20)[tf.newaxis] < 10, [400, 1])
-    draws = balanced_sampler.subsample(tf.ones_like(labels), 8, labels, positive_fraction=0.5, seed=SEED)
+    sampled = balanced_sampler.subsample(tf.ones_like(labels), 8, labels, positive_fraction=0.5, seed=SEED)
     # 4 of 10 each: 0.4, standard deviation over 400 images sqrt(0.4 * 0.6 / 400) = 0.024.
-    np.testing.assert_allclose(np.mean(draws, axis=0), 0.4, atol=0.1)
+    np.testing.assert_allclose(np.mean(sampled, axis=0), 0.4, atol=0.1)
 
 
-def test_images_of_a_batch_are_drawn_apart_and_runs_repeat():
+def test_images_of_a_batch_are_sampled_separately_and_runs_repeat():
     flags = tf.ones([2, 1000], tf.bool)
     sampled = balanced_sampler.subsample(flags, 100, ~flags, positive_fraction=0.5, seed=SEED)
     again = balanced_sampler.subsample(flags, 100, ~flags, positive_fraction=0.5, seed=SEED)

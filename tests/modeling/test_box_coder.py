@@ -5,7 +5,7 @@ from tfod_csf.modeling import box_coder
 
 
 def test_code_by_hand():
-    # Anchor: centre (10, 20), 20 x 10. Box: centre (15, 25), 40 x 5.
+    # Anchor: center (10, 20), 20 x 10. Box: center (15, 25), 40 x 5.
     # ty = 5/20 * 10, tx = 5/10 * 10, th = ln(40/20) * 5, tw = ln(5/10) * 5.
     code = box_coder.encode(tf.constant([[-5.0, 22.5, 35.0, 27.5]]), tf.constant([[0.0, 15.0, 20.0, 25.0]]))
     np.testing.assert_allclose(code, [[2.5, 5.0, 5 * np.log(2), -5 * np.log(2)]], rtol=1e-6)

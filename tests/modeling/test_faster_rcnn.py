@@ -1,4 +1,4 @@
-"""The network as a whole on a tiny config; its numbers are held against TFOD's in tests/fidelity."""
+"""The network as a whole on a tiny config; its numbers are compared with TFOD's in tests/fidelity."""
 
 import numpy as np
 import pytest
@@ -95,7 +95,7 @@ def test_evaluation_losses_use_all_proposals_and_anchors(model, tiny_images, tin
 
 
 def test_regularized_are_the_three_kernels_of_the_first_stage(model):
-    head = model.rpn_head
+    head = model.rpn.head
     kernels = [head.first_conv.layers[0].kernel, head.box_encodings.kernel, head.class_predictions.kernel]
     expected = [0.5 * 0.1 * np.sum(kernel.numpy() ** 2) for kernel in kernels]
     np.testing.assert_allclose(model.regularization_losses(), expected, rtol=1e-5)

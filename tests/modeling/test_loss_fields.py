@@ -12,7 +12,8 @@ import tensorflow as tf
 from google.protobuf import text_format
 
 from tfod_csf.config.protos import model_pb2
-from tfod_csf.modeling import losses, model_builder
+from tfod_csf.modeling import losses, model_builder, target_assigner
+from tfod_csf.modeling.rpn import Proposals
 
 BASE = """
   num_classes: 2
@@ -31,6 +32,8 @@ GROUNDTRUTH = {
     "classes": tf.constant([[[0.0, 1.0]]]),
     "weights": tf.constant([[1.0]]),
 }
+PROPOSALS = Proposals(BOXES[tf.newaxis], tf.constant([16]))
+IN_PIXELS = target_assigner.groundtruth_in_pixels(GROUNDTRUTH, 100, 100)
 NAMES = {
     "rpn box": losses.RPN_LOCALIZATION_LOSS,
     "rpn class": losses.RPN_OBJECTNESS_LOSS,
@@ -61,6 +64,7 @@ def loss_of(model, num_proposals=16):
     class_logits[0] = [np.log(4), 0.0, 0.0]
     predictions = {
         "image_shape": tf.constant([1, 100, 100, 3]),
+        "rpn_box_predictor_features": tf.zeros([1, 4, 4, 512]),
         "anchors": BOXES,
         "rpn_box_encodings": tf.zeros([1, 16, 4]),
         "rpn_objectness_predictions_with_background": tf.constant(first_logits),
@@ -115,19 +119,31 @@ def test_first_stage_minibatch_and_its_share_of_positives(build):
 @pytest.mark.parametrize("static", ["", "use_static_shapes: true use_static_balanced_label_sampler: true"])
 def test_second_stage_batch_size_and_its_share_of_positives(build, static):
     model = build(f"second_stage_batch_size: 4 second_stage_balance_fraction: 0.5 {static}")
-    in_pixels = model_builder.losses.target_assigner.groundtruth_in_pixels(GROUNDTRUTH, 100, 100)
-    boxes, num_proposals = model._second_stage.sample(BOXES[tf.newaxis], tf.constant([16]), in_pixels)
+    boxes, num_proposals = model.box_classifier.sample(PROPOSALS, IN_PIXELS)
     np.testing.assert_array_equal(boxes[0], [ON_THE_BOX] * 2 + [FAR] * 2)
     np.testing.assert_array_equal(num_proposals, [4])
 
 
+def test_static_shapes_count_the_first_proposal_in_place_of_those_that_are_missing(build):
+    # Of 2 valid proposals, both positive, int(0.25 * 4) = 1 is sampled for a minibatch of 4.
+    two_proposals = PROPOSALS._replace(num_proposals=tf.constant([2]))
+    plain, static = (
+        build(f"second_stage_batch_size: 4 {text}").box_classifier.sample(two_proposals, IN_PIXELS)
+        for text in ("", "use_static_shapes: true")
+    )
+    np.testing.assert_array_equal(plain.proposal_boxes[0], [ON_THE_BOX] + [[0.0] * 4] * 3)
+    np.testing.assert_array_equal(plain.num_proposals, [1])
+    np.testing.assert_array_equal(static.proposal_boxes[0], [ON_THE_BOX] * 4)
+    np.testing.assert_array_equal(static.num_proposals, [4])
+
+
 def test_static_sampler_needs_static_shapes(build):
     # 2 valid proposals for a minibatch of 4: the static sampler fills up.
-    in_pixels = model_builder.losses.target_assigner.groundtruth_in_pixels(GROUNDTRUTH, 100, 100)
+    two_proposals = PROPOSALS._replace(num_proposals=tf.constant([2]))
     numbers = []
     for static in ("", "use_static_shapes: true"):
         model = build(f"second_stage_batch_size: 4 use_static_balanced_label_sampler: true {static}")
-        numbers.append(int(model._second_stage.sample(BOXES[tf.newaxis], tf.constant([2]), in_pixels)[1][0]))
+        numbers.append(int(model.box_classifier.sample(two_proposals, IN_PIXELS).num_proposals[0]))
     assert numbers == [1, 4]  # one of the two positives: int(0.25 * 4)
 
 
@@ -152,7 +168,7 @@ def test_other_classification_losses_are_refused(build):
 
 
 def test_hard_example_miner(build):
-    # The 8 proposals on the box overlap: the hardest is left, and one of the far ones; both are divided by 16.
+    # The 8 proposals on the box overlap: the hardest remains, and one of the far ones; both are divided by 16.
     mined = loss_of(build("hard_example_miner {}"))
     assert mined["class"] == pytest.approx((FIRST_PROPOSAL + LN3) / 16, rel=1e-5)
     assert mined["box"] == pytest.approx(BOX_LOSS / 16, rel=1e-4)
@@ -168,5 +184,8 @@ def test_hard_example_miner(build):
 
 
 def test_hard_example_miner_sees_all_proposals(build):
-    assert build("")._second_stage.samples_proposals
-    assert not build("hard_example_miner {}")._second_stage.samples_proposals
+    sampled = build("second_stage_batch_size: 4").box_classifier.sample(PROPOSALS, IN_PIXELS)
+    assert sampled.proposal_boxes.shape == (1, 4, 4)
+    mined = build("second_stage_batch_size: 4 hard_example_miner {}").box_classifier.sample(PROPOSALS, IN_PIXELS)
+    np.testing.assert_array_equal(mined.proposal_boxes, PROPOSALS.proposal_boxes)
+    np.testing.assert_array_equal(mined.num_proposals, [16])

@@ -26,7 +26,7 @@ def run(tiny_config, tiny_images):
         for variable in model.trainable_variables:
             if "gamma" not in variable.name:
                 variable.assign(random.normal(0, 1.0 / np.sqrt(np.prod(variable.shape[:-1]) + 1), variable.shape))
-        for layer in (model.rpn_head.class_predictions, model.box_head.class_predictor_layers[-1]):
+        for layer in (model.rpn.head.class_predictions, model.box_classifier.head.class_predictor_layers[-1]):
             layer.kernel.assign(0.2 * layer.kernel)
         preprocessed, true_image_shapes = model.preprocess(tiny_images / 50.0 + 110.0)
         predictions = model.predict(preprocessed, true_image_shapes, training=training)
@@ -114,9 +114,9 @@ def test_heads(tiny_config):
     predictor.dropout_keep_probability = 0.25
     model = model_builder.build(config, is_training=True)
     model.build_variables(32, 32)
-    assert model.rpn_head.first_conv.layers[0].kernel.shape == (1, 1, 128, 8)
-    assert model.box_head.boxes_per_proposal == 2
-    assert model.box_head.class_predictor_layers[1].rate == 0.75
+    assert model.rpn.head.first_conv.layers[0].kernel.shape == (1, 1, 128, 8)
+    assert model.box_classifier.head.boxes_per_proposal == 2
+    assert model.box_classifier.head.class_predictor_layers[1].rate == 0.75
 
 
 def test_batch_norm_trainable_and_is_training(tiny_config):
@@ -177,4 +177,20 @@ def test_static_shapes_reach_the_first_stage_in_training_only(tiny_config):
         (for_eval, False, True),
     ):
         model = model_builder.build(tiny_config(changes), is_training=is_training)
-        assert model._first_stage.propose.keywords["use_static_shapes"] is expected
+        assert model.rpn.use_static_shapes is expected
+
+
+def test_static_shapes_of_the_first_stage_change_padding_rows_only(run):
+    few = "first_stage_nms_score_threshold: 0.5 first_stage_max_proposals: 32"
+    predictions, detections = run(few)
+    padded_predictions, padded_detections = run(f"{few} use_static_shapes: true")
+    for name, value in detections.items():
+        if not name.startswith("raw_"):
+            np.testing.assert_array_equal(padded_detections[name], value, err_msg=name)
+    np.testing.assert_array_equal(padded_predictions["num_proposals"], predictions["num_proposals"])
+    for image, count in enumerate(predictions["num_proposals"].numpy()):
+        assert 0 < count < 32
+        boxes, padded = predictions["proposal_boxes"][image], padded_predictions["proposal_boxes"][image]
+        np.testing.assert_array_equal(padded[:count], boxes[:count])
+        assert not np.any(boxes[count:])
+        assert np.any(padded[count:])

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tfod_csf.modeling import post_processing
 
 WINDOW = [[0.0, 0.0, 100.0, 100.0]]
-# The second box has IoU 80 / 120 = 0.667 with the first; the third stands alone.
+# The second box has IoU 80 / 120 = 0.667 with the first; the third overlaps neither.
 BOXES = [[0, 0, 10, 10], [0, 2, 10, 12], [50, 50, 60, 60]]
 
 
@@ -15,13 +15,15 @@ def suppress(boxes, scores, window=WINDOW, **settings):
     """Boxes [P, 4] or [P, Q, 4] and scores [P, K] of one image; the result's rows as NumPy, without the batch."""
     boxes = np.asarray(boxes, np.float32).reshape(len(boxes), -1, 4)[np.newaxis]
     scores = np.asarray(scores, np.float32)[np.newaxis]
-    num_valid = settings.pop("num_valid_boxes", None)
+    num_valid, use_static_shapes = settings.pop("num_valid_boxes", None), settings.pop("use_static_shapes", False)
+    settings = {"max_detections_per_class": 3, "max_total_detections": 4, "iou_threshold": 0.5} | settings
     result = post_processing.batch_multiclass_non_max_suppression(
         tf.constant(boxes),
         tf.constant(scores),
         tf.constant(window),
+        post_processing.BatchNonMaxSuppression(**settings),
         num_valid_boxes=None if num_valid is None else tf.constant([num_valid]),
-        **{"max_detections_per_class": 3, "max_total_detections": 4, "iou_threshold": 0.5} | settings,
+        use_static_shapes=use_static_shapes,
     )
     return post_processing.NmsResult(*(value[0].numpy() for value in result))
 
@@ -49,12 +51,12 @@ def test_thresholds_are_strict():
     assert suppress(BOXES, [[0.5], [0.25], [0.75]], score_threshold=0.5, iou_threshold=1.0).num_detections == 1
 
 
-def test_classes_are_suppressed_apart_or_together():
+def test_classes_are_suppressed_separately_or_together():
     scores = [[0.6, 0.1], [0.1, 0.9], [0.7, 0.2]]
-    apart = suppress(BOXES, scores, score_threshold=0.15)
-    np.testing.assert_allclose(apart.scores, [0.9, 0.7, 0.6, 0.2])
-    np.testing.assert_array_equal(apart.classes, [1, 0, 0, 1])
-    np.testing.assert_array_equal(apart.indices, [1, 2, 0, 2])
+    separate = suppress(BOXES, scores, score_threshold=0.15)
+    np.testing.assert_allclose(separate.scores, [0.9, 0.7, 0.6, 0.2])
+    np.testing.assert_array_equal(separate.classes, [1, 0, 0, 1])
+    np.testing.assert_array_equal(separate.indices, [1, 2, 0, 2])
     together = suppress(BOXES, scores, use_class_agnostic_nms=True)
     np.testing.assert_allclose(together.scores, [0.9, 0.7, 0, 0])
     np.testing.assert_array_equal(together.classes, [1, 0, 0, 0])
@@ -123,7 +125,7 @@ def test_images_have_their_own_windows():
         tf.constant([[[[0.0, 0.0, 50.0, 50.0]]]] * 2),
         tf.constant([[[0.5]]] * 2),
         post_processing.clip_window_of(tf.constant([[20, 30, 3], [80, 10, 3]])),
-        max_total_detections=1,
+        post_processing.BatchNonMaxSuppression(max_total_detections=1),
     )
     np.testing.assert_array_equal(result.boxes[:, 0], [[0, 0, 20, 30], [0, 0, 50, 10]])
     normalized = post_processing.normalize_boxes(result.boxes, tf.constant([[20, 30, 3], [80, 10, 3]]))

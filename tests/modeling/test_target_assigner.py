@@ -113,7 +113,7 @@ def test_groundtruth_in_pixels_scales_by_the_padded_input_and_prepends_backgroun
     np.testing.assert_array_equal(truth.classes_with_background, [[[0, 0, 1]]])
 
 
-def test_padding_that_no_image_needs_is_cut_off():
+def test_padding_that_no_image_needs_is_removed():
     boxes = tf.tile(tf.constant([[[0.1, 0.1, 0.4, 0.4]]]), [2, 5, 1])
     groundtruth = {"boxes": boxes, "classes": tf.ones([2, 5, 1]), "weights": tf.ones([2, 5])}
 

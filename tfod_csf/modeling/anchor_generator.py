@@ -22,8 +22,8 @@ class GridAnchorGenerator:
       scales: factors of the base size.
       aspect_ratios: width divided by height. The area of an anchor depends on its scale alone.
       height, width: base size in pixels of the network input, of the anchor with scale 1 and aspect ratio 1.
-      height_stride, width_stride: distance of neighbouring anchor centres, px; the feature map's stride.
-      height_offset, width_offset: centre of the first anchor, px; 0 is the upper left corner of the image.
+      height_stride, width_stride: distance of neighboring anchor centers, px; the feature map's stride.
+      height_offset, width_offset: center of the first anchor, px; 0 is the upper left corner of the image.
     """
 
     def __init__(

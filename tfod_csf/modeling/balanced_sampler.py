@@ -1,15 +1,18 @@
-"""Draws the minibatch of anchors (or proposals) that a stage is trained on, with a wanted share of positives.
+"""Samples the minibatch of anchors (or proposals) that a stage is trained on, with a given share of positives.
 
-Symbols: B images, N examples (anchors or proposals), S the minibatch size of one image.
-An example has an `indicator` (True: may be drawn) and a `label` (True: positive, False: negative).
+Shape shorthand in this module:
+
+  B: images; N: examples (anchors or proposals) of an image; S: minibatch size of one image
+
+An example has an `indicator` (True: may be sampled) and a `label` (True: positive, False: negative).
 
 Two variants, as in TFOD. With P the positives among the indicated and P_max = int(positive_fraction * S):
   dynamic  min(P, P_max) positives and the rest of S negatives, or all of them if there are fewer: at most S examples.
   static   the indicator is filled up to S examples, with the first ones that are not indicated; then min(P, P_max)
-           positives and the rest of S negatives. Where negatives run short, one random example more is drawn if there
-           are any that are not indicated, and positives beyond P_max if even those would not suffice.
+           positives and the rest of S negatives. Where there are too few negatives, one more random example is sampled
+           if there are any that are not indicated, and positives beyond P_max if even those would not suffice.
 
-Written here and not taken from official.vision, whose sampler draws from TensorFlow's global generator (not repeatable
+official.vision's sampler is not used: it takes its random numbers from TensorFlow's global generator (not repeatable
 where images are mapped in parallel) and, in the static variant, multiplies by N x N matrices (1.5 GB for 19,200
 anchors). tests/modeling/test_balanced_sampler.py compares the static variant with official.vision's, bit by bit.
 """
@@ -27,12 +30,17 @@ def subsample(
     is_static: bool = False,
     seed: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """Which examples are drawn: bool [B, N].
+    """Which examples are sampled: bool [B, N].
 
-    indicator, labels: bool [B, N]. batch_size: S, per image. seed: int32 [2]; the same seed gives the same draw;
-    None draws a seed from TensorFlow's global generator (repeatable after tf.random.set_seed).
+    Args:
+      indicator, labels: bool [B, N].
+      batch_size: S.
+      positive_fraction: upper limit of the share of positives, 0 to 1.
+      is_static: which variant.
+      seed: int32 [2]; the same seed gives the same sample; None takes one from TensorFlow's global generator
+          (repeatable after tf.random.set_seed).
     """
-    order = _random_order(tf.shape(indicator), draw_seed() if seed is None else seed)
+    order = _random_order(tf.shape(indicator), random_seed() if seed is None else seed)
     # The product is taken in float32, as TFOD does, so that e.g. 0.3 * 10 rounds the same way.
     max_positives = int(np.float32(positive_fraction) * np.float32(batch_size))
     if is_static:
@@ -42,8 +50,8 @@ def subsample(
     return positives | _first_in_order(indicator & ~labels, batch_size - num_positives, order)
 
 
-def draw_seed() -> tf.Tensor:
-    """A seed int32 [2] from TensorFlow's global generator: one draw per call, so its order is that of the program."""
+def random_seed() -> tf.Tensor:
+    """A seed int32 [2] from TensorFlow's global generator: one number per call, in the order of the program."""
     return tf.random.uniform([2], maxval=np.iinfo(np.int32).max, dtype=tf.int32)
 
 
@@ -64,7 +72,7 @@ def _static_subsample(indicator, batch_size, labels, max_positives, order):
 
 
 def _random_order(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """One random permutation of 0..N-1 per image: int32 [B, N]; random integers rather than floats keep ties rare."""
+    """One random permutation of 0..N-1 per image: int32 [B, N]; random integers, because floats tie more often."""
     priority = tf.random.stateless_uniform(shape, seed=seed, minval=None, maxval=None, dtype=tf.int32)
     return tf.argsort(priority, axis=1)
 

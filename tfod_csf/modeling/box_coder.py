@@ -1,7 +1,10 @@
 """Boxes as offsets from anchors, and back: the Faster R-CNN box coding with TFOD's scale factors.
 
-Symbols: N boxes, `...` any leading dimensions.
-A code is [ty, tx, th, tw]: the shift of the centre in anchor heights and widths and the logarithm of the ratio of the
+Shape shorthand in this module:
+
+  ...: any leading dimensions
+
+A code is [ty, tx, th, tw]: the shift of the center in anchor heights and widths and the logarithm of the ratio of the
 sizes, times the scale factors 10, 10, 5, 5. Both stages use the same coder; anchors of the second stage are proposals.
 The algebra is that of official.vision's FasterRcnnBoxCoder, which is TFOD's own.
 """
@@ -19,7 +22,7 @@ CODER = faster_rcnn_box_coder.FasterRcnnBoxCoder(scale_factors=list(SCALE_FACTOR
 def encode(boxes: tf.Tensor, anchors: tf.Tensor) -> tf.Tensor:
     """Codes [..., 4] of boxes [..., 4] relative to anchors of a shape that broadcasts to that of the boxes.
 
-    Both are ymin, xmin, ymax, xmax in one frame. 1e-8 is added to every size, so empty boxes give finite codes.
+    Both are [ymin, xmin, ymax, xmax] in one frame. 1e-8 is added to every size, so empty boxes give finite codes.
     """
     boxes, anchors = tf.convert_to_tensor(boxes), tf.convert_to_tensor(anchors)
     codes = CODER.encode(_boxlist(boxes), _boxlist(tf.broadcast_to(anchors, tf.shape(boxes))))
@@ -29,7 +32,7 @@ def encode(boxes: tf.Tensor, anchors: tf.Tensor) -> tf.Tensor:
 def decode(rel_codes: tf.Tensor, anchors: tf.Tensor) -> tf.Tensor:
     """Boxes [..., 4] (ymin, xmin, ymax, xmax in the anchors' frame) of codes [..., 4]; anchors broadcast to the codes.
 
-    th and tw are not limited: a wild prediction decodes to a huge box and is cut at the image by the caller.
+    th and tw are not limited: a wild prediction decodes to a huge box, which the caller clips to the image.
     """
     rel_codes, anchors = tf.convert_to_tensor(rel_codes), tf.convert_to_tensor(anchors)
     anchors = _boxlist(tf.broadcast_to(anchors, tf.shape(rel_codes)))

@@ -1,8 +1,8 @@
-"""Second stage: class and refined box of each proposal.
+"""The layers of the second stage: class and refined box of each proposal.
 
 Shape shorthand in this module:
 
-  P: proposals of the whole batch; s, D: cells and channels of their features
+  P: proposals of the whole batch; s, D: cells per side and channels of their features
   K: classes without background
   Q: boxes per proposal: 1 if share_box_across_classes, else K
 """
@@ -29,7 +29,7 @@ class BoxHead(tf.Module):
     Args:
       num_classes: K.
       hyperparams: `fc_hyperparams`. Its initializer is used; its regularizer adds nothing to the losses, as in TFOD,
-          whose recorded regularisation loss holds the first stage's kernels only.
+          whose recorded regularization loss holds the first stage's kernels only.
       share_box_across_classes: one box per proposal instead of one per class.
       use_dropout, dropout_keep_probability: dropout before both Dense layers, in training.
     """
@@ -54,7 +54,7 @@ class BoxHead(tf.Module):
         self.class_predictor_layers = self._layers(num_classes + 1, "ClassPredictor", hyperparams)
 
     def _layers(self, units: int, name: str, hyperparams: LayerHyperparams) -> list[tf_keras.layers.Layer]:
-        """Flatten, Dropout if used, Dense. The place in the list is part of the Dense layer's checkpoint key."""
+        """Flatten, Dropout if used, Dense. The position in the list is part of the Dense layer's checkpoint key."""
         arguments = hyperparams.conv_arguments(use_bias=True) | {"kernel_regularizer": None}
         layers = [tf_keras.layers.Flatten(name=f"{name}_flatten")]
         if self._use_dropout:

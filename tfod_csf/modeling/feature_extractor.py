@@ -1,4 +1,4 @@
-"""Backbones, cut in two where Faster R-CNN crops its proposals.
+"""Backbones, split in two where Faster R-CNN crops its proposals.
 
 Shape shorthand in this module:
 
@@ -44,7 +44,7 @@ class FeatureExtractor:
       crop_subsampling: the second half wants every crop_subsampling-th cell, in both directions, of a pooled proposal.
           2 for ResNet v1: its conv5 starts with 1x1 convolutions of stride 2, which read no other cells, so the others
           need not be computed. The numbers are those of the strided convolutions.
-      batch_norm_trainable: whether training normalises with, and updates, batch statistics. If not, moving statistics
+      batch_norm_trainable: whether training normalizes with, and updates, batch statistics. If not, moving statistics
           are used and kept; gamma and beta are trained either way.
     """
 
@@ -143,7 +143,7 @@ def _stack(x, filters: int, blocks: int, name: str, stride: int):
 
 
 def _resnet_v1(depth: int) -> Halves:
-    """ResNet v1 with the stride on a stage's first 1x1 convolution, cut between conv4 and conv5.
+    """ResNet v1 with the stride on a stage's first 1x1 convolution, split between conv4 and conv5.
 
     conv5 starts with stride 1 here, on crops that hold only the cells its stride of 2 would read.
     """
@@ -166,10 +166,10 @@ def _resnet_v1(depth: int) -> Halves:
 def _resnet18_half_width(first_stage_features_stride: int) -> Halves:
     """official.vision's ResNet-18 with half the channels: 2.8 million weights, made to be trained on CPUs.
 
-    There is no TFOD network of this kind. The first half ends with the last group of the wanted stride, the second half
-    is the group after it. Batch norm's momentum suits trainings of some thousand steps, not of 100,000.
+    TFOD has no such network. The first half ends with the last group of the requested stride, the second half is the
+    group after it. Batch norm's momentum suits training runs of some thousand steps, not of 100,000.
     """
-    # Loading official.vision's backbones takes a second that the large networks need not pay.
+    # Loading official.vision's backbones takes a second, which the large networks need not spend.
     from official.vision.modeling.backbones import resnet
 
     backbone = resnet.ResNet(18, depth_multiplier=0.5, norm_momentum=0.97, norm_epsilon=1e-3)

@@ -1,4 +1,4 @@
-"""How the layers of the heads are initialised, regularised and normalised: `Hyperparams` as plain values."""
+"""How the layers of the heads are initialized, regularized and normalized: `Hyperparams` as plain values."""
 
 import dataclasses
 from typing import Any
@@ -12,8 +12,8 @@ class LayerHyperparams:
 
     Attributes:
       kernel_initializer: None for Keras' default (Glorot uniform).
-      kernel_regularizer: None for none. Biases are not regularised.
-      batch_norm: arguments of BatchNormalization, or None for no normalisation.
+      kernel_regularizer: None for none. Biases are not regularized.
+      batch_norm: arguments of BatchNormalization, or None for no normalization.
       force_use_bias: a bias even where batch norm follows.
     """
 

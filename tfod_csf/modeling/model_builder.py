@@ -1,16 +1,19 @@
 """Makes the network a config describes. The only module of this package that reads protos."""
 
-import functools
-
 import tf_keras
 
 from tfod_csf.config.protos import faster_rcnn_pb2, hyperparams_pb2, model_pb2, post_processing_pb2
 from tfod_csf.errors import UserError
-from tfod_csf.modeling import feature_extractor, losses, post_processing, roi_crop, rpn
+from tfod_csf.modeling import feature_extractor, losses
 from tfod_csf.modeling.anchor_generator import GridAnchorGenerator
+from tfod_csf.modeling.box_classifier import BoxClassifier
 from tfod_csf.modeling.box_head import BoxHead
-from tfod_csf.modeling.faster_rcnn import FasterRCNN, FirstStageSettings, SecondStageSettings
+from tfod_csf.modeling.faster_rcnn import FasterRCNN
+from tfod_csf.modeling.hard_example_miner import HardExampleMiner
 from tfod_csf.modeling.layer_hyperparams import LayerHyperparams
+from tfod_csf.modeling.post_processing import BatchNonMaxSuppression
+from tfod_csf.modeling.proposal_sampler import ProposalSampler
+from tfod_csf.modeling.rpn import RegionProposalHead, RegionProposalNetwork
 from tfod_csf.network_input import image_resizer
 
 
@@ -50,24 +53,69 @@ def _build_faster_rcnn(config: faster_rcnn_pb2.FasterRcnn, is_training: bool) ->
         first_stage_features_stride=config.feature_extractor.first_stage_features_stride,
         batch_norm_trainable=config.feature_extractor.batch_norm_trainable and is_training,
     )
-    anchor_generator = _build_anchor_generator(config)
-    rpn_head = rpn.RegionProposalHead(
-        num_anchors_per_location=anchor_generator.num_anchors_per_location,
-        hyperparams=build_hyperparams(config.first_stage_box_predictor_conv_hyperparams),
-        first_stage_box_predictor_depth=config.first_stage_box_predictor_depth,
-        first_stage_box_predictor_kernel_size=config.first_stage_box_predictor_kernel_size,
-        first_stage_atrous_rate=config.first_stage_atrous_rate,
-    )
     return FasterRCNN(
-        num_classes=config.num_classes,
-        number_of_stages=config.number_of_stages,
         image_resizer=image_resizer.from_config(config.image_resizer),
         feature_extractor=extractor,
+        rpn=build_region_proposal_network(config, is_training),
+        box_classifier=build_box_classifier(config) if config.number_of_stages == 2 else None,
+        initial_crop_size=config.initial_crop_size,
+        maxpool_kernel_size=config.maxpool_kernel_size,
+        maxpool_stride=config.maxpool_stride,
+        use_matmul_crop_and_resize=config.use_matmul_crop_and_resize,
+    )
+
+
+def build_region_proposal_network(config: faster_rcnn_pb2.FasterRcnn, is_training: bool) -> RegionProposalNetwork:
+    """The first stage of `model.faster_rcnn`; is_training as in `build`."""
+    anchor_generator = _build_anchor_generator(config)
+    return RegionProposalNetwork(
+        head=RegionProposalHead(
+            num_anchors_per_location=anchor_generator.num_anchors_per_location,
+            hyperparams=build_hyperparams(config.first_stage_box_predictor_conv_hyperparams),
+            first_stage_box_predictor_depth=config.first_stage_box_predictor_depth,
+            first_stage_box_predictor_kernel_size=config.first_stage_box_predictor_kernel_size,
+            first_stage_atrous_rate=config.first_stage_atrous_rate,
+        ),
         anchor_generator=anchor_generator,
-        rpn_head=rpn_head,
-        box_head=_build_box_head(config),
-        first_stage=_build_first_stage_settings(config, is_training),
-        second_stage=_build_second_stage_settings(config, extractor.crop_subsampling),
+        clip_anchors_to_image=config.clip_anchors_to_image,
+        first_stage_nms_score_threshold=config.first_stage_nms_score_threshold,
+        first_stage_nms_iou_threshold=config.first_stage_nms_iou_threshold,
+        first_stage_max_proposals=config.first_stage_max_proposals,
+        use_static_shapes=config.use_static_shapes and (is_training or config.use_static_shapes_for_eval),
+        first_stage_minibatch_size=config.first_stage_minibatch_size,
+        first_stage_positive_balance_fraction=config.first_stage_positive_balance_fraction,
+        use_static_balanced_label_sampler=_uses_static_sampler(config),
+        first_stage_localization_loss_weight=config.first_stage_localization_loss_weight,
+        first_stage_objectness_loss_weight=config.first_stage_objectness_loss_weight,
+    )
+
+
+def build_box_classifier(config: faster_rcnn_pb2.FasterRcnn) -> BoxClassifier:
+    """The second stage of `model.faster_rcnn`."""
+    processing = config.second_stage_post_processing
+    nms = processing.batch_non_max_suppression
+    return BoxClassifier(
+        head=_build_box_head(config),
+        proposal_sampler=ProposalSampler(
+            second_stage_batch_size=config.second_stage_batch_size,
+            second_stage_balance_fraction=config.second_stage_balance_fraction,
+            use_static_balanced_label_sampler=_uses_static_sampler(config),
+            use_static_shapes=config.use_static_shapes,
+        ),
+        batch_non_max_suppression=BatchNonMaxSuppression(
+            score_threshold=nms.score_threshold,
+            iou_threshold=nms.iou_threshold,
+            max_detections_per_class=nms.max_detections_per_class,
+            max_total_detections=nms.max_total_detections,
+            use_class_agnostic_nms=nms.use_class_agnostic_nms,
+            soft_nms_sigma=nms.soft_nms_sigma,
+        ),
+        score_converter=post_processing_pb2.PostProcessing.ScoreConverter.Name(processing.score_converter),
+        logit_scale=processing.logit_scale,
+        second_stage_localization_loss_weight=config.second_stage_localization_loss_weight,
+        second_stage_classification_loss_weight=config.second_stage_classification_loss_weight,
+        second_stage_classification_loss=_build_classification_loss(config),
+        hard_example_miner=_build_hard_example_miner(config),
     )
 
 
@@ -96,87 +144,19 @@ def _build_box_head(config: faster_rcnn_pb2.FasterRcnn) -> BoxHead:
     )
 
 
-def _build_first_stage_settings(config: faster_rcnn_pb2.FasterRcnn, is_training: bool) -> FirstStageSettings:
-    return FirstStageSettings(
-        clip_anchors_to_image=config.clip_anchors_to_image,
-        propose=functools.partial(
-            rpn.propose,
-            first_stage_nms_score_threshold=config.first_stage_nms_score_threshold,
-            first_stage_nms_iou_threshold=config.first_stage_nms_iou_threshold,
-            first_stage_max_proposals=config.first_stage_max_proposals,
-            use_static_shapes=config.use_static_shapes and (is_training or config.use_static_shapes_for_eval),
-        ),
-        losses=functools.partial(
-            losses.first_stage_losses,
-            first_stage_minibatch_size=config.first_stage_minibatch_size,
-            first_stage_positive_balance_fraction=config.first_stage_positive_balance_fraction,
-            first_stage_localization_loss_weight=config.first_stage_localization_loss_weight,
-            first_stage_objectness_loss_weight=config.first_stage_objectness_loss_weight,
-            use_static_balanced_label_sampler=_uses_static_sampler(config),
-        ),
-    )
-
-
-def _build_second_stage_settings(config: faster_rcnn_pb2.FasterRcnn, crop_subsampling: int) -> SecondStageSettings:
-    processing = config.second_stage_post_processing
-    return SecondStageSettings(
-        crop_and_pool=functools.partial(
-            roi_crop.crop_and_pool,
-            initial_crop_size=config.initial_crop_size,
-            maxpool_kernel_size=config.maxpool_kernel_size,
-            maxpool_stride=config.maxpool_stride,
-            use_matmul_crop_and_resize=config.use_matmul_crop_and_resize,
-            subsampling=crop_subsampling,
-        ),
-        convert_scores=functools.partial(
-            post_processing.convert_scores,
-            score_converter=post_processing_pb2.PostProcessing.ScoreConverter.Name(processing.score_converter),
-            logit_scale=processing.logit_scale,
-        ),
-        non_max_suppression=_build_non_max_suppression(processing.batch_non_max_suppression),
-        sample=functools.partial(
-            losses.sample_second_stage,
-            second_stage_batch_size=config.second_stage_batch_size,
-            second_stage_balance_fraction=config.second_stage_balance_fraction,
-            use_static_balanced_label_sampler=_uses_static_sampler(config),
-            use_static_shapes=config.use_static_shapes,
-        ),
-        losses=_build_second_stage_losses(config),
-        samples_proposals=not config.HasField("hard_example_miner"),
-    )
-
-
 def _uses_static_sampler(config: faster_rcnn_pb2.FasterRcnn) -> bool:
     """As in TFOD, use_static_balanced_label_sampler acts together with use_static_shapes only."""
     return config.use_static_balanced_label_sampler and config.use_static_shapes
 
 
-def _build_non_max_suppression(config: post_processing_pb2.BatchNonMaxSuppression):
-    return functools.partial(
-        post_processing.batch_multiclass_non_max_suppression,
-        score_threshold=config.score_threshold,
-        iou_threshold=config.iou_threshold,
-        max_detections_per_class=config.max_detections_per_class,
-        max_total_detections=config.max_total_detections,
-        use_class_agnostic_nms=config.use_class_agnostic_nms,
-        soft_nms_sigma=config.soft_nms_sigma,
-    )
-
-
-def _build_second_stage_losses(config: faster_rcnn_pb2.FasterRcnn):
+def _build_hard_example_miner(config: faster_rcnn_pb2.FasterRcnn) -> HardExampleMiner | None:
+    if not config.HasField("hard_example_miner"):
+        return None
     miner = config.hard_example_miner
-    return functools.partial(
-        losses.second_stage_losses,
-        second_stage_localization_loss_weight=config.second_stage_localization_loss_weight,
-        second_stage_classification_loss_weight=config.second_stage_classification_loss_weight,
-        second_stage_classification_loss=_build_classification_loss(config),
-        hard_example_miner=losses.HardExampleMiner(
-            num_hard_examples=miner.num_hard_examples,
-            iou_threshold=miner.iou_threshold,
-            loss_type=type(miner).LossType.Name(miner.loss_type),
-        )
-        if config.HasField("hard_example_miner")
-        else None,
+    return HardExampleMiner(
+        num_hard_examples=miner.num_hard_examples,
+        iou_threshold=miner.iou_threshold,
+        loss_type=type(miner).LossType.Name(miner.loss_type),
     )
 
 

@@ -8,8 +8,11 @@ Shape shorthand in this module:
 
 Boxes are [ymin, xmin, ymax, xmax]. Both thresholds are strict: a box is kept if its score > score_threshold, and
 removed if its IoU with a better box > iou_threshold.
+
+Source: TFOD's core/post_processing.py.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +20,26 @@ import tensorflow as tf
 
 # Score of a place in the result that holds no box. Scores may be negative (score_converter IDENTITY), so 0 will not do.
 _NO_BOX = -np.inf
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchNonMaxSuppression:
+    """`batch_non_max_suppression` of the config; attributes have the fields' names.
+
+    Attributes:
+      score_threshold, iou_threshold: see the module's docstring.
+      max_detections_per_class: S. Not used by class-agnostic suppression, as in TFOD.
+      max_total_detections: T.
+      use_class_agnostic_nms: let each box have only its best class, and suppress over all classes at once.
+      soft_nms_sigma: greater than 0 lowers the scores of overlapping boxes instead of removing them.
+    """
+
+    score_threshold: float = 0.0
+    iou_threshold: float = 0.6
+    max_detections_per_class: int = 100
+    max_total_detections: int = 100
+    use_class_agnostic_nms: bool = False
+    soft_nms_sigma: float = 0.0
 
 
 class NmsResult(NamedTuple):
@@ -40,7 +63,7 @@ def convert_scores(logits: tf.Tensor, score_converter: str = "IDENTITY", logit_s
 
 
 def clip_window_of(true_image_shapes: tf.Tensor) -> tf.Tensor:
-    """Windows float32 [B, 4] in pixels, 0 0 height width, of true_image_shapes int32 [B, 3]."""
+    """Windows float32 [B, 4] (0, 0, height, width), px, of true_image_shapes int32 [B, 3]."""
     height, width = tf.unstack(tf.cast(true_image_shapes[:, :2], tf.float32), axis=-1)
     return tf.stack([tf.zeros_like(height), tf.zeros_like(width), height, width], axis=-1)
 
@@ -67,25 +90,37 @@ def gather_rows(values: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
 
 
 def box_of_class(boxes: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
-    """Of boxes [B, P, Q, 4] each row's one of classes int32 [B, P]: [B, P, 4]."""
+    """From boxes [B, P, Q, 4], the one of each row's class, int32 [B, P]: [B, P, 4]."""
     chosen = gather_rows(tf.reshape(boxes, [-1, boxes.shape[2], 4]), tf.reshape(classes, [-1, 1]))
     return tf.reshape(chosen, [tf.shape(boxes)[0], -1, 4])
+
+
+def detections(kept: NmsResult, scores: tf.Tensor, true_image_shapes: tf.Tensor) -> dict[str, tf.Tensor]:
+    """TFOD's detections that a network of one stage and one of two have in common.
+
+    Args:
+      kept: what suppression kept, boxes in pixels.
+      scores: [B, P, K + 1] of the boxes before suppression, background first.
+      true_image_shapes: int32 [B, 3] (height, width, channels) without padding.
+    """
+    is_detection = tf.sequence_mask(kept.num_detections, kept.scores.shape[1], tf.float32)
+    return {
+        "detection_boxes": normalize_boxes(kept.boxes, true_image_shapes),
+        "detection_scores": kept.scores,
+        "detection_multiclass_scores": gather_rows(scores, kept.indices) * is_detection[..., tf.newaxis],
+        "num_detections": tf.cast(kept.num_detections, tf.float32),
+    }
 
 
 def batch_multiclass_non_max_suppression(
     boxes: tf.Tensor,
     scores: tf.Tensor,
     clip_window: tf.Tensor,
+    config: BatchNonMaxSuppression,
     num_valid_boxes: tf.Tensor | None = None,
-    score_threshold: float = 0.0,
-    iou_threshold: float = 0.6,
-    max_detections_per_class: int = 100,
-    max_total_detections: int = 100,
-    use_class_agnostic_nms: bool = False,
-    soft_nms_sigma: float = 0.0,
     use_static_shapes: bool = False,
 ) -> NmsResult:
-    """Non-maximum suppression in each class of each image; arguments have the fields' names.
+    """Non-maximum suppression in each class of each image.
 
     How it works: suppression sees the boxes as they are decoded, not clipped. Then all classes together are clipped to
     the window, boxes without area are dropped, and the best T are kept. Equal scores keep the order class, then rank.
@@ -94,40 +129,35 @@ def batch_multiclass_non_max_suppression(
       boxes: [B, P, Q, 4].
       scores: [B, P, K], no background.
       clip_window: [B, 4], same frame as the boxes.
+      config: the numbers; which limits and thresholds apply.
       num_valid_boxes: int32 [B], leading rows that are not padding; None for all.
-      score_threshold, iou_threshold: see the module's docstring.
-      max_detections_per_class: S. Not used by class-agnostic suppression, as in TFOD.
-      max_total_detections: T.
-      use_class_agnostic_nms: let each box have only its best class, and suppress over all classes at once.
-      soft_nms_sigma: greater than 0 lowers the scores of overlapping boxes instead of removing them.
-      use_static_shapes: what pads `boxes` is boxes without area (cut off by the window) and repetitions, instead of
-          zeros. TFOD's static sampler trains the second stage on them, as background, where proposals are few.
+      use_static_shapes: pad with clipped, zero-area boxes and repeats instead of zeros. TFOD's static sampler trains
+          the second stage on them, as background, where there are few proposals.
     """
     if num_valid_boxes is not None:
         is_valid = tf.sequence_mask(num_valid_boxes, tf.shape(scores)[1])[:, :, tf.newaxis]
         scores = tf.where(is_valid, scores, _NO_BOX)
     boxes, scores = _with_at_least_one_row(boxes, scores)
-    settings = (score_threshold, iou_threshold, soft_nms_sigma)
-    if use_class_agnostic_nms:
+    if config.use_class_agnostic_nms:
         best_class = tf.argmax(scores, axis=-1, output_type=tf.int32)  # [B, P]
         if boxes.shape[2] > 1:
             boxes = box_of_class(boxes, best_class)[:, :, tf.newaxis]
         best_score = tf.reduce_max(scores, axis=-1, keepdims=True)
-        indices, scores = _suppress_each_class(boxes, best_score, max_total_detections, *settings)
+        indices, scores = _suppress_each_class(boxes, best_score, config.max_total_detections, config)
         classes = gather_rows(best_class, indices)
     else:
-        num_classes = scores.shape[2]
-        indices, scores = _suppress_each_class(boxes, scores, max_detections_per_class, *settings)
-        classes = tf.repeat(tf.range(num_classes), max_detections_per_class)[tf.newaxis] + tf.zeros_like(indices)
+        num_classes, size = scores.shape[2], config.max_detections_per_class
+        indices, scores = _suppress_each_class(boxes, scores, size, config)
+        classes = tf.repeat(tf.range(num_classes), size)[tf.newaxis] + tf.zeros_like(indices)
     row = indices * boxes.shape[2] + classes if boxes.shape[2] > 1 else indices
     boxes = gather_rows(tf.reshape(boxes, [tf.shape(boxes)[0], -1, 4]), row)
     return _clip_and_keep_best(
-        boxes, scores, classes, indices, clip_window, max_total_detections, keeps_empty_boxes=use_static_shapes
+        boxes, scores, classes, indices, clip_window, config.max_total_detections, keeps_empty_boxes=use_static_shapes
     )
 
 
 def _with_at_least_one_row(boxes: tf.Tensor, scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Adds a box that is none where P is 0 (an image so small that all anchors cross its border)."""
+    """Adds a row that holds no box where P is 0 (an image so small that all anchors cross its border)."""
     if scores.shape[1]:
         return boxes, scores
     added = tf.cast(tf.equal(tf.shape(scores)[1], 0), tf.int32)
@@ -136,9 +166,9 @@ def _with_at_least_one_row(boxes: tf.Tensor, scores: tf.Tensor) -> tuple[tf.Tens
 
 
 def _suppress_each_class(
-    boxes: tf.Tensor, scores: tf.Tensor, size: int, score_threshold: float, iou_threshold: float, soft_nms_sigma: float
+    boxes: tf.Tensor, scores: tf.Tensor, size: int, config: BatchNonMaxSuppression
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Suppression for every image and class by itself.
+    """Suppression for every image and class separately.
 
     Args:
       boxes: [B, P, Q, 4].
@@ -159,9 +189,9 @@ def _suppress_each_class(
             boxes=boxes_and_scores[0],
             scores=boxes_and_scores[1],
             max_output_size=size,
-            iou_threshold=iou_threshold,
-            score_threshold=score_threshold,
-            soft_nms_sigma=soft_nms_sigma,
+            iou_threshold=config.iou_threshold,
+            score_threshold=config.score_threshold,
+            soft_nms_sigma=config.soft_nms_sigma,
             pad_to_max_output_size=True,
         )
         # TFOD repeats the worst box in unused places; they show only where use_static_shapes keeps padding.

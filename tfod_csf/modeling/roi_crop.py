@@ -1,4 +1,4 @@
-"""Cuts proposals out of the feature map: a grid of samples inside each box, then max pooling.
+"""Crops proposals from the feature map: a grid of samples inside each box, then max pooling.
 
 Shape shorthand in this module:
 
@@ -24,6 +24,7 @@ maximum over the offsets is the pooled result.
 """
 
 import tensorflow as tf
+from official.modeling import tf_utils
 
 
 def crop_and_pool(
@@ -39,8 +40,8 @@ def crop_and_pool(
 
     Args:
       features_to_crop: float32 [B, h, w, C].
-      proposal_boxes_normalized: [B, P, 4], ymin xmin ymax xmax, normalised to the padded network input, 0..1; padding
-          rows of zeros give the feature in the upper left corner.
+      proposal_boxes_normalized: [B, P, 4] ymin, xmin, ymax, xmax, normalized to the padded network input, 0..1;
+          padding rows of zeros give the feature in the upper left corner.
       initial_crop_size, maxpool_kernel_size, maxpool_stride: as in the config; kernel 1 with stride 1 pools nothing.
       use_matmul_crop_and_resize: see the module's docstring.
       subsampling: return only every subsampling-th pooled cell, the first one included, in both directions.
@@ -48,8 +49,8 @@ def crop_and_pool(
     Returns:
       float32 [B*P, s, s, C] with s = ceil(((crop - kernel) // stride + 1) / subsampling).
     """
-    num_proposals = proposal_boxes_normalized.shape[1] or tf.shape(proposal_boxes_normalized)[1]
-    image_of_box = tf.repeat(tf.range(tf.shape(proposal_boxes_normalized)[0]), num_proposals)
+    num_images, num_proposals, _ = tf_utils.get_shape_list(proposal_boxes_normalized)
+    image_of_box = tf.repeat(tf.range(num_images), num_proposals)
     boxes = tf.reshape(proposal_boxes_normalized, [-1, 4])
     if not use_matmul_crop_and_resize:
         # The whole grid in one call: TFOD's rounding at the far edge, which other boxes would change, is kept.
@@ -57,8 +58,7 @@ def crop_and_pool(
         crops = tf.image.crop_and_resize(features_to_crop, boxes, image_of_box, size)
         if maxpool_kernel_size == maxpool_stride == subsampling == 1:
             return crops
-        # A longer stride leaves cells out before they are pooled; slicing them out afterwards would cost more than the
-        # crop itself.
+        # A longer stride skips cells before they are pooled; slicing afterwards would cost more than the crop itself.
         return tf.nn.max_pool2d(crops, maxpool_kernel_size, maxpool_stride * subsampling, "VALID")
     features, boxes = _add_zero_border(features_to_crop, boxes)
     pooled_size = (initial_crop_size - maxpool_kernel_size) // maxpool_stride + 1
@@ -74,14 +74,14 @@ def crop_and_pool(
 
 
 def _add_zero_border(features: tf.Tensor, boxes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Features [B, h+1, w+1, C] with zeros below and right, and the boxes [N, 4] normalised to that map."""
+    """Features [B, h+1, w+1, C] with zeros below and right, and the boxes [N, 4] normalized to that map."""
     size = tf.cast(tf.shape(features)[1:3], tf.float32)
     scale = (size - 1.0) / size
     return tf.pad(features, [[0, 0], [0, 1], [0, 1], [0, 0]]), boxes * tf.concat([scale, scale], axis=0)
 
 
 def _part_of_boxes(boxes: tf.Tensor, crop: int, first: tuple[int, int], last: tuple[int, int]) -> tf.Tensor:
-    """Boxes [N, 4] cut to the samples first..last (row, column) of a grid of `crop` samples per side."""
+    """Boxes [N, 4] reduced to the samples first..last (row, column) of a grid of `crop` samples per side."""
     ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=-1)
     if crop == 1:  # the only sample is in the middle
         return tf.stack([ymin, xmin, ymax, xmax], axis=-1)

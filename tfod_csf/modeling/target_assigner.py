@@ -1,15 +1,19 @@
-"""What each anchor and each proposal is trained towards.
+"""Training targets for anchors and proposals.
 
-Symbols: B images, N anchors, P proposals, M groundtruth boxes of an image (padded), K foreground classes (without
-background). Boxes are ymin, xmin, ymax, xmax in pixels of the padded network input; padding rows are zeros with weight
-0. Background is class 0 wherever `with_background` is written.
+Shape shorthand in this module:
+
+  B: images; N: anchors; P: proposals; M: groundtruth boxes of an image, padded
+  K: classes without background
+
+Boxes are [ymin, xmin, ymax, xmax] in pixels of the padded network input; padding rows are zeros with weight 0.
+Background is class 0 wherever `with_background` is written.
 
 A match is the row of the groundtruth box, -1 for background, -2 for "ignored". Intervals:
   first stage   IoU >= 0.7 matches, IoU < 0.3 is background, between is ignored; besides, the best anchor of each box
                 (the first of equal ones) is forced to match it, whatever the IoU, if the weight of the box is > 0;
   second stage  IoU >= 0.5 matches, everything else is background.
-A box of weight 0 (padding, or an object that is not to be learnt) may be matched by IoU, and then takes its anchors
-out of training because they inherit the weight, but it forces no match.
+A box of weight 0 (padding, or an object that is not to be learned) may be matched by IoU, which removes its anchors
+from training because they inherit the weight, but it forces no match.
 
 Assignment is official.vision's TargetAssigner, which is TFOD's; only the rule for weights of 0 is ours (`_Matcher`),
 since official.vision's matcher forces a match for every row.
@@ -54,10 +58,11 @@ class GroundTruth(NamedTuple):
 def groundtruth_in_pixels(groundtruth: Mapping[str, tf.Tensor], height: tf.Tensor, width: tf.Tensor) -> GroundTruth:
     """GroundTruth of the labels of the input pipeline.
 
-    groundtruth: `boxes` [B, M, 4] normalised to the padded network input, `classes` [B, M, K] one-hot, zero-based,
-    `weights` [B, M], and where known `num_boxes` [B], the leading rows that are not padding: padding that no image of
-    the batch needs is then cut off, because every row is compared with every anchor. height, width: of the padded
-    network input, in pixels.
+    Args:
+      groundtruth: `boxes` [B, M, 4] normalized to the padded network input, `classes` [B, M, K] one-hot, zero-based
+          without background, `weights` [B, M], and where known `num_boxes` [B], the leading rows that are not padding:
+          padding that no image of the batch needs is then removed, because every row is compared with every anchor.
+      height, width: of the padded network input, px.
     """
     if "num_boxes" in groundtruth:
         num_rows = tf.maximum(tf.reduce_max(groundtruth["num_boxes"]), 1)

@@ -123,7 +123,9 @@ def test_box_head_that_all_classes_share_is_kept(saved):
 def test_training_checkpoint_gives_its_weights_only(source, target, tmp_path):
     optimizer = tf.keras.optimizers.legacy.SGD(0.1, momentum=0.9)
     step = tf.Variable(77, dtype=tf.int64)
-    optimizer.apply_gradients([(tf.ones_like(v), v) for v in source.box_head.class_predictor_layers[-1].variables])
+    optimizer.apply_gradients(
+        [(tf.ones_like(v), v) for v in source.box_classifier.head.class_predictor_layers[-1].variables]
+    )
     checkpoint = tf.train.Checkpoint(step=step, model=checkpoint_view.checkpoint_view(source), optimizer=optimizer)
     tf.train.CheckpointManager(checkpoint, str(tmp_path), max_to_keep=7).save()
     report = fine_tuning.restore_fine_tune_checkpoint(target, tmp_path, "full")

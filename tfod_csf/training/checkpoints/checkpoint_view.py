@@ -22,21 +22,23 @@ def checkpoint_view(model: FasterRCNN) -> tf.train.Checkpoint:
     """
     view = tf.train.Checkpoint(
         _feature_extractor_for_proposal_features=model.feature_extractor.proposal_features,
-        _first_stage_box_predictor_first_conv=model.rpn_head.first_conv,
+        _first_stage_box_predictor_first_conv=model.rpn.head.first_conv,
         _first_stage_box_predictor=tf.train.Checkpoint(
             _prediction_heads={
-                "box_encodings": [tf.train.Checkpoint(_box_encoder_layers=[model.rpn_head.box_encodings])],
+                "box_encodings": [tf.train.Checkpoint(_box_encoder_layers=[model.rpn.head.box_encodings])],
                 "class_predictions_with_background": [
-                    tf.train.Checkpoint(_class_predictor_layers=[model.rpn_head.class_predictions])
+                    tf.train.Checkpoint(_class_predictor_layers=[model.rpn.head.class_predictions])
                 ],
             }
         ),
     )
-    if model.number_of_stages == 2:
+    if model.box_classifier is not None:
         view._feature_extractor_for_box_classifier_features = model.feature_extractor.box_classifier_features
         view._mask_rcnn_box_predictor = tf.train.Checkpoint(
-            _box_prediction_head=tf.train.Checkpoint(_box_encoder_layers=model.box_head.box_encoder_layers),
-            _class_prediction_head=tf.train.Checkpoint(_class_predictor_layers=model.box_head.class_predictor_layers),
+            _box_prediction_head=tf.train.Checkpoint(_box_encoder_layers=model.box_classifier.head.box_encoder_layers),
+            _class_prediction_head=tf.train.Checkpoint(
+                _class_predictor_layers=model.box_classifier.head.class_predictor_layers
+            ),
         )
     return view
 

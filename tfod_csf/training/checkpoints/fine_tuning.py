@@ -157,7 +157,7 @@ def _stored_keys(variables: Mapping[str, tf.Variable], acted_type: str) -> dict[
 def _class_head_keys(variables: Iterable[str], model: FasterRCNN) -> tuple[str, ...]:
     """Keys of the predictors whose size depends on num_classes."""
     heads = ["model/_mask_rcnn_box_predictor/_class_prediction_head/"]
-    if not model.box_head.share_box_across_classes:
+    if model.box_classifier is not None and not model.box_classifier.head.share_box_across_classes:
         heads.append("model/_mask_rcnn_box_predictor/_box_prediction_head/")
     return tuple(key for key in variables if key.startswith(tuple(heads)))
 
