@@ -6,7 +6,6 @@ from tfod_csf.config import network_presets, supported
 from tfod_csf.config.detection_limits import DetectionLimits
 from tfod_csf.config.network_presets import network_preset
 from tfod_csf.config.paper_settings import Records, Training, generate
-from tfod_csf.config.pipeline_config import ConfigError
 
 
 def test_the_papers_settings_are_the_defaults():
@@ -75,21 +74,8 @@ def test_from_scratch_trains_batch_norm_and_names_no_checkpoint():
     assert not config.train_config.HasField("fine_tune_checkpoint_type")
 
 
-def test_presets_have_the_zoos_sizes_and_the_small_network_none():
+def test_input_sizes():
     fixed = generate(network_preset("resnet152", "1024x1024")).model.faster_rcnn.image_resizer.fixed_shape_resizer
     assert (fixed.height, fixed.width) == (1024, 1024)
-    small = network_preset("resnet18")
-    assert (small.name, small.min_dimension, small.zoo_checkpoint) == ("faster_rcnn_resnet18_320x320", 320, "")
-    other = network_preset("resnet50", "512x512")
-    assert "v1_640x640_coco17_tpu-8" in other.zoo_checkpoint
-
-
-@pytest.mark.parametrize("size", ["640", "640x320", "0x0", "axb", "16x640"])
-def test_wrong_sizes_are_refused(size):
-    with pytest.raises(ConfigError, match="is not MINxMAX"):
-        network_preset("resnet50", size)
-
-
-def test_wrong_feature_extractor_is_refused():
-    with pytest.raises(ConfigError, match=r"'vgg16' is not supported; use one of resnet50, "):
-        network_preset("vgg16")
+    padded = generate(network_preset("resnet18")).model.faster_rcnn.image_resizer.keep_aspect_ratio_resizer
+    assert (padded.min_dimension, padded.max_dimension, padded.pad_to_max_dimension) == (320, 320, True)

@@ -1,5 +1,6 @@
 """Each config field of the forward pass shows its effect, or is refused. Losses' fields are in test_loss_fields.py."""
 
+import itertools
 from unittest import mock
 
 import numpy as np
@@ -117,6 +118,36 @@ def test_heads(tiny_config):
     assert model.rpn.head.first_conv.layers[0].kernel.shape == (1, 1, 128, 8)
     assert model.box_classifier.head.boxes_per_proposal == 2
     assert model.box_classifier.head.class_predictor_layers[1].rate == 0.75
+
+
+def test_every_number_of_the_config_is_the_attribute_of_its_name(tiny_config):
+    """Each field gets a value of its own, so that two of them cannot be mixed up."""
+    config = tiny_config()
+    rcnn = config.faster_rcnn
+    processing = rcnn.second_stage_post_processing
+    messages = (rcnn, processing, processing.batch_non_max_suppression, rcnn.hard_example_miner)
+    values = itertools.count(2)
+    for message in messages:
+        for field in message.DESCRIPTOR.fields:
+            if not field.is_repeated and field.type in (field.TYPE_INT32, field.TYPE_FLOAT, field.TYPE_BOOL):
+                setattr(message, field.name, True if field.type == field.TYPE_BOOL else next(values))
+    rcnn.number_of_stages = 2
+    model = model_builder.build(config, is_training=True)
+    second_stage = model.box_classifier
+    owners = (model, model.rpn, second_stage, second_stage.proposal_sampler, second_stage.batch_non_max_suppression)
+    owners += (second_stage.hard_example_miner,)
+    found = {
+        (message.DESCRIPTOR.name, field.name): (getattr(owner, field.name), getattr(message, field.name))
+        for owner in owners
+        for message in messages
+        for field in message.DESCRIPTOR.fields
+        if field.name in vars(owner) and not field.message_type and not field.enum_type
+        # These names belong to one message each, and iou_threshold to two.
+        if (field.name != "iou_threshold") or type(owner).__name__ == message.DESCRIPTOR.name
+    }
+    assert {place: values for place, values in found.items() if values[0] != values[1]} == {}
+    assert len(found) == 18 + 1 + 7 + 2  # of the four messages
+    assert (second_stage.score_converter, second_stage.hard_example_miner.loss_type) == ("SOFTMAX", "BOTH")
 
 
 def test_batch_norm_trainable_and_is_training(tiny_config):

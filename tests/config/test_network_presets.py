@@ -1,0 +1,59 @@
+"""Presets: the zoo's numbers, and those of the small network, which README and the paper's comparison name."""
+
+import pytest
+
+from tfod_csf.config import network_presets
+from tfod_csf.config.network_presets import network_preset
+from tfod_csf.config.pipeline_config import ConfigError
+
+
+def test_a_zoo_network():
+    preset = network_preset("faster_rcnn_resnet101_keras", "800x1333")
+    assert preset == network_preset("resnet101", "800x1333")
+    assert preset.name == "faster_rcnn_resnet101_v1_800x1333"
+    assert preset.feature_extractor_type == "faster_rcnn_resnet101_keras"
+    assert (preset.min_dimension, preset.max_dimension, preset.is_fixed_shape) == (800, 1333, False)
+    # The zoo trained this size on GPUs and the others on TPUs, and named the archives for it.
+    folder = "pre-trained-models/faster_rcnn_resnet101_v1_800x1333_coco17_gpu-8"
+    assert preset.zoo_checkpoint == f"{folder}/checkpoint/ckpt-0"
+    assert (preset.least_detections, preset.first_stage_features_stride) == (300, 16)
+    assert preset.aspect_ratios == (0.5, 1.0, 2.0)
+    assert (preset.first_stage_minibatch_size, preset.second_stage_batch_size) == (256, 64)
+    assert preset.rms_prop_epsilon == 1.0
+
+
+def test_the_small_network():
+    preset = network_preset("resnet18")
+    assert (preset.name, preset.min_dimension, preset.max_dimension) == ("faster_rcnn_resnet18_320x320", 320, 320)
+    assert preset.zoo_checkpoint == ""
+    assert (preset.least_detections, preset.first_stage_features_stride, preset.aspect_ratios) == (100, 8, (1.0,))
+    assert (preset.first_stage_minibatch_size, preset.second_stage_batch_size) == (64, 32)
+    assert preset.rms_prop_epsilon == 0.01
+
+
+def test_sizes():
+    assert network_preset("resnet50").name == "faster_rcnn_resnet50_v1_640x640"
+    assert not network_preset("resnet50").is_fixed_shape
+    assert network_preset("resnet50", "1024x1024").is_fixed_shape
+    other = network_preset("resnet50", "512x600")
+    assert (other.name, other.min_dimension, other.max_dimension) == ("faster_rcnn_resnet50_v1_512x600", 512, 600)
+    assert "resnet50_v1_640x640_coco17_tpu-8" in other.zoo_checkpoint  # weights do not depend on the size
+    assert network_preset("resnet18", "32x32").min_dimension == 32
+
+
+@pytest.mark.parametrize("size", ["640", "640x320", "0x0", "axb", "16x640", "31x31", "640x640x3"])
+def test_wrong_sizes_are_refused(size):
+    with pytest.raises(ConfigError, match=f"input size '{size}' is not MINxMAX"):
+        network_preset("resnet50", size)
+
+
+def test_wrong_feature_extractor_is_refused():
+    with pytest.raises(ConfigError, match=r"'vgg16' is not supported; use one of resnet50, "):
+        network_preset("vgg16")
+
+
+def test_committed_presets_are_three_depths_at_three_sizes_and_the_small_network():
+    names = [preset.name for preset in network_presets.committed_presets()]
+    assert len(names) == len(set(names)) == 3 * 3 + 1
+    assert names[0] == "faster_rcnn_resnet50_v1_640x640"
+    assert names[-1] == "faster_rcnn_resnet18_320x320"
