@@ -1,4 +1,4 @@
-"""What is generated and committed is in step with its sources."""
+"""What is generated and committed matches its sources."""
 
 import importlib.util
 import subprocess

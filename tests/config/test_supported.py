@@ -1,4 +1,4 @@
-"""Every set field is honoured, noticed or refused: the table is complete, and each kind of row does what it says."""
+"""Every set field is honored, noticed or refused: the table is complete, and each kind of row does what it says."""
 
 import pathlib
 import re
@@ -49,7 +49,7 @@ def _reachable(descriptor, seen):
         seen[name] = {field.name for field in descriptor.fields}
         for field in descriptor.fields:
             rule = supported_fields.FIELDS[name][field.name]
-            if field.message_type and rule.kind in ("honoured", "only"):
+            if field.message_type and rule.kind in ("honored", "only"):
                 _reachable(field.message_type, seen)
     return seen
 
@@ -63,8 +63,8 @@ def test_every_refusal_says_why_and_what_to_use():
     for message, rules in supported_fields.FIELDS.items():
         for name, rule in rules.items():
             place = f"{message}.{name}"
-            assert rule.kind in ("honoured", "same_numbers", "only", "refused", "no_effect"), place
-            assert rule.note or rule.kind in ("honoured", "only"), place
+            assert rule.kind in ("honored", "same_numbers", "only", "refused", "no_effect"), place
+            assert rule.note or rule.kind in ("honored", "only"), place
             assert rule.use or rule.kind not in ("only", "refused"), place
             assert rule.values or rule.kind != "only", place
 
@@ -121,7 +121,7 @@ def test_a_field_written_with_its_default_is_accepted():
     assert notices(config) == []
 
 
-def test_fields_without_effect_are_noticed():
+def test_fields_without_effect_are_named_in_notices():
     config = _config("train_config { sync_replicas: true startup_delay_steps: 0 } eval_config { max_evals: 1 }")
     check_supported(config)
     assert notices(config) == [
@@ -133,7 +133,7 @@ def test_fields_without_effect_are_noticed():
     assert notices(config, parts=("model",)) == []
 
 
-def test_the_dense_layers_regularizer_is_noticed_unless_its_weight_is_0():
+def test_the_dense_layers_regularizer_is_named_unless_its_weight_is_0():
     text = (
         "model {{ faster_rcnn {{ second_stage_box_predictor {{ mask_rcnn_box_predictor {{ fc_hyperparams {{ "
         "regularizer {{ l2_regularizer {{ weight: {} }} }} }} }} }} }} }}"
@@ -178,7 +178,7 @@ def test_missing_parts_are_named():
         assert part in message
 
 
-def test_only_the_named_parts_are_looked_at():
+def test_only_the_named_parts_are_checked():
     config = _config("train_config { use_multiclass_scores: true }")
     check_supported(config, parts=("model",))
     with pytest.raises(UnsupportedConfigError, match=r"^here\.config: train_config"):
@@ -195,13 +195,13 @@ def code_outside_config():
     )
 
 
-def test_every_honoured_value_is_read_by_name_outside_of_this_package(code_outside_config):
+def test_every_honored_value_is_read_by_name_outside_of_this_package(code_outside_config):
     read_by_check_supported = {"fine_tune_checkpoint_version"}
     unread = {
         f"{message}.{name}"
         for message, rules in supported_fields.FIELDS.items()
         for name, rule in rules.items()
-        if rule.kind == "honoured"
+        if rule.kind == "honored"
         and not re.search(rf"\b{name}\b", code_outside_config)
         and name not in read_by_check_supported
     }
@@ -209,17 +209,17 @@ def test_every_honoured_value_is_read_by_name_outside_of_this_package(code_outsi
 
 
 def test_a_value_said_to_give_the_same_numbers_is_read_nowhere(code_outside_config):
-    """What code reads, acts; such a field is honoured. Names that another message honours, and `op`, say nothing."""
+    """A field that code reads has an effect: it is honored. Names another message honors, and `op`, are skipped."""
     rules = [(name, rule.kind) for fields in supported_fields.FIELDS.values() for name, rule in fields.items()]
-    honoured = {name for name, kind in rules if kind == "honoured"}
-    same = {name for name, kind in rules if kind == "same_numbers"} - honoured - {"op"}
+    honored = {name for name, kind in rules if kind == "honored"}
+    same = {name for name, kind in rules if kind == "same_numbers"} - honored - {"op"}
     assert len(same) >= 5
     assert {name for name in same if re.search(rf"\b{name}\b", code_outside_config)} == set()
 
 
-def test_static_shapes_are_honoured_because_they_change_training():
+def test_static_shapes_are_honored_because_they_change_training():
     """tests/modeling/test_loss_fields.py and test_model_builder.py show the effect."""
     rules = supported_fields.FIELDS["FasterRcnn"]
-    assert rules["use_static_shapes"].kind == rules["use_static_shapes_for_eval"].kind == "honoured"
+    assert rules["use_static_shapes"].kind == rules["use_static_shapes_for_eval"].kind == "honored"
     assert "the second stage also learns from what pads them" in rules["use_static_shapes"].note
     assert "detections do not change" in rules["use_static_shapes_for_eval"].note

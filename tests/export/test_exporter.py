@@ -170,7 +170,7 @@ def test_wrong_or_damaged_checkpoints_are_refused_with_the_reason(exporter, conf
     shutil.copytree(tiny_checkpoint, broken)
     data = broken / "ckpt-1.data-00000-of-00001"
     data.write_bytes(data.read_bytes()[:1000])
-    with pytest.raises(exporter.ExportError, match="damaged or cut off"):
+    with pytest.raises(exporter.ExportError, match="damaged or truncated"):
         exporter.export("image_tensor", config, broken, tmp_path / "out", classes)
     assert not (tmp_path / "out").exists()
 

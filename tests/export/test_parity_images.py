@@ -30,7 +30,7 @@ def test_records_that_cannot_be_read_are_not_an_error(tmp_path):
 
 
 def test_synthetic_images_are_the_same_each_time_and_hold_something():
-    first, again = parity_images.drawn(), parity_images.drawn()
+    first, again = parity_images.synthetic(), parity_images.synthetic()
     assert [image.shape for image in first] == [(240, 320, 3), (200, 150, 3)]
     for image, same in zip(first, again, strict=True):
         np.testing.assert_array_equal(image, same)

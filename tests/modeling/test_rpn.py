@@ -51,7 +51,7 @@ def test_activation_is_relu6():
     np.testing.assert_array_equal(head(features)[0], [[[[0, 5, 6]]]])
 
 
-def test_size_dilation_and_batch_norm_are_honoured():
+def test_size_dilation_and_batch_norm_are_honored():
     hyperparams = LayerHyperparams(batch_norm={"momentum": 0.5, "epsilon": 0.01, "center": True, "scale": False})
     head = rpn.RegionProposalHead(
         1,

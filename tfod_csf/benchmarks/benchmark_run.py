@@ -1,7 +1,7 @@
 """All parts of a benchmark, each in a process of its own, and benchmark.csv.
 
-A process of its own makes the peak memory that of the part alone, and lets no part warm up, slow down or take memory
-from the next.
+In a process of its own, the peak memory is that of the part alone, and no part warms up the next one, slows it down or
+takes memory from it.
 """
 
 import concurrent.futures
@@ -27,7 +27,7 @@ from tfod_csf.progress_bar import progress_bar
 from tfod_csf.synthetic import slides
 
 NETWORK_PARTS = ("input_pipeline", "training_step", "inference")
-_IMAGES_PER_PATIENT = 5  # and one patient of each kind, as far as they go
+_IMAGES_PER_PATIENT = 5  # patients take turns with the kinds of synthetic patients
 
 
 class BenchmarkError(UserError):
@@ -35,12 +35,12 @@ class BenchmarkError(UserError):
 
 
 def run(options: BenchmarkOptions, output_csv: str | os.PathLike, say: Callable[[dict], None]) -> list[dict]:
-    """Measures all parts and writes benchmark.csv anew after each, so that an interrupted run keeps what it has.
+    """Measures all parts and rewrites benchmark.csv after each, so that an interrupted run keeps its results.
 
     Args:
       options: what to measure.
       output_csv: the table.
-      say: called with each row as soon as it is there.
+      say: called with each row as soon as it is measured.
 
     Raises:
       UserError: a network, size or exported model that cannot be used, or a part that ran out of memory.
@@ -59,7 +59,7 @@ def run(options: BenchmarkOptions, output_csv: str | os.PathLike, say: Callable[
     }
     rows = []
     with tempfile.TemporaryDirectory(prefix="tfod_csf_benchmark_") as work_dir, progress_bar(jobs, unit="part") as bar:
-        _draw_slides(options, pathlib.Path(work_dir) / "slides")
+        _synthesize_slides(options, pathlib.Path(work_dir) / "slides")
         _in_new_process("record_writing", functools.partial(parts.write_records, work_dir))
         for job in bar:
             bar.set_description(str(job))
@@ -100,7 +100,7 @@ def _jobs(options: BenchmarkOptions) -> Iterator[Job]:
         yield from (Job("exported_model", model=model) for model in options.models)
 
 
-def _draw_slides(options: BenchmarkOptions, folder: pathlib.Path) -> None:
+def _synthesize_slides(options: BenchmarkOptions, folder: pathlib.Path) -> None:
     num_patients = -(-options.num_images // _IMAGES_PER_PATIENT)
     field = slides.FieldSettings(options.image_width, options.image_height)
     slides.synthesize(folder, num_patients, min(options.num_images, _IMAGES_PER_PATIENT), settings=field)

@@ -15,12 +15,12 @@ def measure(model_folder: ModelFolder, images: Sequence[np.ndarray], num_repeats
     Args:
       model_folder: the exported model.
       images: uint8 [H, W, 3] RGB each; decoding is not part of the measure.
-      num_repeats: how often to go through them, after the warm-up, which is the first image.
+      num_repeats: passes over the images, after the warm-up, which is the first image.
 
     Returns:
-      Columns of benchmark.csv: images_per_second, (fastest_, slowest_)seconds_per_image and cpu_seconds_per_image, of
-      which the median over the repeats is taken; first_call_seconds: loading and the first image, which holds
-      TensorFlow's preparations; repeats; images counted.
+      Columns of benchmark.csv: images_per_second, (fastest_, slowest_)seconds_per_image and cpu_seconds_per_image,
+      medians over the repeats; first_call_seconds: loading and the first image, with TensorFlow's preparations;
+      repeats; images counted.
 
     Raises:
       ValueError: no images.

@@ -1,8 +1,8 @@
 """Floating-point operations of a TensorFlow graph, counted in its convolutions and matrix products.
 
 A multiplication and the addition after it are two operations. Convolutions and matrix products are nearly all of a
-detector's arithmetic and the part that a matrix product's speed can be compared with; normalisation, activations,
-pooling, cropping and suppression are left out. Zeros of the padding count as any other value, as is usual.
+detector's arithmetic and the part that a matrix product's speed can be compared with; normalization, activations,
+pooling, cropping and suppression do not count. Zeros of the padding count as any other value, as is usual.
 """
 
 import math
@@ -25,7 +25,7 @@ def count(function: tf.types.experimental.ConcreteFunction) -> int:
       function: traced for inputs of known shapes, batch included.
 
     Raises:
-      UnknownShapeError: naming the operation; or one that counts lies in a loop or branch.
+      UnknownShapeError: naming an operation of unknown size, or one that is in a loop or branch.
     """
     graph = function.graph
     library = {definition.signature.name: definition for definition in graph.as_graph_def().library.function}
@@ -46,7 +46,7 @@ def _count_operations(operations: Iterable[tf.Operation], graph: tf.Graph, libra
 
 
 def _refuse_hidden_products(operation: tf.Operation, library: dict) -> None:
-    """Loops and branches are not counted; that is right only as long as they hold nothing that counts."""
+    """Loops and branches are not counted, which is right only if they hold no convolution and no matrix product."""
     waiting = [attribute.func.name for attribute in operation.node_def.attr.values() if attribute.HasField("func")]
     seen = set()
     while waiting:

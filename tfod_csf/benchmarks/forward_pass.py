@@ -1,7 +1,7 @@
-"""What a network takes for an image: preprocessing, both stages, suppression, with random weights.
+"""Time that a network takes for an image: preprocessing, both stages, suppression, with random weights.
 
-The time of a forward pass does not depend on the weights, but for suppression, which is a hundredth of it. The image
-is in memory: decoding is what `input_pipeline` and `detector` measure.
+The time of a forward pass does not depend on the weights, except for suppression, which is a hundredth of it. The image
+is in memory: `input_pipeline` and `detector` measure decoding.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ WARM_UP_CALLS = 3
 def measure(
     model_config: model_pb2.DetectionModel, image: np.ndarray, compute_dtype: str, num_repeats: int
 ) -> dict[str, float]:
-    """Detects in one image again and again.
+    """Detects in one image, repeatedly.
 
     Args:
       model_config: the network.

@@ -1,4 +1,4 @@
-"""How many training images per second the input pipeline makes: reading, decoding, augmenting, resizing, batching."""
+"""Training images per second that the input pipeline makes: reading, decoding, augmenting, resizing, batching."""
 
 import statistics
 import time
@@ -10,13 +10,13 @@ from tfod_csf.config.protos import pipeline_pb2
 def measure(
     records: Sequence[str], config: pipeline_pb2.TrainEvalPipelineConfig, seconds: float, num_repeats: int = 1
 ) -> dict[str, float]:
-    """Runs the training input pipeline for a while, as fast as nothing but itself allows.
+    """Runs the training input pipeline for a while, as fast as it can; nothing else waits for its batches.
 
     Args:
-      records: paths or patterns of TFRecord files; they take the place of those in the config.
+      records: paths or patterns of TFRecord files, instead of those in the config.
       config: a complete config; train_config, train_input_reader and model are used.
-      seconds: how long a repeat counts, after a warm-up as long, which fills the buffers and is left out.
-      num_repeats: the median is taken of so many.
+      seconds: duration of a repeat. A warm-up of the same length, which fills the buffers, comes first.
+      num_repeats: the results are medians over so many.
 
     Returns:
       Columns of benchmark.csv: images_per_second, (fastest_, slowest_)seconds_per_image; cpu_seconds_per_image, which

@@ -15,13 +15,13 @@ _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """What results of different machines are compared by.
+    """What must be known to compare results of different machines.
 
     Attributes:
       cpu: the processor's name.
       cores: cores this process may use.
-      memory_gb: main memory, in GiB; NaN where the system does not tell.
-      has_bfloat16: whether the CPU has bfloat16 instructions; None where the system does not tell.
+      memory_gb: main memory, in GiB; NaN where the system does not report it.
+      has_bfloat16: whether the CPU has bfloat16 instructions; None where the system does not report it.
       system: operating system and version.
     """
 
@@ -52,7 +52,7 @@ def _memory_gb() -> float:
 
 
 def load_average() -> float:
-    """Processes that wanted a core during the last minute; beyond 0 others disturb a measurement. NaN on Windows."""
+    """Processes that wanted a core during the last minute; above 0, others disturb a measurement. NaN on Windows."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
 
 

@@ -33,7 +33,7 @@ class BenchmarkOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One row of benchmark.csv; what does not apply to the part is empty."""
+    """One row of benchmark.csv; fields that do not apply to the part are empty."""
 
     part: str
     network: str = ""
@@ -45,14 +45,14 @@ class Job:
 
 
 def write_records(work_dir: str) -> None:
-    """Records of the drawn slides in work_dir/slides, which the parts read from work_dir/records."""
+    """Writes the synthetic slides of work_dir/slides as records, which the parts read from work_dir/records."""
     from tfod_csf.benchmarks import record_writing
 
     record_writing.write(f"{work_dir}/slides", f"{work_dir}/records")
 
 
 def run(job: Job, options: BenchmarkOptions, work_dir: str) -> dict:
-    """The columns of benchmark.csv that the part fills; peak memory is that of the process, where it says no other."""
+    """The columns of benchmark.csv that the part fills; peak memory is the process's unless the part measures it."""
     row = PARTS[job.part](job, options, work_dir)
     return {"peak_memory_mb": machine.peak_memory_mb(), "threads": _threads()} | row
 
@@ -122,7 +122,7 @@ def network_config(network: str, options: BenchmarkOptions, work_dir: str) -> pi
 
 
 def _images(work_dir: str) -> list[np.ndarray]:
-    """The drawn slides, uint8 [H, W, 3] RGB."""
+    """The synthetic slides, uint8 [H, W, 3] RGB."""
     return [
         np.asarray(Image.open(path).convert("RGB")) for path in sorted(pathlib.Path(work_dir).glob("slides/*/*.jpg"))
     ]

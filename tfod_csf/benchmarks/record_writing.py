@@ -1,4 +1,4 @@
-"""How many annotated images per second become records: reading, checking, dividing, encoding, writing, reports."""
+"""Annotated images per second that become records: reading, checking, splitting, encoding, writing, reports."""
 
 import pathlib
 import statistics
@@ -16,12 +16,12 @@ def write(images_dir: str, output_dir: str) -> None:
 
 
 def measure(images_dir: str, output_dir: str, num_repeats: int) -> dict[str, float]:
-    """Writes the records of a folder of annotated images again and again, as create_csf_tf_record does.
+    """Writes the records of a folder of annotated images repeatedly, as create_csf_tf_record does.
 
     Args:
       images_dir: one folder per patient, LabelImg XML beside each image.
       output_dir: records of the last repeat stay here.
-      num_repeats: after one run more, which is not counted and holds the import of TensorFlow.
+      num_repeats: runs that count; one more before them, which imports TensorFlow, does not.
 
     Returns:
       Columns of benchmark.csv: images_per_second, (fastest_, slowest_)seconds_per_image, cpu_seconds_per_image with the

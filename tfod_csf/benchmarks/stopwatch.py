@@ -1,9 +1,9 @@
 """Times a piece of work beside float32 matrix products, so that its speed is known as a share of the machine's.
 
-How it works. After the warm-up calls, every repeat runs the matrix product and then the work, each for about
-`SECONDS_PER_REPEAT`. A share is computed within each repeat and the median of the shares is taken: what
-else the machine does, and how its clock changes, then hits both sides of the ratio. Shares by elapsed time say how well
-the work uses all cores; shares by CPU time leave out waiting and are steady even on a busy machine.
+How it works: after the warm-up calls, every repeat runs the matrix product and then the work, each for about
+`SECONDS_PER_REPEAT`. A share is computed within each repeat, and the result is the median of the shares: other programs
+and changes of the clock then affect both sides of the ratio. Shares by elapsed time say how well the work uses all
+cores; shares by CPU time do not count waiting and are steady even on a busy machine.
 """
 
 import statistics
@@ -54,10 +54,10 @@ def measure(
     """Measures `work`.
 
     Args:
-      work: returns when its result is there, not when it is under way.
+      work: returns when its result is computed, not when the computation is under way.
       flops: operations of one call; see `flops.count`.
       num_repeats: at least 1.
-      warm_up_calls: at least 1 call before the repeats; the first one holds tracing and TensorFlow's preparations.
+      warm_up_calls: at least 1 call before the repeats; the first one includes tracing and TensorFlow's preparations.
       matrix_size: rows and columns of the matrices.
     """
     first = timed(work)

@@ -1,6 +1,6 @@
-"""What one training step takes for an image: forward pass, losses, gradients and update, from random weights.
+"""Time that one training step takes for an image: forward pass, losses, gradients and update, from random weights.
 
-Batches lie ready in memory; making them is measured by `input_pipeline`, which works at the same time in a training.
+Batches are ready in memory; `input_pipeline` measures making them, which happens at the same time in a training run.
 """
 
 import itertools

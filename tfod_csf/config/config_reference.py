@@ -1,6 +1,6 @@
-"""docs/CONFIG.md: every config field with its type, default, meaning and what becomes of it here.
+"""docs/CONFIG.md: every config field with its type, its default, its meaning and how it is treated here.
 
-Meanings are the comments in protos/*.proto; what becomes of a field is its row in supported_fields.py. Written by
+Meanings are the comments in protos/*.proto; how a field is treated is its row in supported_fields.py. Written by
 `python -m tfod_csf.config.generated_files`.
 """
 
@@ -21,12 +21,12 @@ _COMMENT = re.compile(r"\s*//\s?(.*)$")
 
 _HEAD = """# Config fields
 
-Every field of a Faster R-CNN `pipeline.config`, in TFOD's schema: its default, what it means, and what becomes of it
+Every field of a Faster R-CNN `pipeline.config`, in TFOD's schema: its default, what it means, and how it is treated
 here. Generated from `tfod_csf/config/protos/*.proto` and `tfod_csf/config/supported_fields.py` by
 `python -m tfod_csf.config.generated_files`; do not edit.
 
-- **honoured**: acts as in TFOD. *Same numbers*: any value gives the numbers TFOD gives with it.
-- **only** some values are honoured, others stop the run.
+- **honored**: acts as in TFOD. *Same numbers*: any value gives the numbers TFOD gives with it.
+- **only** some values are honored; others stop the run.
 - **refused**: stops the run unless it is written with its default.
 - **no effect**: accepted, because TFOD on TensorFlow 2 does nothing with it either; the run prints a notice.
 """
@@ -45,7 +45,7 @@ def render() -> str:
 def proto_comments(protos_dir: pathlib.Path = PROTOS_DIR) -> dict[str, str]:
     """Comments of the .proto files by "Message" and "Message.field".
 
-    A comment stands on the lines above a message or field, or behind the field on its line.
+    A comment is on the lines above a message or field, or after the field on its line.
     """
     comments = {}
     for path in sorted(protos_dir.glob("*.proto")):
@@ -86,7 +86,7 @@ def _reachable_messages() -> list[tuple[str, Descriptor]]:
             return
         found[name] = descriptor
         for field in descriptor.fields:
-            if field.message_type and supported_fields.FIELDS[name][field.name].kind in ("honoured", "only"):
+            if field.message_type and supported_fields.FIELDS[name][field.name].kind in ("honored", "only"):
                 visit(field.message_type)
 
     visit(pipeline_pb2.TrainEvalPipelineConfig.DESCRIPTOR)
@@ -135,10 +135,10 @@ def _default_text(field: FieldDescriptor) -> str:
 
 
 def _rule_text(rule: supported_fields.Rule, field: FieldDescriptor) -> str:
-    if rule.kind == "honoured":
-        return "honoured" + (f" ({rule.note})" if rule.note else "")
+    if rule.kind == "honored":
+        return "honored" + (f" ({rule.note})" if rule.note else "")
     if rule.kind == "same_numbers":
-        return f"honoured: same numbers ({rule.note})"
+        return f"honored: same numbers ({rule.note})"
     if rule.kind == "only":
         values = ", ".join(f"`{str(value).lower() if isinstance(value, bool) else value}`" for value in rule.values)
         return f"only {values}" + (f" ({rule.note})" if rule.note else "")
@@ -149,6 +149,6 @@ def _rule_text(rule: supported_fields.Rule, field: FieldDescriptor) -> str:
 
 def _refused_messages() -> str:
     return (
-        "## Not carried\n\n`model.ssd`, `model.experimental_model` and `model.center_net` (TFOD's other meta-"
+        "## Not in the schema\n\n`model.ssd`, `model.experimental_model` and `model.center_net` (TFOD's other meta-"
         "architectures) are not in the schema; a config that holds one is refused.\n"
     )

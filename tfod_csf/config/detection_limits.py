@@ -1,7 +1,7 @@
 """Settings that follow from the records: detection limits wide enough for crowded fields, anchors of the cells' size.
 
-TFOD's limits (100 boxes per image, 100 detections per class, 100 or 300 in all) lose cells without a word when a field
-of erythrocytes holds more. The limits here leave room for half as many cells again as the most crowded labelled image.
+TFOD's limits (100 boxes per image, 100 detections per class, 100 or 300 in all) silently lose cells when a field of
+erythrocytes holds more. The limits here allow for half as many cells again as the most crowded labeled image.
 """
 
 import collections
@@ -55,8 +55,8 @@ class BoxSides:
     Attributes:
       small_px: least 5 % quantile of a class.
       median_px: of all boxes.
-      large_px: greatest 95 % quantile of a class. By class, because a hundred erythrocytes must not decide that there
-        are no anchors for the few monocytes.
+      large_px: greatest 95 % quantile of a class. By class, so that a hundred erythrocytes do not leave the few
+        monocytes without anchors.
     """
 
     small_px: float
@@ -93,9 +93,9 @@ def _quantile(values: Sequence[float], fraction: float) -> float:
 def anchor_scales_for(smallest_px: float, largest_px: float) -> tuple[float, ...]:
     """Four to six scales, of 256 pixels, in equal ratios from the small to the large cells.
 
-    How it works: a box and an anchor of the same centre whose sides differ by a factor r have an IoU of 1/r^2, so steps
+    How it works: a box and an anchor of the same center whose sides differ by a factor r have an IoU of 1/r^2, so steps
     up to 1.42 leave every box within r = 1.2, IoU 0.7. Cells of nearly one size still get a range of a factor 2, as
-    a new patient's cells need not have the size of the labelled ones; above a factor of 5.8 the steps grow.
+    a new patient's cells need not have the size of the labeled ones; above a factor of 5.8 the steps grow.
     """
     middle = math.sqrt(smallest_px * largest_px)
     half_range = max(math.sqrt(largest_px / smallest_px), math.sqrt(2.0))

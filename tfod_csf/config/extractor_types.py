@@ -1,4 +1,4 @@
-"""The values of model.faster_rcnn.feature_extractor.type: which are built here, and the nearest of TFOD's others."""
+"""Values of model.faster_rcnn.feature_extractor.type: those built here, and the nearest to each of TFOD's others."""
 
 SUPPORTED = (
     "faster_rcnn_resnet50_keras",
@@ -9,7 +9,7 @@ SUPPORTED = (
 
 _FPN = "feature pyramids are not supported"
 _SLIM = "is TFOD's TensorFlow 1 (slim) network, whose checkpoints have another format"
-# TFOD's other types on the Faster R-CNN path, with what they are and the nearest type that is built here.
+# TFOD's other Faster R-CNN types: why they are not built here, and the nearest type that is.
 _OTHER = {
     "faster_rcnn_resnet50": (_SLIM, "faster_rcnn_resnet50_keras"),
     "faster_rcnn_resnet101": (_SLIM, "faster_rcnn_resnet101_keras"),
@@ -27,7 +27,7 @@ _OTHER = {
 
 
 def nearest(extractor_type: str) -> str:
-    """The sentence's end that names the supported type to use in place of `extractor_type`."""
+    """The end of the error's sentence: why `extractor_type` is not supported, and which type to use instead."""
     if extractor_type in _OTHER:
         why, use = _OTHER[extractor_type]
         return f"{why if why != _SLIM else 'it ' + why}; use {use}"

@@ -1,4 +1,4 @@
-"""A config for the records of a folder that create_csf_tf_record wrote, and the reasons for what it holds."""
+"""A config for the records of a folder that create_csf_tf_record wrote, with the reasons for its values."""
 
 import pathlib
 import re
@@ -14,7 +14,7 @@ _SHARD = re.compile(r"-\d{5}-of-(\d{5})$")
 
 
 def find_records(records_dir: pathlib.Path) -> paper_settings.Records:
-    """Label map, training and test records of the folder, with shards as a ????? pattern.
+    """Label map, training and test records of the folder; shards are named by one pattern, train.record-?????-of-00002.
 
     Raises:
       ConfigError: a part is missing.
@@ -53,7 +53,10 @@ def choose_limits(
     max_detections: int | None = None,
     first_stage_max_proposals: int | None = None,
 ) -> detection_limits.DetectionLimits:
-    """Limits from the most crowded image, where not given."""
+    """Limits that follow from the most crowded image, unless they are given.
+
+    A first_stage_max_proposals that is not given is at least max_detections.
+    """
     limits = detection_limits.limits_for(max_boxes_per_image, network.least_detections)
     return detection_limits.DetectionLimits(
         limits.max_number_of_boxes,
@@ -90,7 +93,7 @@ def remarks_on(
     statistics: box_statistics.BoxStatistics | None,
     anchor_remark: str,
 ) -> list[str]:
-    """What the config holds and why, one sentence per group of settings."""
+    """The config's values and their reasons, one sentence per group of settings."""
     train, model = config.train_config, config.model.faster_rcnn
     nms = model.second_stage_post_processing.batch_non_max_suppression
     counted = (

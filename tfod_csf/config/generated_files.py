@@ -2,7 +2,7 @@
 
     python -m tfod_csf.config.generated_files        in the repository's root, needs grpcio-tools (extra [dev])
 
-tests/config/test_generated_files.py fails when one of them is out of step.
+tests/config/test_generated_files.py fails when one of them is out of date.
 """
 
 import pathlib

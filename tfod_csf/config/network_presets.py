@@ -21,14 +21,14 @@ class NetworkPreset:
       min_dimension: pixels of the shorter side of the input, or its height when the shape is fixed.
       max_dimension: upper limit of the longer side in pixels, to which the input is padded; or the fixed width.
       is_fixed_shape: the image is stretched to height and width (the zoo's 1024x1024) instead of padded.
-      zoo_checkpoint: where the zoo's COCO checkpoint lies after unpacking; "" when there is none.
-      least_detections: detections and proposals per image when nothing asks for more.
-      first_stage_features_stride: input pixels per cell of the map that proposals come from, and between anchors.
+      zoo_checkpoint: path of the zoo's COCO checkpoint after unpacking; "" when there is none.
+      least_detections: lower limit of detections and proposals per image.
+      first_stage_features_stride: input pixels per cell of the feature map, and between anchors.
       aspect_ratios: of the anchors; cells are round, so the small network has one.
       first_stage_minibatch_size: anchors per image that the first stage learns from.
       second_stage_batch_size: proposals per image that the second stage learns from.
-      rms_prop_epsilon: default of RMSprop's epsilon. 1 is TFOD's: next to it gradients of a trained network vanish, the
-        rule is then plain momentum. A network from scratch needs the scaling that a small epsilon leaves in force.
+      rms_prop_epsilon: default of RMSprop's epsilon. With TFOD's 1, the small gradients of a trained network are hardly
+        scaled, and the rule is plain momentum. A network trained from scratch needs the scaling of a small epsilon.
     """
 
     name: str
@@ -83,6 +83,6 @@ def network_preset(feature_extractor: str, input_size: str = "") -> NetworkPrese
 
 
 def committed_presets() -> list[NetworkPreset]:
-    """The presets whose configs stand in pipeline_configs/."""
+    """The presets whose configs are in pipeline_configs/."""
     zoo = [network_preset(f"resnet{depth}", size) for depth in _ZOO_DEPTHS for size in ZOO_SIZES]
     return [*zoo, network_preset("resnet18")]

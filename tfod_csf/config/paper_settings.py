@@ -3,7 +3,7 @@
 The paper gives: weights pre-trained on COCO, four classes, RMSprop, softmax loss, exponential decay from 0.001, 32,000
 steps, batch size 4, IoU threshold 0.5, random flips and changes of brightness, contrast and saturation, selection by
 the PASCAL VOC metric. It leaves open backbone, input size, anchors, decay steps and factor, RMSprop's other constants;
-these are arguments. Whatever neither says is as in TFOD's zoo configs for Faster R-CNN ResNet.
+these are arguments. Everything else is as in TFOD's zoo configs for Faster R-CNN ResNet.
 """
 
 from collections.abc import Sequence
@@ -93,7 +93,7 @@ class Training:
       rms_prop_epsilon: added to the mean square before the root; None: the network preset's.
       fine_tune_checkpoint: folder, ckpt prefix or .tar.gz of a COCO model; None: the preset's zoo model; "": none, that
         is, from scratch.
-      fine_tune_checkpoint_type: what to take from it; "detection" takes the two feature extractors.
+      fine_tune_checkpoint_type: what to restore from it; "detection" restores the two feature extractors.
     """
 
     batch_size: int = 4

@@ -1,6 +1,6 @@
 """pipeline.config: TFOD's text format of TrainEvalPipelineConfig, read, overridden and written.
 
-Only the schema is checked here (names, types); which fields and values this package acts on is `supported.py`'s room.
+Only the schema is checked here (names, types); `supported.py` decides which fields and values this package acts on.
 """
 
 import difflib
@@ -16,7 +16,7 @@ from tfod_csf.config.protos import pipeline_pb2
 from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write
 
-# Members of DetectionModel that TFOD has and this package's schema leaves out.
+# Members of DetectionModel that TFOD has and this package's schema does not.
 _OTHER_META_ARCHITECTURES = ("ssd", "center_net", "experimental_model")
 _NO_SUCH_FIELD = re.compile(r'Message type "(?P<message>[\w.]+)" has no field named "(?P<field>\w+)"')
 _POSITION = re.compile(r"^(?P<line>\d+):(?P<column>\d+) : (?:'.*?': )?(?P<what>.*)$", re.DOTALL)

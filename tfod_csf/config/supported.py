@@ -1,7 +1,7 @@
-"""Refuses a config that asks for what is not there: every set field is honoured, named in a notice, or an error.
+"""Refuses a config that asks for something unsupported: every set field is honored, named in a notice, or an error.
 
-The rules are the rows of `supported_fields.py`; here a config is walked along them, and the few conditions that hold
-between fields are checked.
+The rules are the rows of `supported_fields.py`; here a config is checked against them, and against the few conditions
+that hold between fields.
 """
 
 from collections.abc import Iterator
@@ -29,8 +29,8 @@ def check_supported(
 
     Args:
       pipeline_config: the parsed config.
-      parts: top-level fields to look at; the exporter has no use for the optimizer, for example.
-      source: the config's path, to be named in the message.
+      parts: top-level fields to check; the exporter does not use the optimizer, for example.
+      source: the config's path, for the message.
 
     Raises:
       UnsupportedConfigError: dotted path, value, reason and what to use, of every such field.
@@ -41,7 +41,7 @@ def check_supported(
 
 
 def notices(pipeline_config: pipeline_pb2.TrainEvalPipelineConfig, parts: tuple[str, ...] = PARTS) -> list[str]:
-    """One sentence for each set field that is accepted although nothing depends on it, here or in TFOD."""
+    """One sentence for each set field that is accepted although it has no effect, here or in TFOD."""
     found = [
         f"{path}: {value_text(field, value)} has no effect ({rule.note})."
         for path, field, value, rule in _set_fields(pipeline_config, parts)
@@ -51,14 +51,14 @@ def notices(pipeline_config: pipeline_pb2.TrainEvalPipelineConfig, parts: tuple[
 
 
 def _second_stage_notices(model: Message) -> Iterator[str]:
-    """`Hyperparams` has one row for all its places, but the dense layers' regularizer acts less than the others."""
+    """`Hyperparams` has one row for all places where it is used, but the dense layers' regularizer has no effect."""
     regularizer = model.second_stage_box_predictor.mask_rcnn_box_predictor.fc_hyperparams.regularizer
     kind = regularizer.WhichOneof("regularizer_oneof")
     weight = getattr(regularizer, kind).weight if kind else 0.0
     if weight:
         yield (
             "model.faster_rcnn.second_stage_box_predictor.mask_rcnn_box_predictor.fc_hyperparams.regularizer."
-            f"{kind}.weight: {weight:.7g} has no effect (TFOD's Keras dense layers are not regularised)."
+            f"{kind}.weight: {weight:.7g} has no effect (TFOD's Keras dense layers are not regularized)."
         )
 
 
@@ -94,7 +94,7 @@ def _set_fields(
             is_default = not field.is_repeated and not field.message_type and value == field.default_value
             if not is_default:
                 yield path, field, value, rule
-            if field.message_type and rule.kind in ("honoured", "only"):
+            if field.message_type and rule.kind in ("honored", "only"):
                 yield from _set_fields(value, prefix=f"{path}.")
 
 
@@ -115,7 +115,7 @@ def _unsupported(config: pipeline_pb2.TrainEvalPipelineConfig, parts: tuple[str,
 
 
 def _contradictions(config: pipeline_pb2.TrainEvalPipelineConfig, parts: tuple[str, ...]) -> Iterator[str]:
-    """What single fields do not show: missing parts, and values that do not go together."""
+    """What single fields do not show: missing parts, and values that contradict each other."""
     if "model" in parts:
         yield from _model_contradictions(config)
     if "train_config" in parts and config.HasField("train_config"):
@@ -127,7 +127,7 @@ def _training_contradictions(config: pipeline_pb2.TrainEvalPipelineConfig) -> It
     if model.number_of_stages == 2 and model.second_stage_batch_size > model.first_stage_max_proposals:
         yield (
             f"model.faster_rcnn.second_stage_batch_size: {model.second_stage_batch_size} must not exceed "
-            f"first_stage_max_proposals: {model.first_stage_max_proposals}, from which it is drawn in training"
+            f"first_stage_max_proposals: {model.first_stage_max_proposals}, from which it is sampled in training"
         )
     if train.fine_tune_checkpoint:
         if train.fine_tune_checkpoint_version != train_pb2.V2:
@@ -172,4 +172,4 @@ def _second_stage_contradictions(model: Message, prefix: str) -> Iterator[str]:
     if hyperparams.HasField("op") and hyperparams.op != hyperparams_pb2.Hyperparams.FC:
         yield f"{prefix}op must be FC"
     if hyperparams.HasField("batch_norm"):
-        yield f"{prefix}batch_norm is not supported: the dense layers have no normalisation; leave it out"
+        yield f"{prefix}batch_norm is not supported: the dense layers have no normalization; leave it out"

@@ -1,13 +1,13 @@
 """The table of supported config fields: one row for every field that can be reached on the Faster R-CNN path.
 
-Four kinds of rows:
-  honoured    the field acts as in TFOD (`same_numbers`: every value gives the numbers TFOD gives with it, so there is
-              nothing to act on);
-  only        some values are honoured, any other is refused;
-  refused     setting it (to anything but its default) stops the run;
-  no_effect   accepted because it changes nothing in TFOD on TensorFlow 2 either; the run prints a notice.
-A field that is written with its default value is always accepted. `supported.py` walks a config along this table,
-docs/CONFIG.md is printed from it. Message types that only hang below refused fields have no rows.
+Kinds of rows:
+  honored       the field acts as in TFOD;
+  same_numbers  every value gives the numbers TFOD gives with it, so there is nothing to act on;
+  only          some values are honored, any other is refused;
+  refused       setting it (to anything but its default) stops the run;
+  no_effect     accepted because it changes nothing in TFOD on TensorFlow 2 either; the run prints a notice.
+A field that is written with its default value is always accepted. `supported.py` checks a config against this table,
+and docs/CONFIG.md is generated from it. Message types that are reachable only through refused fields are not listed.
 """
 
 from collections.abc import Callable
@@ -22,9 +22,9 @@ class Rule:
     """What happens to a field that is set.
 
     Attributes:
-      kind: "honoured", "same_numbers", "only", "refused" or "no_effect".
-      note: why it is refused or has no effect; for honoured fields a remark for docs/CONFIG.md or nothing.
-      values: of kind "only": the values that are honoured, enum members by name.
+      kind: "honored", "same_numbers", "only", "refused" or "no_effect".
+      note: why it is refused or has no effect; for honored fields a remark for docs/CONFIG.md, or empty.
+      values: of kind "only": the values that are honored, enum members by name.
       use: the nearest supported alternative, or a function from the refused value to that sentence.
     """
 
@@ -38,8 +38,8 @@ class Rule:
         return self.use(value) if callable(self.use) else self.use
 
 
-def _honoured(names: str, note: str = "") -> dict[str, Rule]:
-    return {name: Rule("honoured", note) for name in names.split()}
+def _honored(names: str, note: str = "") -> dict[str, Rule]:
+    return {name: Rule("honored", note) for name in names.split()}
 
 
 def _same(names: str, note: str) -> dict[str, Rule]:
@@ -61,12 +61,12 @@ _NO_CONTEXT = "context features (Context R-CNN) are not supported"
 
 MODEL: dict[str, dict[str, Rule]] = {
     "TrainEvalPipelineConfig": {
-        **_honoured("model train_config train_input_reader eval_config eval_input_reader"),
+        **_honored("model train_config train_input_reader eval_config eval_input_reader"),
         **_refused("graph_rewriter", "training for quantization is not supported"),
     },
-    "DetectionModel": _honoured("faster_rcnn"),
+    "DetectionModel": _honored("faster_rcnn"),
     "FasterRcnn": {
-        **_honoured(
+        **_honored(
             "num_classes image_resizer feature_extractor first_stage_anchor_generator first_stage_atrous_rate "
             "first_stage_box_predictor_conv_hyperparams first_stage_box_predictor_kernel_size "
             "first_stage_box_predictor_depth first_stage_minibatch_size first_stage_positive_balance_fraction "
@@ -80,13 +80,13 @@ MODEL: dict[str, dict[str, Rule]] = {
         "number_of_stages": Rule("only", "a third stage predicts masks", (1, 2), "use 2"),
         **_same("use_matmul_gather_in_matcher", "another way to the same numbers, for TPUs"),
         **_same("use_partitioned_nms_in_first_stage", "another way to the same proposals, for TPUs"),
-        **_honoured(
+        **_honored(
             "use_static_shapes",
             "in training, where proposals are few, the second stage also learns from what pads them: repeats of the "
             "first proposal; with use_static_balanced_label_sampler, which acts only together with this field, clipped "
             "boxes without area too",
         ),
-        **_honoured(
+        **_honored(
             "use_static_shapes_for_eval",
             "with use_static_shapes, proposals are padded in the same way outside training; detections do not change, "
             "only the padding rows of raw_detection_boxes and raw_detection_scores",
@@ -105,14 +105,14 @@ MODEL: dict[str, dict[str, Rule]] = {
         "first_stage_features_stride": Rule(
             "only", "the ResNets have stride 16, faster_rcnn_resnet18_keras 16 or 8", (16, 8), "use 16"
         ),
-        **_honoured("batch_norm_trainable"),
+        **_honored("batch_norm_trainable"),
         **_refused(
             "conv_hyperparams override_base_feature_extractor_hyperparams pad_to_multiple fpn",
             "only feature pyramid extractors take it",
         ),
     },
     "ImageResizer": {
-        **_honoured("keep_aspect_ratio_resizer fixed_shape_resizer identity_resizer"),
+        **_honored("keep_aspect_ratio_resizer fixed_shape_resizer identity_resizer"),
         **_refused(
             "conditional_shape_resizer pad_to_multiple_resizer",
             "this resizer is not supported",
@@ -121,55 +121,55 @@ MODEL: dict[str, dict[str, Rule]] = {
     },
     "IdentityResizer": {},
     "KeepAspectRatioResizer": {
-        **_honoured("min_dimension max_dimension resize_method pad_to_max_dimension per_channel_pad_value"),
+        **_honored("min_dimension max_dimension resize_method pad_to_max_dimension per_channel_pad_value"),
         **_refused("convert_to_grayscale", "the feature extractors take three channels"),
     },
     "FixedShapeResizer": {
-        **_honoured("height width resize_method"),
+        **_honored("height width resize_method"),
         **_refused("convert_to_grayscale", "the feature extractors take three channels"),
     },
     "AnchorGenerator": {
-        **_honoured("grid_anchor_generator"),
+        **_honored("grid_anchor_generator"),
         **_refused(
             "ssd_anchor_generator multiscale_anchor_generator flexible_grid_anchor_generator",
             "these anchors belong to SSD or to feature pyramids",
             "use grid_anchor_generator",
         ),
     },
-    "GridAnchorGenerator": _honoured(
+    "GridAnchorGenerator": _honored(
         "height width height_stride width_stride height_offset width_offset scales aspect_ratios"
     ),
     "Hyperparams": {
-        **_honoured("regularizer initializer batch_norm force_use_bias"),
+        **_honored("regularizer initializer batch_norm force_use_bias"),
         **_same(
             "op", "the kind of layer is fixed by the place; CONV at a dense layer or FC at a convolution is refused"
         ),
         **_no_effect("activation", "TFOD uses relu6 after the RPN's convolution and nothing after the output layers"),
         **_no_effect("regularize_depthwise", "these layers are not depthwise"),
-        **_refused("group_norm sync_batch_norm", "this normalisation is not supported", "use batch_norm or none"),
+        **_refused("group_norm sync_batch_norm", "this normalization is not supported", "use batch_norm or none"),
     },
     "BatchNorm": {
-        **_honoured("decay center scale epsilon"),
+        **_honored("decay center scale epsilon"),
         "train": Rule(
             "only", "whether batch norm learns is feature_extractor.batch_norm_trainable", (True,), "use true"
         ),
     },
-    "Regularizer": _honoured("l1_regularizer l2_regularizer"),
-    "L1Regularizer": _honoured("weight"),
-    "L2Regularizer": _honoured("weight"),
+    "Regularizer": _honored("l1_regularizer l2_regularizer"),
+    "L1Regularizer": _honored("weight"),
+    "L2Regularizer": _honored("weight"),
     "Initializer": {
-        **_honoured("truncated_normal_initializer variance_scaling_initializer random_normal_initializer"),
+        **_honored("truncated_normal_initializer variance_scaling_initializer random_normal_initializer"),
         **_refused(
             "keras_initializer_by_name",
             "initializers by Keras name are not supported",
             "use truncated_normal_initializer, variance_scaling_initializer or random_normal_initializer",
         ),
     },
-    "TruncatedNormalInitializer": _honoured("mean stddev"),
-    "RandomNormalInitializer": _honoured("mean stddev"),
-    "VarianceScalingInitializer": _honoured("factor uniform mode"),
+    "TruncatedNormalInitializer": _honored("mean stddev"),
+    "RandomNormalInitializer": _honored("mean stddev"),
+    "VarianceScalingInitializer": _honored("factor uniform mode"),
     "BoxPredictor": {
-        **_honoured("mask_rcnn_box_predictor"),
+        **_honored("mask_rcnn_box_predictor"),
         **_refused(
             "convolutional_box_predictor rfcn_box_predictor weight_shared_convolutional_box_predictor",
             "this box predictor belongs to SSD or R-FCN",
@@ -177,22 +177,22 @@ MODEL: dict[str, dict[str, Rule]] = {
         ),
     },
     "MaskRCNNBoxPredictor": {
-        **_honoured("fc_hyperparams use_dropout dropout_keep_probability share_box_across_classes"),
+        **_honored("fc_hyperparams use_dropout dropout_keep_probability share_box_across_classes"),
         "box_code_size": Rule("only", "a box is coded by 4 numbers", (4,), "use 4"),
         **_refused("predict_instance_masks predict_keypoints", _NO_MASKS),
         **_no_effect(
             "conv_hyperparams mask_prediction_conv_depth mask_height mask_width mask_prediction_num_conv_layers "
             "masks_are_class_agnostic convolve_then_upsample_masks",
-            "it shapes the mask head, which a model without predict_instance_masks has not",
+            "it shapes the mask head, which a model without predict_instance_masks does not have",
         ),
     },
     "PostProcessing": {
-        **_honoured("batch_non_max_suppression score_converter logit_scale"),
+        **_honored("batch_non_max_suppression score_converter logit_scale"),
         **_refused("calibration_config", "calibrated scores inside the model are not supported"),
     },
     "BatchNonMaxSuppression": {
-        **_honoured("score_threshold iou_threshold max_detections_per_class max_total_detections"),
-        **_honoured("use_class_agnostic_nms soft_nms_sigma"),
+        **_honored("score_threshold iou_threshold max_detections_per_class max_total_detections"),
+        **_honored("use_class_agnostic_nms soft_nms_sigma"),
         "max_classes_per_detection": Rule("only", "a detection has one class", (1,), "use 1"),
         **_same("use_static_shapes use_partitioned_nms", "another way to the same detections, for TPUs"),
         **_same("use_cpu_nms", "it says where to compute, not what"),
@@ -201,38 +201,38 @@ MODEL: dict[str, dict[str, Rule]] = {
         "change_coordinate_frame": Rule("only", "detections are relative to the image", (True,), "use true"),
     },
     "HardExampleMiner": {
-        **_honoured("num_hard_examples iou_threshold loss_type"),
+        **_honored("num_hard_examples iou_threshold loss_type"),
         **_no_effect(
             "max_negatives_per_positive min_negatives_per_image",
             "TFOD gives Faster R-CNN's miner no matches, without which it does not tell negatives from positives",
         ),
     },
     "ClassificationLoss": {
-        **_honoured("weighted_sigmoid weighted_softmax weighted_sigmoid_focal weighted_logits_softmax"),
+        **_honored("weighted_sigmoid weighted_softmax weighted_sigmoid_focal weighted_logits_softmax"),
         **_refused(
             "bootstrapped_sigmoid penalty_reduced_logistic_focal_loss weighted_dice_classification_loss",
-            "TFOD's Faster R-CNN has no such loss and falls back to softmax in silence",
+            "TFOD's Faster R-CNN has no such loss and silently falls back to softmax",
             "use weighted_softmax, weighted_sigmoid or weighted_sigmoid_focal",
         ),
     },
     "WeightedSigmoidClassificationLoss": _no_effect("anchorwise_output", "Faster R-CNN's losses are always anchorwise"),
     "WeightedSoftmaxClassificationLoss": {
-        **_honoured("logit_scale"),
+        **_honored("logit_scale"),
         **_no_effect("anchorwise_output", "Faster R-CNN's losses are always anchorwise"),
     },
     "WeightedSoftmaxClassificationAgainstLogitsLoss": {
-        **_honoured("logit_scale"),
+        **_honored("logit_scale"),
         **_no_effect("anchorwise_output", "Faster R-CNN's losses are always anchorwise"),
     },
     "SigmoidFocalClassificationLoss": {
-        **_honoured("gamma alpha"),
+        **_honored("gamma alpha"),
         **_no_effect("anchorwise_output", "Faster R-CNN's losses are always anchorwise"),
     },
 }
 
 TRAINING: dict[str, dict[str, Rule]] = {
     "TrainConfig": {
-        **_honoured(
+        **_honored(
             "batch_size data_augmentation_options optimizer gradient_clipping_by_norm fine_tune_checkpoint "
             "from_detection_checkpoint num_steps add_regularization_loss max_number_of_boxes fine_tune_checkpoint_type "
             "fine_tune_checkpoint_version freeze_variables update_trainable_variables bias_grad_multiplier"
@@ -254,26 +254,26 @@ TRAINING: dict[str, dict[str, Rule]] = {
         ),
         **_refused("use_multiclass_scores", "soft class targets are not supported"),
     },
-    "Optimizer": _honoured(
+    "Optimizer": _honored(
         "rms_prop_optimizer momentum_optimizer adam_optimizer use_moving_average moving_average_decay"
     ),
-    "RMSPropOptimizer": _honoured("learning_rate momentum_optimizer_value decay epsilon"),
-    "MomentumOptimizer": _honoured("learning_rate momentum_optimizer_value"),
-    "AdamOptimizer": _honoured("learning_rate epsilon"),
-    "LearningRate": _honoured(
+    "RMSPropOptimizer": _honored("learning_rate momentum_optimizer_value decay epsilon"),
+    "MomentumOptimizer": _honored("learning_rate momentum_optimizer_value"),
+    "AdamOptimizer": _honored("learning_rate epsilon"),
+    "LearningRate": _honored(
         "constant_learning_rate exponential_decay_learning_rate manual_step_learning_rate cosine_decay_learning_rate"
     ),
-    "ConstantLearningRate": _honoured("learning_rate"),
-    "ExponentialDecayLearningRate": _honoured(
+    "ConstantLearningRate": _honored("learning_rate"),
+    "ExponentialDecayLearningRate": _honored(
         "initial_learning_rate decay_steps decay_factor staircase burnin_learning_rate burnin_steps min_learning_rate"
     ),
-    "ManualStepLearningRate": _honoured("initial_learning_rate schedule warmup"),
-    "ManualStepLearningRate.LearningRateSchedule": _honoured("step learning_rate"),
-    "CosineDecayLearningRate": _honoured(
+    "ManualStepLearningRate": _honored("initial_learning_rate schedule warmup"),
+    "ManualStepLearningRate.LearningRateSchedule": _honored("step learning_rate"),
+    "CosineDecayLearningRate": _honored(
         "learning_rate_base total_steps warmup_learning_rate warmup_steps hold_base_rate_steps"
     ),
     "PreprocessingStep": {
-        **_honoured(
+        **_honored(
             "random_horizontal_flip random_vertical_flip random_rotation90 random_adjust_brightness "
             "random_adjust_contrast random_adjust_saturation random_adjust_hue random_distort_color random_crop_image "
             "random_pad_image random_image_scale random_rgb_to_gray random_pixel_value_scale random_jitter_boxes "
@@ -306,7 +306,7 @@ TRAINING: dict[str, dict[str, Rule]] = {
     },
     **{
         name: {
-            **_honoured("probability"),
+            **_honored("probability"),
             **_refused(keypoints, _NO_MASKS),
         }
         for name, keypoints in (
@@ -315,38 +315,38 @@ TRAINING: dict[str, dict[str, Rule]] = {
             ("RandomRotation90", "keypoint_rot_permutation"),
         )
     },
-    "RandomAdjustBrightness": _honoured("max_delta"),
-    "RandomAdjustContrast": _honoured("min_delta max_delta"),
-    "RandomAdjustSaturation": _honoured("min_delta max_delta"),
-    "RandomAdjustHue": _honoured("max_delta"),
-    "RandomDistortColor": _honoured("color_ordering"),
-    "RandomCropImage": _honoured(
+    "RandomAdjustBrightness": _honored("max_delta"),
+    "RandomAdjustContrast": _honored("min_delta max_delta"),
+    "RandomAdjustSaturation": _honored("min_delta max_delta"),
+    "RandomAdjustHue": _honored("max_delta"),
+    "RandomDistortColor": _honored("color_ordering"),
+    "RandomCropImage": _honored(
         "min_object_covered min_aspect_ratio max_aspect_ratio min_area max_area overlap_thresh random_coef clip_boxes"
     ),
-    "RandomPadImage": _honoured("min_image_height min_image_width max_image_height max_image_width pad_color"),
-    "RandomImageScale": _honoured("min_scale_ratio max_scale_ratio"),
-    "RandomRGBtoGray": _honoured("probability"),
-    "RandomPixelValueScale": _honoured("minval maxval"),
-    "RandomJitterBoxes": _honoured("ratio jitter_mode"),
-    "RandomSquareCropByScale": _honoured("max_border scale_min scale_max num_scales"),
-    "RandomCropPadImage": _honoured(
+    "RandomPadImage": _honored("min_image_height min_image_width max_image_height max_image_width pad_color"),
+    "RandomImageScale": _honored("min_scale_ratio max_scale_ratio"),
+    "RandomRGBtoGray": _honored("probability"),
+    "RandomPixelValueScale": _honored("minval maxval"),
+    "RandomJitterBoxes": _honored("ratio jitter_mode"),
+    "RandomSquareCropByScale": _honored("max_border scale_min scale_max num_scales"),
+    "RandomCropPadImage": _honored(
         "min_object_covered min_aspect_ratio max_aspect_ratio min_area max_area overlap_thresh random_coef clip_boxes "
         "min_padded_size_ratio max_padded_size_ratio pad_color"
     ),
-    "RandomCropToAspectRatio": _honoured("aspect_ratio overlap_thresh clip_boxes"),
-    "SSDRandomCrop": _honoured("operations"),
-    "SSDRandomCropOperation": _honoured(
+    "RandomCropToAspectRatio": _honored("aspect_ratio overlap_thresh clip_boxes"),
+    "SSDRandomCrop": _honored("operations"),
+    "SSDRandomCropOperation": _honored(
         "min_object_covered min_aspect_ratio max_aspect_ratio min_area max_area overlap_thresh random_coef clip_boxes"
     ),
-    "RandomAbsolutePadImage": _honoured("max_height_padding max_width_padding pad_color"),
-    "RandomBlackPatches": _honoured("max_black_patches probability size_to_image_ratio"),
-    "RandomJpegQuality": _honoured("random_coef min_jpeg_quality max_jpeg_quality"),
-    "AdjustGamma": _honoured("gamma gain"),
+    "RandomAbsolutePadImage": _honored("max_height_padding max_width_padding pad_color"),
+    "RandomBlackPatches": _honored("max_black_patches probability size_to_image_ratio"),
+    "RandomJpegQuality": _honored("random_coef min_jpeg_quality max_jpeg_quality"),
+    "AdjustGamma": _honored("gamma gain"),
 }
 
 INPUT_AND_EVALUATION: dict[str, dict[str, Rule]] = {
     "InputReader": {
-        **_honoured(
+        **_honored(
             "label_map_path shuffle num_epochs num_readers tf_record_input_reader shuffle_buffer_size "
             "filenames_shuffle_buffer_size read_block_length num_parallel_batches "
             "num_prefetch_batches max_number_of_boxes sample_1_of_n_examples name "
@@ -369,9 +369,9 @@ INPUT_AND_EVALUATION: dict[str, dict[str, Rule]] = {
         **_refused("frame_index load_track_id", "sequences of frames are not supported"),
         **_refused("expand_labels_hierarchy", "hierarchies of classes are not supported"),
     },
-    "TFRecordInputReader": _honoured("input_path"),
+    "TFRecordInputReader": _honored("input_path"),
     "EvalConfig": {
-        **_honoured(
+        **_honored(
             "num_visualizations use_moving_averages min_score_threshold max_num_boxes_to_visualize "
             "retain_original_images batch_size"
         ),

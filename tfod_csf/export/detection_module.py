@@ -76,7 +76,7 @@ def _read_pixels(model: FasterRCNN, images: tf.Tensor) -> tuple[tf.Tensor, tf.Te
 
 
 def _read_each(decode: Callable[[tf.Tensor], tf.Tensor]):
-    """A reader of strings [B]: every image is decoded and resized by itself; all must then have one size."""
+    """A reader of strings [B]: every image is decoded and resized separately; all must then have the same size."""
 
     def read(model: FasterRCNN, strings: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         def one(string: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -111,7 +111,7 @@ _READERS = {
 def _outputs(
     detections: dict[str, tf.Tensor], config: faster_rcnn_pb2.FasterRcnn, batch_size: int | None
 ) -> dict[str, tf.Tensor]:
-    """TFOD's outputs: float32 all of them, classes from 1, shapes as far as they are known."""
+    """TFOD's outputs: all float32, classes from 1, shapes as far as they are known."""
     outputs = {name: tf.cast(value, tf.float32) for name, value in detections.items()}
     outputs["detection_classes"] += _LABEL_ID_OFFSET
     total = config.second_stage_post_processing.batch_non_max_suppression.max_total_detections

@@ -1,4 +1,4 @@
-"""What can be said about an export before TensorFlow starts: a mistake costs a second, not ten."""
+"""Checks of an export that need no TensorFlow, so that mistakes are reported within a second."""
 
 import pathlib
 

@@ -1,7 +1,7 @@
 """From checkpoint to model folder: TFOD's directory layout and signatures, plus label map and thresholds.
 
 Everything is written into a folder beside the final one, compared with the checkpoint (`parity.py`), and only then
-renamed: what lies at the output directory is whole and checked.
+renamed: whatever is at the output directory is complete and checked.
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ class ExportOptions:
       unknown_below: score below which a cell is unknown, written into model.json.
       compute_dtype: "float32", or "bfloat16" for faster and less exact inference on CPUs that have it.
       batch_signature: a second signature serving_batch for any number of uint8 images of one size.
-      parity_images: uint8 [h, w, 3] images to compare on; none: drawn ones.
+      parity_images: uint8 [h, w, 3] images to compare on; none: synthetic ones.
     """
 
     min_score: float = model_folder.DEFAULT_THRESHOLDS["min_score"]
@@ -50,7 +50,7 @@ class ExportOptions:
 
 
 def use_only_the_cpu() -> None:
-    """Hides GPUs from this process, so that both sides of the comparison compute alike; call it before anything else.
+    """Hides GPUs from this process, so that both sides of the comparison compute alike; call it first.
 
     The SavedModel names no devices: it runs on a GPU where there is one.
     """
@@ -72,7 +72,7 @@ def export(
       pipeline_config: the config it was trained with, overrides merged.
       trained_checkpoint_dir: folder whose newest checkpoint is exported, or a checkpoint's prefix (`.../ckpt-7`).
       output_directory: made; an earlier export in it is replaced, anything else in it is an error.
-      label_map: classes, in number those of the config.
+      label_map: as many classes as the config's num_classes.
       options: see ExportOptions.
 
     Returns:
@@ -145,7 +145,7 @@ def restored_model(
         tf.train.Checkpoint(**root).restore(checkpoint).expect_partial().assert_existing_objects_matched()
     except (tf.errors.OpError, IndexError, ValueError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ExportError(f"{checkpoint}: cannot be read ({reason}); the file is damaged or cut off.") from error
+        raise ExportError(f"{checkpoint}: cannot be read ({reason}); the file is damaged or truncated.") from error
     return model
 
 
@@ -155,7 +155,7 @@ def _write_checkpoint(model, folder: pathlib.Path) -> None:
 
 
 def _compare(part: pathlib.Path, input_type: str, options: ExportOptions) -> dict[str, float]:
-    """SavedModel against the network built anew from the files beside it."""
+    """Compares the SavedModel with the network rebuilt from the files beside it."""
     pipeline_config = load_pipeline_config(part / model_folder.PIPELINE_CONFIG)
     checkpoint = str(part / model_folder.CHECKPOINT_DIR / "ckpt-0")
     model = restored_model(pipeline_config, checkpoint, options.compute_dtype)
@@ -163,14 +163,14 @@ def _compare(part: pathlib.Path, input_type: str, options: ExportOptions) -> dic
         part / model_folder.SAVED_MODEL_DIR,
         DetectionModule(model, pipeline_config.model.faster_rcnn, input_type),
         input_type,
-        options.parity_images or parity_images.drawn(),
+        options.parity_images or parity_images.synthetic(),
         options.compute_dtype,
         options.batch_signature,
     )
 
 
 def put_in_place(part: pathlib.Path, output: pathlib.Path) -> None:
-    """Renames; an earlier export is moved away first and removed afterwards."""
+    """Renames `part` to `output`; an earlier export is moved away first and removed afterwards."""
     earlier = part.with_suffix(".old")
     if output.exists():
         output.rename(earlier)
@@ -225,7 +225,7 @@ def _input_size(config) -> dict[str, Any]:
 
 
 def training_data(pipeline_config: pipeline_pb2.TrainEvalPipelineConfig) -> dict[str, Any]:
-    """Records the config trains on: {"files": {name: sha256}, "fingerprint": sha256 of these}, empty when not there."""
+    """Records the config trains on: {"files": {name: sha256}, "fingerprint": sha256 of these or None}."""
     patterns = pipeline_config.train_input_reader.tf_record_input_reader.input_path
     paths = sorted({path for pattern in patterns for path in tf.io.gfile.glob(pattern)})
     files = {pathlib.Path(path).name: file_sha256(path) for path in paths}

@@ -1,8 +1,8 @@
 """Does the exported SavedModel compute what the checkpoint computes?
 
-The SavedModel runs in a fresh process that imports only TensorFlow (`run_saved_model.py`). Beside it the network is
-built anew from the exported pipeline.config, restored from the exported checkpoint, and run on the same images. Both
-run on the CPU, so the outputs should be equal to the bit; what is allowed is rounding.
+The SavedModel runs in a fresh process that imports only TensorFlow (`run_saved_model.py`). In this process the network
+is rebuilt from the exported pipeline.config, restored from the exported checkpoint, and run on the same images. Both
+run on the CPU, so the outputs should be equal to the bit; the tolerances allow for rounding.
 """
 
 import os
@@ -36,7 +36,7 @@ def compare(
     compute_dtype: str = "float32",
     has_batch_signature: bool = False,
 ) -> dict[str, float]:
-    """Runs both and compares every output.
+    """Runs the SavedModel and the reference, and compares every output.
 
     Args:
       saved_model_dir: what was exported.
@@ -44,7 +44,7 @@ def compare(
       input_type: of the export.
       images: uint8 [h, w, 3] each.
       compute_dtype: of the export; decides the tolerance.
-      has_batch_signature: whether serving_batch is there and has to agree too.
+      has_batch_signature: whether serving_batch was exported and has to agree too.
 
     Returns:
       Largest difference of each output, over all images.
@@ -86,7 +86,7 @@ def _add_differences(
 
 
 def encode(image: np.ndarray, input_type: str) -> np.ndarray | list[bytes]:
-    """A batch of this one image as the input of that type."""
+    """A batch of this one image, uint8 [h, w, 3], as the input of that type."""
     if input_type == "image_tensor":
         return image[np.newaxis]
     if input_type == "float_image_tensor":
@@ -101,7 +101,7 @@ def encode(image: np.ndarray, input_type: str) -> np.ndarray | list[bytes]:
 def _run_in_fresh_process(
     saved_model_dir: pathlib.Path, calls: Sequence[tuple[str, np.ndarray | list[bytes]]]
 ) -> dict[str, np.ndarray]:
-    """Outputs of every call by "<call>|<output>"."""
+    """Outputs of every call (signature, input), by "<number of the call>|<output>"."""
     arrays = {}
     for index, (signature, value) in enumerate(calls):
         if isinstance(value, np.ndarray):

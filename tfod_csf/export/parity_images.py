@@ -1,4 +1,4 @@
-"""Images for the comparison of SavedModel and checkpoint: the first of the test records, else drawn ones."""
+"""Images for the comparison of SavedModel and checkpoint: the first of the test records, else synthetic ones."""
 
 import numpy as np
 import tensorflow as tf
@@ -8,7 +8,7 @@ from tfod_csf.files import tfrecord
 
 
 def from_records(pipeline_config: pipeline_pb2.TrainEvalPipelineConfig, count: int = 2) -> tuple[np.ndarray, ...]:
-    """The first images, uint8 [h, w, 3], of the records that the config evaluates on; none when they are not there."""
+    """The first images, uint8 [h, w, 3], of the records that the config evaluates on; none if they are absent."""
     patterns = [
         pattern for reader in pipeline_config.eval_input_reader for pattern in reader.tf_record_input_reader.input_path
     ]
@@ -23,7 +23,7 @@ def from_records(pipeline_config: pipeline_pb2.TrainEvalPipelineConfig, count: i
     return tuple(images)
 
 
-def drawn() -> tuple[np.ndarray, ...]:
+def synthetic() -> tuple[np.ndarray, ...]:
     """Two pictures of discs on a bright field, uint8 [h, w, 3]."""
     images = []
     for seed, (height, width) in enumerate([(240, 320), (200, 150)]):

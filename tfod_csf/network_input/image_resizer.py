@@ -34,7 +34,7 @@ _METHODS = {
 
 
 class ImageResizerError(UserError):
-    """`image_resizer` of a config cannot be honoured."""
+    """`image_resizer` of a config cannot be honored."""
 
 
 def resize(
