@@ -97,11 +97,18 @@ def test_the_page_of_the_docs_is_up_to_date():
 def test_a_row_of_the_page_shows_what_can_be_typed_and_holds_no_html():
     flag_values = flags.FlagValues()
     flags.DEFINE_enum("mode", "b", ["a", "b"], "Way of <patient> in `<dir>/*` or *.jpg.", flag_values=flag_values)
-    flags.DEFINE_multi_string("name", None, "Who | what.", required=True, short_name="n", flag_values=flag_values)
+    flags.DEFINE_multi_string(
+        "name",
+        None,
+        "Who | what; see --mode=a,b= and -x, not x-y.",
+        required=True,
+        short_name="n",
+        flag_values=flag_values,
+    )
     flags.DEFINE_list("sizes", ["1", "2"], "How large.", flag_values=flag_values)
     flags.DEFINE_alias("size", "sizes", flag_values=flag_values)
     assert [command_reference._flag_row(flag) for flag in command_reference.flag_references(flag_values)] == [
         "| `--mode` | `b` | Way of &lt;patient> in `<dir>/*` or \\*.jpg. Values: `a`, `b`. |",
-        "| `--name` `-n` | required | Who \\| what. May be repeated. |",
+        "| `--name` `-n` | required | Who \\| what; see `--mode=a,b=` and `-x`, not x-y. May be repeated. |",
         "| `--sizes` | `1,2` | How large. Comma-separated. Old name: `--size`. |",
     ]

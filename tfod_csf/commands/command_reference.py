@@ -40,6 +40,8 @@ ALIASES = {"train": "model_main_tf2", "export": "exporter_main_v2", "infer": "ba
 _MAX_WIDTH = 120
 # absl appends this to the text of a flag that may be repeated.
 _EXAMPLE = "Example: "
+# A flag within a sentence, perhaps with its value.
+_TYPED = re.compile(r"(?<![\w-])--?[A-Za-z]\w*(=([\w,=./:-]*[\w=])?)?")
 _PAGE_HEAD = """# Commands
 
 Every command with its flags, as `tfod_csf COMMAND --help` prints them. Generated from the flags by
@@ -271,9 +273,9 @@ def _flag_row(flag: FlagReference) -> str:
 
 
 def _markdown(text: str) -> str:
-    """A text of ours, in which only backticks mean anything, as Markdown."""
+    """A text of ours, in which only backticks mean anything, as Markdown; flags become code."""
     parts = text.split("`")
-    parts[::2] = [part.replace("*", "\\*").replace("<", "&lt;") for part in parts[::2]]
+    parts[::2] = [_TYPED.sub(r"`\g<0>`", part.replace("*", "\\*").replace("<", "&lt;")) for part in parts[::2]]
     return "`".join(parts)
 
 
