@@ -120,7 +120,7 @@ def test_steps_run_in_the_order_of_the_config():
 
 def test_supported_options_are_those_of_the_table():
     rules = supported_fields.FIELDS["PreprocessingStep"]
-    assert {name for name, rule in rules.items() if rule.kind == "honoured"} == set(preprocessor.OPTIONS)
+    assert {name for name, rule in rules.items() if rule.kind == "honored"} == set(preprocessor.OPTIONS)
 
 
 @pytest.mark.parametrize(
