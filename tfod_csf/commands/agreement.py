@@ -71,9 +71,12 @@ def main() -> None:
     machine_path = pathlib.Path(FLAGS.machine)
     if machine_path.is_dir():
         machine_path = machine_path / "differentials.csv"
-    for flag, path in (("machine", machine_path), ("hospital", pathlib.Path(FLAGS.hospital))):
-        if not path.is_file():
-            raise UserError(f"--{flag}={FLAGS[flag].value}: no file {path}.")
+    if not machine_path.is_file():
+        raise UserError(
+            f"--machine={FLAGS.machine}: no file {machine_path}; give differentials.csv of batch_infer or its folder."
+        )
+    if not pathlib.Path(FLAGS.hospital).is_file():
+        raise UserError(f"--hospital={FLAGS.hospital}: no such file; give the CSV of the hospital's differentials.")
     if bool(FLAGS.inference_dir) != bool(FLAGS.annotations_dir):
         raise UserError("--inference_dir and --annotations_dir go together: single cells need both.")
     output_dir = common_flags.output_dir(FLAGS)
@@ -101,10 +104,7 @@ def _match_cells(output_dir: pathlib.Path) -> tuple["MatchedCells", int]:
     from tfod_csf.progress_bar import bar_over
 
     problems = ProblemLog()
-    inference_dir, annotations_dir = (
-        common_flags.inference_dir(FLAGS),
-        common_flags.existing_folder(FLAGS, "annotations_dir"),
-    )
+    inference_dir, annotations_dir = common_flags.inference_dir(FLAGS), common_flags.annotations_dir(FLAGS)
     annotations = annotated_cells.read_annotations(annotations_dir, problems, common_flags.class_map(FLAGS))
     matched = agreement_tables.match_all(
         inference_dir, annotations, FLAGS.model, FLAGS.matching_iou_threshold, progress=bar_over("patient")

@@ -51,9 +51,9 @@ def _model_name(run: dict) -> str:
 def main() -> None:
     """Matches cells, fits, writes, stores where asked, and says what changed."""
     inference_dir, output_dir = common_flags.inference_dir(FLAGS), common_flags.output_dir(FLAGS)
-    annotations_dir = common_flags.existing_folder(FLAGS, "annotations_dir")
+    annotations_dir = common_flags.annotations_dir(FLAGS)
     if FLAGS.model:
-        common_flags.existing_folder(FLAGS, "model")
+        common_flags.existing_folder(FLAGS, "model", "give the folder that exporter_main_v2 wrote")
     from tfod_csf.cytology import annotated_cells, run_tables
     from tfod_csf.cytology.studies import agreement_tables, calibration_tables
     from tfod_csf.problems import ProblemLog

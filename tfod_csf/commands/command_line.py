@@ -100,7 +100,7 @@ def run(
         print(f"tfod_csf {name}: error: {reason}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"tfod_csf {name}: stopped; run the same command again to go on.", file=sys.stderr)
+        print(f"tfod_csf {name}: stopped; run the same command again to resume.", file=sys.stderr)
         return 130
     return 0
 

@@ -222,6 +222,15 @@ def define_run_annotations_dir(flag_values: flags.FlagValues, more: str = "", re
     flags.DEFINE_string("annotations_dir", None, text, required=required, flag_values=flag_values)
 
 
+def annotations_dir(flag_values: flags.FlagValues) -> pathlib.Path:
+    """The folder of XML.
+
+    Raises:
+      UserError: there is no such folder.
+    """
+    return existing_folder(flag_values, "annotations_dir", "give the folder of LabelImg XML")
+
+
 def define_class_map(flag_values: flags.FlagValues) -> None:
     """--class_map; read it with `class_map`."""
     define_list(

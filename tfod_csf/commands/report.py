@@ -36,7 +36,9 @@ differential_flags.define(FLAGS)
 def main() -> None:
     """Reads, computes, writes the pages, and says where they are."""
     inference_dir = common_flags.inference_dir(FLAGS)
-    images_dir = common_flags.existing_folder(FLAGS, "images_dir") if FLAGS.images_dir else None
+    images_dir = (
+        common_flags.existing_folder(FLAGS, "images_dir", "give the folder of images") if FLAGS.images_dir else None
+    )
     output_dir = common_flags.output_dir(FLAGS) if FLAGS.output_dir else inference_dir
     from tfod_csf.cytology.report import chromium, pages
     from tfod_csf.progress_bar import bar_over, progress_bar

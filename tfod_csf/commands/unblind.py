@@ -27,7 +27,10 @@ common_flags.define_output_dir(FLAGS, "New folder for the results with names.")
 
 def main() -> None:
     """Checks the table with the key, then copies."""
-    results_dir, output_dir = common_flags.existing_folder(FLAGS, "results_dir"), common_flags.output_dir(FLAGS)
+    results_dir, output_dir = (
+        common_flags.existing_folder(FLAGS, "results_dir", "give results on the blinded copies"),
+        common_flags.output_dir(FLAGS),
+    )
     from tfod_csf.cytology.blinding import blind, pseudonyms, unblind
     from tfod_csf.files import key_files
     from tfod_csf.progress_bar import bar_over
