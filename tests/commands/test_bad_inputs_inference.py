@@ -74,7 +74,7 @@ def test_batch_infer(case, tmp_path, run):
 
 @bad_inputs.each()
 def test_evaluate(case, tmp_path, run, monkeypatch):
-    # Drawing the two plots 58 times would take longer than everything else.
+    # Rendering the two plots 58 times would take longer than everything else.
     monkeypatch.setattr("tfod_csf.evaluation.plots.plot_precision_recall", lambda *_: None)
     monkeypatch.setattr("tfod_csf.evaluation.plots.plot_confusion_matrix", lambda *_: None)
     images_dir, out = bad_inputs.folder_with_control(case, tmp_path), tmp_path / "out"

@@ -29,7 +29,7 @@ common_flags.define_problem_limits(FLAGS)
 
 
 def main() -> None:
-    """Checks that secrets and copies lie apart, copies, and writes the table."""
+    """Copies, writes the table, and says what must be kept."""
     images_dir, output_dir = common_flags.images_dir_apart_from_output(FLAGS)
     from tfod_csf.cytology.blinding import blind, blind_study
     from tfod_csf.problems import ProblemLog

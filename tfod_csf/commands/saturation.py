@@ -49,7 +49,7 @@ flags.DEFINE_integer("seed", 0, "Seed of the random orders and samples.", lower_
 
 
 def main() -> None:
-    """Reads, computes, writes, and says the medians beside the paper's numbers."""
+    """Reads, computes, writes, and says the medians next to the paper's numbers."""
     inference_dir, output_dir = common_flags.inference_dir(FLAGS), common_flags.output_dir(FLAGS)
     if FLAGS.differentials and not pathlib.Path(FLAGS.differentials).exists():
         raise UserError(f"--differentials={FLAGS.differentials}: no such file.")

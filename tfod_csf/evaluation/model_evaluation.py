@@ -1,6 +1,6 @@
 """The evaluation of one model: a report for each reading of the cells labelled unknown, in files and as a table.
 
-The first reading is TFOD's and its files lie in the output folder itself; those of the other one are in
+The first reading is TFOD's and its files lie in the output folder itself; those of the other are in
 unknown_<reading>/, and only if there are such cells.
 """
 

@@ -45,7 +45,7 @@ def blind_study(
     patient_pattern: str | None = None,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> BlindedStudy:
-    """Writes the copies, and the secret files apart from them, for their owner only.
+    """Writes the copies, and the secret files outside their folder, for their owner only.
 
     Args:
       images_dir, manifest, patient_pattern: which images, and whose: see `patients.find_images`.
