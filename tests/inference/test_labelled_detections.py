@@ -22,16 +22,16 @@ class Fixed:
         return Detections(image, 100, 50, self._boxes, [1] * len(self._boxes), self._scores)
 
 
-def labelled(image_id, boxes, passed_over=()):
+def labelled(image_id, boxes, ignored=()):
     image = ground_truth.LabelledImage(
         image_id=image_id,
         pixels=np.zeros([50, 100, 3], np.uint8),
         boxes=np.array(boxes, np.float32).reshape(-1, 4),
         classes=np.ones(len(boxes), np.int32),
         difficult=np.zeros(len(boxes), bool),
-        is_passed_over=np.zeros(len(boxes), bool),
+        is_ignored=np.zeros(len(boxes), bool),
     )
-    return image.with_passed_over(np.array(passed_over, np.float32).reshape(-1, 4), LABEL_MAP.ids)
+    return image.with_ignored(np.array(ignored, np.float32).reshape(-1, 4), LABEL_MAP.ids)
 
 
 def found(detector, *images, min_score=0.5):
@@ -59,7 +59,7 @@ def test_no_detections_and_no_labels():
 
 
 def test_the_readings_differ_in_cells_labelled_unknown():
-    (image,) = found(Fixed([], []), labelled("a", [], passed_over=[[0, 0, 10, 10]]))
+    (image,) = found(Fixed([], []), labelled("a", [], ignored=[[0, 0, 10, 10]]))
     assert image.has_unknown
     # Once for each of the two classes, or as background.
     assert image.groundtruth["ignored"]["groundtruth_difficult"].tolist() == [True, True]
