@@ -10,7 +10,7 @@ def some_problems(**arguments) -> ProblemLog:
     problems = ProblemLog(**arguments)
     problems.skipped("a.jpg", "the box [1, 2, 3.5, 4] has no area", "Draw it again.", "object 2 (cell)")
     problems.skipped("b.jpg", "the box [7, 8, 9, 10] has no area", "Draw it again.", "object 1 (cell)")
-    problems.skipped("b.jpg", "cut off", "Copy it again.")
+    problems.skipped("b.jpg", "truncated", "Copy it again.")
     problems.mended("c.xml", "class 'RBC2' read as 'rbc'", item="class RBC2", count=3)
     problems.noted("d.xml", "odd")
     return problems
@@ -26,7 +26,7 @@ def test_counts_summary_and_whole_files():
 def test_table_joins_reasons_that_differ_in_numbers_only():
     assert some_problems(quiet=True).table().splitlines() == [
         "skipped       2  the box [#, #, #, #] has no area",
-        "skipped       1  cut off",
+        "skipped       1  truncated",
         "mended        3  class 'RBC2' read as 'rbc'",
         "noted         1  odd",
     ]

@@ -5,5 +5,5 @@ class UserError(Exception):
     """Something the user gave cannot be used.
 
     The message is one sentence that names the file, the object, the value, what was expected and what to do.
-    Commands print it without a traceback. Rooms derive their own error classes from it.
+    Commands print it without a traceback. Packages derive their own error classes from it.
     """

@@ -1,9 +1,9 @@
 """The one policy for imperfect inputs: nothing is skipped or mended in silence.
 
-An unusable item is skipped, a mendable one is mended; both leave a row here, a line in the log, a count in the
-closing summary and a line in `problems.csv`. `strict` makes the first row an error. When more than
-`max_skipped_fraction` of the items were skipped the run is refused, because a half-read folder gives a wrong
-differential.
+An unusable item is skipped, a repairable one is used in changed form (action `mended`). Both leave a row here, a line
+in the log, a count in the closing summary and a line in `problems.csv`. `strict` makes the first row an error.
+When more than `max_skipped_fraction` of the items were skipped the run is refused, because a half-read folder gives a
+wrong differential.
 """
 
 import collections
@@ -73,7 +73,7 @@ class ProblemLog:
         self.problems: list[Problem] = []
 
     def skipped(self, file: str | os.PathLike, reason: str, remedy: str, item: str = "", count: int = 1) -> None:
-        """Records something left out."""
+        """Records something skipped."""
         self.add(Problem(str(file), item, SKIPPED, reason, remedy, count))
 
     def mended(self, file: str | os.PathLike, reason: str, remedy: str = "", item: str = "", count: int = 1) -> None:
@@ -98,7 +98,7 @@ class ProblemLog:
             self.add(problem)
 
     def skipped_files(self) -> set[str]:
-        """Files left out as a whole (a skipped object of a file that is used does not count)."""
+        """Files skipped as a whole (a skipped object of a file that is used does not count)."""
         return {problem.file for problem in self.problems if problem.action == SKIPPED and not problem.item}
 
     def count(self, action: str) -> int:
@@ -114,7 +114,7 @@ class ProblemLog:
         if num_files and num_skipped > max_skipped_fraction * num_files:
             raise TooManySkippedError(
                 f"{num_skipped} of {num_files} files were skipped ({100 * num_skipped / num_files:.0f} %), more than "
-                f"the {100 * max_skipped_fraction:g} % that {flag} allows; see the reasons in problems.csv, mend the "
+                f"the {100 * max_skipped_fraction:g} % that {flag} allows; see the reasons in problems.csv, repair the "
                 f"files or raise {flag}."
             )
 

@@ -26,8 +26,8 @@ def run(*arguments) -> int:
 def save_labelled(folder, name, *objects):
     """A gray image of 96 x 72 and its XML; objects are (class, xmin, ymin, xmax, ymax)."""
     by_hand.save_grey(folder / f"{name}.png", 220)
-    labelled = [labelimg.LabelledObject(*fields) for fields in objects]
-    annotation = labelimg.Annotation(folder / f"{name}.xml", f"{name}.png", 96, 72, labelled)
+    labeled = [labelimg.LabelledObject(*fields) for fields in objects]
+    annotation = labelimg.Annotation(folder / f"{name}.xml", f"{name}.png", 96, 72, labeled)
     labelimg.write_annotation(annotation, annotation.path)
 
 
@@ -67,7 +67,7 @@ def test_folder_of_xml(images_dir, tmp_path, hand_made_model, capsys):
     assert (out / "precision_recall.png").stat().st_size > 10_000
     assert (out / "confusion_matrix.png").is_file()
     assert csv_tables.read_rows(out / "problems.csv") == []
-    assert "cells labelled unknown are ignored" in capsys.readouterr().out
+    assert "cells labeled unknown are ignored" in capsys.readouterr().out
 
 
 def write_record(path, images_dir):

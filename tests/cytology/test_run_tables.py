@@ -47,8 +47,8 @@ def test_counting_anew_leaves_a_persons_decision_alone(tmp_path, write_patient):
     path.write_text("\n".join([header, reviewed, removed, rest[1]]) + "\n", encoding="utf-8")
     patient = run_tables.read_patient(tmp_path / "p")
     assert patient.counts_by_model() == {"m": {"neutrophil": 1, "unknown": 1}}
-    anew = patient.counted_with(Thresholds(0.5, 0.5))
-    assert anew.counts_by_model() == {"m": {"neutrophil": 1, "monocyte": 1}}
+    recounted = patient.counted_with(Thresholds(0.5, 0.5))
+    assert recounted.counts_by_model() == {"m": {"neutrophil": 1, "monocyte": 1}}
     higher = patient.counted_with(Thresholds(0.7, 0.8))
     assert higher.counts_by_model() == {"m": {"neutrophil": 1}}
 

@@ -83,7 +83,7 @@ def test_training_names_images_that_lose_boxes(serialized, write_records, reader
     with caplog.at_level(logging.WARNING):
         batches = one_epoch(inputs.train_input(config, reader, model_config, left_out_boxes=left_out))
     assert [int(labels["num_groundtruth_boxes"][0]) for _, labels in batches] == [2, 1, 2, 1]
-    assert caplog.text.count("crowd.png: 1 box is left out: train_config.max_number_of_boxes is 2; raise it.") == 1
+    assert caplog.text.count("crowd.png: 1 box is ignored: train_config.max_number_of_boxes is 2; raise it.") == 1
     assert list(left_out.boxes.values()) == [{"crowd.png": 1}]
 
 
@@ -137,7 +137,7 @@ def test_unknown_classes_are_left_out_and_named(
     ((_, labels),) = one_epoch(inputs.eval_input(eval_pb2.EvalConfig(), reader, model_config))
     assert labels["num_groundtruth_boxes"].tolist() == [1]
     assert labels["groundtruth_classes"][0, 0].tolist() == [0, 0, 1]
-    assert f"a.png: 1 box is left out: its class is not in {label_map_path}." in caplog.text
+    assert f"a.png: 1 box is ignored: its class is not in {label_map_path}." in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -42,14 +42,14 @@ def test_one_reading_is_written_when_no_cell_is_unknown(tmp_path):
 
 
 def test_both_readings_are_written_when_a_cell_is_unknown(tmp_path):
-    """One labelled cell, found, and a detection on an unknown one: right or wrong, as it is read."""
+    """One labeled cell, found, and a detection on an unknown one: right or wrong, as it is read."""
     evaluation = ModelEvaluation(CATEGORIES, ["counted", "ignored"])
     two = [*BOX, [20, 20, 40, 40]]
     ignoring = groundtruth(two) | {"groundtruth_difficult": np.array([False, True])}
     evaluation.add_image("a", {"counted": groundtruth(BOX), "ignored": ignoring}, *[detections(two)] * 2, True)
     first, second = evaluation.write(tmp_path, "m", {})
-    assert first.startswith("m on 1 images (cells labelled unknown are counted):\n")
-    assert second.startswith("m on 1 images (cells labelled unknown are ignored):\n")
+    assert first.startswith("m on 1 images (cells labeled unknown are counted):\n")
+    assert second.startswith("m on 1 images (cells labeled unknown are ignored):\n")
     for folder, reading, false_positives in ((tmp_path, "counted", 1), (tmp_path / "unknown_ignored", "ignored", 0)):
         written = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         assert written["cells_labelled_unknown"] == reading

@@ -75,8 +75,8 @@ def test_check_names_line_column_and_value(tmp_path, line, part):
 
 
 def test_unknown_key_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no column 'colour'"):
-        SCHEMA.write(tmp_path / "example.csv", [{"colour": "red"}])
+    with pytest.raises(ValueError, match="no column 'color'"):
+        SCHEMA.write(tmp_path / "example.csv", [{"color": "red"}])
 
 
 def test_a_written_table_is_read_back_with_its_kinds(tmp_path):

@@ -29,7 +29,7 @@ def read(tmp_path, data: bytes) -> tuple[list[bytes], str, type | None]:
 
 
 def test_checksum():
-    # The check value of CRC-32C in every catalogue, and the first frame of every TensorBoard event file: 24 bytes.
+    # The check value of CRC-32C in every catalog, and the first frame of every TensorBoard event file: 24 bytes.
     assert crc32c(b"123456789") == 0xE3069283
     length = struct.pack("<Q", 24)
     assert tfrecord.masked_crc32c(length) == int.from_bytes(bytes.fromhex("a37f4b22"), "little")

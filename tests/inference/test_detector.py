@@ -105,12 +105,12 @@ def test_a_fresh_process_needs_tensorflow_only(hand_made_model):
         "from tfod_csf.label_map import label_map_from_names\n"
         f"d = detector.Detector({str(hand_made_model / 'saved_model')!r}, label_map_from_names({by_hand.CLASSES!r}))\n"
         "assert len(d.detect(np.zeros([72, 96, 3], np.uint8))) == 5\n"
-        "rooms = {'training', 'modeling', 'data', 'export'}\n"
+        "packages = {'training', 'modeling', 'data', 'export'}\n"
         "bad = [m for m in sys.modules if m.split('.')[0] in ('official', 'orbit', 'tf_keras')\n"
-        "       or (m.startswith('tfod_csf.') and m.split('.')[1] in rooms)]\n"
+        "       or (m.startswith('tfod_csf.') and m.split('.')[1] in packages)]\n"
         "assert not bad, bad\n"
     )
-    # Tests of the training rooms choose legacy Keras for their process; a user's process does not.
+    # Tests of the training packages choose legacy Keras for their process; a user's process does not.
     environment = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr

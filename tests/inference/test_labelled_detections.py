@@ -22,7 +22,7 @@ class Fixed:
         return Detections(image, 100, 50, self._boxes, [1] * len(self._boxes), self._scores)
 
 
-def labelled(image_id, boxes, ignored=()):
+def labeled(image_id, boxes, ignored=()):
     image = ground_truth.LabelledImage(
         image_id=image_id,
         pixels=np.zeros([50, 100, 3], np.uint8),
@@ -41,7 +41,7 @@ def found(detector, *images, min_score=0.5):
 
 def test_cells_are_detections_from_min_score_on():
     one, two = [[0, 0, 10, 10], [20, 20, 40, 40]], [[0, 0, 10, 10]]
-    (image,) = found(Fixed(one, [0.9, 0.4]), labelled("a", two))
+    (image,) = found(Fixed(one, [0.9, 0.4]), labeled("a", two))
     assert image.image_id == "a"
     np.testing.assert_array_equal(image.detections["detection_boxes"], one)
     np.testing.assert_array_equal(image.cells["detection_boxes"], one[:1])
@@ -51,7 +51,7 @@ def test_cells_are_detections_from_min_score_on():
 
 
 def test_no_detections_and_no_labels():
-    (image,) = found(Fixed([], []), labelled("a", []))
+    (image,) = found(Fixed([], []), labeled("a", []))
     assert image.detections["detection_boxes"].shape == (0, 4)
     assert image.cells["detection_scores"].shape == (0,)
     assert image.groundtruth["ignored"]["groundtruth_boxes"].shape == (0, 4)
@@ -59,7 +59,7 @@ def test_no_detections_and_no_labels():
 
 
 def test_the_readings_differ_in_cells_labelled_unknown():
-    (image,) = found(Fixed([], []), labelled("a", [], ignored=[[0, 0, 10, 10]]))
+    (image,) = found(Fixed([], []), labeled("a", [], ignored=[[0, 0, 10, 10]]))
     assert image.has_unknown
     # Once for each of the two classes, or as background.
     assert image.groundtruth["ignored"]["groundtruth_difficult"].tolist() == [True, True]
@@ -67,7 +67,7 @@ def test_the_readings_differ_in_cells_labelled_unknown():
 
 
 def test_images_are_examined_one_by_one():
-    images = (labelled(name, []) for name in ("a", "b", "c"))
+    images = (labeled(name, []) for name in ("a", "b", "c"))
     results = detect_labelled(Fixed([], []), images, ScoreThresholds(), ground_truth.unknown_readings(LABEL_MAP))
     assert next(results).image_id == "a"
     assert next(images).image_id == "b"

@@ -16,7 +16,7 @@ def test_order_size_and_centers():
     )
     assert generator.num_anchors_per_location == 4
     anchors = generator.generate(1, 2)
-    # Sizes (height, width): ratio 1: 4x8, 8x16; ratio 4: height / 2, width * 2: 2x16, 4x32. Centres (3, 5), (3, 25).
+    # Sizes (height, width): ratio 1: 4x8, 8x16; ratio 4: height / 2, width * 2: 2x16, 4x32. Centers (3, 5), (3, 25).
     expected = [
         [3 - 2, 5 - 4, 3 + 2, 5 + 4],
         [3 - 4, 5 - 8, 3 + 4, 5 + 8],

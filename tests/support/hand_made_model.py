@@ -28,9 +28,9 @@ class Candidate:
     fade: float = 0.0
 
 
-# On the 96 x 72 images of the bad inputs the first two lie exactly on the labelled cells. The monocyte lies 1 px beside
+# On the 96 x 72 images of the bad inputs the first two lie exactly on the labeled cells. The monocyte lies 1 px beside
 # the lymphocyte (IoU 25 * 26 / (2 * 26 * 26 - 25 * 26) = 0.93), so it is the same cell. The neutrophil's score is 0.75
-# on black, so it is unknown there, and 0.75 * (1 - 0.5 * 200 / 255) = 0.46 on grey 200, so it is no cell there.
+# on black, so it is unknown there, and 0.75 * (1 - 0.5 * 200 / 255) = 0.46 on gray 200, so it is no cell there.
 CANDIDATES = (
     Candidate((10 / 72, 8 / 96, 36 / 72, 34 / 96), 1, 0.95),
     Candidate((30 / 72, 50 / 96, 64 / 72, 84 / 96), 4, 0.9),
@@ -113,6 +113,6 @@ def save(
 
 
 def save_grey(path: pathlib.Path, value: int, width: int = 96, height: int = 72) -> None:
-    """Writes a PNG of one grey value."""
+    """Writes a PNG of one gray value."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full([height, width, 3], value, np.uint8)).save(path)

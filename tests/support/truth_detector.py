@@ -20,7 +20,7 @@ from tfod_csf.study import image_io, labelimg
 
 
 class TruthDetector:
-    """Finds the labelled cells of the images below a folder, seldom under a wrong class, with scores of a good model.
+    """Finds the labeled cells of the images below a folder, seldom under a wrong class, with scores of a good model.
 
     Args:
       images_dir: folders of images with XML beside them.
@@ -50,7 +50,7 @@ class TruthDetector:
                     self._truth[_digest(loaded.pixels)] = labelimg.read_annotation(path, quiet).objects
 
     def detect(self, pixels: np.ndarray, image: str = "", jpeg: bytes | None = None) -> Detections:
-        """The labelled cells; one in 25 under another class, and what has no class here as some class, unsure."""
+        """The labeled cells; one in 25 under another class, and what has no class here as some class, unsure."""
         objects = self._truth.get(_digest(pixels), [])
         rng = np.random.default_rng([self._seed, int(_digest(pixels)[:8], 16)])
         scores = np.zeros([len(objects), len(STUDY_CLASSES) + 1])

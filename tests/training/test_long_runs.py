@@ -201,7 +201,7 @@ def test_the_command_resumes_after_sigterm_and_after_kill(stopped_run, tmp_path)
     process.kill()
     process.communicate()
     assert len(logged) == 3, "".join(log)[-2000:]
-    assert f"(step {stopped_at})." in "".join(log)  # Going on from ...
+    assert f"(step {stopped_at})." in "".join(log)  # Resuming from ...
     saved = _step(model_dir)
     assert saved >= logged[-1] - 2 > stopped_at
     _run(*arguments, f"--num_train_steps={saved + 1}")

@@ -109,7 +109,7 @@ def test_restart_resumes_and_eval_once_evaluates(trained_run, tmp_path):
     assert int(variables["step/.ATTRIBUTES/VARIABLE_VALUE"]) == 6
     assert read_tags(model_dir / "train")["learning_rate"] == ("scalars", [2, 4, 5, 6])
     assert read_tags(model_dir / "train")["train_input_images"][1] == [0, 2, 4]
-    assert any(line.startswith("Going on from ") and line.endswith("ckpt-4 (step 5).") for line in log)
+    assert any(line.startswith("Resuming from ") and line.endswith("ckpt-4 (step 5).") for line in log)
 
     status, log = run_command(*arguments, "--eval_once", "--eval_on_train_data")
     assert status == 0

@@ -111,7 +111,7 @@ def _add_images(
     problems.write_csv(output_dir / "problems.csv")
     num_images = evaluation.num_images
     if not num_images:
-        raise UserError(f"no labelled image could be used ({problems.summary()}); see {output_dir}/problems.csv.")
+        raise UserError(f"no labeled image could be used ({problems.summary()}); see {output_dir}/problems.csv.")
     num_skipped = len(problems.skipped_files()) if FLAGS.images_dir else problems.count(SKIPPED)
     problems.check_skipped_files(
         num_skipped, num_images + num_skipped, FLAGS.max_skipped_fraction, "--max_skipped_fraction"

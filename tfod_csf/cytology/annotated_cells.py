@@ -1,4 +1,4 @@
-"""Cells labelled by people (LabelImg XML), and which of them is which cell of the machine or of another person.
+"""Cells labeled by people (LabelImg XML), and which of them is which cell of the machine or of another person.
 
 Shape shorthand in this module:
   N: machine cells.
@@ -34,7 +34,7 @@ class AnnotationsError(UserError):
 
 @dataclasses.dataclass(frozen=True)
 class ImageCells:
-    """Cells of one image as one person labelled them.
+    """Cells of one image as one person labeled them.
 
     Attributes:
       names: [M] classes in the study's spelling.
@@ -73,8 +73,8 @@ def read_annotations(
         if annotation is None:
             continue
         named = [(cell_classes.canonical_name(mapped_name(o.name, class_map or {})), o) for o in annotation.objects]
-        kept = [(name, labelled) for name, labelled in named if name]
-        boxes = labelimg.boxes_of([labelled for _, labelled in kept])
+        kept = [(name, labeled) for name, labeled in named if name]
+        boxes = labelimg.boxes_of([labeled for _, labeled in kept])
         found[path.relative_to(root).with_suffix("").as_posix()] = ImageCells(tuple(name for name, _ in kept), boxes)
     if not found:
         raise AnnotationsError(f"{folder}: no LabelImg XML that can be read ({len(paths)} XML files found).")

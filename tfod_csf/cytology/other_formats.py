@@ -7,7 +7,7 @@ are not written. Patients are read one after the other and written at once, so m
                                        score, patient_id, ... beside the format's own fields, which readers ignore
     qupath/<patient>/<image>.geojson   drop it on the image in QuPath 0.4 or later; pixels from the upper left corner
     label_studio.json                  tasks with predictions; x, y, width, height in percent of the image
-    label_studio_config.xml            the labelling interface these predictions fit
+    label_studio_config.xml            the labeling interface these predictions fit
 """
 
 import contextlib
@@ -172,7 +172,7 @@ def label_studio_task(image: ImageCells, image_prefix: str) -> dict[str, Any]:
 
 
 def label_studio_config(categories: Iterable[str]) -> str:
-    """The labelling interface (XML) whose control names the predictions use."""
+    """The labeling interface (XML) whose control names the predictions use."""
     labels = "\n".join(
         f"    <Label value={quoteattr(name)} background={quoteattr(cell_classes.color_of(name))}/>"
         for name in categories

@@ -37,6 +37,6 @@ class LeftOutBoxes:
         images[image] = int(num_boxes)
         if len(images) <= MAX_NAMED_IMAGES:
             plural = "es are" if images[image] > 1 else " is"
-            _log.warning("%s: %d box%s left out: %s", image or "image without a name", images[image], plural, reason)
+            _log.warning("%s: %d box%s ignored: %s", image or "image without a name", images[image], plural, reason)
         if len(images) == MAX_NAMED_IMAGES:
             _log.warning("Further images that lose boxes for this reason are not named.")

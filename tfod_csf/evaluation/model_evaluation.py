@@ -1,4 +1,4 @@
-"""The evaluation of one model: a report for each reading of the cells labelled unknown, in files and as a table.
+"""The evaluation of one model: a report for each reading of the cells labeled unknown, in files and as a table.
 
 The first reading is TFOD's and its files lie in the output folder itself; those of the other are in
 unknown_<reading>/, and only if there are such cells.
@@ -20,7 +20,7 @@ class ModelEvaluation:
       categories: [{"id": int from 1, "name": str}, ...].
       readings: names of the readings, TFOD's first.
       min_score: operating point, detections with score >= this count as cells.
-      matching_iou_threshold: IoU from which a detection is a labelled cell.
+      matching_iou_threshold: IoU from which a detection is a labeled cell.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class ModelEvaluation:
           image_id: unique in the data.
           groundtruth: {reading: dictionary of `DetectionReport.add_image`}.
           detections, cells: dictionaries of `DetectionReport.add_image`.
-          has_unknown: whether a cell of the image was labelled unknown.
+          has_unknown: whether a cell of the image was labeled unknown.
         """
         for name, report in self._reports.items():
             report.add_image(image_id, groundtruth[name], detections, cells)
@@ -72,6 +72,6 @@ class ModelEvaluation:
             metrics = report.write(target, {**settings, "cells_labelled_unknown": reading})
             plots.plot_precision_recall(report.curves(), self._min_score, target / "precision_recall.png", model)
             plots.plot_confusion_matrix(report.confusion, target / "confusion_matrix.png", model)
-            heading = f" (cells labelled unknown are {name})" if self._has_unknown else ""
+            heading = f" (cells labeled unknown are {name})" if self._has_unknown else ""
             texts.append(f"{model} on {report.num_images} images{heading}:\n{report.text(metrics)}\n")
         return texts

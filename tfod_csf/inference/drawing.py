@@ -1,4 +1,4 @@
-"""Labelled pictures as the paper's Figure 4: every cell with box, name and percentage in the color of its class.
+"""Labeled pictures as the paper's Figure 4: every cell with box, name and percentage in the color of its class.
 
 Orange is unknown: a cell below the unknown threshold gets a second, orange box around the first and the label "unknown"
 beside its own; the box of a cell of the label map's class `unknown` (rare cells) is orange. Line width and letters grow

@@ -1,4 +1,4 @@
-"""Labelled images one by one, from a folder of LabelImg XML, for comparing a detector with them.
+"""Labeled images one by one, from a folder of LabelImg XML, for comparing a detector with them.
 
 Shape shorthand in this module: M objects of one image. Boxes are [M, 4] ymin, xmin, ymax, xmax in pixels of the
 original image.
@@ -22,7 +22,7 @@ from tfod_csf.study import annotated_images, labelimg, patients
 
 @dataclasses.dataclass
 class LabelledImage:
-    """An image and the boxes that people labelled in it.
+    """An image and the boxes that people labeled in it.
 
     Attributes:
       image_id: unique in the data.
@@ -74,7 +74,7 @@ class LabelledImage:
         )
 
     def has_unknown(self, label_map: LabelMap) -> bool:
-        """Whether a cell was labelled unknown, or by a name that is not a class."""
+        """Whether a cell was labeled unknown, or by a name that is not a class."""
         unknown = label_map.resolve(UNKNOWN)
         of_class = unknown is not None and bool((self.classes == label_map.id_of(unknown)).any())
         return of_class or bool(self.is_ignored.any())
@@ -85,7 +85,7 @@ class LabelledImage:
 
 
 def unknown_readings(label_map: LabelMap, wanted: str = "both") -> dict[str, Callable[[LabelledImage], LabelledImage]]:
-    """How cells labelled unknown are read: {"counted" or "ignored": function from an image to that reading of it}.
+    """How cells labeled unknown are read: {"counted" or "ignored": function from an image to that reading of it}.
 
     The first is how TFOD reads such a record: a class `unknown` of the label map is a class like the others, and boxes
     without a class are ignored.
@@ -137,8 +137,8 @@ def read_labelled_folder(
             image_id=read.image.key,
             pixels=read.loaded.pixels,
             boxes=labelimg.boxes_of(objects).astype(np.float32),
-            classes=np.array([label_map.id_of(labelled.name) for labelled in objects], dtype=np.int32),
-            difficult=np.array([labelled.difficult for labelled in objects], dtype=bool),
+            classes=np.array([label_map.id_of(labeled.name) for labeled in objects], dtype=np.int32),
+            difficult=np.array([labeled.difficult for labeled in objects], dtype=bool),
             is_ignored=np.zeros(len(objects), bool),
             jpeg=read.loaded.file_bytes,
         )

@@ -1,4 +1,4 @@
-"""A detector on labelled images: what it found and what people labelled, image by image, as the evaluators take it."""
+"""A detector on labeled images: what it found and what people labeled, image by image, as the evaluators take it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -13,10 +13,10 @@ class LabelledDetections(NamedTuple):
 
     Attributes:
       image_id: unique in the data.
-      groundtruth: {reading of cells labelled unknown: the evaluators' groundtruth dictionary}.
+      groundtruth: {reading of cells labeled unknown: the evaluators' groundtruth dictionary}.
       detections: the evaluators' dictionary of everything that was detected.
       cells: the same of what counts as a cell.
-      has_unknown: whether a cell was labelled unknown, or by a name that is not a class.
+      has_unknown: whether a cell was labeled unknown, or by a name that is not a class.
     """
 
     image_id: str

@@ -1,4 +1,4 @@
-"""One patient's images through the detectors: rows of cells.csv and images.csv, labelled pictures, and a summary.
+"""One patient's images through the detectors: rows of cells.csv and images.csv, labeled pictures, and a summary.
 
 Everything is written into the patient's folder; the columns are those of schemas/cells.csv and schemas/images.csv.
 """

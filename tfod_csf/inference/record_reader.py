@@ -1,4 +1,4 @@
-"""Labelled images one by one from TFRecords of TFOD's kind, for comparing a detector with them.
+"""Labeled images one by one from TFRecords of TFOD's kind, for comparing a detector with them.
 
 Evaluating an exported model needs no training code and no TensorFlow to read records, so this is a reader of its own,
 with training's rules: of an Example it takes the encoded image, the boxes, class texts and labels
@@ -38,9 +38,9 @@ def read_records(shards: Sequence[str], label_map: LabelMap, problems: ProblemLo
         number = 0
         try:
             for number, record in enumerate(tfrecord.read_records(shard), start=1):
-                labelled = _read_example(record, shard, f"example {number}", label_map, problems)
-                if labelled is not None:
-                    yield labelled
+                labeled = _read_example(record, shard, f"example {number}", label_map, problems)
+                if labeled is not None:
+                    yield labeled
         except TFRecordError as damage:
             if not number:
                 raise
@@ -53,14 +53,14 @@ def _read_example(
 ) -> LabelledImage | None:
     try:
         features = Features(record, item)
-        labelled = _labelled_image(features, label_map)
+        labeled = _labelled_image(features, label_map)
     except _UnusableError as error:
         problems.skipped(shard, *error.args, item)
         return None
     except TFRecordError as error:
         problems.skipped(shard, str(error), _WRITE_AGAIN, item)
         return None
-    return dataclasses.replace(labelled, image_id=f"{shard}:{item}:{features.image_name}")
+    return dataclasses.replace(labeled, image_id=f"{shard}:{item}:{features.image_name}")
 
 
 def _labelled_image(features: Features, label_map: LabelMap) -> LabelledImage:

@@ -204,7 +204,7 @@ def _load(path: pathlib.Path, annotated_size: tuple[int, int] | None, problems: 
             image = ImageOps.exif_transpose(image)
         image, done = _rgb(image, data)
     for repair in repairs + done:
-        problems.mended(path, repair, "Compare one labelled picture with the microscope's own view.")
+        problems.mended(path, repair, "Compare one labeled picture with the microscope's own view.")
     sha256 = hashlib.sha256(data).hexdigest()
     return LoadedImage(path, image, sha256, is_plain_jpeg, data if is_plain_jpeg else None)
 

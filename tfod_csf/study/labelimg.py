@@ -121,19 +121,19 @@ def _read_object(
         if not _NUMBER.fullmatch(text) or not math.isfinite(float(text)):
             problems.skipped(path, f"<{side}> is {text!r}, not a number", redraw, item)
             return None
-    labelled = LabelledObject(name, *(float(texts[side]) for side in BNDBOX_SIDES))
-    if labelled.xmin == labelled.xmax or labelled.ymin == labelled.ymax:
-        problems.skipped(path, f"the box {labelled.box_text()} has no area", redraw, item)
+    labeled = LabelledObject(name, *(float(texts[side]) for side in BNDBOX_SIDES))
+    if labeled.xmin == labeled.xmax or labeled.ymin == labeled.ymax:
+        problems.skipped(path, f"the box {labeled.box_text()} has no area", redraw, item)
         return None
-    if labelled.xmin > labelled.xmax or labelled.ymin > labelled.ymax:
-        reason = f"corners swapped in {labelled.box_text()}, put in order"
+    if labeled.xmin > labeled.xmax or labeled.ymin > labeled.ymax:
+        reason = f"corners swapped in {labeled.box_text()}, put in order"
         problems.mended(path, reason, "Check that the box lies on the cell.", item)
-        labelled.xmin, labelled.xmax = sorted((labelled.xmin, labelled.xmax))
-        labelled.ymin, labelled.ymax = sorted((labelled.ymin, labelled.ymax))
-    labelled.difficult = _flag(element, "difficult", path, item, problems)
-    labelled.truncated = _flag(element, "truncated", path, item, problems)
-    labelled.pose = normalize_name(element.findtext("pose") or "") or "Unspecified"
-    return labelled
+        labeled.xmin, labeled.xmax = sorted((labeled.xmin, labeled.xmax))
+        labeled.ymin, labeled.ymax = sorted((labeled.ymin, labeled.ymax))
+    labeled.difficult = _flag(element, "difficult", path, item, problems)
+    labeled.truncated = _flag(element, "truncated", path, item, problems)
+    labeled.pose = normalize_name(element.findtext("pose") or "") or "Unspecified"
+    return labeled
 
 
 def boxes_of(objects: list[LabelledObject]) -> np.ndarray:
@@ -145,14 +145,14 @@ def _without_repeats(objects: list[LabelledObject], path: pathlib.Path, problems
     """Drops exact repeats (same class and box); reports boxes so close that one cell seems to be boxed twice."""
     kept: list[LabelledObject] = []
     seen: set[tuple] = set()
-    for index, labelled in enumerate(objects, start=1):
-        key = (labelled.name, labelled.xmin, labelled.ymin, labelled.xmax, labelled.ymax)
+    for index, labeled in enumerate(objects, start=1):
+        key = (labeled.name, labeled.xmin, labeled.ymin, labeled.xmax, labeled.ymax)
         if key in seen:
-            item = f"object {index} ({labelled.name})"
+            item = f"object {index} ({labeled.name})"
             problems.skipped(path, REPEATED, "Delete the repeat.", item)
         else:
             seen.add(key)
-            kept.append(labelled)
+            kept.append(labeled)
     overlap = np.triu(np_box_ops.iou(boxes_of(kept), boxes_of(kept)), k=1)
     for first, second in np.argwhere(overlap > SAME_CELL_IOU):
         a, b = kept[first], kept[second]
@@ -210,16 +210,16 @@ def read_annotation(path: str | os.PathLike, problems: ProblemLog) -> Annotation
         filename=filename,
         width=width,
         height=height,
-        objects=_without_repeats([labelled for labelled in objects if labelled], path, problems),
+        objects=_without_repeats([labeled for labeled in objects if labeled], path, problems),
         verified=root.get("verified", "").lower() in ("yes", "true"),
         folder=(root.findtext("folder") or "").strip(),
     )
 
 
-def _clipped(labelled: LabelledObject, width: int, height: int) -> LabelledObject:
+def _clipped(labeled: LabelledObject, width: int, height: int) -> LabelledObject:
     limits = {"xmin": width, "xmax": width, "ymin": height, "ymax": height}
-    sides = {side: min(max(getattr(labelled, side), 0.0), float(limit)) for side, limit in limits.items()}
-    return dataclasses.replace(labelled, **sides)
+    sides = {side: min(max(getattr(labeled, side), 0.0), float(limit)) for side, limit in limits.items()}
+    return dataclasses.replace(labeled, **sides)
 
 
 def _rescaled(annotation: Annotation, width: int, height: int) -> list[LabelledObject]:
@@ -260,17 +260,17 @@ def fit_to_image(
         problems.mended(path, f"{reason}; the boxes were scaled with it", "Check that the boxes lie on the cells.")
         objects = _rescaled(annotation, width, height)
     kept = []
-    for index, labelled in enumerate(objects, start=1):
-        clipped = _clipped(labelled, width, height)
-        if clipped == labelled:
-            kept.append(labelled)
+    for index, labeled in enumerate(objects, start=1):
+        clipped = _clipped(labeled, width, height)
+        if clipped == labeled:
+            kept.append(labeled)
             continue
-        item = f"object {index} ({labelled.name})"
+        item = f"object {index} ({labeled.name})"
         if clipped.xmin >= clipped.xmax or clipped.ymin >= clipped.ymax:
-            reason = f"the box {labelled.box_text()} lies outside the image of {width} x {height}"
+            reason = f"the box {labeled.box_text()} lies outside the image of {width} x {height}"
             problems.skipped(path, reason, "Draw the box again in LabelImg.", item)
         else:
-            reason = f"the box {labelled.box_text()} reaches over the edge of {width} x {height} and was clipped there"
+            reason = f"the box {labeled.box_text()} reaches over the edge of {width} x {height} and was clipped there"
             problems.mended(path, reason, "Check that the box lies on the cell.", item)
             kept.append(clipped)
     return dataclasses.replace(annotation, width=width, height=height, objects=kept)
@@ -291,18 +291,18 @@ def resolve_names(
     """
     class_map = class_map or {}
     known, ignored, changed, refused = [], [], Counter(), Counter()
-    for labelled in annotation.objects:
-        wanted = mapped_name(labelled.name, class_map)
+    for labeled in annotation.objects:
+        wanted = mapped_name(labeled.name, class_map)
         if not wanted:
             continue
         name = label_map.resolve(wanted)
         if name is None:
-            ignored.append(labelled)
+            ignored.append(labeled)
             refused[wanted] += wanted.casefold() != UNKNOWN
             continue
-        if wanted == labelled.name != name:
-            changed[labelled.name, name] += 1
-        known.append(dataclasses.replace(labelled, name=name))
+        if wanted == labeled.name != name:
+            changed[labeled.name, name] += 1
+        known.append(dataclasses.replace(labeled, name=name))
     for (written, name), count in changed.items():
         reason, item = f"class {written!r} read as {name!r}", f"class {written}"
         problems.mended(annotation.path, reason, "No action is needed.", item, count)
@@ -344,12 +344,12 @@ def write_annotation(annotation: Annotation, path: str | os.PathLike) -> None:
     for tag, value in (("width", annotation.width), ("height", annotation.height), ("depth", 3)):
         _child(size, tag, value)
     _child(root, "segmented", 0)
-    for labelled in annotation.objects:
+    for labeled in annotation.objects:
         element = etree.SubElement(root, "object")
         for tag in ("name", "pose", "truncated", "difficult"):
-            _child(element, tag, getattr(labelled, tag))
-        xmin, xmax = _whole_pixels(labelled.xmin, labelled.xmax)
-        ymin, ymax = _whole_pixels(labelled.ymin, labelled.ymax)
+            _child(element, tag, getattr(labeled, tag))
+        xmin, xmax = _whole_pixels(labeled.xmin, labeled.xmax)
+        ymin, ymax = _whole_pixels(labeled.ymin, labeled.ymax)
         box = etree.SubElement(element, "bndbox")
         for tag, value in zip(BNDBOX_SIDES, (xmin, ymin, xmax, ymax)):
             _child(box, tag, value)

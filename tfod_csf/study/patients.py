@@ -361,7 +361,7 @@ def folder_names(patient_ids: Sequence[str]) -> dict[str, str]:
 
 
 def picture_name(image_name: str) -> pathlib.PurePosixPath:
-    """Path of an image's labelled picture below pictures/; IMG.jpg and IMG.png of one patient get different ones.
+    """Path of an image's labeled picture below pictures/; IMG.jpg and IMG.png of one patient get different ones.
 
     >>> str(picture_name("day1/IMG_1.jpg")), str(picture_name("IMG_1.png"))
     ('day1/IMG_1.jpg', 'IMG_1.png.jpg')

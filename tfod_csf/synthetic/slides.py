@@ -60,7 +60,7 @@ class FieldSettings:
     Attributes:
       width_px: width of the JPEG.
       height_px: height of the JPEG.
-      rare_fraction: share of white cells that are rare kinds, labelled "unknown".
+      rare_fraction: share of white cells that are rare kinds, labeled "unknown".
     """
 
     width_px: int = 640

@@ -68,7 +68,7 @@ class TrainingState:
       model: with its variables.
       optimizer: tf_keras legacy optimizer, with its slots.
       learning_rate: update to learning rate.
-      global_step: int64 variable, the number of steps taken over all restarts.
+      global_step: int64 variable, the number of steps of all runs together.
       keeper: saves and restores all of these.
     """
 
@@ -165,7 +165,7 @@ def _restore(state: TrainingState, latest: str | None, train_config, options: Ru
         for change in _settings_of_checkpoint(state.optimizer, latest):
             _log.warning("Optimizer: %s.", change)
         state.keeper.restore_latest(latest)
-        _log.info("Going on from %s (step %d).", latest, int(state.global_step.numpy()))
+        _log.info("Resuming from %s (step %d).", latest, int(state.global_step.numpy()))
     elif train_config.fine_tune_checkpoint:
         report = fine_tuning.restore_fine_tune_checkpoint(
             state.model,

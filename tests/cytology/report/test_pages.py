@@ -166,7 +166,7 @@ def test_other_thresholds_are_said(drawn_run, tmp_path):
     write(drawn_run, tmp_path, thresholds, patients=("patient_002",))
     text = text_of(page(tmp_path))
     assert "below a score of 0.97 but counted under its predicted class" in text
-    assert "boxes of the labelled fields were drawn again" in text
+    assert "boxes of the labeled fields were drawn again" in text
     assert "Letters: ? unknown, " in text
 
 

@@ -82,9 +82,9 @@ def test_what_is_not_there_is_said(page):
     page = dataclasses.replace(page, groups=(gallery.CellGroup("lymphocyte", 60, ()),))
     text = words(parsed(page))
     assert "the run does not say where its images are" in text
-    assert "There are no labelled pictures" in text
+    assert "There are no labeled pictures" in text
     moved = words(parsed(dataclasses.replace(page, images_dir="D:/slides", num_fields=4)))
-    assert "There are 4 labelled pictures; none was to be shown (--max_fields=0)." in moved
+    assert "There are 4 labeled pictures; none was to be shown (--max_fields=0)." in moved
     assert not parsed(page).xpath("//section[@id='review']")
 
 

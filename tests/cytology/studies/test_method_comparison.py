@@ -30,7 +30,7 @@ def test_bland_altman_published_example():
     assert result.bias.value == pytest.approx(-2.1, abs=0.05)
     assert result.sd == pytest.approx(38.8, abs=0.05)
     assert (result.bias.low, result.bias.high) == pytest.approx((-22.0, 17.8), abs=0.1)
-    # The paper rounds 1.96 to 2 for the limits and sqrt(3 / n) for their error, hence the half litre.
+    # The paper rounds 1.96 to 2 for the limits and sqrt(3 / n) for their error, hence the half liter.
     assert (result.lower.value, result.upper.value) == pytest.approx((-79.7, 75.5), abs=2)
     assert (result.lower.low, result.lower.high) == pytest.approx((-114.3, -45.1), abs=2)
     assert (result.upper.low, result.upper.high) == pytest.approx((40.9, 110.1), abs=2)

@@ -158,12 +158,12 @@ def _clean_annotation(
     fitted = labelimg.fit_to_image(annotation, loaded.width, loaded.height, problems)
     if fitted is None:
         return None
-    revealing = [labelled.name for labelled in fitted.objects if reveals(labelled.name, image)]
+    revealing = [labeled.name for labeled in fitted.objects if reveals(labeled.name, image)]
     if revealing:
         reason = f"the class name {revealing[0]!r} holds the patient's id or the image's name; its XML was not copied"
         problems.skipped(annotation.path, reason, "Give the class a name without them.")
         return None
-    fitted.objects = [dataclasses.replace(labelled, pose="Unspecified") for labelled in fitted.objects]
+    fitted.objects = [dataclasses.replace(labeled, pose="Unspecified") for labeled in fitted.objects]
     return dataclasses.replace(fitted, folder="")
 
 

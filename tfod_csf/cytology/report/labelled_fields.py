@@ -1,4 +1,4 @@
-"""Labelled fields of a patient's report: batch_infer's pictures, or boxes drawn here where those are outdated.
+"""Labeled fields of a patient's report: batch_infer's pictures, or boxes drawn here where those are outdated.
 
 batch_infer's pictures show the machine's decisions with the run's thresholds. Where a person has decided since, where
 cells are counted with other thresholds, or where there are no pictures, each cell gets a box with the first letter of
@@ -60,7 +60,7 @@ def field_pictures(
     unknown_below: float,
     recounted: bool = False,
 ) -> tuple[list[FieldPicture], int]:
-    """Labelled fields: those with the most unknown cells first, then those with the most white cells.
+    """Labeled fields: those with the most unknown cells first, then those with the most white cells.
 
     Args:
       patient: tables read with `details`.
@@ -108,7 +108,7 @@ def _labelled_picture(folder: pathlib.Path, model: str, image: str) -> pathlib.P
 
 
 def _opened(path: pathlib.Path) -> Image.Image:
-    """A labelled picture, made smaller.
+    """A labeled picture, made smaller.
 
     Raises:
       TableError: the file is damaged.
@@ -118,7 +118,7 @@ def _opened(path: pathlib.Path) -> Image.Image:
             picture.draft("RGB", (FIELD_WIDTH_PX, FIELD_WIDTH_PX))
             return _at_most_wide(picture.convert("RGB"))
     except OSError as error:
-        raise run_tables.TableError(f"{path}: a labelled picture that cannot be read ({error}); delete it.") from error
+        raise run_tables.TableError(f"{path}: a labeled picture that cannot be read ({error}); delete it.") from error
 
 
 def _at_most_wide(picture: Image.Image) -> Image.Image:

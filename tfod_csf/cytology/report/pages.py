@@ -33,7 +33,7 @@ class ReportOptions:
       images_dir: where the original images are; None takes the folder run.json names.
       model: whose cells gallery, fields and saturation show; None takes each patient's first model.
       max_cells_per_class: cells of a class in the gallery; ten times as many unknown ones.
-      max_fields: labelled fields of a patient.
+      max_fields: labeled fields of a patient.
       patients: ids of the patients to make pages for; empty for all. Given, the cohort's page is left as it is.
       patient_pages, cohort_page: which pages to make.
     """

@@ -119,5 +119,5 @@ def _crops_missing(images_dir: str) -> str:
 
 def _fields_missing(page: PatientPage) -> str:
     if page.num_fields:
-        return f"There are {page.num_fields} labelled pictures; none was to be shown (--max_fields=0)."
-    return "There are no labelled pictures, and the original images to draw on were not found."
+        return f"There are {page.num_fields} labeled pictures; none was to be shown (--max_fields=0)."
+    return "There are no labeled pictures, and the original images to draw on were not found."

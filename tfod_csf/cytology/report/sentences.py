@@ -23,7 +23,7 @@ CASE_WORDS = {
 }
 SHORT_NOTICE = "Research software, not a medical device. A person has to look at the slide."
 CANNOT_SEE = (
-    "Blasts and tumor cells. It has no class for them; on a slide with leukaemia, lymphoma or carcinoma cells its "
+    "Blasts and tumor cells. It has no class for them; on a slide with leukemia, lymphoma or carcinoma cells its "
     "percentages may look normal.",
     "Any other cell: plasma cells, eosinophils, basophils, activated lymphocytes, macrophages and what they have "
     "taken up, ependymal and plexus cells, cells in division.",
@@ -60,7 +60,7 @@ def visible(text: str) -> str:
 
 
 def percentage(score: float) -> str:
-    """Whole percent, rounded down as in the labelled pictures."""
+    """Whole percent, rounded down as in the labeled pictures."""
     return f"{cell_classes.whole_percent(score)}\u00a0%"
 
 

@@ -58,9 +58,9 @@ class Decision:
         return tuple(kind for kind, is_done in done if is_done) or (KEPT,)
 
 
-def box_of(labelled: LabelledObject) -> Box:
+def box_of(labeled: LabelledObject) -> Box:
     """xmin, ymin, xmax, ymax."""
-    return labelled.xmin, labelled.ymin, labelled.xmax, labelled.ymax
+    return labeled.xmin, labeled.ymin, labeled.xmax, labeled.ymax
 
 
 def is_same_box(one: Box, other: Box) -> bool:

@@ -130,11 +130,11 @@ def with_known_names(
     result = {}
     for image, one in reviewed.items():
         objects = []
-        for labelled in one.objects:
-            wanted = mapped_name(labelled.name, class_map)
+        for labeled in one.objects:
+            wanted = mapped_name(labeled.name, class_map)
             name = known.resolve(wanted) if wanted else ""
             if name:
-                objects.append(dataclasses.replace(labelled, name=name))
+                objects.append(dataclasses.replace(labeled, name=name))
             elif wanted:
                 count, first = unknown.get(wanted, (0, one.path.name))
                 unknown[wanted] = (count + 1, first)

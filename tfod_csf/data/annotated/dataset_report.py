@@ -102,9 +102,9 @@ class DatasetStatistics:
         self.sides[side].add(entry)
         self.image_sizes[entry.width, entry.height] += 1
         self.num_reencoded += entry.is_reencoded
-        for labelled in objects:
-            self._widths[labelled.name].add(labelled.xmax - labelled.xmin)
-            self._heights[labelled.name].add(labelled.ymax - labelled.ymin)
+        for labeled in objects:
+            self._widths[labeled.name].add(labeled.xmax - labeled.xmin)
+            self._heights[labeled.name].add(labeled.ymax - labeled.ymin)
 
     def box_sizes(self) -> dict[str, dict]:
         """For each class with boxes: count, width_px and height_px (of the original images)."""

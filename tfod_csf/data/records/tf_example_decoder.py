@@ -11,7 +11,7 @@ Shape shorthand in this module: M objects of the image. A decoded example holds:
   groundtruth_area (float32, px of the image squared), groundtruth_difficult (int64), groundtruth_is_crowd,
       groundtruth_group_of (bool): [M], or [0] where the record has none.
   groundtruth_image_classes, groundtruth_image_confidences, groundtruth_verified_neg_classes,
-      groundtruth_not_exhaustive_classes: what the image as a whole is labelled with, any length.
+      groundtruth_not_exhaustive_classes: what the image as a whole is labeled with, any length.
 """
 
 import tensorflow as tf

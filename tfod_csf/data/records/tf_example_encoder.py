@@ -54,8 +54,8 @@ def create_tf_example(ready: ReadyImage, label_map: LabelMap, filename: str | No
     objects = list(ready.objects)
     names = [o.name for o in objects]
     num_counted = len(objects)
-    for labelled in ready.ignored:
-        objects += [labelled] * len(label_map)
+    for labeled in ready.ignored:
+        objects += [labeled] * len(label_map)
         names += label_map.names
     class_ids = [label_map.id_of(name) for name in names]
     feature = _object_features(objects, class_ids, names, ready.width, ready.height)
