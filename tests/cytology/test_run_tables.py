@@ -53,6 +53,21 @@ def test_counting_anew_leaves_a_persons_decision_alone(tmp_path, write_patient):
     assert higher.counts_by_model() == {"m": {"neutrophil": 1}}
 
 
+def test_kinds_of_columns_with_and_without_rows(tmp_path, write_patient):
+    write_patient(tmp_path / "p", "p", [{"monocyte": 1}, {}], failed=1)
+    path = tmp_path / "p" / "images.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace(",no,", ",yes,", 1), encoding="utf-8")
+    patient = run_tables.read_patient(tmp_path / "p", details=True)
+    assert patient.images["limit_reached"].tolist() == [True, False, None]
+    assert patient.num_limited == 1
+    np.testing.assert_array_equal(patient.images["seconds"], [0.5, 0.5, np.nan])
+    write_patient(tmp_path / "none", "none", [{}])
+    none = run_tables.read_patient(tmp_path / "none", details=True)
+    assert (len(none.cells), none.scored_classes) == (0, patient.scored_classes)
+    for name in ("cell_id", "score", "xmin", f"score_{patient.scored_classes[0]}"):
+        assert (none.cells[name].dtype, patient.cells[name].dtype) == (float, float)
+
+
 def test_patients_called_na_keep_their_name(tmp_path, write_patient):
     write_patient(tmp_path / "p", "NA", [{"monocyte": 1}])
     assert run_tables.read_patient(tmp_path / "p").patient_id == "NA"
