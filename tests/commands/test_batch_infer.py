@@ -14,7 +14,7 @@ def images_dir(tmp_path):
     folder = tmp_path / "images"
     for patient in ("p1", "p2"):
         for number in range(10):
-            by_hand.save_grey(folder / patient / f"{number}.png", number + (0 if patient == "p1" else 10))
+            by_hand.save_gray(folder / patient / f"{number}.png", number + (0 if patient == "p1" else 10))
     (folder / "p1" / "broken.jpg").write_bytes(b"no image")
     return folder
 

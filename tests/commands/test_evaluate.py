@@ -25,7 +25,7 @@ def run(*arguments) -> int:
 
 def save_labelled(folder, name, *objects):
     """A gray image of 96 x 72 and its XML; objects are (class, xmin, ymin, xmax, ymax)."""
-    by_hand.save_grey(folder / f"{name}.png", 220)
+    by_hand.save_gray(folder / f"{name}.png", 220)
     labeled = [labelimg.LabelledObject(*fields) for fields in objects]
     annotation = labelimg.Annotation(folder / f"{name}.xml", f"{name}.png", 96, 72, labeled)
     labelimg.write_annotation(annotation, annotation.path)

@@ -76,12 +76,12 @@ def small_run(tmp_path) -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
-def drawn_run(tmp_path_factory) -> pathlib.Path:
-    """batch_infer's output for two drawn patients of six small fields and a third whose only image is no image."""
+def synthetic_run(tmp_path_factory) -> pathlib.Path:
+    """batch_infer's output for two synthetic patients of six small fields, and a third with an unreadable image."""
     from tests.support import truth_detector
     from tfod_csf.synthetic import slides
 
-    folder = tmp_path_factory.mktemp("drawn")
+    folder = tmp_path_factory.mktemp("synthetic")
     settings = slides.FieldSettings(width_px=320, height_px=240, rare_fraction=0.15)
     slides.synthesize(folder / "slides", 2, 6, seed=3, settings=settings, num_processes=1)
     broken = folder / "slides" / "王 <b>&lt;" / "broken.jpg"

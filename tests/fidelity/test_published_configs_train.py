@@ -12,6 +12,7 @@ from tfod_csf.training import optimizer as optimizers
 SIZE = 64  # px, instead of the configs' 640 to 1333
 
 
+@pytest.mark.slow
 @pytest.mark.recorded("pipeline_configs/*.config")
 def test_one_training_step(recorded):
     config = load_pipeline_config(recorded)

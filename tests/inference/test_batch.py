@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.hand_made_model import save_grey
+from tests.support.hand_made_model import save_gray
 from tfod_csf.files import csv_schemas, csv_tables
 from tfod_csf.inference import batch, detector
 from tfod_csf.inference.cell_selection import ScoreThresholds
@@ -62,7 +62,7 @@ def test_only_changed_patients_are_redone(images_dir, tmp_path, model):
     again = run(images_dir, out, model)
     assert again.reused == {"p1", "王=1"}
     assert again.summaries["p1"].cells == {model.name: 5}
-    save_grey(images_dir / "p1" / "c.png", 100)
+    save_gray(images_dir / "p1" / "c.png", 100)
     assert run(images_dir, out, model).reused == {"王=1"}
     (images_dir / "p1" / "c.png").unlink()
     assert run(images_dir, out, model).reused == {"王=1"}

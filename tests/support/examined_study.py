@@ -1,4 +1,4 @@
-"""A study whose images exist and were "examined": images, and the folder batch_infer would have written for them.
+"""A study made from given cells: its images, and the tables batch_infer would have written for them.
 
 Each cell is given as (class, score, (xmin, ymin, xmax, ymax)); below 0.8 it is unknown, as batch_infer counts.
 """
@@ -59,7 +59,7 @@ class Study:
 def write_study(
     root: pathlib.Path, patients: Mapping[str, Mapping[str, Sequence[Cell]]], models: Sequence[str] = ("m",)
 ) -> Study:
-    """Draws the images (noise, 64 x 48 pixels) and writes run.json and the tables of every patient."""
+    """Writes the images (noise, 64 x 48 pixels), run.json and the tables of every patient."""
     study = Study(root / "images", root / "run")
     settings = {"images_dir": str(study.images_dir), "manifest": None, "patient_pattern": None}
     thresholds = {"min_score": 0.5, "unknown_below": 0.8, "count_unknown": "apart"}

@@ -112,7 +112,7 @@ def save(
     return folder
 
 
-def save_grey(path: pathlib.Path, value: int, width: int = 96, height: int = 72) -> None:
+def save_gray(path: pathlib.Path, value: int, width: int = 96, height: int = 72) -> None:
     """Writes a PNG of one gray value."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full([height, width, 3], value, np.uint8)).save(path)

@@ -1,4 +1,4 @@
-"""Small folders of drawn images with LabelImg XML, for tests that need real files."""
+"""Small folders of images (noise) with LabelImg XML, for tests that need real files."""
 
 import pathlib
 from collections.abc import Sequence

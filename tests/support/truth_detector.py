@@ -32,7 +32,7 @@ class TruthDetector:
     def __init__(
         self,
         images_dir: pathlib.Path,
-        name: str = "drawn_truth",
+        name: str = "known_truth",
         seed: int = 0,
         max_detections_per_class: int | None = None,
     ):

@@ -1,9 +1,8 @@
 """Run as a program: the same global batch on one and on two logical CPU devices; writes gradients and weights.
 
 `python -m tests.support.two_replicas RECORDS_DIR OUT.npz`. Arrays: `<replicas>/loss/<name>`,
-`<replicas>/gradient/<index>`,
-`<replicas>/before/<index>`, `<replicas>/after/<index>` (after one step, the gradient clipped). A process of its
-own, because logical devices must be made before TensorFlow starts.
+`<replicas>/gradient/<index>`, `<replicas>/before/<index>`, `<replicas>/after/<index>` (after one step, the gradient
+clipped). A process of its own, because logical devices must be made before TensorFlow starts.
 """
 
 import pathlib

@@ -8,10 +8,10 @@ from tfod_csf.cytology.report import gallery
 
 
 @pytest.fixture(scope="session")
-def drawn(drawn_run, tmp_path_factory):
+def synthetic(synthetic_run, tmp_path_factory):
     """(summary, folder) of the report of the synthetic patients."""
     folder = tmp_path_factory.mktemp("report")
-    return report_pages.write(drawn_run, folder), folder
+    return report_pages.write(synthetic_run, folder), folder
 
 
 @pytest.fixture(scope="session")
@@ -22,12 +22,12 @@ def odd(odd_run, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def patient(drawn_run):
+def patient(synthetic_run):
     """Tables of a synthetic patient with six images."""
-    return run_tables.read_patient(drawn_run / "patients" / "patient_002", details=True)
+    return run_tables.read_patient(synthetic_run / "patients" / "patient_002", details=True)
 
 
 @pytest.fixture(scope="session")
-def sources(drawn_run, patient):
+def sources(synthetic_run, patient):
     """That patient's original images."""
-    return gallery.SourceImages(drawn_run.parent / "slides", patient)
+    return gallery.SourceImages(synthetic_run.parent / "slides", patient)

@@ -8,7 +8,7 @@ from tfod_csf.cytology.report import gallery
 
 
 def test_groups_are_in_order_and_least_certain_first(patient, sources):
-    groups = gallery.cell_groups(patient, "drawn_truth", 0.8, 5, sources)
+    groups = gallery.cell_groups(patient, "known_truth", 0.8, 5, sources)
     names = [group.name for group in groups]
     assert names[0] == "unknown"
     assert names == gallery.group_order(names)
@@ -25,7 +25,7 @@ def test_groups_are_in_order_and_least_certain_first(patient, sources):
 
 def test_unsure_cells_come_first_also_when_counted_as_predicted(patient, sources):
     counted = patient.counted_with(run_tables.Thresholds(0.5, 0.8, "as_predicted"))
-    unknown = gallery.cell_groups(counted, "drawn_truth", 0.8, 5, sources)[0]
+    unknown = gallery.cell_groups(counted, "known_truth", 0.8, 5, sources)[0]
     assert unknown.name == "unknown"
     assert unknown.cells[0].counted_as != "unknown"
 
@@ -67,19 +67,19 @@ def test_no_cells_no_groups(odd_run):
     assert gallery.cell_groups(empty, "m", 0.8, 5, gallery.SourceImages(None, empty)) == []
 
 
-def test_another_picture_of_the_same_name_is_not_cropped(drawn_run, patient, tmp_path):
-    shutil.copytree(drawn_run.parent / "slides" / "patient_002", tmp_path / "patient_002")
+def test_another_picture_of_the_same_name_is_not_cropped(synthetic_run, patient, tmp_path):
+    shutil.copytree(synthetic_run.parent / "slides" / "patient_002", tmp_path / "patient_002")
     shutil.copy(tmp_path / "patient_002" / "patient_002_001.jpg", tmp_path / "patient_002" / "patient_002_002.jpg")
     sources = gallery.SourceImages(tmp_path, patient)
     assert sources.pixels("patient_002_001.jpg") is not None
     assert sources.pixels("patient_002_002.jpg") is None
     assert sources.pixels("gone.jpg") is None
-    groups = gallery.cell_groups(patient, "drawn_truth", 0.8, 5, sources)
+    groups = gallery.cell_groups(patient, "known_truth", 0.8, 5, sources)
     for cell in (cell for group in groups for cell in group.cells):
         assert (cell.picture == "") == (cell.image == "patient_002_002.jpg")
 
 
-def test_images_lie_in_the_patients_folder_or_directly_there(drawn_run, patient):
-    flat = gallery.SourceImages(drawn_run.parent / "slides" / "patient_002", patient)
+def test_images_lie_in_the_patients_folder_or_directly_there(synthetic_run, patient):
+    flat = gallery.SourceImages(synthetic_run.parent / "slides" / "patient_002", patient)
     assert flat.pixels("patient_002_001.jpg").shape == (240, 320, 3)
     assert gallery.SourceImages(None, patient).pixels("patient_002_001.jpg") is None

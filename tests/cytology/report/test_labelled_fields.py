@@ -8,19 +8,19 @@ from tfod_csf.cytology.report import gallery, labelled_fields
 
 
 def test_fields_with_unknown_cells_come_first(patient, sources):
-    fields, total = labelled_fields.field_pictures(patient, "drawn_truth", 4, sources, 0.8)
+    fields, total = labelled_fields.field_pictures(patient, "known_truth", 4, sources, 0.8)
     assert (len(fields), total) == (4, 6)
     unknown = [dict(field.counts).get("unknown", 0) for field in fields]
     assert unknown == sorted(unknown, reverse=True)
     assert unknown[0] > 0
     assert picture_of(fields[0].picture).width == 320
     assert labelled_fields.letters_of(fields) == {}
-    assert labelled_fields.field_pictures(patient, "drawn_truth", 0, sources, 0.8) == ([], 6)
+    assert labelled_fields.field_pictures(patient, "known_truth", 0, sources, 0.8) == ([], 6)
 
 
 def test_boxes_are_drawn_anew_when_cells_are_counted_otherwise(patient, sources):
     recounted = patient.counted_with(run_tables.Thresholds(0.5, 0.97, "as_predicted"))
-    fields, total = labelled_fields.field_pictures(recounted, "drawn_truth", 2, sources, 0.97, recounted=True)
+    fields, total = labelled_fields.field_pictures(recounted, "known_truth", 2, sources, 0.97, recounted=True)
     assert (len(fields), total) == (2, 6)
     assert all(field.has_letters for field in fields)
     assert labelled_fields.letters_of(fields)["unknown"] == "?"
@@ -35,13 +35,13 @@ def test_boxes_are_drawn_anew_where_a_person_decided(patient, sources):
     cells = patient.cells.copy()
     cells.loc[cells.index[cells["image"] == image][0], "status"] = "relabelled"
     reviewed = run_tables.PatientTables(patient.patient_id, patient.folder, cells, patient.images)
-    fields, _ = labelled_fields.field_pictures(reviewed, "drawn_truth", 6, sources, 0.8)
+    fields, _ = labelled_fields.field_pictures(reviewed, "known_truth", 6, sources, 0.8)
     assert {field.image for field in fields if field.has_letters} == {image}
 
 
 def test_neither_pictures_nor_images(patient, odd_run, tmp_path):
     nowhere = gallery.SourceImages(tmp_path, patient)
-    assert labelled_fields.field_pictures(patient, "drawn_truth", 6, nowhere, 0.8, recounted=True) == ([], 0)
+    assert labelled_fields.field_pictures(patient, "known_truth", 6, nowhere, 0.8, recounted=True) == ([], 0)
     empty = run_tables.read_patient(odd_run / "patients" / "chinese", details=True)
     assert labelled_fields.field_pictures(empty, "m", 5, gallery.SourceImages(None, empty), 0.8) == ([], 0)
 

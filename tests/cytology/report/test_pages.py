@@ -13,17 +13,17 @@ from tfod_csf.commands import command_line
 from tfod_csf.cytology import run_tables
 
 
-def test_pages_of_all_patients_and_the_cohort(drawn, drawn_run):
-    summary, folder = drawn
+def test_pages_of_all_patients_and_the_cohort(synthetic, synthetic_run):
+    summary, folder = synthetic
     assert summary.cohort_page == folder / "report.html"
-    assert len(summary.patient_pages) == len(run_tables.patient_folders(drawn_run)) == 3
+    assert len(summary.patient_pages) == len(run_tables.patient_folders(synthetic_run)) == 3
     links = html.parse(str(folder / "report.html")).getroot().xpath("//table[@id='cohort']//a/@href")
     assert len(links) == 3
     assert all((folder / unquote(link)).is_file() for link in links)
 
 
-def test_patient_page_holds_everything_a_reader_needs(drawn, drawn_run):
-    _, folder = drawn
+def test_patient_page_holds_everything_a_reader_needs(synthetic, synthetic_run):
+    _, folder = synthetic
     text = text_of(page(folder))
     for part in (
         "Research software, not a medical device. A person has to look at the slide.",
@@ -41,16 +41,16 @@ def test_patient_page_holds_everything_a_reader_needs(drawn, drawn_run):
     ):
         assert part in text
     root = html.parse(str(page(folder))).getroot()
-    patient = run_tables.read_patient(drawn_run / "patients" / "patient_002")
-    counts = patient.counts_by_model()["drawn_truth"]
+    patient = run_tables.read_patient(synthetic_run / "patients" / "patient_002")
+    counts = patient.counts_by_model()["known_truth"]
     rows = {row[0].text_content(): row[1].text_content() for row in root.xpath("//table[contains(@class, 'diff')]//tr")}
     assert rows["neutrophil"] == str(counts["neutrophil"])
     assert rows["unknown"] == str(counts["unknown"])
     assert next(h.text_content().split()[0] for h in root.xpath("//section[@class='group']//h3")) == "unknown"
 
 
-def test_pages_name_no_other_file_and_every_picture_has_words(drawn):
-    summary, _ = drawn
+def test_pages_name_no_other_file_and_every_picture_has_words(synthetic):
+    summary, _ = synthetic
     for path in summary.pages:
         root = html.parse(str(path)).getroot()
         outside = [a for a in root.xpath("//@src | //@srcset") if a and not a.startswith("data:image/jpeg;base64,")]
@@ -72,9 +72,9 @@ def test_pages_name_no_other_file_and_every_picture_has_words(drawn):
         assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
 
 
-def test_the_same_inputs_give_the_same_bytes(drawn, drawn_run, tmp_path):
-    summary, folder = drawn
-    write(drawn_run, tmp_path)
+def test_the_same_inputs_give_the_same_bytes(synthetic, synthetic_run, tmp_path):
+    summary, folder = synthetic
+    write(synthetic_run, tmp_path)
     for path in summary.pages:
         assert (tmp_path / path.relative_to(folder)).read_bytes() == path.read_bytes()
 
@@ -133,16 +133,16 @@ def test_without_an_image_no_number_is_shown(odd):
     assert row.get("data-f") == "efr"
 
 
-def test_image_failures_stand_on_both_pages(drawn):
-    _, folder = drawn
+def test_image_failures_stand_on_both_pages(synthetic):
+    _, folder = synthetic
     broken = next(path for path in (folder / "patients").iterdir() if path.name.startswith("王"))
     for path in (broken / "report.html", folder / "report.html"):
         assert "the content is not an image that can be read" in text_of(path)
 
 
-def test_limits_of_a_page(drawn_run, tmp_path):
+def test_limits_of_a_page(synthetic_run, tmp_path):
     summary = write(
-        drawn_run, tmp_path, max_cells_per_class=2, max_fields=1, patients=("patient_002",), cohort_page=True
+        synthetic_run, tmp_path, max_cells_per_class=2, max_fields=1, patients=("patient_002",), cohort_page=True
     )
     assert summary.cohort_page is None
     assert summary.pages == [page(tmp_path)]
@@ -150,42 +150,42 @@ def test_limits_of_a_page(drawn_run, tmp_path):
     assert "the 2 with the lowest scores are shown" in text
     assert "1 of 6 fields" in text
     assert not html.parse(str(page(tmp_path))).getroot().xpath("//a[.='All patients']")
-    write(drawn_run, tmp_path, max_fields=0, patients=("patient_002",))
+    write(synthetic_run, tmp_path, max_fields=0, patients=("patient_002",))
     assert "(--max_fields=0)" in text_of(page(tmp_path))
 
 
-def test_cohort_alone_links_only_pages_that_are_there(drawn_run, tmp_path):
-    write(drawn_run, tmp_path, patients=("patient_001",))
-    write(drawn_run, tmp_path, patient_pages=False)
+def test_cohort_alone_links_only_pages_that_are_there(synthetic_run, tmp_path):
+    write(synthetic_run, tmp_path, patients=("patient_001",))
+    write(synthetic_run, tmp_path, patient_pages=False)
     links = html.parse(str(tmp_path / "report.html")).getroot().xpath("//table[@id='cohort']//a/@href")
     assert links == ["patients/patient_001/report.html"]
 
 
-def test_other_thresholds_are_said(drawn_run, tmp_path):
+def test_other_thresholds_are_said(synthetic_run, tmp_path):
     thresholds = run_tables.Thresholds(0.5, 0.97, "as_predicted")
-    write(drawn_run, tmp_path, thresholds, patients=("patient_002",))
+    write(synthetic_run, tmp_path, thresholds, patients=("patient_002",))
     text = text_of(page(tmp_path))
     assert "below a score of 0.97 but counted under its predicted class" in text
     assert "boxes of the labeled fields were drawn again" in text
     assert "Letters: ? unknown, " in text
 
 
-def test_unknown_patient_or_model_is_named(drawn_run, tmp_path):
+def test_unknown_patient_or_model_is_named(synthetic_run, tmp_path):
     with pytest.raises(run_tables.TableError, match="no patient 'nobody'"):
-        write(drawn_run, tmp_path, patients=("nobody",))
-    with pytest.raises(run_tables.TableError, match="no cells of model 'x'; it has drawn_truth"):
-        write(drawn_run, tmp_path, model="x")
+        write(synthetic_run, tmp_path, patients=("nobody",))
+    with pytest.raises(run_tables.TableError, match="no cells of model 'x'; it has known_truth"):
+        write(synthetic_run, tmp_path, model="x")
 
 
-def test_a_mistyped_model_is_one_sentence(drawn_run, tmp_path, capsys):
-    flags = [f"--inference_dir={drawn_run}", f"--output_dir={tmp_path / 'out'}", "--model=x"]
+def test_a_mistyped_model_is_one_sentence(synthetic_run, tmp_path, capsys):
+    flags = [f"--inference_dir={synthetic_run}", f"--output_dir={tmp_path / 'out'}", "--model=x"]
     assert command_line.main(["report", *flags]) == 1
-    assert "no cells of model 'x'; it has drawn_truth: give one of these with --model" in capsys.readouterr().err
+    assert "no cells of model 'x'; it has known_truth: give one of these with --model" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_command(drawn_run, tmp_path, capsys, monkeypatch):
-    flags = ["report", f"--inference_dir={drawn_run}", f"--output_dir={tmp_path}", "--replicates=100"]
+def test_command(synthetic_run, tmp_path, capsys, monkeypatch):
+    flags = ["report", f"--inference_dir={synthetic_run}", f"--output_dir={tmp_path}", "--replicates=100"]
     assert command_line.main([*flags, "--population=neonate", "--patient=patient_002"]) == 0, capsys.readouterr().err
     assert f"1 page written; open {page(tmp_path)} in a browser." in capsys.readouterr().out
     assert "neonate" in text_of(page(tmp_path))

@@ -33,7 +33,7 @@ def check_quiet(browser):
     assert len([request for request in browser.requests if not request.startswith("data:")]) == 1  # the page itself
 
 
-@pytest.mark.parametrize("which", ["drawn", "odd"])
+@pytest.mark.parametrize("which", ["synthetic", "odd"])
 @pytest.mark.parametrize("width", [1200, 390])
 def test_pages_are_quiet_full_and_fit_the_screen(browser, request, tmp_path, which, width):
     summary, _ = request.getfixturevalue(which)
@@ -57,8 +57,8 @@ def test_markup_of_a_name_did_not_run(browser, odd):
         assert browser.evaluate("document.scripts.length") == 1
 
 
-def test_policy_of_the_page_stops_what_gets_in(browser, drawn):
-    _, folder = drawn
+def test_policy_of_the_page_stops_what_gets_in(browser, synthetic):
+    _, folder = synthetic
     browser.open(page(folder))
     browser.evaluate("document.body.insertAdjacentHTML('beforeend', '<img id=bad src=http://127.0.0.1:9/a.png>')")
     browser.evaluate("document.body.insertAdjacentHTML('beforeend', '<b onclick=\"document.title=1\" id=b>x</b>')")
@@ -69,8 +69,8 @@ def test_policy_of_the_page_stops_what_gets_in(browser, drawn):
     assert browser.blocked == ["csp"]
 
 
-def test_gallery_by_keyboard(browser, drawn):
-    _, folder = drawn
+def test_gallery_by_keyboard(browser, synthetic):
+    _, folder = synthetic
     browser.open(page(folder), width=390)
     browser.press("Tab")
     assert browser.evaluate("document.activeElement.textContent") == "Skip to the result"
@@ -118,8 +118,8 @@ def test_cohort_table_sorts_searches_and_filters(browser, odd):
     assert browser.evaluate("shown.textContent") == "2 of 8 patients"
 
 
-def test_names_of_all_controls(browser, drawn):
-    _, folder = drawn
+def test_names_of_all_controls(browser, synthetic):
+    _, folder = synthetic
     for path in (page(folder), folder / "report.html"):
         browser.open(path)
         nodes = browser.call("Accessibility.getFullAXTree")["nodes"]
@@ -129,12 +129,12 @@ def test_names_of_all_controls(browser, drawn):
                 assert node.get("name", {}).get("value"), node
 
 
-@pytest.mark.parametrize("which", ["drawn", "odd"])
+@pytest.mark.parametrize("which", ["synthetic", "odd"])
 def test_printed_pages(browser, request, tmp_path, which):
     if not shutil.which("pdftotext"):
         pytest.skip("poppler-utils is not installed")
     _, folder = request.getfixturevalue(which)
-    for path, first, most in ((page(folder, {"drawn": "patient_002", "odd": "chinese"}[which]), 1, 6),
+    for path, first, most in ((page(folder, {"synthetic": "patient_002", "odd": "chinese"}[which]), 1, 6),
                               (folder / "report.html", 1, 3)):  # fmt: skip
         pdf = tmp_path / "page.pdf"
         chromium.print_pdf(chromium.find_chromium(), path, pdf)
@@ -144,15 +144,17 @@ def test_printed_pages(browser, request, tmp_path, which):
         assert "A4" in info
         texts = subprocess.run(["pdftotext", "-layout", pdf, "-"], capture_output=True, text=True, check=True).stdout
         texts = texts.split("\f")[:sheets]
-        title = {"drawn": "Patient patient_002", "odd": "Patient "}[which] if path.parent != folder else "CSF cell diff"
+        title = (
+            {"synthetic": "Patient patient_002", "odd": "Patient "}[which] if path.parent != folder else "CSF cell diff"
+        )
         for number, text in enumerate(texts, start=1):
             assert title in text
             assert "Research software, not a medical device." in text
             assert f"{number}/{sheets}" in text.replace(" ", "")
 
 
-def test_page_needs_nothing_beside_it(browser, drawn, tmp_path):
-    _, folder = drawn
+def test_page_needs_nothing_beside_it(browser, synthetic, tmp_path):
+    _, folder = synthetic
     alone = pathlib.Path(shutil.copy(page(folder), tmp_path / "sent by mail.html"))
     browser.open(alone)
     check_quiet(browser)
