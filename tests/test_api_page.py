@@ -33,7 +33,7 @@ def study(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     hand_made_model.save(tmp_path / "exported_models" / "csf", CELLS)
     for number in range(1, 11):
-        hand_made_model.save_grey(tmp_path / "patients" / "p1" / f"field_{number:02}.png", number)
+        hand_made_model.save_gray(tmp_path / "patients" / "p1" / f"field_{number:02}.png", number)
     arguments = block("sh").replace("\\\n", "").split()
     assert arguments[:2] == ["tfod_csf", "batch_infer"]
     flags = batch_infer.FLAGS

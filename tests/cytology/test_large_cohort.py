@@ -64,7 +64,7 @@ def test_memory_stays_flat_and_time_linear(tmp_path):
         where = [f"--inference_dir={run}", f"--output_dir={out}"]
         commands = {
             "differential": where,
-            "saturation": [*where, "--max_plots=5"],
+            "saturation": [*where, "--max_plots=5", "--replicates=100"],
             "report": [*where, "--pages=cohort", "--replicates=100"],
             "agreement": [f"--machine={out}", f"--hospital={run / 'hospital.csv'}", f"--output_dir={out}"],
         }
