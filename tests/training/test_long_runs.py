@@ -1,6 +1,6 @@
 """What only whole runs show: restarts, seeds, two processes, two machines, memory. Minutes of computing.
 
-Processes of their own are started only where a test is about processes; one of them, `stopped_run`, serves three tests.
+Processes are started only where a test is about processes; the first of them, `stopped_run`, serves three tests.
 """
 
 import json
@@ -103,28 +103,6 @@ def test_a_seeded_run_is_repeatable(records_dir, tmp_path, deterministic_kernels
         np.testing.assert_array_equal(second[key], value, err_msg=key)
 
 
-def test_a_second_process_evaluates_until_training_has_ended(records_dir, tmp_path):
-    path, model_dir = tmp_path / "pipeline.config", tmp_path / "model"
-    path.write_text(tiny_training.config_text(records_dir))
-    model_dir.mkdir()
-    both = [f"--pipeline_config_path={path}", f"--model_dir={model_dir}"]
-    evaluating = subprocess.Popen(
-        # num_steps of the config is 4, of the training run 60: only training.json can tell that it has ended
-        _command(*both, f"--checkpoint_dir={model_dir}", "--num_train_steps=1000", "--eval_timeout=600"),
-        cwd=REPOSITORY,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    _run(*both, "--num_train_steps=60", "--checkpoint_every_n=20")
-    _, log = evaluating.communicate(timeout=300)
-    assert evaluating.returncode == 0, log[-2000:]
-    assert "Found new checkpoint at" in log
-    assert "(the training has ended)" in log
-    steps = tiny_training.read_tags(model_dir / "eval")["PascalBoxes_Precision/mAP@0.5IOU"][1]
-    assert steps[-1] == 60
-    assert (model_dir / "best" / "best.json").is_file()
-
-
 @pytest.fixture(scope="module")
 def stopped_run(records_dir, tmp_path_factory) -> dict:
     """A training in a process of its own that evaluates every 50 steps and gets SIGTERM after step 450.
@@ -177,35 +155,54 @@ def test_memory_stays_flat(stopped_run):
     assert megabytes[450] - megabytes[150] < 40, megabytes
 
 
-def test_the_command_resumes_after_sigterm_and_after_kill(stopped_run, tmp_path):
-    """kill -9 at any moment: the `checkpoint` file names a whole checkpoint, and the run resumes from it."""
+def test_the_command_resumes_after_sigterm_and_kill_while_a_second_process_evaluates(stopped_run, tmp_path):
+    """kill -9 at any moment: the `checkpoint` file names a whole checkpoint, and the run resumes from it.
+
+    The second process evaluates what the killed run left, waits, and ends after the checkpoint of the last run's end.
+    """
     model_dir = tmp_path / "model"
     shutil.copytree(stopped_run["model_dir"], model_dir)
     stopped_at = _step(model_dir)
-    arguments = [
-        f"--pipeline_config_path={stopped_run['config_path']}",
-        f"--model_dir={model_dir}",
-        "--checkpoint_every_n=2",
-        "--log_every_n=2",
-    ]
+    both = [f"--pipeline_config_path={stopped_run['config_path']}", f"--model_dir={model_dir}"]
+    often = ["--checkpoint_every_n=2", "--log_every_n=2"]
     process = subprocess.Popen(
-        _command(*arguments, "--num_train_steps=100000"), cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
+        _command(*both, *often, "--num_train_steps=100000"), cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
     )
-    log, logged = [], []
+    log, logged = "", []
     for line in process.stderr:
-        log.append(line)
+        log += line
         logged += [int(step) for step in re.findall(r"Step (\d+) per-step time", line)]
         if len(logged) == 3:
             break
     time.sleep(0.3)
     process.kill()
     process.communicate()
-    assert len(logged) == 3, "".join(log)[-2000:]
-    assert f"(step {stopped_at})." in "".join(log)  # Resuming from ...
+    assert len(logged) == 3, log[-2000:]
+    assert f"(step {stopped_at})." in log  # Resuming from ...
     saved = _step(model_dir)
     assert saved >= logged[-1] - 2 > stopped_at
-    _run(*arguments, f"--num_train_steps={saved + 1}")
+
+    evaluating = subprocess.Popen(
+        # Far more steps than the training will have: only training.json can tell that it has ended.
+        _command(*both, f"--checkpoint_dir={model_dir}", "--num_train_steps=1000000", "--eval_timeout=600"),
+        cwd=REPOSITORY,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    log = ""
+    for line in evaluating.stderr:
+        log += line
+        if f"Eval metrics at step {saved}" in line:
+            break
+    _run(*both, *often, f"--num_train_steps={saved + 1}")
     assert _step(model_dir) == saved + 1
+    log += evaluating.communicate(timeout=300)[1]
+    assert evaluating.returncode == 0, log[-2000:]
+    assert f"Eval metrics at step {saved + 1}" in log
+    assert "(the training has ended)" in log
+    steps = tiny_training.read_tags(model_dir / "eval")["PascalBoxes_Precision/mAP@0.5IOU"][1]
+    assert steps[-2:] == [saved, saved + 1]
+    assert (model_dir / "best" / "best.json").is_file()
 
 
 def test_two_machines_train_together_and_one_writes(records_dir, tmp_path):
