@@ -1,13 +1,10 @@
-"""Each mistake before step 1 is one sentence."""
-
-import pathlib
-import shutil
+"""What a training and an evaluation are checked for: each mistake before step 1 is one sentence."""
 
 import pytest
 
 from tests.support import tiny_training
 from tfod_csf.errors import UserError
-from tfod_csf.training import preflight, preflight_checks
+from tfod_csf.training import preflight
 
 
 def _refusal(config, model_dir, **arguments) -> str:
@@ -181,42 +178,9 @@ def test_model_dir_must_be_a_folder(config, tmp_path):
     assert "is a file; name a folder" in _refusal(config, tmp_path / "file")
 
 
-def test_latest_checkpoint_is_tensorflows(trained_run, tmp_path):
-    import tensorflow as tf
-
-    assert preflight_checks.latest_checkpoint(trained_run["model_dir"]) == tf.train.latest_checkpoint(
-        str(trained_run["model_dir"])
-    )
-    assert preflight_checks.latest_checkpoint(tmp_path) is None
-    shutil.copy(pathlib.Path(trained_run["model_dir"]) / "checkpoint", tmp_path)
-    assert preflight_checks.latest_checkpoint(tmp_path) is None
-
-
 def test_evaluation_needs_a_folder_and_eval_once_a_checkpoint(config, tmp_path):
     with pytest.raises(UserError, match="there is no such folder"):
         preflight.check_evaluation(config, "pipeline.config", str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match="holds no checkpoint to evaluate"):
         preflight.check_evaluation(config, "pipeline.config", str(tmp_path), eval_once=True)
     assert preflight.check_evaluation(config, "pipeline.config", str(tmp_path)).train is None
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "needs the environment variable TF_CONFIG"),
-        ("[]", "needs the environment variable TF_CONFIG"),
-        ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}', "TF_CONFIG lists 1 workers"),
-    ],
-)
-def test_several_workers_need_tf_config(monkeypatch, text, message):
-    monkeypatch.setenv("TF_CONFIG", text)
-    with pytest.raises(UserError, match=message):
-        preflight_checks.check_tf_config(2)
-    preflight_checks.check_tf_config(1)
-
-
-def test_tf_config_with_a_chief_counts_it(monkeypatch):
-    monkeypatch.setenv(
-        "TF_CONFIG", '{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": {"type": "worker", "index": 0}}'
-    )
-    preflight_checks.check_tf_config(2)
