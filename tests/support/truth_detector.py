@@ -96,5 +96,5 @@ def infer(
     )
     fixed = {"started": "2022-01-24T09:30:00+08:00", "finished": "2022-01-24T09:31:40+08:00", "machine": {}}
     fixed["versions"] = {"tfod_csf": run.record["version"]}
-    inference_record.write_run_record(output_dir / "run.json", run.record | fixed)
+    inference_record.write_record(output_dir / "run.json", run.record | fixed)
     return output_dir

@@ -119,9 +119,11 @@ def run(
         raise
     problems.write_csv(output_dir / "problems.csv")
     differentials = write_differentials(output_dir)
-    record = inference_record.run_record(started, dataclasses.asdict(settings), detectors, thresholds, result, problems)
+    record = inference_record.make_record(
+        started, dataclasses.asdict(settings), detectors, thresholds, result, problems
+    )
     if num_rounds > 1:
         record["rounds"] = {"number": num_rounds, "differing_patients": differing}
-    inference_record.write_run_record(output_dir / "run.json", record)
+    inference_record.write_record(output_dir / "run.json", record)
     num_files = len({str(image.path) for image in images} | problems.skipped_files())
     return BatchRun(result, record, differentials, num_files)

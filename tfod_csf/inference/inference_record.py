@@ -33,7 +33,7 @@ def machine() -> dict[str, Any]:
     return {"processor": provenance.processor(), "cores": cores, "system": platform.platform()}
 
 
-def run_record(
+def make_record(
     started: str,
     settings: Mapping[str, Any],
     detectors: Sequence[ImageDetector],
@@ -105,6 +105,6 @@ def _seconds_per_image(model: str, result: BatchResult) -> float | None:
     return round(sum(summary.detection_seconds[model] for summary in summaries) / images, 4) if images else None
 
 
-def write_run_record(path: str | os.PathLike, record: Mapping[str, Any]) -> None:
+def write_record(path: str | os.PathLike, record: Mapping[str, Any]) -> None:
     """Writes run.json."""
     atomic_write.write_json(path, dict(record))
