@@ -131,3 +131,4 @@ def test_changed_cells_get_a_guard_and_the_others_keep_theirs():
     text = 'id,note\nx1,\'=x1\nx2,"a,b"\n'
     assert csv_tables.map_cells(text, lambda cell: cell.replace("x1", "=王")) == "id,note\n'=王,'==王\nx2,\"a,b\"\n"
     assert csv_tables.map_cells("", str) == ""
+    assert csv_tables.map_cells('a,"b\rc"\n', str.upper) == '"A","B\rC"\n'

@@ -10,7 +10,7 @@ import math
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import IO, Any
 
 from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write
@@ -54,6 +54,19 @@ def number(text: str) -> float:
     return value
 
 
+def _row_writer(file: IO[str]) -> Callable[[list[Any]], None]:
+    """A function that writes one row; the cells have their guards already."""
+    writer = csv.writer(file, lineterminator="\n")
+    # Before Python 3.13 the csv module leaves a carriage return unquoted, which then reads as the end of a row.
+    quoting_writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+
+    def write(cells: list[Any]) -> None:
+        has_return = any(isinstance(cell, str) and "\r" in cell for cell in cells)
+        (quoting_writer if has_return else writer).writerow(cells)
+
+    return write
+
+
 def _cell(value: Any) -> Any:
     return guard_text(value) if isinstance(value, str) and not isinstance(value, WrittenNumber) else value
 
@@ -61,14 +74,7 @@ def _cell(value: Any) -> Any:
 def write_rows(path: str | os.PathLike, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Writes mappings as CSV in the order of `columns`; None is an empty cell, an unknown key is a ValueError."""
     with atomic_write.replacing(path, newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        # Before Python 3.13 the csv module leaves a carriage return unquoted, which then reads as the end of a row.
-        quoting_writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
-
-        def write(cells: list[Any]) -> None:
-            has_return = any(isinstance(cell, str) and "\r" in cell for cell in cells)
-            (quoting_writer if has_return else writer).writerow(cells)
-
+        write = _row_writer(file)
         write([guard_text(name) for name in columns])
         known = set(columns)
         for row in rows:
@@ -124,13 +130,11 @@ def read_rows(path: str | os.PathLike, required_columns: Sequence[str] = ()) -> 
 def map_cells(text: str, change: Callable[[str], str]) -> str:
     """A CSV text with `change` applied to every cell, guards undone; only cells that it changes are written again."""
     output = io.StringIO()
-    writer = csv.writer(output, lineterminator="\n")
+    write = _row_writer(output)
     for row in csv.reader(io.StringIO(text, newline="")):
         plain = [unguard_text(cell) for cell in row]
         changed = [change(cell) for cell in plain]
-        writer.writerow(
-            [guard_text(new) if new != old else cell for cell, old, new in zip(row, plain, changed, strict=True)]
-        )
+        write([guard_text(new) if new != old else cell for cell, old, new in zip(row, plain, changed, strict=True)])
     return output.getvalue()
 
 
