@@ -3,7 +3,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from tfod_csf import cell_classes
-from tfod_csf.cytology.report import charts, labelled_fields
+from tfod_csf.cytology.report import charts, labeled_fields
 from tfod_csf.detections import Detections
 from tfod_csf.inference import cell_selection, drawing
 from tfod_csf.label_map import label_map_from_names
@@ -85,7 +85,7 @@ def test_a_class_has_one_color_in_pictures_report_and_training(name):
     assert np.asarray(drawing.draw_cells(gray, cells, 0.8))[250, 100].tolist() == [*expected]
     # A field of the report that is drawn again.
     field = Image.fromarray(gray)
-    labelled_fields.draw_box(ImageDraw.Draw(field), sides, name)
+    labeled_fields.draw_box(ImageDraw.Draw(field), sides, name)
     assert np.asarray(field)[250, 100].tolist() == [*expected]
     # TensorBoard's picture of an evaluated image, detections on the left.
     boxes = {"boxes": sides[np.newaxis] / 400, "classes": np.array([1]), "scores": np.array([0.9])}

@@ -23,10 +23,10 @@ def run(*arguments) -> int:
     return command_line.run(command.main, command.FLAGS, command.__doc__, "evaluate", [str(a) for a in arguments])
 
 
-def save_labelled(folder, name, *objects):
+def save_labeled(folder, name, *objects):
     """A gray image of 96 x 72 and its XML; objects are (class, xmin, ymin, xmax, ymax)."""
     by_hand.save_gray(folder / f"{name}.png", 220)
-    labeled = [labelimg.LabelledObject(*fields) for fields in objects]
+    labeled = [labelimg.LabeledObject(*fields) for fields in objects]
     annotation = labelimg.Annotation(folder / f"{name}.xml", f"{name}.png", 96, 72, labeled)
     labelimg.write_annotation(annotation, annotation.path)
 
@@ -35,10 +35,10 @@ def save_labelled(folder, name, *objects):
 def images_dir(tmp_path):
     """The hand-made model finds one lymphocyte and one erythrocyte in every image, and a monocyte on the lymphocyte."""
     folder = tmp_path / "images" / "p"
-    save_labelled(folder, "a", LYMPHOCYTE, ERYTHROCYTE)
-    save_labelled(folder, "b", ("monocyte", 8, 10, 34, 36), ERYTHROCYTE, ("neutrophil", 60, 2, 70, 12))
-    save_labelled(folder, "c", LYMPHOCYTE, ("unknown", 50, 30, 84, 64))
-    save_labelled(folder, "d")
+    save_labeled(folder, "a", LYMPHOCYTE, ERYTHROCYTE)
+    save_labeled(folder, "b", ("monocyte", 8, 10, 34, 36), ERYTHROCYTE, ("neutrophil", 60, 2, 70, 12))
+    save_labeled(folder, "c", LYMPHOCYTE, ("unknown", 50, 30, 84, 64))
+    save_labeled(folder, "d")
     return tmp_path / "images"
 
 

@@ -5,12 +5,12 @@ from tfod_csf.cytology import annotated_cells, run_tables
 from tfod_csf.cytology.annotated_cells import AnnotationsError, ImageCells, MatchedCells, match_patient
 from tfod_csf.label_map import parse_class_map
 from tfod_csf.problems import ProblemLog
-from tfod_csf.study.labelimg import Annotation, LabelledObject, write_annotation
+from tfod_csf.study.labelimg import Annotation, LabeledObject, write_annotation
 
 
 def test_reads_folders_maps_names_and_keeps_images_without_cells(tmp_path):
     objects = [
-        LabelledObject(name, 10.0 * i, 5, 10.0 * i + 8, 13)
+        LabeledObject(name, 10.0 * i, 5, 10.0 * i + 8, 13)
         for i, name in enumerate((" Lymphocyte", "platelet", "rbc"), start=1)
     ]
     write_annotation(Annotation(tmp_path, "a.jpg", 640, 480, objects), tmp_path / "p1" / "a.xml")

@@ -11,7 +11,7 @@ LABEL_MAP = label_map_from_names(["lymphocyte", "monocyte", "neutrophil", "eryth
 def test_cells_nobody_could_name():
     ids = LABEL_MAP.ids
     box = np.array([[10, 10, 20, 50]], np.float32)
-    named = ground_truth.LabelledImage(
+    named = ground_truth.LabeledImage(
         image_id="a.png",
         pixels=np.zeros([50, 100, 3], np.uint8),
         boxes=box,
@@ -35,6 +35,6 @@ def test_folder(bad_inputs_dir):
     folder = bad_inputs_dir / "c00_control_good"
     problems = ProblemLog(quiet=True)
     pairs = patients.find_pairs(folder, None, problems)
-    (image,) = ground_truth.read_labelled_folder(pairs, LABEL_MAP, problems)
+    (image,) = ground_truth.read_labeled_folder(pairs, LABEL_MAP, problems)
     np.testing.assert_array_equal(image.boxes, [[10, 8, 36, 34], [30, 50, 64, 84]])
     assert image.classes.tolist() == [1, 4]

@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 
-from tests.support import labelled_folders
+from tests.support import labeled_folders
 from tfod_csf.label_map import label_map_from_names, parse_class_map
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study.annotated_images import read_annotated_image
@@ -13,7 +13,7 @@ LABEL_MAP = label_map_from_names(["lymphocyte", "monocyte"])
 
 @pytest.fixture
 def folder(tmp_path):
-    labelled_folders.write_labelled(tmp_path / "P" / "a.jpg", ["lymphocyte", "unknown", "platelet"], seed=1)
+    labeled_folders.write_labeled(tmp_path / "P" / "a.jpg", ["lymphocyte", "unknown", "platelet"], seed=1)
     return tmp_path
 
 
@@ -25,7 +25,7 @@ def read_all(folder, **arguments):
 
 def test_pixels_and_boxes_come_together(folder):
     (read,), problems = read_all(folder, class_map=parse_class_map(["platelet="]))
-    assert read.loaded.pixels.shape == (labelled_folders.HEIGHT, labelled_folders.WIDTH, 3)
+    assert read.loaded.pixels.shape == (labeled_folders.HEIGHT, labeled_folders.WIDTH, 3)
     assert read.image.key == "P/a.jpg"
     assert [o.name for o in read.annotation.objects] == ["lymphocyte"]
     assert [o.name for o in read.ignored] == ["unknown"]
@@ -41,7 +41,7 @@ def test_a_renamed_pair_is_used_and_said(folder):
 
 
 def test_a_copied_xml_is_not_used(folder):
-    labelled_folders.write_image(folder / "P" / "b.jpg", seed=2)
+    labeled_folders.write_image(folder / "P" / "b.jpg", seed=2)
     shutil.copy(folder / "P" / "a.xml", folder / "P" / "b.xml")
     (first, second), problems = read_all(folder)
     assert first is not None

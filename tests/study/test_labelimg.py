@@ -7,7 +7,7 @@ from tfod_csf.cell_classes import STUDY_CLASSES
 from tfod_csf.label_map import label_map_from_names, parse_class_map
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
-from tfod_csf.study.labelimg import Annotation, LabelledObject
+from tfod_csf.study.labelimg import Annotation, LabeledObject
 
 CELLS = label_map_from_names(STUDY_CLASSES)
 
@@ -32,21 +32,21 @@ def reasons(problems: ProblemLog) -> list[tuple[str, str]]:
     return [(problem.action, problem.reason) for problem in problems.problems]
 
 
-def annotation_of(*objects: LabelledObject, width=96, height=72) -> Annotation:
+def annotation_of(*objects: LabeledObject, width=96, height=72) -> Annotation:
     return Annotation(pathlib.Path("IMG_1.xml"), "IMG_1.jpg", width, height, list(objects))
 
 
 def test_all_that_labelimg_writes_is_read(tmp_path):
     extra = "<pose>Left</pose><truncated>1</truncated><difficult>1</difficult>"
     found, problems = read(xml(cell(extra=extra), attributes='verified="yes"'), tmp_path)
-    assert found.objects == [LabelledObject("lymphocyte", 8.0, 10.0, 34.0, 36.0, 1, 1, "Left")]
+    assert found.objects == [LabeledObject("lymphocyte", 8.0, 10.0, 34.0, 36.0, 1, 1, "Left")]
     assert (found.filename, found.width, found.height, found.verified) == ("IMG_1.jpg", 96, 72, True)
     assert problems.problems == []
 
 
 def test_missing_difficult_truncated_and_pose_have_vocs_defaults(tmp_path):
     found, problems = read(xml(cell()), tmp_path)
-    assert found.objects == [LabelledObject("lymphocyte", 8.0, 10.0, 34.0, 36.0, 0, 0, "Unspecified")]
+    assert found.objects == [LabeledObject("lymphocyte", 8.0, 10.0, 34.0, 36.0, 0, 0, "Unspecified")]
     assert not found.verified
     assert problems.problems == []
 
@@ -108,27 +108,27 @@ def test_a_missing_file_is_a_row(tmp_path):
 
 
 def test_boxes_at_the_very_edge_are_left_alone():
-    annotation = annotation_of(LabelledObject("a", 0, 0, 96, 72))
+    annotation = annotation_of(LabeledObject("a", 0, 0, 96, 72))
     problems = ProblemLog(strict=True)
     assert labelimg.fit_to_image(annotation, 96, 72, problems) == annotation
 
 
 def test_boxes_over_the_edge_are_cut_off_and_those_outside_left_out():
-    annotation = annotation_of(LabelledObject("a", -5, 10, 20, 80), LabelledObject("b", 96, 0, 120, 30))
+    annotation = annotation_of(LabeledObject("a", -5, 10, 20, 80), LabeledObject("b", 96, 0, 120, 30))
     problems = ProblemLog(quiet=True)
     fitted = labelimg.fit_to_image(annotation, 96, 72, problems)
-    assert fitted.objects == [LabelledObject("a", 0, 10, 20, 72)]
+    assert fitted.objects == [LabeledObject("a", 0, 10, 20, 72)]
     assert [p.action for p in problems.problems] == ["mended", "skipped"]
     assert annotation.objects[0].xmin == -5  # the given annotation is not changed
 
 
 def test_another_size_is_refused_unless_rescaling_is_asked_for():
-    annotation = annotation_of(LabelledObject("a", 20, 40, 60, 80), width=200, height=100)
+    annotation = annotation_of(LabeledObject("a", 20, 40, 60, 80), width=200, height=100)
     problems = ProblemLog(quiet=True)
     assert labelimg.fit_to_image(annotation, 100, 50, problems) is None
     assert problems.problems[0].reason == "<size> says 200 x 100 pixels, the image has 100 x 50"
     fitted = labelimg.fit_to_image(annotation, 100, 50, problems, rescale_boxes=True)
-    assert fitted.objects == [LabelledObject("a", 10, 20, 30, 40)]
+    assert fitted.objects == [LabeledObject("a", 10, 20, 30, 40)]
     assert (fitted.width, fitted.height) == (100, 50)
     # Another aspect is another image, however much rescaling is wished for; one pixel of rounding is not.
     assert labelimg.fit_to_image(annotation, 100, 100, problems, rescale_boxes=True) is None
@@ -137,7 +137,7 @@ def test_another_size_is_refused_unless_rescaling_is_asked_for():
 
 def test_names_are_parted_into_classes_and_the_rest():
     names = ["lymphocyte", "MONOCYTE", "RBC", "platelet", "unknown", "dog", "dog"]
-    annotation = annotation_of(*(LabelledObject(name, 0, 0, 1 + i, 1) for i, name in enumerate(names)))
+    annotation = annotation_of(*(LabeledObject(name, 0, 0, 1 + i, 1) for i, name in enumerate(names)))
     problems = ProblemLog(quiet=True)
     class_map = parse_class_map(["rbc=erythrocyte", "platelet="])
     named, ignored = labelimg.resolve_names(annotation, CELLS, problems, class_map)
@@ -152,7 +152,7 @@ def test_names_are_parted_into_classes_and_the_rest():
 
 def test_unknown_is_a_class_when_the_label_map_says_so():
     five = label_map_from_names([*STUDY_CLASSES, "unknown"])
-    annotation = annotation_of(LabelledObject("Unknown", 0, 0, 1, 1), LabelledObject("tumour", 0, 0, 2, 2))
+    annotation = annotation_of(LabeledObject("Unknown", 0, 0, 1, 1), LabeledObject("tumour", 0, 0, 2, 2))
     class_map = parse_class_map(["tumour=unknown"])
     named, ignored = labelimg.resolve_names(annotation, five, ProblemLog(quiet=True), class_map)
     assert [o.name for o in named.objects] == ["unknown", "unknown"]
@@ -160,7 +160,7 @@ def test_unknown_is_a_class_when_the_label_map_says_so():
 
 
 def test_written_xml_is_what_labelimg_reads_and_read_back_the_same(tmp_path):
-    objects = [LabelledObject("淋巴细胞", 1.4, 2.6, 30, 40.2, difficult=1), LabelledObject("a<b&c", 5, 5, 5.2, 9)]
+    objects = [LabeledObject("淋巴细胞", 1.4, 2.6, 30, 40.2, difficult=1), LabeledObject("a<b&c", 5, 5, 5.2, 9)]
     annotation = annotation_of(*objects)
     annotation.folder, annotation.verified = "患者 =1", True
     path = tmp_path / "IMG_1.xml"

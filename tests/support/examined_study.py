@@ -9,7 +9,7 @@ import json
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from tests.support.labelled_folders import HEIGHT, WIDTH, write_image
+from tests.support.labeled_folders import HEIGHT, WIDTH, write_image
 from tfod_csf.files import csv_schemas
 from tfod_csf.study.patients import folder_names
 

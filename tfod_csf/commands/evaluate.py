@@ -18,7 +18,7 @@ from tfod_csf.errors import UserError
 
 if TYPE_CHECKING:
     from tfod_csf.evaluation.model_evaluation import ModelEvaluation
-    from tfod_csf.inference.labelled_detections import LabelledDetections
+    from tfod_csf.inference.labeled_detections import LabeledDetections
     from tfod_csf.problems import ProblemLog
     from tfod_csf.study.patients import AnnotatedFile
 
@@ -56,19 +56,19 @@ def main() -> None:
     folder = ModelFolder.open(FLAGS.model)
     thresholds = cell_selection.common_thresholds({folder.name: folder.thresholds}, min_score=FLAGS.min_score)
     problems = ProblemLog(strict=FLAGS.strict)
-    pairs, shards = _find_labelled_images(problems)
+    pairs, shards = _find_labeled_images(problems)
     from tfod_csf.evaluation.model_evaluation import ModelEvaluation
-    from tfod_csf.inference import detector, labelled_detections, record_reader
+    from tfod_csf.inference import detector, labeled_detections, record_reader
 
     labels = folder.label_map
     model = detector.Detector.open(folder)
     if FLAGS.images_dir:
-        images = ground_truth.read_labelled_folder(pairs, labels, problems, class_map, FLAGS.rescale_boxes)
+        images = ground_truth.read_labeled_folder(pairs, labels, problems, class_map, FLAGS.rescale_boxes)
     else:
         images = record_reader.read_records(shards, labels, problems)
     readings = ground_truth.unknown_readings(labels, FLAGS.unknown_boxes)
     evaluation = ModelEvaluation(labels.categories, list(readings), thresholds.min_score, FLAGS.matching_iou_threshold)
-    found = labelled_detections.detect_labelled(model, images, thresholds, readings)
+    found = labeled_detections.detect_labeled(model, images, thresholds, readings)
     _add_images(evaluation, found, len(pairs) or None, problems, output_dir)
     settings = {"model": model.name, "fingerprint": model.fingerprint, "temperature": model.temperature}
     settings["data"] = FLAGS.input_path or FLAGS.images_dir
@@ -76,7 +76,7 @@ def main() -> None:
     print(f"{problems.summary()} (problems.csv); written to {output_dir}.")
 
 
-def _find_labelled_images(problems: "ProblemLog") -> tuple[list["AnnotatedFile"], list[str]]:
+def _find_labeled_images(problems: "ProblemLog") -> tuple[list["AnnotatedFile"], list[str]]:
     """(pairs of image and XML, TFRecord files), one of them empty; before a model is loaded, which takes seconds."""
     if FLAGS.images_dir:
         from tfod_csf.study import patients
@@ -92,7 +92,7 @@ def _find_labelled_images(problems: "ProblemLog") -> tuple[list["AnnotatedFile"]
 
 def _add_images(
     evaluation: "ModelEvaluation",
-    found: Iterable["LabelledDetections"],
+    found: Iterable["LabeledDetections"],
     total: int | None,
     problems: "ProblemLog",
     output_dir: pathlib.Path,

@@ -21,7 +21,7 @@ from tfod_csf.study import annotated_images, labelimg, patients
 
 
 @dataclasses.dataclass
-class LabelledImage:
+class LabeledImage:
     """An image and the boxes that people labeled in it.
 
     Attributes:
@@ -52,17 +52,17 @@ class LabelledImage:
             "groundtruth_is_crowd": self.is_ignored,
         }
 
-    def with_unnamed_as_background(self) -> "LabelledImage":
+    def with_unnamed_as_background(self) -> "LabeledImage":
         """Without the ignored boxes: a detection on such a cell counts as false."""
         return self._rows(np.flatnonzero(~self.is_ignored))
 
-    def ignoring(self, class_id: int, class_ids: Sequence[int]) -> "LabelledImage":
+    def ignoring(self, class_id: int, class_ids: Sequence[int]) -> "LabeledImage":
         """With the boxes of one class ignored too; `class_ids` are those of the label map."""
         is_of_class = (self.classes == class_id) & ~self.is_ignored
         named = self._rows(np.flatnonzero(~is_of_class))
         return named.with_ignored(self.boxes[is_of_class], class_ids)
 
-    def with_ignored(self, boxes: np.ndarray, class_ids: Sequence[int]) -> "LabelledImage":
+    def with_ignored(self, boxes: np.ndarray, class_ids: Sequence[int]) -> "LabeledImage":
         """With boxes [P, 4] added as ignored ones, once for every class."""
         num_added = len(boxes) * len(class_ids)
         return dataclasses.replace(
@@ -79,12 +79,12 @@ class LabelledImage:
         of_class = unknown is not None and bool((self.classes == label_map.id_of(unknown)).any())
         return of_class or bool(self.is_ignored.any())
 
-    def _rows(self, rows: np.ndarray) -> "LabelledImage":
+    def _rows(self, rows: np.ndarray) -> "LabeledImage":
         names = ("boxes", "classes", "difficult", "is_ignored")
         return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in names})
 
 
-def unknown_readings(label_map: LabelMap, wanted: str = "both") -> dict[str, Callable[[LabelledImage], LabelledImage]]:
+def unknown_readings(label_map: LabelMap, wanted: str = "both") -> dict[str, Callable[[LabeledImage], LabeledImage]]:
     """How cells labeled unknown are read: {"counted" or "ignored": function from an image to that reading of it}.
 
     The first is how TFOD reads such a record: a class `unknown` of the label map is a class like the others, and boxes
@@ -95,7 +95,7 @@ def unknown_readings(label_map: LabelMap, wanted: str = "both") -> dict[str, Cal
     """
     unknown = label_map.resolve(UNKNOWN)
     if unknown is None:
-        readings = {"ignored": lambda image: image, "counted": LabelledImage.with_unnamed_as_background}
+        readings = {"ignored": lambda image: image, "counted": LabeledImage.with_unnamed_as_background}
     else:
         class_id = label_map.id_of(unknown)
         readings = {
@@ -115,13 +115,13 @@ def detections_dict(detections: Detections) -> dict[str, np.ndarray]:
     }
 
 
-def read_labelled_folder(
+def read_labeled_folder(
     pairs: Sequence[patients.AnnotatedFile],
     label_map: LabelMap,
     problems: ProblemLog,
     class_map: Mapping[str, str] | None = None,
     rescale_boxes: bool = False,
-) -> Iterator[LabelledImage]:
+) -> Iterator[LabeledImage]:
     """The images that can be used, in the order of `pairs` (from `patients.find_pairs`).
 
     Args:
@@ -133,7 +133,7 @@ def read_labelled_folder(
         if read is None:
             continue
         objects = read.annotation.objects
-        named = LabelledImage(
+        named = LabeledImage(
             image_id=read.image.key,
             pixels=read.loaded.pixels,
             boxes=labelimg.boxes_of(objects).astype(np.float32),

@@ -17,7 +17,7 @@ from tfod_csf.detections import BOX_SIDES
 from tfod_csf.files import tfrecord
 from tfod_csf.files.tf_example import Features
 from tfod_csf.files.tfrecord import TFRecordError
-from tfod_csf.inference.ground_truth import LabelledImage
+from tfod_csf.inference.ground_truth import LabeledImage
 from tfod_csf.label_map import NO_CLASS_ID, LabelMap
 from tfod_csf.problems import ProblemLog
 
@@ -28,7 +28,7 @@ class _UnusableError(Exception):
     """Why an Example cannot be used, and the remedy."""
 
 
-def read_records(shards: Sequence[str], label_map: LabelMap, problems: ProblemLog) -> Iterator[LabelledImage]:
+def read_records(shards: Sequence[str], label_map: LabelMap, problems: ProblemLog) -> Iterator[LabeledImage]:
     """The usable examples of all shards, in order; a damaged shard is read up to the damage.
 
     Raises:
@@ -50,10 +50,10 @@ def read_records(shards: Sequence[str], label_map: LabelMap, problems: ProblemLo
 
 def _read_example(
     record: bytes, shard: str, item: str, label_map: LabelMap, problems: ProblemLog
-) -> LabelledImage | None:
+) -> LabeledImage | None:
     try:
         features = Features(record, item)
-        labeled = _labelled_image(features, label_map)
+        labeled = _labeled_image(features, label_map)
     except _UnusableError as error:
         problems.skipped(shard, *error.args, item)
         return None
@@ -63,11 +63,11 @@ def _read_example(
     return dataclasses.replace(labeled, image_id=f"{shard}:{item}:{features.image_name}")
 
 
-def _labelled_image(features: Features, label_map: LabelMap) -> LabelledImage:
+def _labeled_image(features: Features, label_map: LabelMap) -> LabeledImage:
     pixels, jpeg = _read_image(features.bytes("image/encoded"))
     boxes = _read_boxes(features, pixels.shape)
     num_boxes = len(boxes)
-    return LabelledImage(
+    return LabeledImage(
         image_id=features.image_name,
         pixels=pixels,
         boxes=boxes,

@@ -12,7 +12,7 @@ from tfod_csf.label_map import LabelMap
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import image_io, labelimg
 from tfod_csf.study.image_io import LoadedImage
-from tfod_csf.study.labelimg import Annotation, LabelledObject
+from tfod_csf.study.labelimg import Annotation, LabeledObject
 from tfod_csf.study.patients import AnnotatedFile, ImageFile
 
 
@@ -31,7 +31,7 @@ class AnnotatedImage:
     image: ImageFile
     loaded: LoadedImage
     annotation: Annotation
-    ignored: list[LabelledObject]
+    ignored: list[LabeledObject]
 
 
 def _is_of_other_image(annotation: Annotation, image: ImageFile) -> bool:

@@ -37,7 +37,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclasses.dataclass(slots=True)
-class LabelledObject:
+class LabeledObject:
     """One box.
 
     Attributes:
@@ -79,7 +79,7 @@ class Annotation:
     filename: str
     width: int | None
     height: int | None
-    objects: list[LabelledObject]
+    objects: list[LabeledObject]
     verified: bool = False
     folder: str = ""
 
@@ -100,9 +100,7 @@ def _flag(element: etree._Element, name: str, path: pathlib.Path, item: str, pro
     return 0
 
 
-def _read_object(
-    element: etree._Element, index: int, path: pathlib.Path, problems: ProblemLog
-) -> LabelledObject | None:
+def _read_object(element: etree._Element, index: int, path: pathlib.Path, problems: ProblemLog) -> LabeledObject | None:
     """One <object>, or None with a row in `problems`. Swapped corners are put in order; what is unclear is skipped."""
     name = normalize_name(element.findtext("name") or "")
     item = f"object {index} ({name or 'no name'})"
@@ -121,7 +119,7 @@ def _read_object(
         if not _NUMBER.fullmatch(text) or not math.isfinite(float(text)):
             problems.skipped(path, f"<{side}> is {text!r}, not a number", redraw, item)
             return None
-    labeled = LabelledObject(name, *(float(texts[side]) for side in BNDBOX_SIDES))
+    labeled = LabeledObject(name, *(float(texts[side]) for side in BNDBOX_SIDES))
     if labeled.xmin == labeled.xmax or labeled.ymin == labeled.ymax:
         problems.skipped(path, f"the box {labeled.box_text()} has no area", redraw, item)
         return None
@@ -136,14 +134,14 @@ def _read_object(
     return labeled
 
 
-def boxes_of(objects: list[LabelledObject]) -> np.ndarray:
+def boxes_of(objects: list[LabeledObject]) -> np.ndarray:
     """float64 [N, 4] ymin, xmin, ymax, xmax in pixels."""
     return np.array([[o.ymin, o.xmin, o.ymax, o.xmax] for o in objects], dtype=np.float64).reshape(-1, 4)
 
 
-def _without_repeats(objects: list[LabelledObject], path: pathlib.Path, problems: ProblemLog) -> list[LabelledObject]:
+def _without_repeats(objects: list[LabeledObject], path: pathlib.Path, problems: ProblemLog) -> list[LabeledObject]:
     """Drops exact repeats (same class and box); reports boxes so close that one cell seems to be boxed twice."""
-    kept: list[LabelledObject] = []
+    kept: list[LabeledObject] = []
     seen: set[tuple] = set()
     for index, labeled in enumerate(objects, start=1):
         key = (labeled.name, labeled.xmin, labeled.ymin, labeled.xmax, labeled.ymax)
@@ -216,13 +214,13 @@ def read_annotation(path: str | os.PathLike, problems: ProblemLog) -> Annotation
     )
 
 
-def _clipped(labeled: LabelledObject, width: int, height: int) -> LabelledObject:
+def _clipped(labeled: LabeledObject, width: int, height: int) -> LabeledObject:
     limits = {"xmin": width, "xmax": width, "ymin": height, "ymax": height}
     sides = {side: min(max(getattr(labeled, side), 0.0), float(limit)) for side, limit in limits.items()}
     return dataclasses.replace(labeled, **sides)
 
 
-def _rescaled(annotation: Annotation, width: int, height: int) -> list[LabelledObject]:
+def _rescaled(annotation: Annotation, width: int, height: int) -> list[LabeledObject]:
     x, y = width / annotation.width, height / annotation.height
     return [
         dataclasses.replace(o, xmin=o.xmin * x, xmax=o.xmax * x, ymin=o.ymin * y, ymax=o.ymax * y)
@@ -278,7 +276,7 @@ def fit_to_image(
 
 def resolve_names(
     annotation: Annotation, label_map: LabelMap, problems: ProblemLog, class_map: Mapping[str, str] | None = None
-) -> tuple[Annotation, list[LabelledObject]]:
+) -> tuple[Annotation, list[LabeledObject]]:
     """Separates the objects that have a class of the label map from those that have none.
 
     Args:

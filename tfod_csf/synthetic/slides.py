@@ -178,7 +178,7 @@ def _paste(field: np.ndarray, patch: np.ndarray, x: float, y: float) -> tuple[tu
 
 def render_field(
     patient: Patient, image_index: int, settings: FieldSettings
-) -> tuple[np.ndarray, list[labelimg.LabelledObject]]:
+) -> tuple[np.ndarray, list[labelimg.LabeledObject]]:
     """Renders one field of a patient.
 
     Returns:
@@ -201,7 +201,7 @@ def render_field(
         (xmin, ymin, xmax, ymax), share = pasted
         placed.append((*center, diameter))
         name = "unknown" if kind in cells.RARE_KINDS else kind
-        objects.append(labelimg.LabelledObject(name, xmin, ymin, xmax, ymax, truncated=int(share < 0.999)))
+        objects.append(labelimg.LabeledObject(name, xmin, ymin, xmax, ymax, truncated=int(share < 0.999)))
     return _optics(field, scale, rng), objects
 
 

@@ -17,7 +17,7 @@ from tfod_csf.cytology.blinding import pseudonyms
 from tfod_csf.files import csv_tables, key_files
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import image_io, labelimg
-from tfod_csf.study.labelimg import Annotation, LabelledObject
+from tfod_csf.study.labelimg import Annotation, LabeledObject
 from tfod_csf.study.patients import ImageFile
 
 PATIENTS = ("Wang_Fang_1958", "=张伟的病人")
@@ -52,7 +52,7 @@ def _save_png(path, seed):
 
 
 def _save_xml(image, size=(64, 48), name="lymphocyte"):
-    objects = [LabelledObject(name, 5, 6, 15, 16, pose="Wang_Fang"), LabelledObject("monocyte", 20, 6, 30, 16, 1)]
+    objects = [LabeledObject(name, 5, 6, 15, 16, pose="Wang_Fang"), LabeledObject("monocyte", 20, 6, 30, 16, 1)]
     annotation = Annotation(image, image.name, *size, objects, verified=True, folder=image.parent.name)
     labelimg.write_annotation(annotation, image.with_suffix(".xml"))
 

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.support.labelled_folders import write_study
+from tests.support.labeled_folders import write_study
 from tfod_csf.cytology.blinding import blind
 from tfod_csf.cytology.blinding.blind_study import blind_study
 from tfod_csf.files import csv_tables

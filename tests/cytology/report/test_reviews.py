@@ -8,7 +8,7 @@ from lxml import html
 from tests.support import examined_study
 from tests.support.report_pages import page, text_of, write
 from tests.support.review_desk import Desk, edit, rename
-from tfod_csf.study.labelimg import LabelledObject
+from tfod_csf.study.labelimg import LabeledObject
 
 SURE = ("lymphocyte", 0.95, (1.0, 2.0, 11.0, 12.0))
 UNSURE = ("monocyte", 0.6, (20.0, 5.0, 30.0, 15.0))
@@ -25,7 +25,7 @@ def reviewed(desk):
 
     def change(annotation):
         rename(1, "neutrophil")(annotation)
-        annotation.objects.append(LabelledObject("monocyte", 40, 30, 50, 40))
+        annotation.objects.append(LabeledObject("monocyte", 40, 30, 50, 40))
 
     edit(review / "p1" / "p1__a.xml", change, verified=True)
     assert desk.take(review, "--comment=<b>twice</b> looked", reviewer="Dr <i>Li</i>") == 0

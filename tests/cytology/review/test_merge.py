@@ -6,7 +6,7 @@ from tfod_csf.cytology.cell_rows import Cell
 from tfod_csf.cytology.review.changes import compare
 from tfod_csf.cytology.review.export import shown_cell
 from tfod_csf.cytology.review.merge import AS_UNKNOWN, NEWEST, REFUSE, MergeRules, change_counts, merge_image
-from tfod_csf.study.labelimg import LabelledObject
+from tfod_csf.study.labelimg import LabeledObject
 
 BOXES = {1: (0.4, 5.0, 10.0, 15.0), 2: (20.0, 5.0, 30.0, 15.0), 3: (40.0, 30.0, 50.0, 40.0)}
 IMAGE = ("p", "a.jpg")
@@ -23,7 +23,7 @@ MACHINE = (_cell(1, "lymphocyte"), _cell(2, "monocyte", 0.6))
 
 
 def _objects(**names):
-    return [LabelledObject(name, *map(round, BOXES[int(key[1:])])) for key, name in names.items()]
+    return [LabeledObject(name, *map(round, BOXES[int(key[1:])])) for key, name in names.items()]
 
 
 def _merge(current, shown, objects, is_verified=False, disagreements=REFUSE):
@@ -68,7 +68,7 @@ def test_an_unknown_cell_that_gets_a_class_is_counted_under_it():
 
 
 def test_deleted_added_and_moved_cells():
-    objects = [*_objects(c3="monocyte"), LabelledObject("unknown", 22, 5, 32, 15)]
+    objects = [*_objects(c3="monocyte"), LabeledObject("unknown", 22, 5, 32, 15)]
     merged = _merge(MACHINE, MACHINE, objects)
     assert _state(merged) == {1: ("", "deleted"), 2: ("unknown", "unknown"), 3: ("monocyte", "added")}
     assert merged.cells[2].box == (22.0, 5.0, 32.0, 15.0)

@@ -9,7 +9,7 @@ from tfod_csf.cytology.review import returned_folder
 from tfod_csf.cytology.review.sidecar import ReviewError, ShownImage, Sidecar
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
-from tfod_csf.study.labelimg import Annotation, LabelledObject
+from tfod_csf.study.labelimg import Annotation, LabeledObject
 
 NAMES = ("lymphocyte", "monocyte", "unknown")
 
@@ -31,7 +31,7 @@ def review(tmp_path):
     folder.mkdir()
     for number, stem in enumerate(("a", "b")):
         Image.new("RGB", (64, 48), (number, 0, 0)).save(folder / f"{stem}.jpg")
-        save(folder, stem, LabelledObject("lymphocyte", 1, 2, 11, 12))
+        save(folder, stem, LabeledObject("lymphocyte", 1, 2, 11, 12))
         checksums = sha256(folder / f"{stem}.jpg"), sha256(folder / f"{stem}.xml")
         images[f"{stem}.jpg"] = ShownImage(f"day1/{stem}.jpg", checksums[0], 64, 48, checksums[1], False, ())
     return folder, Sidecar("1", "now", "p", "p", "m", NAMES, "", 0, "", {}, images)
@@ -48,9 +48,7 @@ def test_what_nobody_saved_is_not_reviewed(review):
 
 def test_a_saved_xml_comes_back_with_its_boxes(review):
     folder, _ = review
-    save(
-        folder, "a", LabelledObject("monocyte", 3, 4, 13, 14), LabelledObject("lymphocyte", 1, 2, 11, 12), verified=True
-    )
+    save(folder, "a", LabeledObject("monocyte", 3, 4, 13, 14), LabeledObject("lymphocyte", 1, 2, 11, 12), verified=True)
     reviewed, reasons = read(review)
     assert (list(reviewed), reasons) == (["day1/a.jpg"], [])
     image = reviewed["day1/a.jpg"]
@@ -102,7 +100,7 @@ def test_what_cannot_be_read_is_no_decision_and_leaves_a_row(review, name, conte
 
 def test_an_image_with_an_object_that_would_be_lost_stays_as_it_was(review):
     folder, _ = review
-    save(folder, "a", LabelledObject("monocyte", 3, 4, 13, 14), LabelledObject("lymphocyte", 1, 2, 11, 12))
+    save(folder, "a", LabeledObject("monocyte", 3, 4, 13, 14), LabeledObject("lymphocyte", 1, 2, 11, 12))
     text = (folder / "a.xml").read_text(encoding="utf-8")
     (folder / "a.xml").write_text(text.replace("<xmin>3</xmin>", "<xmin>three</xmin>"), encoding="utf-8")
     reviewed, reasons = read(review)
@@ -111,7 +109,7 @@ def test_an_image_with_an_object_that_would_be_lost_stays_as_it_was(review):
 
 
 def named(review, *names):
-    save(review[0], "a", *[LabelledObject(name, 6 * i, 1, 6 * i + 5, 9) for i, name in enumerate(names)])
+    save(review[0], "a", *[LabeledObject(name, 6 * i, 1, 6 * i + 5, 9) for i, name in enumerate(names)])
     return read(review)[0]
 
 

@@ -11,7 +11,7 @@ from tfod_csf.commands import command_line, create_csf_tf_record, differential
 from tfod_csf.files import csv_schemas
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
-from tfod_csf.study.labelimg import LabelledObject
+from tfod_csf.study.labelimg import LabeledObject
 
 SURE = ("lymphocyte", 0.95, (1.0, 2.0, 11.0, 12.0))
 UNSURE = ("monocyte", 0.6, (20.0, 5.0, 30.0, 15.0))
@@ -58,7 +58,7 @@ def test_every_written_table_fits_its_schema(desk):
     def change(annotation):
         annotation.objects[0].name = "unknown"
         annotation.objects[1].xmin += 4
-        annotation.objects[2] = LabelledObject("erythrocyte", 5, 30, 15, 40)
+        annotation.objects[2] = LabeledObject("erythrocyte", 5, 30, 15, 40)
 
     edit(_xml(review), change, verified=True)
     edit(_xml(review, "=王__b.xml"), nothing, verified=True)
@@ -107,7 +107,7 @@ def test_the_report_of_a_reviewed_patient_is_made_anew(desk, capsys):
 
     def change(annotation):
         annotation.objects[1].name = "monocyte"
-        annotation.objects.append(LabelledObject("neutrophil", 5, 30, 15, 40))
+        annotation.objects.append(LabeledObject("neutrophil", 5, 30, 15, 40))
 
     edit(_xml(review), change)
     assert desk.take(review, "--report") == 0

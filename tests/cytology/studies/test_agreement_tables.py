@@ -4,7 +4,7 @@ from tfod_csf.commands import command_line
 from tfod_csf.cytology.run_tables import TableError
 from tfod_csf.cytology.studies import agreement_tables
 from tfod_csf.files import csv_schemas, csv_tables
-from tfod_csf.study.labelimg import Annotation, LabelledObject, write_annotation
+from tfod_csf.study.labelimg import Annotation, LabeledObject, write_annotation
 
 TABLE_2 = "patient_id,lymphocyte,monocyte,neutrophil\n190931,5,3,92\n191155,1,7,91\n191172,18,23,59\n191158,87,6,7\n"
 MACHINE = {"190931": (7, 18, 75), "191155": (4, 7, 90), "191172": (27, 20, 53), "191158": (89, 8, 3)}
@@ -45,8 +45,8 @@ def annotated(tmp_path, small_run) -> list[str]:
     (tmp_path / "hospital.csv").write_text(TABLE_2, encoding="utf-8")
     # Patient a, first image: 20 lymphocytes, 10 neutrophils, 5 erythrocytes at x = 10 i; 2 lymphocytes are monocytes.
     names = ["lymphocyte"] * 18 + ["monocyte"] * 2 + ["neutrophil"] * 10 + ["platelet"] * 5
-    objects = [LabelledObject(name, 10 * i, 5, 10 * i + 8, 13) for i, name in enumerate(names, start=1)]
-    objects.append(LabelledObject("monocyte", 10, 100, 30, 120))
+    objects = [LabeledObject(name, 10 * i, 5, 10 * i + 8, 13) for i, name in enumerate(names, start=1)]
+    objects.append(LabeledObject("monocyte", 10, 100, 30, 120))
     write_annotation(Annotation(tmp_path, "x", 640, 480, objects), tmp_path / "xml" / "a" / "img_00.xml")
     flags = [f"--machine={tmp_path}", f"--hospital={tmp_path / 'hospital.csv'}", f"--output_dir={tmp_path / 'out'}"]
     return [*flags, f"--inference_dir={small_run}", f"--annotations_dir={tmp_path / 'xml'}", "--class_map=platelet="]

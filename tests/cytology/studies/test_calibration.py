@@ -21,7 +21,7 @@ from tfod_csf.cytology.studies.calibration import (
 )
 from tfod_csf.cytology.studies.calibration_tables import CalibrationError
 from tfod_csf.files import csv_schemas
-from tfod_csf.study.labelimg import Annotation, LabelledObject, write_annotation
+from tfod_csf.study.labelimg import Annotation, LabeledObject, write_annotation
 
 
 def overconfident(right=60, wrong=40):
@@ -100,7 +100,7 @@ def calibrated_run(tmp_path, write_patient, write_run):
     scores = {"score_lymphocyte": 0.9, "score_monocyte": 0.1, "score_neutrophil": 0.0, "score_erythrocyte": 0.0}
     write_patient(output / "patients" / "p", "p", [{"lymphocyte": 40}] * 5, scores=scores)
     names = ["lymphocyte"] * 24 + ["monocyte"] * 16
-    objects = [LabelledObject(name, 10 * i, 5, 10 * i + 8, 13) for i, name in enumerate(names, start=1)]
+    objects = [LabeledObject(name, 10 * i, 5, 10 * i + 8, 13) for i, name in enumerate(names, start=1)]
     for number in range(5):
         path = tmp_path / "xml" / "p" / f"img_{number:02d}.xml"
         write_annotation(Annotation(path, "x.jpg", 640, 480, objects), path)

@@ -2,7 +2,7 @@ import pytest
 
 from tfod_csf.commands import command_line
 from tfod_csf.files import csv_schemas, csv_tables
-from tfod_csf.study.labelimg import Annotation, LabelledObject, write_annotation
+from tfod_csf.study.labelimg import Annotation, LabeledObject, write_annotation
 
 CLASSES = ("erythrocyte", "lymphocyte", "monocyte", "neutrophil")
 PEOPLE = {"1": (13, 66, 67, 41), "2": (12, 43, 48, 40), "王": (20, 77, 70, 43), "@4": (27, 80, 73, 54)}
@@ -12,7 +12,7 @@ ROUND = dict(zip(CLASSES, (28, 77, 66, 50), strict=True))
 def write_person(folder, counts, stem="p/img_00"):
     """Cell i of a class lies where every other person has cell i of that class."""
     objects = [
-        LabelledObject(name, 10 * i, 20 * k, 10 * i + 8, 20 * k + 8)
+        LabeledObject(name, 10 * i, 20 * k, 10 * i + 8, 20 * k + 8)
         for k, (name, count) in enumerate(zip(CLASSES, counts, strict=True), start=1)
         for i in range(1, count + 1)
     ]

@@ -2,7 +2,7 @@
 
 import tempfile
 
-from tests.support import labelled_folders
+from tests.support import labeled_folders
 from tfod_csf.data.annotated import annotated_set
 from tfod_csf.label_map import label_map_from_names
 from tfod_csf.problems import ProblemLog
@@ -19,7 +19,7 @@ def _read(images, scratch_dir, options=OPTIONS):
 
 def test_an_entry_counts_classes_and_its_content_comes_back(tmp_path):
     study = {"P": [["lymphocyte", "monocyte", "lymphocyte"], [], ["dog"]]}
-    read, _ = _read(labelled_folders.write_study(tmp_path / "images", study), tmp_path)
+    read, _ = _read(labeled_folders.write_study(tmp_path / "images", study), tmp_path)
     assert [entry.class_counts for entry in read.entries] == [{"lymphocyte": 2, "monocyte": 1}, {}, {}]
     assert [entry.num_ignored for entry in read.entries] == [0, 0, 1]
     # In any order: each content is found by its place in the file.
@@ -29,14 +29,14 @@ def test_an_entry_counts_classes_and_its_content_comes_back(tmp_path):
         ("monocyte", 7, 10, 12, 16),
         ("lymphocyte", 13, 10, 18, 16),
     ]
-    assert (first.width, first.height) == (labelled_folders.WIDTH, labelled_folders.HEIGHT)
+    assert (first.width, first.height) == (labeled_folders.WIDTH, labeled_folders.HEIGHT)
     assert last.objects == []
     assert [o.name for o in last.ignored] == ["dog"]
     assert first.jpeg == (tmp_path / "images" / "P" / "0.jpg").read_bytes()
 
 
 def test_difficult_boxes_are_ignored_when_asked(tmp_path):
-    labelled_folders.write_labelled(tmp_path / "P" / "a.jpg", ["lymphocyte", "monocyte"], seed=1, difficult=[0, 1])
+    labeled_folders.write_labeled(tmp_path / "P" / "a.jpg", ["lymphocyte", "monocyte"], seed=1, difficult=[0, 1])
     (entry,) = _read(tmp_path, tmp_path)[0].entries
     assert (dict(entry.class_counts), entry.num_difficult_left_out) == ({"lymphocyte": 1, "monocyte": 1}, 0)
     options = annotated_set.ReadingOptions(OPTIONS.label_map, ignore_difficult_instances=True)
@@ -45,7 +45,7 @@ def test_difficult_boxes_are_ignored_when_asked(tmp_path):
 
 
 def test_an_image_in_another_format_is_kept_as_jpeg(tmp_path):
-    labelled_folders.write_study(tmp_path / "images", {"P": [["lymphocyte"]]}, suffix=".png")
+    labeled_folders.write_study(tmp_path / "images", {"P": [["lymphocyte"]]}, suffix=".png")
     read, _ = _read(tmp_path / "images", tmp_path)
     assert read.entries[0].is_reencoded
     assert read.ready(read.entries[0]).jpeg.startswith(b"\xff\xd8")

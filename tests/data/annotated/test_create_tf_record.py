@@ -7,7 +7,7 @@ import shutil
 import pytest
 import tensorflow as tf
 
-from tests.support import labelled_folders
+from tests.support import labeled_folders
 from tfod_csf import cell_classes
 from tfod_csf.commands import command_line
 from tfod_csf.commands import create_csf_tf_record as command
@@ -48,7 +48,7 @@ def labels_of(pattern: str, folder) -> dict[str, list[bytes]]:
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    return labelled_folders.write_study(tmp_path_factory.mktemp("study"), STUDY)
+    return labeled_folders.write_study(tmp_path_factory.mktemp("study"), STUDY)
 
 
 @pytest.fixture
@@ -130,8 +130,8 @@ def test_shards_hold_every_image_once_and_old_ones_are_removed(flags, tmp_path):
 
 def test_difficult_objects_and_objects_of_no_class(tmp_path):
     images = tmp_path / "images"
-    labelled_folders.write_labelled(images / "P" / "a.jpg", ["lymphocyte", "monocyte", "dog"], 1, difficult=[0, 1, 0])
-    labelled_folders.write_labelled(images / "P" / "b.jpg", ["monocyte"], 2)
+    labeled_folders.write_labeled(images / "P" / "a.jpg", ["lymphocyte", "monocyte", "dog"], 1, difficult=[0, 1, 0])
+    labeled_folders.write_labeled(images / "P" / "b.jpg", ["monocyte"], 2)
     flags = (f"--images_dir={images}", f"--output_dir={tmp_path / 'out'}", "--test_fraction=0")
     assert run(*flags) == 0
     every = [b"lymphocyte", b"monocyte", b"neutrophil", b"erythrocyte"]
@@ -146,7 +146,7 @@ def test_difficult_objects_and_objects_of_no_class(tmp_path):
 
 
 def test_groups_stay_on_one_side_and_identical_files_are_reported(tmp_path, capsys):
-    images = labelled_folders.write_study(tmp_path / "images", {f"P{i}": [["lymphocyte"]] * 3 for i in range(6)})
+    images = labeled_folders.write_study(tmp_path / "images", {f"P{i}": [["lymphocyte"]] * 3 for i in range(6)})
     for suffix in (".jpg", ".xml"):
         shutil.copy(images / "P0" / f"0{suffix}", images / "P5" / f"copy{suffix}")
     xml = images / "P5" / "copy.xml"
@@ -163,7 +163,7 @@ def test_groups_stay_on_one_side_and_identical_files_are_reported(tmp_path, caps
 
 
 def test_images_that_were_no_jpeg_are_encoded_once_and_counted(tmp_path):
-    images = labelled_folders.write_study(tmp_path / "images", {"P": [["lymphocyte"]] * 2}, suffix=".png")
+    images = labeled_folders.write_study(tmp_path / "images", {"P": [["lymphocyte"]] * 2}, suffix=".png")
     assert run(f"--images_dir={images}", f"--output_dir={tmp_path / 'out'}", "--test_fraction=0") == 0
     assert json.loads((tmp_path / "out" / "dataset_report.json").read_text())["reencoded_images"] == 2
 
@@ -199,7 +199,7 @@ def test_a_users_mistake_is_one_sentence_and_status_1(flags, extra, words, capsy
 
 
 def test_no_known_class_at_all_is_an_error_that_lists_where_to_look(tmp_path, capsys):
-    images = labelled_folders.write_study(tmp_path / "images", {"P": [["WBC"], ["RBC"]]})
+    images = labeled_folders.write_study(tmp_path / "images", {"P": [["WBC"], ["RBC"]]})
     assert run(f"--images_dir={images}", f"--output_dir={tmp_path / 'out'}") == 1
     error = capsys.readouterr().err
     assert "no object has a class of the label map (lymphocyte, monocyte, neutrophil, erythrocyte)" in error

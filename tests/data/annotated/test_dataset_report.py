@@ -3,7 +3,7 @@ import pathlib
 from tfod_csf.data.annotated.annotated_set import Entry
 from tfod_csf.data.annotated.dataset_report import DatasetStatistics, _Sizes, annotation_rows
 from tfod_csf.label_map import label_map_from_names
-from tfod_csf.study.labelimg import LabelledObject
+from tfod_csf.study.labelimg import LabeledObject
 from tfod_csf.study.patients import ImageFile
 
 LABEL_MAP = label_map_from_names(["a", "b"])
@@ -14,8 +14,8 @@ def entry(patient: str, counts: dict, ignored: int = 0) -> Entry:
     return Entry(image, "sha", 100, 80, counts, ignored, 0, False, 0)
 
 
-def boxes(name: str, *widths: float) -> list[LabelledObject]:
-    return [LabelledObject(name, 0, 0, width, 10) for width in widths]
+def boxes(name: str, *widths: float) -> list[LabeledObject]:
+    return [LabeledObject(name, 0, 0, width, 10) for width in widths]
 
 
 def test_quantiles_of_lengths():

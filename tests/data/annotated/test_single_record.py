@@ -6,7 +6,7 @@ import shutil
 import pytest
 import tensorflow as tf
 
-from tests.support import labelled_folders
+from tests.support import labeled_folders
 from tfod_csf.commands import command_line, create_pascal_tf_record, generate_tfrecord, partition_dataset
 from tfod_csf.files import csv_tables
 
@@ -40,7 +40,7 @@ def labels(tmp_path):
 def test_generate_tfrecord_with_the_tutorials_flags(tmp_path, labels, capsys):
     images = tmp_path / "images"
     for name, cells in (("b", ["lymphocyte", "monocyte"]), ("a", ["monocyte"]), ("c", [])):
-        labelled_folders.write_labelled(images / f"{name}.jpg", cells, seed=ord(name))
+        labeled_folders.write_labeled(images / f"{name}.jpg", cells, seed=ord(name))
     arguments = ("-x", images, "-l", labels, "-o", tmp_path / "train.record", "-c", tmp_path / "train.csv")
     assert run(generate_tfrecord, *arguments) == 0
     found = names_in(tmp_path / "train.record")
@@ -53,7 +53,7 @@ def test_generate_tfrecord_with_the_tutorials_flags(tmp_path, labels, capsys):
 
 
 def test_generate_tfrecord_with_images_elsewhere_and_long_flags(tmp_path, labels):
-    labelled_folders.write_labelled(tmp_path / "images" / "a.jpg", ["monocyte"], seed=1)
+    labeled_folders.write_labeled(tmp_path / "images" / "a.jpg", ["monocyte"], seed=1)
     (tmp_path / "xml").mkdir()
     shutil.move(tmp_path / "images" / "a.xml", tmp_path / "xml" / "a.xml")
     flags = {"xml_dir": "xml", "image_dir": "images", "labels_path": labels.name, "output_path": "t.record"}
@@ -70,7 +70,7 @@ def test_generate_tfrecord_without_its_flags_is_one_sentence(capsys):
 def voc(tmp_path):
     root = tmp_path / "data" / "VOC2007"
     for name, cells in (("000001", ["lymphocyte"]), ("000002", ["monocyte"]), ("000003", [])):
-        labelled_folders.write_labelled(root / "JPEGImages" / f"{name}.jpg", cells, int(name), [1] * len(cells))
+        labeled_folders.write_labeled(root / "JPEGImages" / f"{name}.jpg", cells, int(name), [1] * len(cells))
         (root / "Annotations").mkdir(exist_ok=True)
         shutil.move(root / "JPEGImages" / f"{name}.xml", root / "Annotations" / f"{name}.xml")
     lists = root / "ImageSets" / "Main"
@@ -97,7 +97,7 @@ def test_create_pascal_tf_record(voc, tmp_path, labels, capsys):
 
 
 def test_partition_dataset_copies_and_refuses_a_second_time(tmp_path, capsys):
-    images = labelled_folders.write_study(
+    images = labeled_folders.write_study(
         tmp_path / "images", {".": [["lymphocyte", "monocyte"][i % 5 == 0 :] for i in range(20)]}
     )
     assert run(partition_dataset, "-x", "-i", images, "-r", 0.25) == 0
@@ -114,6 +114,6 @@ def test_partition_dataset_copies_and_refuses_a_second_time(tmp_path, capsys):
 
 def test_partition_dataset_without_xml(tmp_path):
     for index in range(4):
-        labelled_folders.write_image(tmp_path / "images" / f"{index}.png", index)
+        labeled_folders.write_image(tmp_path / "images" / f"{index}.png", index)
     assert run(partition_dataset, "-i", tmp_path / "images", "-o", tmp_path / "out", "-r", "0.5", "--seed=3") == 0
     assert [len(list((tmp_path / "out" / side).iterdir())) for side in ("train", "test")] == [2, 2]

@@ -9,7 +9,7 @@ from tfod_csf.data.records.tf_example_decoder import TfExampleDecoder
 from tfod_csf.files.example_pb2 import Example
 from tfod_csf.label_map import label_map_from_names
 from tfod_csf.study import image_io
-from tfod_csf.study.labelimg import LabelledObject
+from tfod_csf.study.labelimg import LabeledObject
 from tfod_csf.study.patients import ImageFile
 
 LABEL_MAP = label_map_from_names(["lymphocyte", "monocyte", "单核"])
@@ -28,7 +28,7 @@ def values(example: Example) -> dict[str, list]:
 
 
 def test_one_box_by_hand():
-    box = LabelledObject("单核", 16, 12, 48, 36, difficult=1, truncated=1, pose="Left")
+    box = LabeledObject("单核", 16, 12, 48, 36, difficult=1, truncated=1, pose="Left")
     found = values(encoder.create_tf_example(ready([box]), LABEL_MAP))
     assert found.pop("image/encoded") == [JPEG]
     assert found.pop("image/key/sha256") == [hashlib.sha256(JPEG).hexdigest().encode()]
@@ -59,7 +59,7 @@ def test_no_boxes_leave_every_list_empty_but_there():
 
 
 def test_an_ignored_box_is_written_once_for_every_class_with_weight_0():
-    cell, unknown = LabelledObject("monocyte", 0, 0, 32, 24), LabelledObject("unknown", 32, 24, 64, 48)
+    cell, unknown = LabeledObject("monocyte", 0, 0, 32, 24), LabeledObject("unknown", 32, 24, 64, 48)
     example = encoder.create_tf_example(ready([cell], [unknown]), LABEL_MAP)
     found = values(example)
     assert found["image/object/class/label"] == [2, 1, 2, 3]

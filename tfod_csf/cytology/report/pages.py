@@ -16,7 +16,7 @@ from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.counting import cohort
 from tfod_csf.cytology.counting.differential import Differential
 from tfod_csf.cytology.counting.saturation import Saturation, saturation
-from tfod_csf.cytology.report import gallery, labelled_fields, page_template, reviews
+from tfod_csf.cytology.report import gallery, labeled_fields, page_template, reviews
 from tfod_csf.cytology.report.cohort_page import CohortPatient, cohort_html
 from tfod_csf.cytology.report.patient_page import PatientPage, patient_html
 from tfod_csf.cytology.review.revisions import RevisionError
@@ -152,7 +152,7 @@ def _patient_page(
     patient, model = examined.patient, examined.model
     sources = gallery.SourceImages(images_dir, patient)
     unknown_below = facts.thresholds.unknown_below
-    fields, num_fields = labelled_fields.field_pictures(
+    fields, num_fields = labeled_fields.field_pictures(
         patient, model, options.max_fields, sources, unknown_below, facts.changed
     )
     return PatientPage(

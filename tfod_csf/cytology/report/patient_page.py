@@ -8,7 +8,7 @@ from tfod_csf import cell_classes, run_folder
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.counting.differential import Differential
 from tfod_csf.cytology.counting.saturation import Saturation
-from tfod_csf.cytology.report import charts, gallery, labelled_fields, page_template, reviews, sentences
+from tfod_csf.cytology.report import charts, gallery, labeled_fields, page_template, reviews, sentences
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,7 @@ class PatientPage:
     settled: Saturation
     model: str
     groups: Sequence[gallery.CellGroup]
-    fields: Sequence[labelled_fields.FieldPicture]
+    fields: Sequence[labeled_fields.FieldPicture]
     num_fields: int
     images_dir: str
     review: reviews.Review | None
@@ -55,7 +55,7 @@ def patient_html(page: PatientPage, facts: page_template.RunFacts) -> str:
         review=page.review,
         review_words=reviews.review_words(page.review, result.images_used) if page.review else "",
         review_rows=reviews.comparison_rows(page.review, result) if page.review else [],
-        letters=list(labelled_fields.letters_of(page.fields).items()),
+        letters=list(labeled_fields.letters_of(page.fields).items()),
         white_cells=cell_classes.WHITE_CELLS,
         apart=[(name, n) for name, n in result.counts.items() if name not in cell_classes.WHITE_CELLS],
         bars=charts.percent_bars(result.shares, "bars") if result.shares else "",

@@ -15,7 +15,7 @@ import numpy as np
 from tfod_csf.cytology.review.sidecar import ShownCell
 from tfod_csf.evaluation.matching import match_one_to_one
 from tfod_csf.study import labelimg
-from tfod_csf.study.labelimg import LabelledObject
+from tfod_csf.study.labelimg import LabeledObject
 
 KEPT, RELABELLED, MOVED, DELETED, ADDED = "kept", "relabelled", "moved", "deleted", "added"
 # When LabelImg saves, it truncates fractions and changes 0 to 1; so small a difference is not a move.
@@ -34,7 +34,7 @@ class Decision:
     """
 
     shown: ShownCell | None
-    found: LabelledObject | None
+    found: LabeledObject | None
     iou: float | None = None
 
     @property
@@ -58,7 +58,7 @@ class Decision:
         return tuple(kind for kind, is_done in done if is_done) or (KEPT,)
 
 
-def box_of(labeled: LabelledObject) -> Box:
+def box_of(labeled: LabeledObject) -> Box:
     """xmin, ymin, xmax, ymax."""
     return labeled.xmin, labeled.ymin, labeled.xmax, labeled.ymax
 
@@ -77,7 +77,7 @@ def boxes_array(boxes: Sequence[Box]) -> np.ndarray:
     return np.array([[b[1], b[0], b[3], b[2]] for b in boxes], dtype=float).reshape(-1, 4)
 
 
-def compare(shown: Sequence[ShownCell], objects: Sequence[LabelledObject], iou_threshold: float) -> list[Decision]:
+def compare(shown: Sequence[ShownCell], objects: Sequence[LabeledObject], iou_threshold: float) -> list[Decision]:
     """Pairs the cells that were shown with the returned objects.
 
     How it works: first, objects that have the name and, up to the effect of saving, the box of a shown cell are that

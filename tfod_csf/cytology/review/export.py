@@ -30,7 +30,7 @@ from tfod_csf.files import atomic_write
 from tfod_csf.files.checksums import file_sha256
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
-from tfod_csf.study.labelimg import Annotation, LabelledObject
+from tfod_csf.study.labelimg import Annotation, LabeledObject
 
 _MAX_STEM_BYTES = 180
 # Endings of JPEG files that LabelImg's file list does not show.
@@ -127,7 +127,7 @@ def _image_bytes(row: Mapping, images: Mapping[str, pathlib.Path], problems: Pro
 
 def _write_image(target: pathlib.Path, name: str, row: Mapping, data: bytes, cells: Sequence[Cell]) -> ShownImage:
     shown = tuple(shown_cell(cell) for cell in cells if cell.counted_as)
-    objects = [LabelledObject(cell.name, *map(float, cell.box), difficult=cell.difficult) for cell in shown]
+    objects = [LabeledObject(cell.name, *map(float, cell.box), difficult=cell.difficult) for cell in shown]
     xml_path = (target / name).with_suffix(".xml")
     annotation = Annotation(xml_path, name, row["width"], row["height"], objects, folder=target.name)
     labelimg.write_annotation(annotation, xml_path)

@@ -16,7 +16,7 @@ from tfod_csf.label_map import LabelMap, LabelMapItem, mapped_name
 from tfod_csf.problems import SKIPPED, ProblemLog
 from tfod_csf.study import labelimg
 from tfod_csf.study.image_io import IMAGE_SUFFIXES
-from tfod_csf.study.labelimg import Annotation, LabelledObject
+from tfod_csf.study.labelimg import Annotation, LabeledObject
 from tfod_csf.wording import plural
 
 _AS_BEFORE = "the image's cells stay as they were"
@@ -39,7 +39,7 @@ class ReviewedImage:
     path: pathlib.Path
     xml_sha256: str
     verified: bool
-    objects: tuple[LabelledObject, ...]
+    objects: tuple[LabeledObject, ...]
 
 
 def _read_xml(path: pathlib.Path, shown: ShownImage, problems: ProblemLog) -> Annotation | None:

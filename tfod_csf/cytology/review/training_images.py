@@ -16,7 +16,7 @@ from tfod_csf.cytology.review.sidecar import FILE_NAME, IMPORTED, read_sidecar
 from tfod_csf.files.checksums import file_sha256
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
-from tfod_csf.study.labelimg import Annotation, LabelledObject
+from tfod_csf.study.labelimg import Annotation, LabeledObject
 
 
 def _marked_difficult(chain: tuple[Revision, ...]) -> set[tuple[str, int]]:
@@ -63,7 +63,7 @@ def write_training_images(
         for cell in cells.get(shown.image, []):
             is_difficult = cell.label == cell_classes.UNKNOWN or (cell.image, cell.cell_id) in marked
             if cell.counted_as:
-                objects.append(LabelledObject(cell.label, *cell.box, difficult=int(is_difficult)))
+                objects.append(LabeledObject(cell.label, *cell.box, difficult=int(is_difficult)))
         target = output_dir / patient_folder.name / shown.image
         annotation = Annotation(target, target.name, shown.width, shown.height, objects, verified=True)
         annotation.folder = target.parent.name

@@ -23,7 +23,7 @@ from tfod_csf.label_map import LabelMap
 from tfod_csf.problems import Problem, ProblemLog
 from tfod_csf.progress_bar import progress_bar
 from tfod_csf.study.annotated_images import read_annotated_image
-from tfod_csf.study.labelimg import LabelledObject
+from tfod_csf.study.labelimg import LabeledObject
 from tfod_csf.study.patients import AnnotatedFile, ImageFile
 
 FEW_IMAGES = 24  # reading so few takes less time than starting processes
@@ -114,12 +114,12 @@ class AnnotatedSet:
         self.entries.append(dataclasses.replace(entry, place=self._waiting.tell()))
         self._waiting.write(len(content).to_bytes(8, "little") + content)
 
-    def _content(self, entry: Entry) -> tuple[list[LabelledObject], list[LabelledObject], bytes | None]:
+    def _content(self, entry: Entry) -> tuple[list[LabeledObject], list[LabeledObject], bytes | None]:
         self._waiting.seek(entry.place)
         size = int.from_bytes(self._waiting.read(8), "little")
         return pickle.loads(self._waiting.read(size))
 
-    def objects(self, entry: Entry) -> list[LabelledObject]:
+    def objects(self, entry: Entry) -> list[LabeledObject]:
         """Boxes with names of the label map, as `ReadyImage.objects`."""
         return self._content(entry)[0]
 

@@ -9,7 +9,7 @@ import numpy as np
 from tfod_csf.data.annotated.annotated_set import Entry
 from tfod_csf.files import csv_schemas
 from tfod_csf.label_map import LabelMap
-from tfod_csf.study.labelimg import BNDBOX_SIDES, LabelledObject
+from tfod_csf.study.labelimg import BNDBOX_SIDES, LabeledObject
 
 SIDES = ("train", "test")
 
@@ -97,7 +97,7 @@ class DatasetStatistics:
         self._widths: dict[str, _Sizes] = defaultdict(_Sizes)
         self._heights: dict[str, _Sizes] = defaultdict(_Sizes)
 
-    def add(self, entry: Entry, side: str, objects: Iterable[LabelledObject]) -> None:
+    def add(self, entry: Entry, side: str, objects: Iterable[LabeledObject]) -> None:
         """Counts one image of a side."""
         self.sides[side].add(entry)
         self.image_sizes[entry.width, entry.height] += 1
@@ -161,7 +161,7 @@ class DatasetStatistics:
         return "\n".join(lines)
 
 
-def annotation_rows(entry: Entry, objects: Iterable[LabelledObject]) -> list[dict]:
+def annotation_rows(entry: Entry, objects: Iterable[LabeledObject]) -> list[dict]:
     """Rows of annotations.csv of one image."""
     image = {"filename": entry.image.key, "width": entry.width, "height": entry.height}
     return [{**image, "class": o.name, **{side: getattr(o, side) for side in BNDBOX_SIDES}} for o in objects]

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tfod_csf.study.labelimg import LabelledObject
+from tfod_csf.study.labelimg import LabeledObject
 from tfod_csf.study.patients import ImageFile
 
 
@@ -22,5 +22,5 @@ class ReadyImage:
     width: int
     height: int
     jpeg: bytes
-    objects: list[LabelledObject]
-    ignored: list[LabelledObject]
+    objects: list[LabeledObject]
+    ignored: list[LabeledObject]

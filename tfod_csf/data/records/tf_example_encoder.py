@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from tfod_csf.data.records.ready_image import ReadyImage
 from tfod_csf.files.example_pb2 import BytesList, Example, Feature, Features, FloatList, Int64List
 from tfod_csf.label_map import LabelMap
-from tfod_csf.study.labelimg import LabelledObject
+from tfod_csf.study.labelimg import LabeledObject
 
 
 def _bytes(values: Iterable[bytes]) -> Feature:
@@ -26,7 +26,7 @@ def _floats(values: Iterable[float]) -> Feature:
 
 
 def _object_features(
-    objects: Sequence[LabelledObject], class_ids: Sequence[int], names: Sequence[str], width: int, height: int
+    objects: Sequence[LabeledObject], class_ids: Sequence[int], names: Sequence[str], width: int, height: int
 ) -> dict[str, Feature]:
     return {
         "image/object/bbox/xmin": _floats(o.xmin / width for o in objects),

@@ -81,7 +81,7 @@ def field_pictures(
     fields: list[FieldPicture] = []
     num_there = 0
     for image in order:
-        path = None if recounted or image in decided else _labelled_picture(patient.folder, model, image)
+        path = None if recounted or image in decided else _labeled_picture(patient.folder, model, image)
         if len(fields) == max_fields:
             num_there += path is not None or sources.has(image)
             continue
@@ -99,7 +99,7 @@ def field_pictures(
     return fields, num_there
 
 
-def _labelled_picture(folder: pathlib.Path, model: str, image: str) -> pathlib.Path | None:
+def _labeled_picture(folder: pathlib.Path, model: str, image: str) -> pathlib.Path | None:
     """The file batch_infer wrote; with several models it lies in a folder of the model's name."""
     for pictures in (folder / "pictures" / model, folder / "pictures"):
         if (path := pictures / picture_name(image)).is_file():

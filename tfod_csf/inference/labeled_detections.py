@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from tfod_csf.inference.cell_selection import ScoreThresholds, select_cells
-from tfod_csf.inference.ground_truth import LabelledImage, detections_dict
+from tfod_csf.inference.ground_truth import LabeledImage, detections_dict
 from tfod_csf.inference.image_detector import ImageDetector
 
 
-class LabelledDetections(NamedTuple):
+class LabeledDetections(NamedTuple):
     """One image; boxes are [N, 4] (ymin, xmin, ymax, xmax) in pixels of the original image.
 
     Attributes:
@@ -26,24 +26,24 @@ class LabelledDetections(NamedTuple):
     has_unknown: bool
 
 
-def detect_labelled(
+def detect_labeled(
     detector: ImageDetector,
-    images: Iterable[LabelledImage],
+    images: Iterable[LabeledImage],
     thresholds: ScoreThresholds,
-    readings: Mapping[str, Callable[[LabelledImage], LabelledImage]],
-) -> Iterator[LabelledDetections]:
+    readings: Mapping[str, Callable[[LabeledImage], LabeledImage]],
+) -> Iterator[LabeledDetections]:
     """Runs the detector over the images, one in memory at a time.
 
     Args:
       detector: the model.
-      images: of `ground_truth.read_labelled_folder` or `record_reader.read_records`.
+      images: of `ground_truth.read_labeled_folder` or `record_reader.read_records`.
       thresholds: what counts as a cell.
       readings: of `ground_truth.unknown_readings`.
     """
     for image in images:
         detections = detector.detect(image.pixels, image.image_id, image.jpeg)
         cells = select_cells(detections, detector.label_map, thresholds).detections
-        yield LabelledDetections(
+        yield LabeledDetections(
             image_id=image.image_id,
             groundtruth={name: reading(image).groundtruth_dict for name, reading in readings.items()},
             detections=detections_dict(detections),

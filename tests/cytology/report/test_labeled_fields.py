@@ -4,26 +4,26 @@ from PIL import Image, ImageDraw
 
 from tests.support.report_pages import picture_of
 from tfod_csf.cytology import run_tables
-from tfod_csf.cytology.report import gallery, labelled_fields
+from tfod_csf.cytology.report import gallery, labeled_fields
 
 
 def test_fields_with_unknown_cells_come_first(patient, sources):
-    fields, total = labelled_fields.field_pictures(patient, "known_truth", 4, sources, 0.8)
+    fields, total = labeled_fields.field_pictures(patient, "known_truth", 4, sources, 0.8)
     assert (len(fields), total) == (4, 6)
     unknown = [dict(field.counts).get("unknown", 0) for field in fields]
     assert unknown == sorted(unknown, reverse=True)
     assert unknown[0] > 0
     assert picture_of(fields[0].picture).width == 320
-    assert labelled_fields.letters_of(fields) == {}
-    assert labelled_fields.field_pictures(patient, "known_truth", 0, sources, 0.8) == ([], 6)
+    assert labeled_fields.letters_of(fields) == {}
+    assert labeled_fields.field_pictures(patient, "known_truth", 0, sources, 0.8) == ([], 6)
 
 
 def test_boxes_are_drawn_anew_when_cells_are_counted_otherwise(patient, sources):
     recounted = patient.counted_with(run_tables.Thresholds(0.5, 0.97, "as_predicted"))
-    fields, total = labelled_fields.field_pictures(recounted, "known_truth", 2, sources, 0.97, recounted=True)
+    fields, total = labeled_fields.field_pictures(recounted, "known_truth", 2, sources, 0.97, recounted=True)
     assert (len(fields), total) == (2, 6)
     assert all(field.has_letters for field in fields)
-    assert labelled_fields.letters_of(fields)["unknown"] == "?"
+    assert labeled_fields.letters_of(fields)["unknown"] == "?"
     original = sources.pixels(fields[0].image).astype(int)
     drawn = np.asarray(picture_of(fields[0].picture)).astype(int)
     changed = (np.abs(drawn - original).max(axis=2) > 60).mean()
@@ -35,15 +35,15 @@ def test_boxes_are_drawn_anew_where_a_person_decided(patient, sources):
     cells = patient.cells.copy()
     cells.loc[cells.index[cells["image"] == image][0], "status"] = "relabelled"
     reviewed = run_tables.PatientTables(patient.patient_id, patient.folder, cells, patient.images)
-    fields, _ = labelled_fields.field_pictures(reviewed, "known_truth", 6, sources, 0.8)
+    fields, _ = labeled_fields.field_pictures(reviewed, "known_truth", 6, sources, 0.8)
     assert {field.image for field in fields if field.has_letters} == {image}
 
 
 def test_neither_pictures_nor_images(patient, odd_run, tmp_path):
     nowhere = gallery.SourceImages(tmp_path, patient)
-    assert labelled_fields.field_pictures(patient, "known_truth", 6, nowhere, 0.8, recounted=True) == ([], 0)
+    assert labeled_fields.field_pictures(patient, "known_truth", 6, nowhere, 0.8, recounted=True) == ([], 0)
     empty = run_tables.read_patient(odd_run / "patients" / "chinese", details=True)
-    assert labelled_fields.field_pictures(empty, "m", 5, gallery.SourceImages(None, empty), 0.8) == ([], 0)
+    assert labeled_fields.field_pictures(empty, "m", 5, gallery.SourceImages(None, empty), 0.8) == ([], 0)
 
 
 def test_large_fields_are_made_smaller_and_damaged_ones_named(tmp_path, write_patient):
@@ -52,15 +52,15 @@ def test_large_fields_are_made_smaller_and_damaged_ones_named(tmp_path, write_pa
     Image.new("RGB", (2600, 1300)).save(tmp_path / "p" / "pictures" / "m" / "img_00.jpg")
     patient = run_tables.read_patient(tmp_path / "p", details=True)
     nowhere = gallery.SourceImages(None, patient)
-    fields, _ = labelled_fields.field_pictures(patient, "m", 1, nowhere, 0.8)
+    fields, _ = labeled_fields.field_pictures(patient, "m", 1, nowhere, 0.8)
     assert picture_of(fields[0].picture).size == (1000, 500)
     (tmp_path / "p" / "pictures" / "m" / "img_00.jpg").write_bytes(b"nothing")
     with pytest.raises(run_tables.TableError, match="cannot be read"):
-        labelled_fields.field_pictures(patient, "m", 1, nowhere, 0.8)
+        labeled_fields.field_pictures(patient, "m", 1, nowhere, 0.8)
 
 
 def test_box_of_a_person_may_be_anything():
     picture = Image.new("RGB", (50, 50), "white")
     for box in ([10.0, 10, 5, 5], [-5.0, -5, 500, 500], [3.0, 3, 3, 3]):
-        labelled_fields.draw_box(ImageDraw.Draw(picture), np.array(box), "unknown")
+        labeled_fields.draw_box(ImageDraw.Draw(picture), np.array(box), "unknown")
     assert np.asarray(picture).min() < 255

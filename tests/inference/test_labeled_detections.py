@@ -3,7 +3,7 @@ import numpy as np
 from tfod_csf.detections import Detections
 from tfod_csf.inference import ground_truth
 from tfod_csf.inference.cell_selection import ScoreThresholds
-from tfod_csf.inference.labelled_detections import detect_labelled
+from tfod_csf.inference.labeled_detections import detect_labeled
 from tfod_csf.label_map import label_map_from_names
 
 LABEL_MAP = label_map_from_names(["lymphocyte", "monocyte"])
@@ -23,7 +23,7 @@ class Fixed:
 
 
 def labeled(image_id, boxes, ignored=()):
-    image = ground_truth.LabelledImage(
+    image = ground_truth.LabeledImage(
         image_id=image_id,
         pixels=np.zeros([50, 100, 3], np.uint8),
         boxes=np.array(boxes, np.float32).reshape(-1, 4),
@@ -36,7 +36,7 @@ def labeled(image_id, boxes, ignored=()):
 
 def found(detector, *images, min_score=0.5):
     readings = ground_truth.unknown_readings(LABEL_MAP)
-    return list(detect_labelled(detector, images, ScoreThresholds(min_score=min_score), readings))
+    return list(detect_labeled(detector, images, ScoreThresholds(min_score=min_score), readings))
 
 
 def test_cells_are_detections_from_min_score_on():
@@ -68,6 +68,6 @@ def test_the_readings_differ_in_cells_labelled_unknown():
 
 def test_images_are_examined_one_by_one():
     images = (labeled(name, []) for name in ("a", "b", "c"))
-    results = detect_labelled(Fixed([], []), images, ScoreThresholds(), ground_truth.unknown_readings(LABEL_MAP))
+    results = detect_labeled(Fixed([], []), images, ScoreThresholds(), ground_truth.unknown_readings(LABEL_MAP))
     assert next(results).image_id == "a"
     assert next(images).image_id == "b"
