@@ -28,7 +28,7 @@ class Model:
 
 
 def record(result, models, problems=None):
-    return inference_record.run_record(
+    return inference_record.make_record(
         STARTED, {"images_dir": "slides"}, models, THRESHOLDS, result, problems or ProblemLog(quiet=True)
     )
 
@@ -100,7 +100,7 @@ def test_nothing_examined():
 
 
 def test_the_file_is_json_without_nan(tmp_path, result):
-    inference_record.write_run_record(tmp_path / "run.json", record(result, [Model("m1")]))
+    inference_record.write_record(tmp_path / "run.json", record(result, [Model("m1")]))
 
     def refuse(name):
         raise AssertionError(name)
