@@ -10,11 +10,15 @@ Example: tfod_csf model_main_tf2 --pipeline_config_path=pipeline.config --model_
 
 import logging
 import sys
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from tfod_csf.commands import command_line, common_flags
 from tfod_csf.errors import UserError
+
+if TYPE_CHECKING:
+    from tfod_csf.config.protos.pipeline_pb2 import TrainEvalPipelineConfig
 
 FLAGS = flags.FlagValues()
 common_flags.define_pipeline_config_path(FLAGS)
@@ -143,7 +147,7 @@ def _config():
     return config
 
 
-def _train(config) -> None:
+def _train(config: "TrainEvalPipelineConfig") -> None:
     from tfod_csf.training import preflight
 
     evaluates = FLAGS.eval_every_n > 0
@@ -170,7 +174,7 @@ def _train(config) -> None:
         raise KeyboardInterrupt from None
 
 
-def _evaluate(config) -> None:
+def _evaluate(config: "TrainEvalPipelineConfig") -> None:
     from tfod_csf.training import preflight
 
     checkpoint_dir = FLAGS.checkpoint_dir or FLAGS.model_dir

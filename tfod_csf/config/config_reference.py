@@ -47,7 +47,7 @@ def proto_comments(protos_dir: pathlib.Path = PROTOS_DIR) -> dict[str, str]:
 
     A comment is on the lines above a message or field, or after the field on its line.
     """
-    comments = {}
+    comments: dict[str, str] = {}
     for path in sorted(protos_dir.glob("*.proto")):
         _read_comments(path.read_text(encoding="utf-8").splitlines(), comments)
     return comments

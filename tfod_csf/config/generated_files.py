@@ -6,7 +6,6 @@ tests/config/test_generated_files.py fails when one of them is out of date.
 """
 
 import pathlib
-import sys
 
 from tfod_csf.config import config_reference, detection_limits, from_records, network_presets, paper_settings
 from tfod_csf.files import atomic_write
@@ -42,4 +41,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

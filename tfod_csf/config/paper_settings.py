@@ -13,7 +13,7 @@ from google.protobuf import text_format
 
 from tfod_csf.config.detection_limits import ZOO_ANCHOR_SCALES, DetectionLimits, limits_for
 from tfod_csf.config.network_presets import NetworkPreset
-from tfod_csf.config.protos import pipeline_pb2, train_pb2
+from tfod_csf.config.protos import faster_rcnn_pb2, pipeline_pb2, train_pb2
 
 _FIXED_SETTINGS = """
 model {
@@ -146,7 +146,9 @@ def decay_steps_for(training: Training) -> int:
     return training.decay_steps or max(1, training.num_steps // 45)
 
 
-def _fill_in_model(model, network: NetworkPreset, num_classes: int, anchor_scales: Sequence[float]) -> None:
+def _fill_in_model(
+    model: faster_rcnn_pb2.FasterRcnn, network: NetworkPreset, num_classes: int, anchor_scales: Sequence[float]
+) -> None:
     model.num_classes = num_classes
     model.feature_extractor.type = network.feature_extractor_type
     if network.is_fixed_shape:

@@ -11,6 +11,7 @@ import re
 from absl import logging
 from google.protobuf import text_format
 from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
 
 from tfod_csf.config.protos import pipeline_pb2
 from tfod_csf.errors import UserError
@@ -129,7 +130,7 @@ def _field_names(root: Descriptor, full_name: str) -> list[str]:
     return []
 
 
-def _path_with_control_character(message, prefix: str) -> str | None:
+def _path_with_control_character(message: Message, prefix: str) -> str | None:
     """Dotted path of the first string field that holds a control character."""
     for field, value in message.ListFields():
         for item in value if field.is_repeated else [value]:

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from tfod_csf.config import supported_fields
 from tfod_csf.config.pipeline_config import ConfigError
-from tfod_csf.config.protos import hyperparams_pb2, pipeline_pb2, train_pb2
+from tfod_csf.config.protos import faster_rcnn_pb2, hyperparams_pb2, pipeline_pb2, train_pb2
 
 PARTS = ("model", "train_config", "train_input_reader", "eval_config", "eval_input_reader", "graph_rewriter")
 _MESSAGE_PREFIX = "tfod_csf.protos."
@@ -50,7 +50,7 @@ def notices(pipeline_config: pipeline_pb2.TrainEvalPipelineConfig, parts: tuple[
     return found + (list(_second_stage_notices(pipeline_config.model.faster_rcnn)) if "model" in parts else [])
 
 
-def _second_stage_notices(model: Message) -> Iterator[str]:
+def _second_stage_notices(model: faster_rcnn_pb2.FasterRcnn) -> Iterator[str]:
     """`Hyperparams` has one row for all places where it is used, but the dense layers' regularizer has no effect."""
     regularizer = model.second_stage_box_predictor.mask_rcnn_box_predictor.fc_hyperparams.regularizer
     kind = regularizer.WhichOneof("regularizer_oneof")
@@ -160,7 +160,7 @@ def _model_contradictions(config: pipeline_pb2.TrainEvalPipelineConfig) -> Itera
         yield from _second_stage_contradictions(model, prefix)
 
 
-def _second_stage_contradictions(model: Message, prefix: str) -> Iterator[str]:
+def _second_stage_contradictions(model: faster_rcnn_pb2.FasterRcnn, prefix: str) -> Iterator[str]:
     for name in ("initial_crop_size", "maxpool_kernel_size", "maxpool_stride"):
         if getattr(model, name) < 1:
             yield f"{prefix}{name}: {getattr(model, name)} must be at least 1"

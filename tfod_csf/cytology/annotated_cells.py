@@ -144,7 +144,8 @@ def match_patient(
     """
     cells = patient.cells[patient.cells["model"] == model]
     positions = {name: np.flatnonzero(cells["image"] == name) for name in patient.used_images}
-    rows, annotated, missed, num_images = [], [], Counter(), 0
+    rows, annotated, num_images = [], [], 0
+    missed: Counter[str] = Counter()
     boxes = cells[list(BOX_SIDES)].to_numpy(dtype=float)
     for image, of_image in positions.items():
         truth = cells_of_image(annotations, patient.patient_id, image)

@@ -101,7 +101,8 @@ class PatientTables:
     def counts_by_model(self) -> dict[str, dict[str, int]]:
         """{model: {counted_as: cells}} as `differential.differential` takes it; a model without cells is there."""
         counts: dict[str, dict[str, int]] = {model: {} for model in self.models}
-        for (model, name), count in self.cells.groupby(["model", "counted_as"], sort=False).size().items():
+        sizes: dict[Any, int] = self.cells.groupby(["model", "counted_as"], sort=False).size().to_dict()
+        for (model, name), count in sizes.items():
             counts[model][name] = int(count)
         return counts
 
@@ -247,7 +248,7 @@ def new_thresholds(
             f"--min_score={min_score:g} is below the {run.min_score:g} batch_infer ran with; cells under it are not in "
             f"{inference_dir}; run batch_infer --min_score={min_score:g}."
         )
-    given = {"min_score": min_score, "unknown_below": unknown_below, "count_unknown": count_unknown}
+    given: dict[str, Any] = {"min_score": min_score, "unknown_below": unknown_below, "count_unknown": count_unknown}
     thresholds = dataclasses.replace(run, **{name: value for name, value in given.items() if value is not None})
     return thresholds, thresholds != run
 

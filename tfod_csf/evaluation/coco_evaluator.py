@@ -118,10 +118,10 @@ class CocoDetectionEvaluator:
         if self._include_metrics_per_category:
             # precision: [IoU thresholds, recall steps, classes in id order, size ranges (0 = all), detection limits]
             precision = evaluation.eval["precision"][:, :, :, 0, -1]
-            names = {category["id"]: category["name"] for category in self._categories}
+            name_of = {category["id"]: category["name"] for category in self._categories}
             for index, class_id in enumerate(evaluation.params.catIds):
                 known = precision[:, :, index][precision[:, :, index] > -1]
-                metrics[f"PerformanceByCategory/{names[class_id]}"] = float(known.mean()) if known.size else -1.0
+                metrics[f"PerformanceByCategory/{name_of[class_id]}"] = float(known.mean()) if known.size else -1.0
         return {f"DetectionBoxes_{name}": value for name, value in metrics.items()}
 
     def _coco(self, annotations: list[dict[str, Any]]) -> COCO:

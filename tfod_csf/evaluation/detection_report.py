@@ -20,7 +20,7 @@ from tfod_csf.files import atomic_write, csv_schemas, csv_tables
 try:
     from tfod_csf.evaluation import coco_evaluator
 except ImportError:  # pycocotools comes with the extra [train]; the Pascal metrics do not need it
-    coco_evaluator = None
+    coco_evaluator = None  # type: ignore[assignment]
 
 
 class DetectionReport:
@@ -39,7 +39,7 @@ class DetectionReport:
         self._min_score = min_score
         self._iou_threshold = matching_iou_threshold
         self._pascal = pascal_evaluator.PascalDetectionEvaluator(categories, matching_iou_threshold)
-        self._evaluators = [
+        self._evaluators: list[Any] = [
             self._pascal,
             pascal_evaluator.WeightedPascalDetectionEvaluator(categories, self._iou_threshold),
         ]

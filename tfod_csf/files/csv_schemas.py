@@ -129,10 +129,10 @@ class Column:
         if self.kind in ("text", "flag"):
             values = {cell: self.value_of(cell) for cell in set(cells)}
             return [values[cell] for cell in cells]
-        convert = int if self.kind == "count" else float
+        convert: type[int] | type[float] = int if self.kind == "count" else float
         try:
-            numbers = [convert(cell) if cell else None for cell in cells]
-            known = [value for value in numbers if value is not None] if None in numbers else numbers
+            numbers: list[float | None] = [convert(cell) if cell else None for cell in cells]
+            known = [value for value in numbers if value is not None]
             is_plain = all(map(math.isfinite, known)) and "_" not in "".join(cells)
         except (ValueError, OverflowError):  # for example a count that was averaged, or blanks
             is_plain, known = False, []

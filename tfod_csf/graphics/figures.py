@@ -8,6 +8,7 @@ import os
 import pathlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib import font_manager
@@ -77,7 +78,7 @@ def printable(text: str) -> str:
 
 @contextmanager
 def drawing(
-    path: str | os.PathLike, width_inches: float, height_inches: float, rows: int = 1, columns: int = 1, **more
+    path: str | os.PathLike, width_inches: float, height_inches: float, rows: int = 1, columns: int = 1, **more: Any
 ) -> Iterator[tuple[Figure, Sequence[Axes]]]:
     """Yields (figure, flat list of axes) and writes the figure when the block ends; the suffix decides PNG or SVG.
 
@@ -108,8 +109,8 @@ def reference_line(axes: Axes, text: str, x: float | None = None, y: float | Non
       x or y: where the line crosses the axis, in data units.
       along: where the text begins (vertical line) or ends short of (horizontal line), as a fraction of the axes.
     """
-    line = {"color": INK, "linestyle": (0, (1, 2)), "linewidth": 1.1, "zorder": 1.5}
-    text_style = {
+    line: dict[str, Any] = {"color": INK, "linestyle": (0, (1, 2)), "linewidth": 1.1, "zorder": 1.5}
+    text_style: dict[str, Any] = {
         "textcoords": "offset points",
         "va": "bottom",
         "ha": "right",
@@ -119,7 +120,12 @@ def reference_line(axes: Axes, text: str, x: float | None = None, y: float | Non
     }
     if x is not None:
         axes.axvline(x, **line)
-        place = {"xy": (x, along), "xycoords": axes.get_xaxis_transform(), "xytext": (-2, 0), "rotation": 90}
+        place: dict[str, Any] = {
+            "xy": (x, along),
+            "xycoords": axes.get_xaxis_transform(),
+            "xytext": (-2, 0),
+            "rotation": 90,
+        }
         axes.annotate(text, **place, **text_style)
     if y is not None:
         axes.axhline(y, **line)

@@ -110,7 +110,7 @@ def run(
             folder = patients_dir / names[patient_id]
             checksums = {image.name: _sha256(image.path) for image in patient_images}
             stamp = _read_stamp(folder)
-            if _is_done(folder, stamp, settings, checksums):
+            if stamp is not None and _is_done(folder, stamp, settings, checksums):
                 problems.extend(Problem(**problem) for problem in stamp["problems"])
                 summary = PatientSummary(**stamp["summary"])
                 result.reused.add(patient_id)
@@ -205,12 +205,11 @@ def _read_stamp(folder: pathlib.Path) -> dict[str, Any] | None:
 
 
 def _is_done(
-    folder: pathlib.Path, stamp: dict[str, Any] | None, settings: dict[str, Any], checksums: Mapping[str, str | None]
+    folder: pathlib.Path, stamp: dict[str, Any], settings: dict[str, Any], checksums: Mapping[str, str | None]
 ) -> bool:
     """Whether the patient's files are those of this run; an image that cannot be read is tried again."""
     return (
-        stamp is not None
-        and stamp.get("settings") == settings
+        stamp.get("settings") == settings
         and stamp.get("images") == checksums
         and None not in checksums.values()
         and all((folder / name).is_file() for name in _TABLES)

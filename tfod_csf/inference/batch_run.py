@@ -76,7 +76,7 @@ def open_detectors(folders: Sequence[ModelFolder], settings: RunSettings) -> lis
 
     if settings.deterministic:
         detector.use_deterministic_ops()
-    detectors = [detector.Detector.open(folder) for folder in folders]
+    detectors: list[ImageDetector] = [detector.Detector.open(folder) for folder in folders]
     batch.check_detectors(detectors)
     if settings.ensemble == "cell" and len(detectors) > 1:
         return [ensemble.CellEnsemble(detectors)]

@@ -80,13 +80,13 @@ def fuse(
         scores.append(own.scores)
         multiclass.append(_class_scores(own, label_map, names))
         model_of += [model] * len(own)
-    boxes, scores, multiclass = np.concatenate(boxes), np.concatenate(scores), np.concatenate(multiclass)
-    clusters = _clusters(boxes, scores, model_of, matching_iou_threshold)
+    all_boxes, all_scores, all_multiclass = np.concatenate(boxes), np.concatenate(scores), np.concatenate(multiclass)
+    clusters = _clusters(all_boxes, all_scores, model_of, matching_iou_threshold)
     fused_scores = np.zeros([len(clusters), len(names) + 1], np.float32)
     fused_boxes = np.zeros([len(clusters), 4], np.float32)
     for row, members in enumerate(clusters):
-        fused_boxes[row] = np.average(boxes[members], axis=0, weights=scores[members])
-        fused_scores[row, 1:] = multiclass[members].sum(axis=0) / len(found)
+        fused_boxes[row] = np.average(all_boxes[members], axis=0, weights=all_scores[members])
+        fused_scores[row, 1:] = all_multiclass[members].sum(axis=0) / len(found)
     fused_scores[:, 0] = np.clip(1 - fused_scores[:, 1:].sum(axis=1), 0, 1)
     best = fused_scores[:, 1:].argmax(axis=1)
     first = found[0]

@@ -84,7 +84,7 @@ def run_patient(
     images: Sequence[ImageFile],
     checksums: Mapping[str, str | None],
     problems: ProblemLog,
-    on_image: Callable[[], None] = lambda: None,
+    on_image: Callable[[], Any] = lambda: None,
 ) -> PatientSummary:
     """Detects the cells of one patient and writes cells.csv, images.csv and pictures/ into the patient's folder.
 
@@ -167,12 +167,13 @@ def _run_image(
 
 
 def _add_to_summary(summary: PatientSummary, model: str, cells: Cells, seconds: float) -> None:
-    for total, value in (
+    totals: tuple[tuple[dict[str, Any], float], ...] = (
         (summary.examined, 1),
         (summary.cells, len(cells.detections)),
         (summary.duplicates_merged, cells.num_duplicates),
         (summary.detection_seconds, seconds),
-    ):
+    )
+    for total, value in totals:
         total[model] = total.get(model, 0) + value
     if cells.limit_reached:
         summary.limit_reached.append(cells.detections.image)

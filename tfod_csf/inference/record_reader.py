@@ -55,7 +55,8 @@ def _read_example(
         features = Features(record, item)
         labeled = _labeled_image(features, label_map)
     except _UnusableError as error:
-        problems.skipped(shard, *error.args, item)
+        reason, remedy = error.args
+        problems.skipped(shard, reason, remedy, item)
         return None
     except TFRecordError as error:
         problems.skipped(shard, str(error), _WRITE_AGAIN, item)

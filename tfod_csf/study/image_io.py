@@ -14,14 +14,17 @@ import struct
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from tfod_csf.problems import ProblemLog
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp")
 # Formats of microscope programs and phones that are not read; such files are reported, not silently ignored.
-OTHER_IMAGE_SUFFIXES = (".gif", ".webp", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".jxr", ".svs", ".ndpi", ".mrxs")
-OTHER_IMAGE_SUFFIXES += (".scn", ".vsi", ".czi", ".zvi", ".lif", ".nd2", ".oib", ".oif", ".dcm", ".psd", ".raw", ".dng")
+OTHER_IMAGE_SUFFIXES = (
+    *(".gif", ".webp", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".jxr", ".svs", ".ndpi", ".mrxs"),
+    *(".scn", ".vsi", ".czi", ".zvi", ".lif", ".nd2", ".oib", ".oif", ".dcm", ".psd", ".raw", ".dng"),
+)
 MAX_PIXELS = 80_000_000  # a 100x field has up to about 25 million; more is a slide scan or a decompression bomb
 JPEG_QUALITY = 95  # for images that are not a plain JPEG; with full color resolution (4:4:4)
 # Pillow's format -> the suffixes that go with it. Pillow calls a JPEG with several pictures inside (phones) MPO.
@@ -76,7 +79,7 @@ class LoadedImage:
 
     def jpeg_bytes(self) -> bytes:
         """The file itself when it is a plain JPEG, else `image` encoded with JPEG_QUALITY and no subsampling."""
-        return self.file_bytes if self.is_plain_jpeg else _encoded(self.image)
+        return self.file_bytes if self.is_plain_jpeg and self.file_bytes is not None else _encoded(self.image)
 
 
 def _encoded(image: Image.Image) -> bytes:
@@ -107,7 +110,7 @@ def _open_checked(path: pathlib.Path) -> tuple[Image.Image, bytes]:
         too_large = f"{width} x {height} pixels"
     except Image.DecompressionBombError as error:
         too_large = str(error).partition(" exceeds")[0]  # "Image size (400000000 pixels)"
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         with open(path, "rb") as file:
             start = file.read(16)
         reason = f"the content is not an image that can be read (it begins with {start!r})"
@@ -136,7 +139,7 @@ def _bits_per_channel(image: Image.Image, data: bytes) -> int:
     """Bits of a color channel in the file; Pillow's mode "RGB" does not tell 8 from 16."""
     if image.format == "PNG":
         return data[24]  # IHDR: 8 bytes signature, 4 length, 4 name, 4 width, 4 height, then the bit depth
-    if image.format == "TIFF":
+    if isinstance(image, TiffImageFile):
         return max(image.tag_v2.get(_TIFF_BITS_PER_SAMPLE, (8,)))
     return 8
 
@@ -164,9 +167,9 @@ def _rgb_of_gray(image: Image.Image) -> tuple[Image.Image, str]:
 def _rgb(image: Image.Image, data: bytes) -> tuple[Image.Image, list[str]]:
     """RGB of a decoded image, and what was done to get there."""
     if image.mode in ("1", "L", "I", "F") or image.mode.startswith("I;16"):
-        image, done = _rgb_of_gray(image)
-        return image, [done]
-    done = []
+        image, scaling = _rgb_of_gray(image)
+        return image, [scaling]
+    done: list[str] = []
     bits = _bits_per_channel(image, data)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         # Colors as stored, not blended with some background: a microscope has no transparency to show.
@@ -179,7 +182,7 @@ def _rgb(image: Image.Image, data: bytes) -> tuple[Image.Image, list[str]]:
     if image.mode != "RGB":
         image = image.convert("RGB")
     if bits > 8:
-        brightest = max(high for _, high in image.getextrema())
+        brightest = int(np.max(image.getextrema()))
         if brightest < 64:  # Pillow keeps the high byte; 12 bits in 16 leave nothing of the picture there
             raise _UnusableError(f"{bits} bits a channel of which the upper 2 or more are unused", _EXPORT)
         done.append(f"{bits} bits a channel scaled to 8")
@@ -190,7 +193,7 @@ def _load(path: pathlib.Path, annotated_size: tuple[int, int] | None, problems: 
     image, data = _open_checked(path)
     repairs = []
     with image:
-        if path.suffix.lower() not in _SUFFIXES_OF[image.format]:
+        if path.suffix.lower() not in _SUFFIXES_OF[image.format or ""]:
             repairs.append(f"the content is {image.format}, not what the name says, and was read as such")
         num_frames = getattr(image, "n_frames", 1) if image.format in ("TIFF", "WEBP", "PNG", "MPO") else 1
         if num_frames > 1:

@@ -119,7 +119,8 @@ def _read_object(element: etree._Element, index: int, path: pathlib.Path, proble
         if not _NUMBER.fullmatch(text) or not math.isfinite(float(text)):
             problems.skipped(path, f"<{side}> is {text!r}, not a number", redraw, item)
             return None
-    labeled = LabeledObject(name, *(float(texts[side]) for side in BNDBOX_SIDES))
+    xmin, ymin, xmax, ymax = (float(texts[side]) for side in BNDBOX_SIDES)
+    labeled = LabeledObject(name, xmin, ymin, xmax, ymax)
     if labeled.xmin == labeled.xmax or labeled.ymin == labeled.ymax:
         problems.skipped(path, f"the box {labeled.box_text()} has no area", redraw, item)
         return None
@@ -220,17 +221,13 @@ def _clipped(labeled: LabeledObject, width: int, height: int) -> LabeledObject:
     return dataclasses.replace(labeled, **sides)
 
 
-def _rescaled(annotation: Annotation, width: int, height: int) -> list[LabeledObject]:
-    x, y = width / annotation.width, height / annotation.height
-    return [
-        dataclasses.replace(o, xmin=o.xmin * x, xmax=o.xmax * x, ymin=o.ymin * y, ymax=o.ymax * y)
-        for o in annotation.objects
-    ]
+def _rescaled(objects: list[LabeledObject], x: float, y: float) -> list[LabeledObject]:
+    return [dataclasses.replace(o, xmin=o.xmin * x, xmax=o.xmax * x, ymin=o.ymin * y, ymax=o.ymax * y) for o in objects]
 
 
-def _is_same_aspect(annotation: Annotation, width: int, height: int) -> bool:
+def _is_same_aspect(annotated: tuple[int, int], width: int, height: int) -> bool:
     """Whether one scale, up to a pixel of rounding, takes the annotated size to this size."""
-    return abs(annotation.width * height - annotation.height * width) <= max(annotation.width, annotation.height)
+    return abs(annotated[0] * height - annotated[1] * width) <= max(annotated)
 
 
 def fit_to_image(
@@ -251,12 +248,12 @@ def fit_to_image(
         problems.mended(path, f"no usable <size>; {width} x {height} was taken from the image", "No action is needed.")
     elif (annotation.width, annotation.height) != (width, height):
         reason = f"<size> says {annotation.width} x {annotation.height} pixels, the image has {width} x {height}"
-        if not rescale_boxes or not _is_same_aspect(annotation, width, height):
+        if not rescale_boxes or not _is_same_aspect((annotation.width, annotation.height), width, height):
             remedy = "Put the annotated image here, or, if it was resized as a whole, give --rescale_boxes."
             problems.skipped(path, reason, remedy)
             return None
         problems.mended(path, f"{reason}; the boxes were scaled with it", "Check that the boxes lie on the cells.")
-        objects = _rescaled(annotation, width, height)
+        objects = _rescaled(objects, width / annotation.width, height / annotation.height)
     kept = []
     for index, labeled in enumerate(objects, start=1):
         clipped = _clipped(labeled, width, height)
@@ -288,7 +285,9 @@ def resolve_names(
       `problems` for each name). They are most likely cells, so they are not examples of background either.
     """
     class_map = class_map or {}
-    known, ignored, changed, refused = [], [], Counter(), Counter()
+    known, ignored = [], []
+    changed: Counter[tuple[str, str]] = Counter()
+    refused: Counter[str] = Counter()
     for labeled in annotation.objects:
         wanted = mapped_name(labeled.name, class_map)
         if not wanted:

@@ -351,7 +351,8 @@ def folder_names(patient_ids: Sequence[str]) -> dict[str, str]:
 
     The order of the ids does not matter; `patient_id_of` inverts the rule.
     """
-    names, taken = {}, defaultdict(int)
+    names: dict[str, str] = {}
+    taken: defaultdict[str, int] = defaultdict(int)
     for patient_id in sorted(set(patient_ids)):
         name = safe_folder_name(patient_id)
         taken[_loose(name)] += 1

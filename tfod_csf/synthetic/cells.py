@@ -60,13 +60,13 @@ def random_stain(rng: np.random.Generator) -> Stain:
         return np.clip(255 - absorbed + cast + rng.normal(0, spread, 3), 5, 252)
 
     gray_to_pink = rng.uniform(0, 1)
-    red_cell = (1 - gray_to_pink) * np.array([172, 160, 166]) + gray_to_pink * np.array([214, 140, 146])
+    red, green, blue = (1 - gray_to_pink) * np.array([172, 160, 166]) + gray_to_pink * np.array([214, 140, 146])
     return Stain(
         background=color(236, 229, 233, 4),
         nucleus=color(106, 50, 140, 10),
         pale_blue=color(168, 180, 222, 9),
         pink=color(220, 186, 208, 9),
-        red_cell=color(*red_cell, 6),
+        red_cell=color(red, green, blue, 6),
         eosin=color(226, 98, 84, 8),
     )
 

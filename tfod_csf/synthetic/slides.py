@@ -189,7 +189,8 @@ def render_field(
     rng = np.random.default_rng([patient.seed, 1 + image_index])
     scale = settings.width_px / REFERENCE_WIDTH_PX
     field = _background(stain, settings.height_px, settings.width_px, scale, rng)
-    objects, placed = [], []
+    objects: list[labelimg.LabeledObject] = []
+    placed: list[tuple[float, float, float]] = []
     for kind in _kinds_in_field(patient, settings, rng):
         diameter = rng.uniform(*cells.DIAMETERS_PX[kind]) * scale
         center = _place(placed, diameter, settings.width_px, settings.height_px, rng)
@@ -214,7 +215,7 @@ def _write_field(output_dir: pathlib.Path, settings: FieldSettings, job: tuple[P
         quality = int(np.random.default_rng([patient.seed, 1 + image_index, 7]).integers(86, 96))
         Image.fromarray(pixels).save(file, format="JPEG", quality=quality)
     annotation = labelimg.Annotation(
-        path=str(folder / name),
+        path=folder / name,
         filename=name,
         width=settings.width_px,
         height=settings.height_px,

@@ -133,7 +133,8 @@ def _write_copy(loaded: image_io.LoadedImage, target: pathlib.Path) -> tuple[pat
     path = target.with_name(f"{target.name}.png")
     with atomic_write.replacing(path, "wb") as file:
         Image.fromarray(loaded.pixels).save(file, "PNG")  # from the pixels alone: no profile, no text
-    if not np.array_equal(_loaded(path), loaded.pixels):
+    copied = _loaded(path)
+    if copied is None or not np.array_equal(copied, loaded.pixels):
         raise BlindError(f"{loaded.path}: its copy does not show the same picture; please report this image.")
     return path, PNG
 

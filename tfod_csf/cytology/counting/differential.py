@@ -69,7 +69,7 @@ class Share:
     @property
     def mark_certain(self) -> bool | None:
         """Whether the whole interval lies outside the range; None without a mark."""
-        return self.reference.is_certain(self.ci_low, self.ci_high) if self.mark else None
+        return self.reference.is_certain(self.ci_low, self.ci_high) if self.reference and self.mark else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +130,8 @@ class Differential:
     @property
     def models_range_points(self) -> float | None:
         """Largest disagreement between two models on a class, in percentage points; None with one model."""
-        ranges = [s.models_high - s.models_low for s in self.shares.values() if s.models_low is not None]
+        ends = [(s.models_low, s.models_high) for s in self.shares.values()]
+        ranges = [high - low for low, high in ends if low is not None and high is not None]
         return max(ranges, default=None)
 
     def per_100_white_cells(self, name: str) -> float | None:

@@ -25,7 +25,7 @@ CLOPPER_PEARSON = "clopper_pearson"
 GOODMAN_MIN_COUNT = 5
 
 
-def simultaneous_intervals(counts: Sequence[float], alpha: float = 0.05) -> tuple[np.ndarray, str]:
+def simultaneous_intervals(counts: Sequence[float] | np.ndarray, alpha: float = 0.05) -> tuple[np.ndarray, str]:
     """Simultaneous intervals of all shares.
 
     Goodman's (1965) intervals rest on a chi-square approximation that needs every count to be at least 5; below that
@@ -61,7 +61,7 @@ def half_width_points(intervals: np.ndarray) -> float:
     return float(100 * np.max(intervals[:, 1] - intervals[:, 0]) / 2)
 
 
-def cells_needed_goodman(shares: Sequence[float], half_width: float, alpha: float = 0.05) -> int:
+def cells_needed_goodman(shares: Sequence[float] | np.ndarray, half_width: float, alpha: float = 0.05) -> int:
     """Smallest n at which all Goodman intervals are within +- `half_width` if the shares stay as they are.
 
     How it works: with A = chi2 quantile (1 df) at 1 - alpha / k, the half-width of class i is

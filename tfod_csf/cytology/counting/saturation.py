@@ -149,8 +149,10 @@ def saturation(patient_id: str, image_counts: np.ndarray, rules: SaturationRules
     bootstrap, design_effect = _bootstrap_images(counts, percent, rules, rng)
     j = first_lasting(bootstrap.within, rules.probability)
     images_needed = None if j is None else j + 1
-    reached = images_needed is not None and images_needed <= num_images
-    note = "" if reached else "not saturated"
+    n_sat = None
+    if images_needed is not None and images_needed <= num_images:
+        n_sat = math.ceil(images_needed * white / num_images)
+    note = "" if n_sat is not None else "not saturated"
     if np.count_nonzero(percent) == 1:
         note = "; ".join(filter(None, [note, "all white cells are of one class: resampling shows no spread"]))
     return Saturation(
@@ -160,7 +162,7 @@ def saturation(patient_id: str, image_counts: np.ndarray, rules: SaturationRules
         orders=orders,
         bootstrap=bootstrap,
         n_sat_orders=n_sat_orders,
-        n_sat_bootstrap=math.ceil(images_needed * white / num_images) if reached else None,
+        n_sat_bootstrap=n_sat,
         images_needed=images_needed,
         design_effect=design_effect,
         note=note,

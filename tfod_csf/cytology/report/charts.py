@@ -5,7 +5,7 @@ SVG, because the pages forbid style attributes. Every series has a second sign b
 Lengths are SVG units, which are CSS pixels where a chart is shown in full width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from markupsafe import Markup, escape
@@ -34,7 +34,7 @@ def marker(name: str) -> Markup:
     return Markup(f'<svg class="sign" viewBox="0 0 12 12" width="12" height="12" aria-hidden="true">{shape}</svg>')
 
 
-def percent_bars(shares: dict[str, Share], chart_id: str) -> Markup:
+def percent_bars(shares: Mapping[str, Share], chart_id: str) -> Markup:
     """The three percentages as bars, with interval and reference range."""
     left, right, row_height, top = 112, 312, 46, 8
     bottom = top + row_height * len(shares)
@@ -67,16 +67,17 @@ def saturation_curves(result: Saturation, chart_id: str) -> Markup:
     """The paper's Figure 2 for one patient; needs a result with a random-orders band."""
     left, right, top, bottom = 44, 540, 28, 280
 
-    def x(cells: np.ndarray | float):
+    def x(cells: np.ndarray | float) -> np.ndarray:
         return left + (right - left) * np.asarray(cells) / result.white_cells
 
-    def y(percent: np.ndarray | float):
+    def y(percent: np.ndarray | float) -> np.ndarray:
         return bottom - (bottom - top) * np.asarray(percent) / 100
 
     parts = [_horizontal_grid([(float(y(p)), f"{p}") for p in range(0, 101, 25)], left, right)]
     parts.append(_text(0, 12, "% of white cells", color=_MUTED, size=12))
     parts.append(_ticks_below([(float(x(n)), f"{n}") for n in _nice_ticks(result.white_cells)], bottom))
     band, again = result.orders, result.bootstrap
+    assert band is not None, "needs a result with a random-orders band"
     rows = np.unique(np.linspace(0, len(band.cells) - 1, min(len(band.cells), _MAX_POINTS)).astype(int))
     for k, name in enumerate(cell_classes.WHITE_CELLS):
         color = cell_classes.color_of(name)
@@ -99,7 +100,7 @@ def saturation_curves(result: Saturation, chart_id: str) -> Markup:
     return _svg(chart_id, 680, bottom + 42, "Percentages against white cells counted", description, parts)
 
 
-def _end_labels(percent: np.ndarray, left: float, y) -> list[str]:
+def _end_labels(percent: np.ndarray, left: float, y: Callable[[float], np.ndarray]) -> list[str]:
     """Class and final percentage right of the curves, moved away from each other where two end close together."""
     order = np.argsort(-percent, kind="stable")
     heights = [float(y(percent[k])) for k in order]

@@ -125,9 +125,9 @@ def _case_rows(patients: Sequence[CohortPatient]) -> Iterator[dict[str, Any]]:
         n_sat = [float("inf") if p.n_sat is None else p.n_sat for p in known]
         median = statistics.median_low(n_sat) if n_sat else float("inf")
         yield {
-            "name": {"all": "all", None: "none"}.get(case) or sentences.CASE_WORDS[case],
+            "name": "none" if case is None else {"all": "all", **sentences.CASE_WORDS}[case],
             "patients": len(chosen),
-            "settled": f"{sum(p.saturated for p in known)} of {len(known)}",
+            "settled": f"{sum(p.saturated is True for p in known)} of {len(known)}",
             "median": f"{median:.0f}" if median < float("inf") else _NOTHING,
         }
 

@@ -187,7 +187,8 @@ def _cell_picture(row: dict, classes: Sequence[str], numbers: dict[str, int], pi
 def _scale(patient: run_tables.PatientTables, cells: pd.DataFrame) -> float:
     """Side of a crop as a fraction of the image's width: that of a large white cell and some surroundings."""
     widths = cells["image"].map(_widths(patient)).astype(float)  # of no cells, pandas makes text
-    sides = np.maximum(cells["xmax"] - cells["xmin"], cells["ymax"] - cells["ymin"]) / widths
+    longer = np.maximum(cells["xmax"] - cells["xmin"], cells["ymax"] - cells["ymin"])
+    sides = pd.Series(longer, index=cells.index) / widths
     white = sides[cells["counted_as"].map(cell_classes.group_of) == cell_classes.GROUP_WHITE_CELLS].dropna()
     sides = white if len(white) else sides.dropna()
     return _MARGIN * float(np.quantile(sides, 0.95)) if len(sides) else 0.1
@@ -201,7 +202,7 @@ def _crop_cells(cells: pd.DataFrame, scale: float, sources: SourceImages) -> dic
     """{row of the table: data: address}, one image in memory at a time."""
     pictures = dict.fromkeys(cells.index, "")
     for image, rows in cells.groupby("image", sort=True):
-        pixels = sources.pixels(image)
+        pixels = sources.pixels(str(image))
         if pixels is None:
             continue
         for row, box in zip(rows.index, rows[list(BOX_SIDES)].to_numpy(dtype=float), strict=True):

@@ -7,7 +7,7 @@ its class on the original image.
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -158,7 +158,7 @@ def draw_box(draw: ImageDraw.ImageDraw, box: np.ndarray, name: str) -> None:
     draw.text((xmin + 3, ymin + 1), letter, font=font, fill=cell_classes.ink_of(name))
 
 
-def letters_of(fields: list[FieldPicture]) -> Mapping[str, str]:
+def letters_of(fields: Sequence[FieldPicture]) -> Mapping[str, str]:
     """{class: letter} of the fields that were drawn here."""
     names = [name for field in fields if field.has_letters for name, _ in field.counts]
     return {name: letter_of(name) for name in gallery.group_order(names)}

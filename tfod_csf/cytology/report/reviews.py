@@ -72,12 +72,13 @@ def read_review(
 
 def comparison_rows(review: Review, after: Differential) -> list[tuple[str, float, float, str, str, str]]:
     """(class, count before, count after, percentage before, after, difference in points) of every class."""
-    rows = []
+    rows: list[tuple[str, float, float, str, str, str]] = []
     for name in dict.fromkeys((*after.counts, *review.before.counts)):
         first, last = review.before.shares.get(name), after.shares.get(name)
         difference = f"{last.percent - first.percent:+.1f}".replace("-", "−") if first and last else ""
-        percents = ("" if share is None else f"{share.percent:.1f}" for share in (first, last))
-        rows.append((name, review.before.counts.get(name, 0), after.counts.get(name, 0), *percents, difference))
+        earlier, later = ("" if share is None else f"{share.percent:.1f}" for share in (first, last))
+        counts = review.before.counts.get(name, 0), after.counts.get(name, 0)
+        rows.append((name, *counts, earlier, later, difference))
     return sorted(rows, key=lambda row: row[0] not in cell_classes.WHITE_CELLS)
 
 

@@ -144,7 +144,7 @@ def saturation_verdict(result: Saturation, rules: SaturationRules) -> str:
     if result.bootstrap is None:
         images = plural(result.num_images, "image")
         return f"Not known: {images} cannot tell what other images of the slide would have given."
-    if result.n_sat_bootstrap is not None:
+    if result.n_sat_bootstrap is not None and result.images_needed is not None:
         return (
             f"Yes, within {within}: from {result.n_sat_bootstrap} white cells on, all three percentages stay that "
             f"close to the final ones in {100 * rules.probability:g} % of redrawn sets of images. "

@@ -125,9 +125,14 @@ def _image_bytes(row: Mapping, images: Mapping[str, pathlib.Path], problems: Pro
     return data
 
 
+def _object_of(cell: ShownCell) -> LabeledObject:
+    xmin, ymin, xmax, ymax = map(float, cell.box)
+    return LabeledObject(cell.name, xmin, ymin, xmax, ymax, difficult=cell.difficult)
+
+
 def _write_image(target: pathlib.Path, name: str, row: Mapping, data: bytes, cells: Sequence[Cell]) -> ShownImage:
     shown = tuple(shown_cell(cell) for cell in cells if cell.counted_as)
-    objects = [LabeledObject(cell.name, *map(float, cell.box), difficult=cell.difficult) for cell in shown]
+    objects = [_object_of(cell) for cell in shown]
     xml_path = (target / name).with_suffix(".xml")
     annotation = Annotation(xml_path, name, row["width"], row["height"], objects, folder=target.name)
     labelimg.write_annotation(annotation, xml_path)
@@ -179,8 +184,8 @@ def export_patient(
     check_is_new([target])
     table = cell_rows.read_cells(source.folder / "cells.csv").of_model(source.model)
     by_image = table.by_image()
-    rows = cell_rows.read_images(source.folder / "images.csv")
-    rows = {row["image"]: row for row in rows if row["status"] == run_folder.OK and row["model"] == source.model}
+    all_rows = cell_rows.read_images(source.folder / "images.csv")
+    rows = {row["image"]: row for row in all_rows if row["status"] == run_folder.OK and row["model"] == source.model}
     names = review_names(source.folder.name, list(rows))
     images = {}
     for image, name in names.items():

@@ -96,8 +96,10 @@ def _settle(merged: MergedImage, cell: Cell, name: str, status: str, rules: Merg
 
 def _decided(merged: MergedImage, decision: Decision, is_verified: bool, rules: MergeRules) -> Cell:
     """The current cell after a decision on a shown one."""
-    cell = merged.cells[decision.shown.cell_id]
-    shown_name, name = decision.shown.name, decision.found.name if decision.found else ""
+    shown = decision.shown
+    assert shown is not None, "an added cell was not shown"
+    cell = merged.cells[shown.cell_id]
+    shown_name, name = shown.name, decision.found.name if decision.found else ""
     if name == shown_name and not is_verified:
         after = cell
     elif cell.label == name:
@@ -107,8 +109,8 @@ def _decided(merged: MergedImage, decision: Decision, is_verified: bool, rules: 
         merged.rows.append(_row(RELABELLED if name else DELETED, cell, after, decision.iou))
     else:
         after = _settle(merged, cell, name, RELABELLED if name else DELETED, rules)
-    if decision.is_moved and after.counted_as:
-        box = tuple(map(float, changes.box_of(decision.found)))
+    if decision.found and decision.is_moved and after.counted_as:
+        box = changes.box_of(decision.found)
         if not changes.is_same_box(after.box, box):
             status = MOVED if after.status in (cell_classes.COUNTED, CONFIRMED) else after.status
             moved = dataclasses.replace(after, box=box, status=status)
@@ -125,8 +127,9 @@ def _added(
     Args:
       others: cells that other people added and that match no added cell of this review yet; a match is removed.
     """
-    box = tuple(map(float, changes.box_of(decision.found)))
-    name = decision.found.name
+    found = decision.found
+    assert found is not None, "a deleted cell was not added"
+    box, name = changes.box_of(found), found.name
     rows = list(others)
     matching = match_one_to_one(
         changes.boxes_array([others[cell_id].box for cell_id in rows]),

@@ -90,9 +90,13 @@ def _came_back(
         found = decision.found
         if found is None:
             continue
-        box = tuple(round(side) for side in changes.box_of(found))
+        xmin, ymin, xmax, ymax = map(round, changes.box_of(found))
         current = merged.cells[cell_id]
-        cells.append(ShownCell(cell_id, found.name, found.difficult, box, current.score, current.predicted_class))
+        cells.append(
+            ShownCell(
+                cell_id, found.name, found.difficult, (xmin, ymin, xmax, ymax), current.score, current.predicted_class
+            )
+        )
     return dataclasses.replace(shown, xml_sha256=one.xml_sha256, verified=one.verified, cells=tuple(cells))
 
 

@@ -136,7 +136,7 @@ def _machine_right_percent(before: Iterable[Cell], after: Iterable[Cell]) -> flo
 def summary_row(reviewed: ReviewedPatient) -> dict[str, Any]:
     """The patient's row of review_summary.csv."""
     reviews, newest = reviewed.chain[1:], reviewed.chain[-1]
-    model = newest.record.get("model")
+    model = str(newest.record.get("model"))
     cells = cell_rows.read_cells(newest.folder / "cells.csv").cells
     machine = cell_rows.read_cells(reviewed.chain[0].folder / "cells.csv")
     statuses = Counter(cell.status for cell in cells)

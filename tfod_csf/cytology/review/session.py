@@ -56,7 +56,8 @@ class Session:
             patients = plural(len(self.reviewed), "reviewed patient")
             lines.append(f"{plural(unknown, 'unknown cell')} left in {patients}.")
         for one in new:
-            lines.append(f"{one.patient_id}: revision {one.revision.number}, checksum {one.revision.sha256}")
+            if one.revision is not None:
+                lines.append(f"{one.patient_id}: revision {one.revision.number}, checksum {one.revision.sha256}")
         return "\n".join(lines)
 
 
@@ -129,7 +130,9 @@ def write_training(
 ) -> tuple[int, int]:
     """Writes the verified images of the imported folders for training; returns (images, cells)."""
     totals = [0, 0]
-    for name, (folder, _) in session.imported.items() if training_dir else ():
+    if training_dir is None:
+        return 0, 0
+    for name, (folder, _) in session.imported.items():
         target = output_dir / run_folder.PATIENTS_DIR / name
         written = training_images.write_training_images(folder, target, pathlib.Path(training_dir), problems)
         totals = [a + b for a, b in zip(totals, written, strict=True)]

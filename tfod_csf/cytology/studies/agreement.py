@@ -11,7 +11,7 @@ differentials differ by more than the counting of so many cells explains.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -136,12 +136,18 @@ def _bland_altman_rows(name: str, x: np.ndarray, y: np.ndarray) -> list[dict]:
     if len(x) < 2:
         return [measure_row(name, "bias", "points", len(x), None, "needs two patients")]
     found = method_comparison.bland_altman(x, y)
-    values = {"bias": found.bias, "sd_of_differences": found.sd}
+    values: dict[str, float | Estimate] = {"bias": found.bias, "sd_of_differences": found.sd}
     values |= {"limit_of_agreement_low": found.lower, "limit_of_agreement_high": found.upper}
     return [measure_row(name, measure, "points", len(x), value) for measure, value in values.items()]
 
 
-def _line_rows(name: str, method: str, fit, x: np.ndarray, y: np.ndarray) -> list[dict]:
+def _line_rows(
+    name: str,
+    method: str,
+    fit: Callable[[np.ndarray, np.ndarray], method_comparison.Line],
+    x: np.ndarray,
+    y: np.ndarray,
+) -> list[dict]:
     try:
         line = fit(x, y)
     except ValueError as error:

@@ -1,11 +1,13 @@
 """Plots of machine against hospital: each patient, Bland-Altman, and the regression lines."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.typing import LineStyleType
 
 from tfod_csf import cell_classes
 from tfod_csf.cytology.counting.intervals import simultaneous_intervals
@@ -18,13 +20,18 @@ _MAX_PATIENTS = 40
 
 def _scatter(axes: Axes, x: np.ndarray, y: np.ndarray, name: str) -> None:
     faint = 0.9 if len(x) < 60 else max(0.25, 30 / len(x))
-    style = {"color": cell_classes.color_of(name), "marker": cell_classes.MARKERS[name]}
+    style: dict[str, Any] = {"color": cell_classes.color_of(name), "marker": cell_classes.MARKERS[name]}
     axes.plot(x, y, linestyle="", markersize=5, alpha=faint, markeredgewidth=0, **style)
 
 
 def _outside(axes: Axes, text: str, y: float) -> None:
     """A remark right of the plot, where it covers no patient."""
-    place = {"xy": (1, y), "xycoords": axes.get_yaxis_transform(), "xytext": (3, 0), "textcoords": "offset points"}
+    place: dict[str, Any] = {
+        "xy": (1, y),
+        "xycoords": axes.get_yaxis_transform(),
+        "xytext": (3, 0),
+        "textcoords": "offset points",
+    }
     axes.annotate(text, **place, va="center", fontsize=7, color=figures.INK, annotation_clip=False)
 
 
@@ -56,7 +63,7 @@ def plot_comparison(
 ) -> None:
     """Machine against hospital per class with identity, Passing-Bablok and Deming line."""
     ends = np.array([0.0, 100.0])
-    lines = (
+    lines: tuple[tuple[str, Callable[..., method_comparison.Line], LineStyleType], ...] = (
         ("Passing-Bablok", method_comparison.passing_bablok, "-"),
         ("Deming", lambda x, y: method_comparison.deming(x, y, error_ratio), "--"),
     )

@@ -175,7 +175,7 @@ def write_agreement(
         cells = ({"machine_class": a, "annotated_class": b, "cells": count} for (a, b), count in pairs)
         csv_schemas.load("agreement_cells").write_into(output, cells)
     csv_schemas.load("agreement").write_into(output, rows)
-    agreement_plots.plot_patients(output / "agreement_patients.png", ours, theirs, adjusted < 0.05)
+    agreement_plots.plot_patients(output / "agreement_patients.png", ours, theirs, (adjusted < 0.05).tolist())
     agreement_plots.plot_bland_altman(output / "agreement_bland_altman.png", ours, theirs)
     agreement_plots.plot_comparison(output / "agreement_regression.png", ours, theirs, error_ratio)
     return rows

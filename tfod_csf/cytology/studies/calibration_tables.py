@@ -166,9 +166,9 @@ def plot_calibration(
     with figures.drawing(path, 11.5, 4.0, 1, 3) as (_, (diagram, histogram, curve)):
         _draw_reliability(diagram, sides, eces)
         for name, cells in sides.items():
-            style = {"histtype": "step", "linewidth": 1.6, "color": _COLORS[name]}
+            style: dict[str, Any] = {"histtype": "step", "linewidth": 1.6, "color": _COLORS[name]}
             style["linestyle"] = "-" if name == "before" else "--"
-            histogram.hist(100 * cells.confidence, bins=np.linspace(0, 100, 41), label=name, **style)
+            histogram.hist(100 * cells.confidence, bins=np.linspace(0, 100, 41).tolist(), label=name, **style)
         histogram.set(title="scores of the cells", xlabel="score (%)", ylabel="cells", xlim=(0, 100))
         histogram.legend(loc="upper left")
         figures.reference_line(histogram, f"unknown below {100 * unknown_below:g}", x=100 * unknown_below, along=0.3)
@@ -202,7 +202,11 @@ def _draw_coverage(axes: Axes, sides: Mapping[str, ScoredCells], unknown_below: 
     for name, cells in sides.items():
         points = [point for point in coverage_accuracy(cells, THRESHOLDS) if point.cells]
         x, y = (100 * np.array([getattr(p, field) for p in points]) for field in ("coverage", "accuracy"))
-        style = {"color": _COLORS[name], "linestyle": "-" if name == "before" else "--", "linewidth": 1.6}
+        style: dict[str, Any] = {
+            "color": _COLORS[name],
+            "linestyle": "-" if name == "before" else "--",
+            "linewidth": 1.6,
+        }
         axes.plot(x, y, label=name, **style)
         lowest = min([lowest, *y])
         (chosen,) = coverage_accuracy(cells, [unknown_below])

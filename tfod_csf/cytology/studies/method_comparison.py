@@ -170,8 +170,10 @@ def deming(x: np.ndarray, y: np.ndarray, error_ratio: float = 1.0, alpha: float 
     slope, offset = line(*sums, n)
     if not np.isfinite(slope):
         raise ValueError("Deming regression needs x and y to vary together")
-    left_out = [total - part for total, part in zip(sums, (cx, cy, cx * cx, cy * cy, cx * cy), strict=True)]
-    slopes, offsets = line(*left_out, n - 1)
+    sx, sy, sxx, syy, sxy = sums
+    slopes, offsets = line(
+        sx - cx, sy - cy, sxx - cx * cx, syy - cy * cy, sxy - cx * cy, n - 1
+    )  # each without one patient
     intercept = offset + y.mean() - slope * x.mean()
     intercepts = offsets + y.mean() - slopes * x.mean()
     t = stats.t.ppf(1 - alpha / 2, n - 2)

@@ -203,7 +203,11 @@ def plot_counts(path: str | os.PathLike, studies: Mapping[str, ObserverStudy]) -
                     axes.plot([k + shift] * 2, ends, color=color, linewidth=9, alpha=0.25, solid_capstyle="butt")
                 places = k + shift + np.linspace(-0.06, 0.06, len(found.observers))
                 face = color if filled else "white"
-                style = {"marker": "o" if filled else "D", "markerfacecolor": face, "markeredgecolor": color}
+                style: dict[str, Any] = {
+                    "marker": "o" if filled else "D",
+                    "markerfacecolor": face,
+                    "markeredgecolor": color,
+                }
                 axes.plot(places, found.counts[:, k], linestyle="", markersize=5.5, **style)
         axes.set_xticks(range(len(classes)), map(figures.printable, classes))
         axes.grid(visible=False, axis="x")

@@ -41,16 +41,16 @@ class Spread:
     cv_percent: float
 
 
-def spread(counts: Sequence[float]) -> Spread:
+def spread(counts: Sequence[float] | np.ndarray) -> Spread:
     """Spread of [R] counts.
 
     >>> lymphocytes = spread([66, 43, 77, 80])  # the four people of the paper's Table 1
     >>> round(lymphocytes.sd), round(lymphocytes.cv_percent)
     (17, 25)
     """
-    counts = np.asarray(counts, float)
-    mean = float(counts.mean())
-    sd = float(counts.std(ddof=1)) if len(counts) > 1 else math.nan
+    values = np.asarray(counts, float)
+    mean = float(values.mean())
+    sd = float(values.std(ddof=1)) if len(values) > 1 else math.nan
     return Spread(mean, sd, 100 * sd / mean if mean else math.nan)
 
 

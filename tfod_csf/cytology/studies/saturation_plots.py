@@ -33,6 +33,7 @@ def draw_patient(axes: Axes, result: Saturation, title: str) -> None:
     for k, name in enumerate(cell_classes.WHITE_CELLS):
         color = cell_classes.color_of(name)
         band = result.orders
+        assert band is not None, "needs a result with a random-orders band"
         axes.fill_between(band.cells, band.low[:, k], band.high[:, k], color=color, alpha=0.25, linewidth=0)
         axes.plot(band.cells, band.median[:, k], color=color, linestyle=cell_classes.LINE_STYLES[name], linewidth=1.6)
         if result.bootstrap is not None:
@@ -137,8 +138,8 @@ def plot_cohort(
         faint = max(0.08, min(0.8, 12 / max(len(within_curves), 1)))
         for case, cells, within in within_curves:
             axes.plot(cells, 100 * within, color=_CASE_COLORS.get(case, "#BBBBBB"), alpha=faint, linewidth=1)
-        for name, cells in PAPER_CELLS.items():
-            figures.reference_line(axes, f"{name} {cells}", x=cells)
+        for name, limit in PAPER_CELLS.items():
+            figures.reference_line(axes, f"{name} {limit}", x=limit)
         figures.reference_line(axes, f"{100 * rules.probability:g} %", y=100 * rules.probability)
         axes.set(
             title=f"How often all three percentages are within +-{rules.tolerance_points:g} points of the final ones",

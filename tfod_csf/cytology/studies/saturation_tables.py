@@ -113,9 +113,10 @@ def write_saturation(
 
 def _row(patient_id: str, model: str, case: str, result: Saturation, rules: SaturationRules) -> dict[str, Any]:
     enough = result.orders is not None
-    needed = None
-    if enough:
+    needed = images = None
+    if enough and result.cells_per_image is not None:
         needed = intervals.cells_needed_goodman(result.percent / 100, rules.tolerance_points / 100)
+        images = math.ceil(needed / result.cells_per_image)
     return {
         "patient_id": patient_id,
         "model": model,
@@ -128,7 +129,7 @@ def _row(patient_id: str, model: str, case: str, result: Saturation, rules: Satu
         "n_sat_bootstrap": result.n_sat_bootstrap,
         "saturated": result.saturated if enough else False,
         "images_needed": result.images_needed,
-        "images_needed_goodman": math.ceil(needed / result.cells_per_image) if enough else None,
+        "images_needed_goodman": images,
         "cells_needed_goodman": needed,
         "design_effect": result.design_effect,
         "note": result.note,
@@ -138,7 +139,9 @@ def _row(patient_id: str, model: str, case: str, result: Saturation, rules: Satu
 def _curve_rows(result: Saturation) -> Iterator[dict[str, Any]]:
     bands: dict[str, Band | None] = {"orders": result.orders, "bootstrap": result.bootstrap}
     for name, band in bands.items():
-        for g in range(0 if band is None else len(band.cells)):
+        if band is None:
+            continue
+        for g in range(len(band.cells)):
             for k, cell_class in enumerate(cell_classes.WHITE_CELLS):
                 yield {
                     "band": name,

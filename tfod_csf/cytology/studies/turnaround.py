@@ -90,11 +90,11 @@ class Measured:
         return Quantity.with_error(self.mean, 0.0 if math.isnan(self.standard_error) else self.standard_error)
 
 
-def measured(values: Sequence[float]) -> Measured:
+def measured(values: Sequence[float] | np.ndarray) -> Measured:
     """Mean, standard deviation and standard error of at least one value."""
-    values = np.asarray(values, float)
-    sd = float(values.std(ddof=1)) if len(values) > 1 else math.nan
-    return Measured(float(values.mean()), sd, sd / math.sqrt(len(values)), len(values))
+    numbers = np.asarray(values, float)
+    sd = float(numbers.std(ddof=1)) if len(numbers) > 1 else math.nan
+    return Measured(float(numbers.mean()), sd, sd / math.sqrt(len(numbers)), len(numbers))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +122,7 @@ def trend(x: np.ndarray, seconds: np.ndarray, seed: int = 0) -> Trend:
     if len(x) < 3 or np.ptp(x) == 0:
         return Trend(math.nan, math.nan, math.nan, math.nan, math.nan, len(x))
     rank = stats.spearmanr(x, seconds) if np.ptp(seconds) else None
-    chosen = slice(None)
+    chosen: slice | np.ndarray = slice(None)
     if len(x) > _MAX_PAIRED:
         chosen = np.random.default_rng(seed).choice(len(x), _MAX_PAIRED, replace=False)
     if rank is None or np.ptp(x[chosen]) == 0 or np.ptp(seconds[chosen]) == 0:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from tfod_csf import cell_classes, run_folder
 from tfod_csf.cytology import run_tables
@@ -217,9 +218,11 @@ def plot_turnaround(
         figure.suptitle(f"model {figures.printable(model)}; line: median slope (Theil-Sen)", fontsize=9)
 
 
-def _draw_minutes(axes, steps: Mapping[str, dict[str, Any]]) -> None:
-    bars = (("by hand", ("by_hand_classification", "by_hand_report"), _HAND_COLORS),)
-    bars += (("machine", ("machine_run", "machine_review"), _MACHINE_COLORS),)
+def _draw_minutes(axes: Axes, steps: Mapping[str, dict[str, Any]]) -> None:
+    bars = (
+        ("by hand", ("by_hand_classification", "by_hand_report"), _HAND_COLORS),
+        ("machine", ("machine_run", "machine_review"), _MACHINE_COLORS),
+    )
     for x, (_, names, colors) in enumerate(bars):
         bottom = 0.0
         for name, color in zip(names, colors, strict=True):

@@ -10,6 +10,7 @@ import logging
 import os
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -17,7 +18,7 @@ from tensorboard.compat.proto import event_pb2, types_pb2
 
 from tfod_csf.files import tfrecord
 
-_DTYPES = {
+_DTYPES: dict[int, np.dtype] = {
     types_pb2.DT_FLOAT: np.dtype("<f4"),
     types_pb2.DT_DOUBLE: np.dtype("<f8"),
     types_pb2.DT_INT32: np.dtype("<i4"),
@@ -85,7 +86,7 @@ def _events(path: pathlib.Path) -> Iterator[event_pb2.Event]:
         _log.warning("%s: a record is not a TensorBoard event; what comes after it is not read.", path)
 
 
-def _number(value) -> float | None:
+def _number(value: Any) -> float | None:
     """The scalar in a summary value, None for pictures, text and histograms."""
     if value.HasField("simple_value"):
         return float(value.simple_value)

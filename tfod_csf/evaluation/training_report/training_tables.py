@@ -4,7 +4,7 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -191,7 +191,7 @@ def _draw_precision(
         label = f"fit {100 * fit.a:.1f} {'-' if fit.b >= 0 else '+'} {100 * abs(fit.b):,.0f} / step (%)"
         axes.plot(steps, 100 * fit.at(steps), color=_COLORS[1], linewidth=1.4, label=label)
         if fit.saturated:
-            step = max(fit.fit_step, fit.observed_step)
+            step = max(step for step in (fit.fit_step, fit.observed_step) if step is not None)
             figures.reference_line(axes, f"saturated at {step:,.0f}", x=step)
         else:
             axes.set_title("precision on the validation side (not saturated)")
@@ -201,7 +201,9 @@ def _draw_precision(
     axes.legend(loc="lower right")
 
 
-def _draw_losses(axes: Axes, runs: Mapping[str, Mapping[str, Series]], is_wanted, title: str) -> None:
+def _draw_losses(
+    axes: Axes, runs: Mapping[str, Mapping[str, Series]], is_wanted: Callable[[str], bool], title: str
+) -> None:
     """Losses of training (lines) and evaluation (dots), the same color for the same tag."""
     tags = sorted({tag for scalars in runs.values() for tag in scalars if tag.startswith("Loss/") and is_wanted(tag)})
     tops = []
@@ -220,7 +222,7 @@ def _draw_losses(axes: Axes, runs: Mapping[str, Mapping[str, Series]], is_wanted
                 axes.plot(known.steps, middle, color=color, linewidth=1.4, label=f"{name}, {figures.printable(run)}")
                 tops.append(float(np.quantile(middle, 0.98)))
             else:
-                style = {"linestyle": ":", "marker": "o", "markersize": 3, "color": color}
+                style: dict[str, Any] = {"linestyle": ":", "marker": "o", "markersize": 3, "color": color}
                 axes.plot(known.steps, known.values, **style, label=f"{name}, {figures.printable(run)}")
                 tops.append(float(np.quantile(known.values, 0.98)))
     axes.set(title=title, xlabel="training step", ylabel="loss")
