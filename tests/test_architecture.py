@@ -233,3 +233,64 @@ def test_the_detector_loads_tensorflow_and_nothing_of_training():
 
 def test_the_package_itself_imports_nothing():
     assert _imports(PACKAGE / "__init__.py") == ()
+
+
+# Where a module is tested that has no test file of its own name. Most are commands, which only check paths and make one
+# call: their tests run the command and check what it writes, beside the tests of what it calls.
+TESTED_IN = {
+    "benchmarks/detector.py": "benchmarks/test_detector_benchmark.py",
+    "benchmarks/forward_pass.py": "benchmarks/test_benchmark_run.py",
+    "benchmarks/parts.py": "benchmarks/test_benchmark_run.py",
+    "benchmarks/record_writing.py": "benchmarks/test_benchmark_run.py",
+    "benchmarks/train_step.py": "benchmarks/test_benchmark_run.py",
+    "commands/agreement.py": "cytology/studies/test_agreement_tables.py",
+    "commands/blind.py": "cytology/blinding/test_blind.py",
+    "commands/calibrate.py": "cytology/studies/test_calibration.py",
+    "commands/create_csf_tf_record.py": "data/annotated/test_create_tf_record.py",
+    "commands/create_pascal_tf_record.py": "data/annotated/test_single_record.py",
+    "commands/differential.py": "cytology/counting/test_cohort.py",
+    "commands/differential_flags.py": "cytology/counting/test_cohort.py",
+    "commands/export_detections.py": "cytology/test_other_formats.py",
+    "commands/generate_tfrecord.py": "data/annotated/test_single_record.py",
+    "commands/observers.py": "cytology/studies/test_observer_tables.py",
+    "commands/partition_dataset.py": "data/annotated/test_single_record.py",
+    "commands/report.py": "cytology/report/test_pages.py",
+    "commands/review_export.py": "cytology/review/test_export.py",
+    "commands/review_import.py": "cytology/review/test_review_loop.py",
+    "commands/saturation.py": "cytology/studies/test_saturation_tables.py",
+    "commands/synthesize.py": "synthetic/test_slides.py",
+    "commands/training_report.py": "evaluation/training_report/test_training_curves.py",
+    "commands/turnaround.py": "cytology/studies/test_turnaround_tables.py",
+    "commands/unblind.py": "cytology/blinding/test_blind.py",
+    "config/config_reference.py": "config/test_generated_files.py",  # which compares docs/CONFIG.md with what it makes
+    "config/extractor_types.py": "fidelity/test_pipeline_configs.py",
+    "config/supported_fields.py": "config/test_supported.py",  # the table that supported.py reads
+    "cytology/review/base_state.py": "cytology/review/test_review_loop.py",
+    "cytology/review/patient_import.py": "cytology/review/test_review_loop.py",
+    "cytology/review/reviewed_cohort.py": "cytology/review/test_review_loop.py",
+    "cytology/review/session.py": "cytology/review/test_review_loop.py",
+    "cytology/review/training_images.py": "cytology/review/test_review_loop.py",
+    "cytology/studies/calibration_tables.py": "cytology/studies/test_calibration.py",
+    "export/detection_module.py": "fidelity/test_saved_model_signature.py",
+    "export/run_saved_model.py": "export/test_exporter.py",  # a program of its own, which every export runs
+    "inference/rounds.py": "commands/test_batch_infer.py",
+    "modeling/layer_hyperparams.py": "modeling/test_model_builder.py",
+}
+UNTESTED = {
+    "data/records/ready_image.py": "fields without a method",
+    "errors.py": "an exception class without code",
+    "inference/image_detector.py": "a protocol and an exception class without code",
+    "run_folder.py": "names",
+    "legacy_keras.py": "one assignment before TensorFlow is imported; every other test of a network fails without it",
+}
+
+
+def test_every_module_has_a_test_of_its_name_or_is_said_to_be_tested_elsewhere():
+    tests = pathlib.Path(__file__).parent
+    names = [path.relative_to(PACKAGE) for path in _modules() if path.name not in ("__init__.py", "__main__.py")]
+    twins = {name.as_posix() for name in names if (tests / name.parent / f"test_{name.name}").is_file()}
+    without = {name.as_posix() for name in names} - twins
+    excepted = {*TESTED_IN, *UNTESTED}
+    assert without - excepted == set(), "write tests/.../test_<module>.py, or say in TESTED_IN where it is tested"
+    assert excepted - without == set(), "these have a test of their name, or are gone: remove them from the two tables"
+    assert {name for name in TESTED_IN.values() if not (tests / name).is_file()} == set()
