@@ -146,7 +146,7 @@ def test_every_number_of_the_config_is_the_attribute_of_its_name(tiny_config):
         if (field.name != "iou_threshold") or type(owner).__name__ == message.DESCRIPTOR.name
     }
     assert {place: values for place, values in found.items() if values[0] != values[1]} == {}
-    assert len(found) == 18 + 1 + 7 + 2  # of the four messages
+    assert len(found) == 19 + 1 + 7 + 2  # of the four messages
     assert (second_stage.score_converter, second_stage.hard_example_miner.loss_type) == ("SOFTMAX", "BOTH")
 
 

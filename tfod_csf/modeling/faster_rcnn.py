@@ -37,6 +37,7 @@ class FasterRCNN(tf.Module):
     """TFOD's meta-architecture of that name, from parts that `model_builder.build` makes.
 
     Args:
+      num_classes: K.
       image_resizer: one image [h, w, 3] to (resized and padded image, true_image_shape); see network_input.
       feature_extractor: both halves of the backbone.
       rpn: the first stage.
@@ -47,6 +48,7 @@ class FasterRCNN(tf.Module):
 
     def __init__(
         self,
+        num_classes: int,
         image_resizer: image_resizer.ImageResizer,
         feature_extractor: FeatureExtractor,
         rpn: RegionProposalNetwork,
@@ -57,6 +59,7 @@ class FasterRCNN(tf.Module):
         use_matmul_crop_and_resize: bool = False,
     ):
         super().__init__(name="faster_rcnn")
+        self.num_classes = num_classes
         self.feature_extractor = feature_extractor
         self.rpn = rpn
         self.box_classifier = box_classifier

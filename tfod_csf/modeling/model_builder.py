@@ -54,6 +54,7 @@ def _build_faster_rcnn(config: faster_rcnn_pb2.FasterRcnn, is_training: bool) ->
         batch_norm_trainable=config.feature_extractor.batch_norm_trainable and is_training,
     )
     return FasterRCNN(
+        num_classes=config.num_classes,
         image_resizer=image_resizer.from_config(config.image_resizer),
         feature_extractor=extractor,
         rpn=build_region_proposal_network(config, is_training),
