@@ -1,3 +1,3 @@
 """Faster R-CNN of the TensorFlow Object Detection API on today's TensorFlow, with the CSF cell differential."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
