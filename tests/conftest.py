@@ -5,7 +5,7 @@ import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # TFOD's numbers were recorded with oneDNN's kernels, which TensorFlow chooses by itself only on CPUs with AVX-512. With
-# batch norm in training the others differ by more than the tolerances, TFOD's own numbers too.
+# batch norm in training the others' numbers differ by more than the tolerances.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import pytest
