@@ -3,6 +3,7 @@ import pytest
 
 from tfod_csf.cytology import annotated_cells, run_tables
 from tfod_csf.cytology.annotated_cells import AnnotationsError, ImageCells, MatchedCells, match_patient
+from tfod_csf.files import csv_tables
 from tfod_csf.label_map import parse_class_map
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study.labelimg import Annotation, LabeledObject, write_annotation
@@ -45,6 +46,26 @@ def test_cells_are_matched_once_and_images_without_annotation_left_out(tmp_path,
     assert matched.annotated.tolist() == ["lymphocyte", "", "neutrophil"]
     assert dict(matched.missed) == {"monocyte": 1}
     assert matched.num_images == 1
+    assert matched.patient_ids.tolist() == ["p"] * 3
+    assert matched.images.tolist() == ["img_00.jpg"] * 3
+    assert matched.missed_by_patient == {"p": {"monocyte": 1}}
+
+
+def test_an_image_on_which_this_model_failed_has_no_missed_cells(tmp_path, write_patient):
+    write_patient(tmp_path / "p", "p", [{"lymphocyte": 1}, {"lymphocyte": 1}], models=("m", "n"))
+    path = tmp_path / "p" / "images.csv"
+    rows = csv_tables.read_rows(path)
+    rows[1]["status"], rows[1]["cells"] = "failed", ""  # model m on img_01; model n examined it
+    csv_tables.write_rows(path, list(rows[0]), rows)
+    path = tmp_path / "p" / "cells.csv"
+    cells = csv_tables.read_rows(path)
+    kept = [row for row in cells if (row["model"], row["image"]) != ("m", "img_01.jpg")]
+    csv_tables.write_rows(path, list(cells[0]), kept)
+    patient = run_tables.read_patient(tmp_path / "p", details=True)
+    annotations = {f"p/img_0{n}": ImageCells(("lymphocyte",), np.array([[5, 10, 13, 18.0]])) for n in (0, 1)}
+    of_m, of_n = (match_patient(patient, annotations, model) for model in ("m", "n"))
+    assert (of_m.num_images, dict(of_m.missed), of_m.annotated.tolist()) == (1, {}, ["lymphocyte"])
+    assert (of_n.num_images, dict(of_n.missed), of_n.annotated.tolist()) == (2, {}, ["lymphocyte"] * 2)
 
 
 def test_no_cells_and_no_annotations(tmp_path, write_patient):
@@ -55,4 +76,5 @@ def test_no_cells_and_no_annotations(tmp_path, write_patient):
     only_truth = match_patient(patient, {"p/img_00": ImageCells(("monocyte",), np.array([[0, 0, 9, 9.0]]))}, "m")
     together = MatchedCells.joined([empty, only_truth])
     assert (len(together.predicted), dict(together.missed), together.num_images) == (0, {"monocyte": 1}, 1)
+    assert together.missed_by_patient == {"p": {"monocyte": 1}}
     assert len(MatchedCells.joined([]).predicted) == 0

@@ -22,6 +22,15 @@ def test_counts_per_image_keep_images_without_cells(tmp_path, write_patient):
     assert patient.models == ("m", "n")
 
 
+def test_images_of_one_model(tmp_path, write_patient):
+    write_patient(tmp_path / "p", "p", [{}, {"lymphocyte": 3}], models=("m", "n"), failed=1)
+    patient = run_tables.read_patient(tmp_path / "p")
+    patient.images.loc[0, "status"] = "failed"
+    assert patient.images_used_by("m") == ("img_01.jpg",)
+    assert patient.images_used_by("n") == patient.used_images == ("img_00.jpg", "img_01.jpg")
+    assert patient.images_used_by("") == ()
+
+
 def test_the_model_that_is_meant(tmp_path, write_patient):
     write_patient(tmp_path / "p", "p", [{"lymphocyte": 3}], models=("m", "n"))
     patient = run_tables.read_patient(tmp_path / "p")

@@ -99,6 +99,10 @@ class MatchedCells:
       annotated: [N] the annotator's class; "" where no annotated cell is at that place.
       missed: annotated cells the machine did not find, per class.
       num_images: images that both the machine and the annotator saw.
+      patient_ids: [N] whose cell it is.
+      images: [N] on which of the patient's images it is.
+      missed_by_patient: {patient_id: annotated cells the machine did not find, per class}; every patient with an image
+        that both saw is there, also one without any cell.
     """
 
     scored_classes: tuple[str, ...]
@@ -109,6 +113,9 @@ class MatchedCells:
     annotated: np.ndarray
     missed: Counter
     num_images: int
+    patient_ids: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0, object))
+    images: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0, object))
+    missed_by_patient: dict[str, Counter] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def joined(cls, parts: list["MatchedCells"]) -> "MatchedCells":
@@ -123,14 +130,19 @@ class MatchedCells:
         columns = max(scored, default=(), key=len)
         together = {
             field: np.concatenate([getattr(part, field) for part in parts] or [np.empty(0, object)])
-            for field in ("predicted", "counted_as", "score", "annotated")
+            for field in ("predicted", "counted_as", "score", "annotated", "patient_ids", "images")
         }
+        missed_by_patient: dict[str, Counter] = {}
+        for part in parts:
+            for patient_id, missed in part.missed_by_patient.items():
+                missed_by_patient[patient_id] = missed_by_patient.get(patient_id, Counter()) + missed
         scores = [part.class_scores for part in parts if part.scored_classes == columns and len(part.predicted)]
         return cls(
             scored_classes=columns,
             class_scores=np.concatenate(scores) if scores else np.empty((0, len(columns))),
             missed=sum((part.missed for part in parts), Counter()),
             num_images=sum(part.num_images for part in parts),
+            missed_by_patient=missed_by_patient,
             **together,
         )
 
@@ -140,10 +152,11 @@ def match_patient(
 ) -> MatchedCells:
     """One model's cells of a patient (read with `details`) against the annotated ones, class-blind, one to one.
 
-    Images without an annotation are ignored: their true cells are not known.
+    Images without an annotation are ignored: their true cells are not known. So are images on which this model failed,
+    whatever another model did: it has missed nothing there.
     """
     cells = patient.cells[patient.cells["model"] == model]
-    positions = {name: np.flatnonzero(cells["image"] == name) for name in patient.used_images}
+    positions = {name: np.flatnonzero(cells["image"] == name) for name in patient.images_used_by(model)}
     rows, annotated, num_images = [], [], 0
     missed: Counter[str] = Counter()
     boxes = cells[list(BOX_SIDES)].to_numpy(dtype=float)
@@ -170,4 +183,7 @@ def match_patient(
         annotated=np.concatenate(annotated) if annotated else np.empty(0, object),
         missed=missed,
         num_images=num_images,
+        patient_ids=np.full(len(chosen), patient.patient_id, dtype=object),
+        images=cells["image"].to_numpy(dtype=object)[chosen],
+        missed_by_patient={patient.patient_id: missed} if num_images else {},
     )

@@ -88,6 +88,11 @@ class PatientTables:
         """[I] images that were examined, sorted; an image without cells is one of them."""
         return tuple(sorted(set(self.images.loc[self.images["status"] == run_folder.OK, "image"])))
 
+    def images_used_by(self, model: str) -> tuple[str, ...]:
+        """Images that this model examined, sorted: those of `used_images` on which it did not fail."""
+        is_used = (self.images["status"] == run_folder.OK) & (self.images["model"] == model)
+        return tuple(sorted(set(self.images.loc[is_used, "image"])))
+
     @property
     def num_failed(self) -> int:
         """Images that no model could use."""

@@ -57,9 +57,10 @@ def read_round(inference_dir: str | os.PathLike, names: set[str], model: str | N
     """
     found = {}
     for patient in map(_with_details, run_tables.patient_folders(inference_dir)):
-        cells = patient.cells[patient.cells["model"] == patient.model_or_first(model)]
+        name = patient.model_or_first(model)
+        cells = patient.cells[patient.cells["model"] == name]
         rows = cells.groupby("image", sort=False).indices
-        for image in patient.used_images:
+        for image in patient.images_used_by(name):
             stem = pathlib.PurePosixPath(image).with_suffix("").as_posix()
             full = f"{patient.patient_id}/{stem}"
             of_image = cells.iloc[rows.get(image, [])]
