@@ -28,7 +28,9 @@ PACKAGES = {
     "inference": {"files", "graphics", "study"},
     "cytology": {"evaluation", "files", "graphics", "study"},
     "synthetic": {"files", "study"},
-    "benchmarks": {"config", "data", "modeling", "training", "inference", "export", "synthetic", "files", "study"},
+    "benchmarks": {
+        *("config", "data", "modeling", "training", "inference", "export", "cytology", "synthetic", "files", "study"),
+    },
 }
 
 # Subpackages that a subpackage may import besides itself and the modules directly in its package: an order, so that
@@ -258,6 +260,7 @@ TESTED_IN = {
     "commands/review_export.py": "cytology/review/test_export.py",
     "commands/review_import.py": "cytology/review/test_review_loop.py",
     "commands/saturation.py": "cytology/studies/test_saturation_tables.py",
+    "commands/simulate_cohort.py": "synthetic/test_cohort_folder.py",
     "commands/synthesize.py": "synthetic/test_slides.py",
     "commands/training_report.py": "evaluation/training_report/test_training_curves.py",
     "commands/turnaround.py": "cytology/studies/test_turnaround_tables.py",

@@ -30,7 +30,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "inference": ("batch_infer", "differential", "report", "export_detections"),
     "study": ("agreement", "observers", "turnaround", "saturation", "calibrate"),
     "review": ("review_export", "review_import"),
-    "other": ("blind", "unblind", "synthesize", "compare_with_truth", "benchmark"),
+    "other": ("blind", "unblind", "synthesize", "simulate_cohort", "compare_with_truth", "benchmark"),
 }
 """Commands by stage of the work; every stage and command once."""
 
