@@ -116,22 +116,8 @@ def test_wrong_folders_are_one_sentence(tmp_path):
         run_tables.read_run(tmp_path)
 
 
-def test_cells_per_ul_of_a_patient_table(tmp_path):
-    path = tmp_path / "patients.csv"
-    path.write_text("﻿patient_id,cells_per_ul,age\n'=b,12.5,3\nc,,4\n", encoding="utf-8")
-    assert run_tables.read_cells_per_ul(path) == {"=b": 12.5}
-    path.write_text("patient_id,cells_per_ul\na,many\n", encoding="utf-8")
-    with pytest.raises(TableError, match="line 2: cells_per_ul is 'many'"):
-        run_tables.read_cells_per_ul(path)
-    path.write_text("patient_id,cells_per_ul\na,-1\n", encoding="utf-8")
-    with pytest.raises(TableError, match=r"line 2: cells_per_ul is '-1'; expected a number >= 0 \(cells per uL\)"):
-        run_tables.read_cells_per_ul(path)
-    path.write_text("patient_id,cells\na,1\n", encoding="utf-8")
-    with pytest.raises(TableError, match="column 'cells_per_ul' is missing"):
-        run_tables.read_cells_per_ul(path)
-    path.write_text("patient_id,cells_per_ul\na,\na,2\n", encoding="utf-8")
-    with pytest.raises(TableError, match="line 3: patient 'a' is there twice"):
-        run_tables.read_cells_per_ul(path)
-    path.write_text("patient_id,cells_per_ul\na,1\na,2\n", encoding="utf-8")
-    with pytest.raises(TableError, match="line 3: patient 'a' is there twice"):
-        run_tables.read_cells_per_ul(path)
+def test_ids_of_a_run_without_reading_its_cells(tmp_path, write_patient):
+    write_patient(tmp_path / "patients" / "a", "=a", [{"lymphocyte": 1}])
+    write_patient(tmp_path / "patients" / "b", "王", [], failed=2)
+    (tmp_path / "patients" / "b" / "cells.csv").unlink()
+    assert run_tables.patient_ids(tmp_path) == ["=a", "王"]

@@ -44,6 +44,8 @@ def main() -> None:
         reference_ranges=str(inputs.ranges_path),
         population=FLAGS.population,
     )
+    if inputs.unmatched:
+        print(inputs.unmatched)
     print(f"{summary}; written to {output_dir} (differentials.csv, patients/<id>/differential.csv).")
 
 

@@ -14,6 +14,7 @@ from tfod_csf.commands import common_flags
 if TYPE_CHECKING:
     from tfod_csf.cytology.counting.differential import DifferentialRules
     from tfod_csf.cytology.counting.reference_ranges import ReferenceRange
+    from tfod_csf.cytology.patient_facts import PatientFacts
     from tfod_csf.cytology.report.page_template import RunFacts
     from tfod_csf.cytology.run_tables import Thresholds
 
@@ -25,7 +26,8 @@ class DifferentialInputs:
     Attributes:
       thresholds: how cells are to be counted; `changed` when that is not how the run counted them.
       references: ranges of the chosen population, from `ranges_path`.
-      cells_per_ul: {patient_id: white cells per uL}.
+      patient_facts: {patient_id: row of the table of patients}.
+      unmatched: a sentence on rows of that table that are about no patient of the run, or "".
       rules: numbers of the rules.
     """
 
@@ -33,8 +35,15 @@ class DifferentialInputs:
     changed: bool
     references: Mapping[str, "ReferenceRange"]
     ranges_path: pathlib.Path
-    cells_per_ul: Mapping[str, float]
+    patient_facts: Mapping[str, "PatientFacts"]
+    unmatched: str
     rules: "DifferentialRules"
+
+    @property
+    def cells_per_ul(self) -> dict[str, float]:
+        """{patient_id: white cells per uL} of the patients with a count."""
+        counts = {patient: facts.cells_per_ul for patient, facts in self.patient_facts.items()}
+        return {patient: count for patient, count in counts.items() if count is not None}
 
 
 def define(flag_values: flags.FlagValues) -> None:
@@ -65,7 +74,8 @@ def define(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "patient_table",
         None,
-        "CSV with the columns patient_id and cells_per_ul (white cells per uL), for pleocytosis and cases.",
+        "CSV with the columns patient_id and cells_per_ul (white cells per uL), for pleocytosis and cases; it may also "
+        "give sample, date of puncture, operator and blood counts (docs/OUTPUTS.md).",
         flag_values=flag_values,
     )
     _define_case_rules(flag_values)
@@ -110,7 +120,7 @@ def read(flag_values: flags.FlagValues) -> DifferentialInputs:
     Raises:
       UserError: a table or a value that cannot be used.
     """
-    from tfod_csf.cytology import run_tables
+    from tfod_csf.cytology import patient_facts, run_tables
     from tfod_csf.cytology.counting import cases, reference_ranges
     from tfod_csf.cytology.counting.differential import DifferentialRules
 
@@ -118,12 +128,18 @@ def read(flag_values: flags.FlagValues) -> DifferentialInputs:
     thresholds, changed = run_tables.new_thresholds(
         flag_values.inference_dir, flag_values.min_score, flag_values.unknown_below, flag_values.count_unknown
     )
+    facts, unmatched = {}, ""
+    if flag_values.patient_table:
+        facts = patient_facts.read_patient_table(flag_values.patient_table)
+        ids = run_tables.patient_ids(flag_values.inference_dir)
+        unmatched = patient_facts.unmatched_words(flag_values.patient_table, facts, ids)
     return DifferentialInputs(
         thresholds=thresholds,
         changed=changed,
         references=reference_ranges.load_reference_ranges(ranges_path, flag_values.population),
         ranges_path=ranges_path,
-        cells_per_ul=run_tables.read_cells_per_ul(flag_values.patient_table) if flag_values.patient_table else {},
+        patient_facts=facts,
+        unmatched=unmatched,
         rules=DifferentialRules(
             min_white_cells=flag_values.min_white_cells,
             tolerance_points=flag_values.tolerance_points,

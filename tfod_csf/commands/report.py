@@ -56,13 +56,15 @@ def main() -> None:
         patient_pages=FLAGS.pages != "cohort",
         cohort_page=FLAGS.pages != "patients",
     )
-    summary = pages.write_report(inference_dir, output_dir, facts, options, inputs.cells_per_ul, bar_over("patient"))
+    summary = pages.write_report(inference_dir, output_dir, facts, options, inputs.patient_facts, bar_over("patient"))
     if FLAGS.pdf:
         for page in progress_bar(summary.pages, unit="PDF"):
             chromium.print_pdf(program, page, page.with_suffix(".pdf"))
     if summary.without_crops:
         lack = f"{plural(summary.without_crops, 'patient')} without pictures of cells"
         print(f"{lack}: give --images_dir where the images are now.")
+    if inputs.unmatched:
+        print(inputs.unmatched)
     where = summary.cohort_page or (summary.patient_pages[0] if summary.patient_pages else output_dir)
     pdf = ", each as PDF too" if FLAGS.pdf else ""
     print(f"{plural(len(summary.pages), 'page')} written{pdf}; open {where} in a browser.")

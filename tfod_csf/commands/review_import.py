@@ -90,6 +90,8 @@ def main() -> None:
     finally:
         problems.write_csv(output_dir / "problems.csv")
     print(session)
+    if inputs.unmatched:
+        print(inputs.unmatched)
     if FLAGS.training_dir:
         print(f"{images[0]} verified images with {images[1]} cells for training; written to {FLAGS.training_dir}.")
     pages = _write_pages(session, output_dir, inputs, progress) if FLAGS.report else []
@@ -135,7 +137,7 @@ def _write_pages(
     facts = differential_flags.run_facts(FLAGS, inputs, output_dir)
     images_dir = pathlib.Path(FLAGS.images_dir) if FLAGS.images_dir else None
     options = pages.ReportOptions(images_dir=images_dir, patients=new)
-    return pages.write_report(output_dir, output_dir, facts, options, inputs.cells_per_ul, progress).pages
+    return pages.write_report(output_dir, output_dir, facts, options, inputs.patient_facts, progress).pages
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Reads what batch_infer wrote: cells.csv and images.csv of each patient, run.json, and a table of patients.
+"""Reads what batch_infer wrote: cells.csv and images.csv of each patient, and run.json.
 
 Patients are read one after the other, so that memory does not grow with their number:
 
@@ -184,6 +184,20 @@ def read_patient(folder: str | os.PathLike, details: bool = False) -> PatientTab
     return PatientTables(ids.pop() if ids else folder.name, folder, cells, images)
 
 
+def patient_ids(inference_dir: str | os.PathLike) -> list[str]:
+    """Ids of all patients of a run, in the order of `patient_folders`; reads one row per patient.
+
+    Raises:
+      TableError: as `read_images`.
+    """
+    schema = csv_schemas.load("images")
+    ids = []
+    for folder in patient_folders(inference_dir):
+        row = next(schema.read(folder / "images.csv", ["patient_id"]), None)
+        ids.append(row["patient_id"] if row else folder.name)
+    return ids
+
+
 def read_images(folder: str | os.PathLike, details: bool = False) -> pd.DataFrame:
     """One patient's images.csv alone, for questions that need no cells.
 
@@ -256,18 +270,3 @@ def new_thresholds(
     given: dict[str, Any] = {"min_score": min_score, "unknown_below": unknown_below, "count_unknown": count_unknown}
     thresholds = dataclasses.replace(run, **{name: value for name, value in given.items() if value is not None})
     return thresholds, thresholds != run
-
-
-def read_cells_per_ul(path: str | os.PathLike) -> dict[str, float]:
-    """{patient_id: white cells per microliter} from a patient table; an empty cell is a patient without a number.
-
-    Raises:
-      TableError: a repeated patient, or a value that is not a number >= 0.
-    """
-    found: dict[str, float | None] = {}
-    for row in csv_schemas.load("input_patient_table").read(path):
-        patient = row["patient_id"]
-        if patient in found:
-            raise TableError(f"{path}, line {row.line}: patient {patient!r} is there twice; keep one row.")
-        found[patient] = row["cells_per_ul"]
-    return {patient: value for patient, value in found.items() if value is not None}

@@ -31,11 +31,13 @@ def test_a_patient_all_of_whose_images_failed_is_in_the_table(tmp_path, write_pa
 
 
 def test_command_counts_anew_into_another_folder(small_run, tmp_path, capsys):
-    (tmp_path / "patients.csv").write_text("patient_id,cells_per_ul\nc,80\n", encoding="utf-8")
+    (tmp_path / "patients.csv").write_text("patient_id,cells_per_ul\nc,80\nnobody,3\n", encoding="utf-8")
     flags = [f"--inference_dir={small_run}", f"--output_dir={tmp_path / 'out'}", "--count_unknown=as_predicted"]
     status = command_line.main(["differential", *flags, f"--patient_table={tmp_path / 'patients.csv'}"])
     assert status == 0, capsys.readouterr().err
-    assert "3 patients: 2 with percentages" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "3 patients: 2 with percentages" in said
+    assert "1 of 2 patients not in the run and not used ('nobody')" in said
     row = rows_by_patient(tmp_path / "out")["c"]
     assert (row["monocyte_percent"], row["unknown"], row["case"]) == ("100.00", "0", "high_white_cells")
     assert row["pleocytosis"] == "yes"
@@ -48,6 +50,14 @@ def test_command_says_what_is_wrong_in_one_sentence(tmp_path, capsys):
     status = command_line.main(["differential", f"--inference_dir={tmp_path / 'none'}", f"--output_dir={tmp_path}"])
     assert status == 1
     assert "no such folder" in capsys.readouterr().err
+
+
+def test_a_patient_table_about_other_patients_is_refused(small_run, tmp_path, capsys):
+    (tmp_path / "patients.csv").write_text("patient_id,cells_per_ul\nC,80\n", encoding="utf-8")
+    flags = [f"--inference_dir={small_run}", f"--output_dir={tmp_path / 'out'}"]
+    assert command_line.main(["differential", *flags, f"--patient_table={tmp_path / 'patients.csv'}"]) == 1
+    assert "no patient in it ('C') is in the run" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "differentials.csv").exists()
 
 
 def test_missing_flag_is_named(capsys):

@@ -11,6 +11,7 @@ from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.counting.differential import differential
 from tfod_csf.cytology.counting.reference_ranges import load_reference_ranges
 from tfod_csf.cytology.counting.saturation import SaturationRules, saturation
+from tfod_csf.cytology.patient_facts import PatientFacts
 from tfod_csf.cytology.report import gallery, patient_page
 from tfod_csf.cytology.report.patient_page import PatientPage
 
@@ -29,7 +30,7 @@ def page(tmp_path, write_patient):
         patient.patient_id, counts, images_used=2, images_failed=1, references=load_reference_ranges()
     )
     settled = saturation("p", [[40, 20, 0], [20, 10, 10]], SaturationRules(replicates=100))
-    return PatientPage(patient, result, settled, "m", (), (), 0, "", None, "", "")
+    return PatientPage(patient, PatientFacts(), result, settled, "m", (), (), 0, "", None, "", "")
 
 
 def parsed(page):

@@ -16,6 +16,7 @@ from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.counting import cohort
 from tfod_csf.cytology.counting.differential import Differential
 from tfod_csf.cytology.counting.saturation import Saturation, saturation
+from tfod_csf.cytology.patient_facts import PatientFacts
 from tfod_csf.cytology.report import gallery, labeled_fields, page_template, reviews
 from tfod_csf.cytology.report.cohort_page import CohortPatient, cohort_html
 from tfod_csf.cytology.report.patient_page import PatientPage, patient_html
@@ -66,7 +67,7 @@ def write_report(
     output_dir: str | os.PathLike,
     facts: page_template.RunFacts,
     options: ReportOptions = ReportOptions(),
-    cells_per_ul: Mapping[str, float] | None = None,
+    patient_facts: Mapping[str, PatientFacts] | None = None,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> ReportSummary:
     """Writes the pages of a run.
@@ -76,7 +77,7 @@ def write_report(
       output_dir: may be the same folder.
       facts: thresholds, rules and references the results are computed with, and the run's record.
       options: what goes into the pages.
-      cells_per_ul: {patient_id: white cells per uL}.
+      patient_facts: {patient_id: row of the table of patients}.
       progress: wraps the list of patients' folders.
 
     Raises:
@@ -90,7 +91,7 @@ def write_report(
         missing.discard(patient.patient_id)
         if options.patients and patient.patient_id not in options.patients:
             continue
-        examined = _examine(patient, facts, options, (cells_per_ul or {}).get(patient.patient_id))
+        examined = _examine(patient, facts, options, (patient_facts or {}).get(patient.patient_id, PatientFacts()))
         path = output / run_folder.PATIENTS_DIR / folder.name / PAGE
         if options.patient_pages:
             page = _patient_page(examined, facts, options, wants_cohort)
@@ -114,6 +115,7 @@ class _Examined:
     """A patient with all results; fields as in `PatientPage`."""
 
     patient: run_tables.PatientTables
+    of_patient: PatientFacts
     result: Differential
     model: str
     settled: Saturation
@@ -122,7 +124,10 @@ class _Examined:
 
 
 def _examine(
-    patient: run_tables.PatientTables, facts: page_template.RunFacts, options: ReportOptions, cells_per_ul: float | None
+    patient: run_tables.PatientTables,
+    facts: page_template.RunFacts,
+    options: ReportOptions,
+    of_patient: PatientFacts,
 ) -> _Examined:
     if facts.changed:
         patient = patient.counted_with(facts.thresholds)
@@ -130,12 +135,13 @@ def _examine(
     counts = patient.image_counts(cell_classes.WHITE_CELLS, model)
     review, review_error = None, ""
     try:
-        review = reviews.read_review(patient.folder, facts, cells_per_ul)
+        review = reviews.read_review(patient.folder, facts, of_patient.cells_per_ul)
     except RevisionError as error:
         review_error = str(error)
     return _Examined(
         patient=patient,
-        result=cohort.patient_differential(patient, cells_per_ul, facts.references, facts.rules),
+        of_patient=of_patient,
+        result=cohort.patient_differential(patient, of_patient.cells_per_ul, facts.references, facts.rules),
         model=model,
         settled=saturation(patient.patient_id, counts, facts.saturation_rules),
         review=review,

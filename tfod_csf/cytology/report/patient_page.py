@@ -8,6 +8,7 @@ from tfod_csf import cell_classes, run_folder
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.counting.differential import Differential
 from tfod_csf.cytology.counting.saturation import Saturation
+from tfod_csf.cytology.patient_facts import PatientFacts
 from tfod_csf.cytology.report import charts, gallery, labeled_fields, page_template, reviews, sentences
 
 
@@ -17,6 +18,7 @@ class PatientPage:
 
     Attributes:
       patient: tables read with `details`.
+      of_patient: what the table of patients says.
       model: whose cells the gallery, the fields and the saturation show.
       groups, fields, num_fields: pictures; `num_fields` counts also the fields that are not shown.
       images_dir: where the original images were looked for, "" when not known.
@@ -25,6 +27,7 @@ class PatientPage:
     """
 
     patient: run_tables.PatientTables
+    of_patient: PatientFacts
     result: Differential
     settled: Saturation
     model: str
