@@ -19,6 +19,14 @@ common_flags.define_run_images_dir(FLAGS, whose=True)
 common_flags.define_patient(FLAGS)
 common_flags.define_needed_model_name(FLAGS)
 common_flags.define_extra_class(FLAGS)
+flags.DEFINE_integer(
+    "sample_images",
+    None,
+    "Images per patient that a reviewer must verify, chosen by a fixed rule and listed in TO_VERIFY.txt; when none of "
+    "them has a wrong white cell, the others count as checked. Default: all images have to be verified.",
+    lower_bound=1,
+    flag_values=FLAGS,
+)
 common_flags.define_strict(FLAGS)
 
 
@@ -37,6 +45,7 @@ def main() -> None:
         patients=FLAGS.patient,
         model=FLAGS.model,
         extra_names=common_flags.extra_names(FLAGS),
+        sample_images=FLAGS.sample_images,
     )
     session = export_session.export_run(inference_dir, output_dir, settings, problems, bar_over("patient"))
     print(

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from tfod_csf import cell_classes, provenance, run_folder
 from tfod_csf.cytology import cell_rows
 from tfod_csf.cytology.cell_rows import Cell
-from tfod_csf.cytology.review import revisions
+from tfod_csf.cytology.review import revisions, sampling
 from tfod_csf.cytology.review.sidecar import (
     CLASSES_FILE,
     FILE_NAME,
@@ -32,6 +32,10 @@ from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
 from tfod_csf.study.labelimg import Annotation, LabeledObject
 
+TO_VERIFY = "TO_VERIFY.txt"
+_IF_WRONG = """\
+Where a white cell of the sample was wrong or missing, the sample is not enough: verify all images of this folder.
+"""
 _MAX_STEM_BYTES = 180
 # Endings of JPEG files that LabelImg's file list does not show.
 _SUFFIXES = {".jpe": ".jpg", ".jfif": ".jpg"}
@@ -48,6 +52,8 @@ ready-made Windows program brings its own. Open each patient's folder with its c
 - Not a cell: delete the box. A cell without a box: W, draw it, pick the class.
 - Save with Ctrl+S. When every cell of the image is right, press the space bar: the image turns green (verified). Then
   all its cells count as decided by you, unchanged ones too, and it may be used for training.
+- Is there a {to_verify} in the folder? Then only a sample has to be verified; it lists the images.
+- Every reviewer needs an export of his own: a copy of this folder cannot be imported under a second name.
 - Keep the format PascalVOC. Do not rename files, and leave {sidecar} as it is.
 
 Then: tfod_csf review_import --review_dir THIS_FOLDER --inference_dir RUN --output_dir REVIEWED --reviewer "Your Name"
@@ -168,20 +174,25 @@ def export_patient(
     export_id: str,
     extra_names: Sequence[str],
     problems: ProblemLog,
+    sample_images: int | None = None,
 ) -> Sidecar | None:
     """Writes output_dir/<patient>/ for LabelImg.
 
     Args:
       extra_names: classes a reviewer may use beside the model's and `unknown`.
+      sample_images: images to be verified by the rule of `sampling`; None for all.
 
     Returns:
       What was shown, or None when none of the patient's images can be shown (reasons in `problems`).
 
     Raises:
       ReviewError: the folder exists; a reviewer's work may be in it.
+      RevisionError: the patient's history is broken, or the tables are not those of the newest revision.
     """
     target = output_dir / source.folder.name
     check_is_new([target])
+    chain = revisions.read_revisions(source.folder)
+    revisions.check_is_current(source.folder, chain)
     table = cell_rows.read_cells(source.folder / "cells.csv").of_model(source.model)
     by_image = table.by_image()
     all_rows = cell_rows.read_images(source.folder / "images.csv")
@@ -196,14 +207,15 @@ def export_patient(
         reason = f"none of the {len(rows)} images that model {source.model!r} examined can be shown"
         problems.noted(source.folder, reason, "Run batch_infer again when the images are there.")
         return None
-    chain = revisions.read_revisions(source.folder)
     used = sorted({cell.label for cell in table.cells} - {""})
     class_names = tuple(dict.fromkeys([*cell_rows.names_of(table.classes), *extra_names, *used]))
     machine = revisions.machine_revision(chain).folder if chain else source.folder
+    patient_id = next(iter(rows.values()))["patient_id"]
+    checksums = {image: row["sha256"] for image, row in rows.items()}
     sidecar = Sidecar(
         export_id=export_id,
         exported=provenance.now(),
-        patient_id=next(iter(rows.values()))["patient_id"],
+        patient_id=patient_id,
         folder=source.folder.name,
         model=source.model,
         names=class_names,
@@ -212,13 +224,34 @@ def export_patient(
         revision_sha256=chain[-1].sha256 if chain else "",
         thresholds=source.thresholds,
         images=images,
+        sampled=() if sample_images is None else sampling.sampled_images(patient_id, checksums, sample_images),
     )
+    if sidecar.sampled:
+        _write_list_of_images(target / TO_VERIFY, sidecar)
     atomic_write.write_text(target / CLASSES_FILE, "".join(f"{name}\n" for name in class_names))
     write_sidecar(target / FILE_NAME, sidecar)
     return sidecar
 
 
+def _write_list_of_images(path: pathlib.Path, sidecar: Sidecar) -> None:
+    """The images a reviewer has to open when only a sample is verified."""
+    sample = [name for name, shown in sidecar.images.items() if shown.image in sidecar.sampled]
+    undecided = {
+        name: sum(cell.name == cell_classes.UNKNOWN and _may_be_white(cell) for cell in shown.cells)
+        for name, shown in sidecar.images.items()
+        if name not in sample
+    }
+    lines = ["Verify these images (the sample):", *sample, "", "Decide the unknown cells on these images:"]
+    most_first = sorted((-count, name) for name, count in undecided.items() if count)
+    lines += [f"{name} ({-count} that may be white cells)" for count, name in most_first] or ["none"]
+    atomic_write.write_text(path, "\n".join([*lines, "", _IF_WRONG]))
+
+
+def _may_be_white(cell: ShownCell) -> bool:
+    return cell_classes.canonical_name(cell.predicted_class) != cell_classes.ERYTHROCYTE
+
+
 def write_instructions(output_dir: pathlib.Path) -> None:
     """A page for the reviewer beside the patients' folders."""
-    text = INSTRUCTIONS.format(classes=CLASSES_FILE, sidecar=FILE_NAME)
+    text = INSTRUCTIONS.format(classes=CLASSES_FILE, sidecar=FILE_NAME, to_verify=TO_VERIFY)
     atomic_write.write_text(output_dir / "HOW_TO_REVIEW.txt", text)

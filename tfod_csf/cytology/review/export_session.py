@@ -25,6 +25,7 @@ class ExportSettings:
       patients: ids; empty for all.
       model: whose cells; None takes the only one.
       extra_names: classes that the reviewer may use besides those of the model.
+      sample_images: images per patient to be verified by the rule of `sampling`; None for all.
     """
 
     images_dir: str | None = None
@@ -33,6 +34,7 @@ class ExportSettings:
     patients: Sequence[str] = ()
     model: str | None = None
     extra_names: Sequence[str] = ()
+    sample_images: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +89,9 @@ def export_run(
     export_id, thresholds, shown = str(uuid.uuid4()), run.get("thresholds", {}), {}
     for patient_id in progress(chosen):
         source = export.ExportSource(folders[patient_id], files.get(patient_id, {}), model, thresholds)
-        shown[patient_id] = export.export_patient(source, output_dir, export_id, settings.extra_names, problems)
+        shown[patient_id] = export.export_patient(
+            source, output_dir, export_id, settings.extra_names, problems, settings.sample_images
+        )
     export.write_instructions(output_dir)
     problems.write_csv(output_dir / "problems.csv")
     return ExportSession(shown)

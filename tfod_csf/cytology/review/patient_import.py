@@ -257,6 +257,7 @@ def _record(sidecar: Sidecar, settings: ImportSettings, merged: _Merged, when: s
         },
         "disagreements": {"cells": len(merged.disagreements), "settled_as": settings.disagreements},
         "images_verified": {image: list(people) for image, people in sorted(merged.verified.items())},
+        "images_sampled": list(sidecar.sampled),
     }
 
 

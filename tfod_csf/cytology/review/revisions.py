@@ -19,8 +19,9 @@ import json
 import os
 import pathlib
 import shutil
+import unicodedata
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tfod_csf import __version__
@@ -137,6 +138,45 @@ def read_revisions(patient_folder: pathlib.Path, key: bytes | None = None) -> tu
 def machine_revision(chain: tuple[Revision, ...]) -> Revision:
     """The newest machine's version in a chain: what the reviews after it started from."""
     return next(revision for revision in reversed(chain) if revision.kind == MACHINE)
+
+
+def reviews_since_machine(chain: tuple[Revision, ...]) -> tuple[Revision, ...]:
+    """The reviews of the newest machine's version; empty when there are none."""
+    return chain[machine_revision(chain).number + 1 :] if chain else ()
+
+
+def reviewer_key(name: str) -> str:
+    """What makes two names the same person: not capitals, spaces, or the form of a character.
+
+    >>> reviewer_key("Dr  LI ") == reviewer_key("dr li")
+    True
+    """
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def reviewers_of(reviews: Iterable[Revision]) -> tuple[str, ...]:
+    """The people who made reviews, in the order of their first one and in its spelling."""
+    names: dict[str, str] = {}
+    for review in reviews:
+        names.setdefault(reviewer_key(review.reviewer), review.reviewer)
+    return tuple(names.values())
+
+
+def check_is_current(patient_folder: pathlib.Path, chain: tuple[Revision, ...]) -> None:
+    """Compares a patient's tables with the newest revision; without a history there is nothing to compare.
+
+    Raises:
+      RevisionError: cells.csv or images.csv is another one: it was edited, or an import was interrupted.
+    """
+    if not chain:
+        return
+    for name in ("cells.csv", "images.csv"):
+        path = patient_folder / name
+        if not path.is_file() or file_sha256(path) != chain[-1].record["files"].get(name):
+            raise RevisionError(
+                f"{path}: not that of the newest revision ({chain[-1].number}); it was edited, or an import was "
+                "interrupted. Run review_import again, which puts the table back."
+            )
 
 
 def _folder_name(number: int) -> str:

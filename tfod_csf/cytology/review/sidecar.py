@@ -81,6 +81,7 @@ class Sidecar:
       revision, revision_sha256: state that was shown; 0 and "" for the machine's.
       thresholds: of the run, for information.
       images: {name of the image in the review folder: image}.
+      sampled: images that are to be verified by the rule of `sampling`; empty when all are.
     """
 
     export_id: str
@@ -94,6 +95,7 @@ class Sidecar:
     revision_sha256: str
     thresholds: Mapping[str, Any]
     images: Mapping[str, ShownImage]
+    sampled: tuple[str, ...] = ()
 
 
 def _checksum(content: Mapping[str, Any]) -> str:
@@ -135,8 +137,9 @@ def read_sidecar(path: str | os.PathLike) -> Sidecar:
             cells = tuple(ShownCell(**{**cell, "box": tuple(cell["box"])}) for cell in image.pop("cells"))
             images[name] = ShownImage(**image, cells=cells)
         _check_names(path, content["folder"], list(images), [image.image for image in images.values()])
+        sampled = tuple(content.setdefault("sampled", ()))  # not in exports of version 0.2.0
         fields = {field.name: content[field.name] for field in dataclasses.fields(Sidecar)}
-        return Sidecar(**{**fields, "names": tuple(content["names"]), "images": images})
+        return Sidecar(**{**fields, "names": tuple(content["names"]), "images": images, "sampled": sampled})
     except OSError as error:
         raise ReviewError(f"{path}: {error.strerror}; give a folder made by review_export.") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
