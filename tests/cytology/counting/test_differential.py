@@ -104,6 +104,9 @@ def test_pleocytosis_and_case_need_the_patient_table():
     assert differential("1", {"m": TABLE_1}, references=references, cells_per_ul=5).pleocytosis is False
     result = differential("1", {"m": TABLE_1}, references=references, cells_per_ul=60)
     assert result.pleocytosis is True
+    # The ranges are those of fluids with a normal count: 26 % neutrophils of 60 white cells per uL are not marked.
+    assert {share.mark for share in result.shares.values()} == {""}
+    assert {share.reference for share in result.shares.values()} == {None}
     assert result.case == "high_white_cells"
 
 

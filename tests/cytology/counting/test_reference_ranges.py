@@ -18,10 +18,23 @@ def test_adult_ranges_that_come_with_the_package():
 
 
 def test_both_ends_belong_to_the_range():
-    normal = ReferenceRange(63, 99)
-    assert [normal.mark(value) for value in (62.9, 63, 99, 99.1)] == ["low", "", "", "high"]
+    normal = ReferenceRange(63, 80)
+    assert [normal.mark(value) for value in (62.9, 63, 80, 80.1)] == ["low", "", "", "high"]
     assert normal.is_certain(40, 62.9)
     assert not normal.is_certain(40, 63)
+
+
+def test_an_end_within_ten_points_of_0_or_100_percent_marks_nothing():
+    ranges = load_reference_ranges()
+    # A normal fluid of lymphocytes alone, against 63 to 99, 3 to 37 and 0 to 2 %.
+    assert [ranges[name].mark(percent) for name, percent in (("lymphocyte", 100), ("monocyte", 0))] == ["", ""]
+    assert [ranges[name].mark(percent) for name, percent in (("lymphocyte", 62), ("monocyte", 38))] == ["low", "high"]
+    assert ranges["neutrophil"].mark(2.1) == "high"
+    # 50 to 94 %: 100 % is 6 points above the end, 49 % is low.
+    assert [load_reference_ranges(population="neonate")["monocyte"].mark(value) for value in (100, 49)] == ["", "low"]
+    assert [ReferenceRange(10.1, 89.9).mark(value) for value in (10, 90)] == ["low", "high"]
+    assert [ReferenceRange(10, 90).mark(value) for value in (0, 100)] == ["", ""]
+    assert not ReferenceRange(63, 99).is_certain(99.5, 100)
 
 
 @pytest.mark.parametrize(

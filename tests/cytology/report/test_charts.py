@@ -24,7 +24,7 @@ def test_bars_stand_where_the_percentages_are():
     chart = charts.percent_bars(shares, "bars")
     widths = [float(w) for w in re.findall(r'width="([\d.]+)" height="18"', chart)]
     assert widths == [100.0, 50.0, 50.0]  # the axis is 200 units long
-    assert re.search(r'<rect x="238.0" [^>]*width="72.0" height="36"', chart)  # 63 .. 99 % from 112 on
+    assert re.search(r'<rect x="238.0" [^>]*width="74.0" height="36"', chart)  # 63 .. 100 % from 112 on: 99 is open
     assert words(chart)["desc"][0].startswith("lymphocyte 50.0 % (interval ")
 
 

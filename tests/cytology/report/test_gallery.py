@@ -9,9 +9,15 @@ from tfod_csf.cytology.report import gallery
 
 def test_groups_are_in_order_and_least_certain_first(patient, sources):
     groups = gallery.cell_groups(patient, "known_truth", 0.8, 5, sources)
-    names = [group.name for group in groups]
-    assert names[0] == "unknown"
-    assert names == gallery.group_order(names)
+    names = [(group.name, group.likely) for group in groups]
+    assert len(names) == len(set(names))
+    unknown = [likely for name, likely in names if name == "unknown"]
+    assert unknown == sorted(unknown, key=("lymphocyte", "monocyte", "neutrophil", "erythrocyte").index)
+    assert names[:3] == [("unknown", likely) for likely in ("lymphocyte", "monocyte", "neutrophil")]
+    assert names[-1] == ("erythrocyte", "")
+    for group in groups:
+        if group.likely:
+            assert {cell.predicted_class for cell in group.cells} == {group.likely}
     for group in groups:
         scores = [cell.score for cell in group.cells]
         assert scores == sorted(scores)

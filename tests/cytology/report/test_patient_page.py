@@ -51,8 +51,8 @@ def test_counts_and_percentages_are_those_of_the_result(page):
     assert rows["White cells"][0] == "100"
     assert rows["erythrocyte"][:2] == ["5", "5 per 100 white cells"]
     assert rows["unknown"][:2] == ["0", "0.0 % of all cells; not in the percentages"]
-    assert rows["neutrophil"][3:] == ["0 – 2", "▲ high"]
-    assert rows["monocyte"][3:] == ["3 – 37", "within"]
+    assert rows["neutrophil"][3:] == ["≤ 2", "▲ high"]
+    assert rows["monocyte"][3:] == ["≤ 37", "within"]
 
 
 def test_the_name_is_text_in_heading_and_title(page):

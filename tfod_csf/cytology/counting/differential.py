@@ -51,7 +51,8 @@ class Share:
     Attributes:
       ci_low, ci_high: simultaneous interval.
       models_low, models_high: smallest and largest percentage among the models; None with one model.
-      reference: the reference range, None where the table has none.
+      reference: the reference range the percentage is compared with; None where the table has none, or where there
+        are more white cells per uL than normal (see reference_ranges.py).
     """
 
     percent: float
@@ -124,8 +125,7 @@ class Differential:
     @property
     def pleocytosis(self) -> bool | None:
         """Whether there are more white cells per uL than the reference range allows; None where not known."""
-        limit = self.references.get(WHITE_CELLS_PER_UL)
-        return None if self.cells_per_ul is None or limit is None else self.cells_per_ul > limit.high
+        return _has_pleocytosis(self.cells_per_ul, self.references)
 
     @property
     def models_range_points(self) -> float | None:
@@ -186,7 +186,8 @@ def differential(
         needed = intervals.cells_needed_goodman(fractions, rules.tolerance_points / 100, rules.alpha)
         if len(by_model) < len(counts_by_model):
             notes.append(f"{len(counts_by_model) - len(by_model)} of {len(counts_by_model)} models found no white cell")
-        shares = _shares(fractions, bounds, by_model, references)
+        is_normal_fluid = not _has_pleocytosis(cells_per_ul, references)
+        shares = _shares(fractions, bounds, by_model, references if is_normal_fluid else {})
     neutrophil = shares[cell_classes.NEUTROPHIL].percent if shares else None
     case, case_rule = assign_case(white, counts[cell_classes.ERYTHROCYTE], neutrophil, cells_per_ul, rules.cases)
     return Differential(
@@ -206,6 +207,11 @@ def differential(
         case_rule=case_rule,
         note="; ".join(notes),
     )
+
+
+def _has_pleocytosis(cells_per_ul: float | None, references: Mapping[str, ReferenceRange]) -> bool | None:
+    limit = references.get(WHITE_CELLS_PER_UL)
+    return None if cells_per_ul is None or limit is None else cells_per_ul > limit.high
 
 
 def _mean_counts(counts_by_model: Mapping[str, Mapping[str, int]]) -> dict[str, float]:

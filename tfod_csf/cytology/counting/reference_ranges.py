@@ -3,6 +3,14 @@
 The table that comes with the package is `reference_ranges.csv` beside this module; a laboratory copies it, puts in its
 own ranges and names the copy with --reference_ranges. Columns: population, quantity (a white-cell class or
 `white_cells_per_ul`), low, high, unit, source. Both ends belong to the range.
+
+A percentage is marked only where a mark means something:
+
+* Not at an end within 10 points of 0 or 100 %. In a fluid with few white cells it is usual to find lymphocytes alone:
+  100 % lymphocytes are not "high" against 63 to 99 %, nor 0 % monocytes "low" against 3 to 37 %. No percentage is
+  farther beyond such an end than the 10 points that the paper calls clinically acceptable.
+* Not with more white cells per uL than their own range allows (pleocytosis): the ranges are those of fluids with a
+  normal count (`differential.differential`).
 """
 
 import dataclasses
@@ -16,6 +24,7 @@ from tfod_csf import cell_classes
 from tfod_csf.errors import UserError
 from tfod_csf.files import csv_schemas
 
+_OPEN_END_POINTS = 10.0
 WHITE_CELLS_PER_UL = "white_cells_per_ul"
 DEFAULT_TABLE = pathlib.Path(__file__).with_name("reference_ranges.csv")
 
@@ -32,13 +41,35 @@ class ReferenceRange:
     high: float
     source: str = ""
 
-    def mark(self, value: float) -> str:
-        """ "high", "low" or "" for a value inside the range."""
-        return "high" if value > self.high else "low" if value < self.low else ""
+    @property
+    def lowest_percent(self) -> float:
+        """Percentage below which "low" is marked; 0, so that nothing is, where the low end is within 10 points."""
+        return 0.0 if self.low <= _OPEN_END_POINTS else self.low
+
+    @property
+    def highest_percent(self) -> float:
+        """Percentage above which "high" is marked; 100 where the high end is within 10 points."""
+        return 100.0 if self.high >= 100 - _OPEN_END_POINTS else self.high
+
+    @property
+    def percent_text(self) -> str:
+        """The percentages that are not marked.
+
+        >>> [ReferenceRange(*ends).percent_text for ends in ((63, 99), (3, 37), (40, 80), (5, 95))]
+        ['≥ 63', '≤ 37', '40 – 80', 'any']
+        """
+        low, high = self.lowest_percent > 0, self.highest_percent < 100
+        if low and high:
+            return f"{self.low:g} – {self.high:g}"
+        return f"≥ {self.low:g}" if low else f"≤ {self.high:g}" if high else "any"
+
+    def mark(self, percent: float) -> str:
+        """ "high", "low" or "" for a percentage that needs no mark."""
+        return "high" if percent > self.highest_percent else "low" if percent < self.lowest_percent else ""
 
     def is_certain(self, ci_low: float, ci_high: float) -> bool:
-        """Whether an interval lies wholly outside the range."""
-        return ci_low > self.high or ci_high < self.low
+        """Whether an interval lies wholly where a mark is made."""
+        return ci_low > self.highest_percent or ci_high < self.lowest_percent
 
 
 def load_reference_ranges(

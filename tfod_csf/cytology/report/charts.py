@@ -47,7 +47,7 @@ def percent_bars(shares: Mapping[str, Share], chart_id: str) -> Markup:
     for row, (name, share) in enumerate(shares.items()):
         middle = top + row_height * (row + 0.5)
         if share.reference:
-            low, high = x(share.reference.low), x(share.reference.high)
+            low, high = x(share.reference.lowest_percent), x(share.reference.highest_percent)
             parts.append(f'<rect x="{low:.1f}" y="{middle - 18:.1f}" width="{max(high - low, 1):.1f}" height="36" '
                          f'fill="{_BAND}"/>')  # fmt: skip
         color = cell_classes.color_of(name)

@@ -108,7 +108,7 @@ def _histograms(patients: Sequence[CohortPatient], facts: page_template.RunFacts
     for name in cell_classes.WHITE_CELLS if shares else ():
         marks = [share[name].mark for share in shares]
         reference = facts.references.get(name)
-        ends = (reference.low, reference.high) if reference else (None, None)
+        ends = (reference.lowest_percent, reference.highest_percent) if reference else (None, None)
         chart = charts.percent_histogram(name, [share[name].percent for share in shares], *ends)
         words = f"{marks.count('high')} high, {marks.count('low')} low" if reference else "no reference range"
         histograms.append((name, chart, words))

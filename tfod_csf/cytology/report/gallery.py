@@ -60,11 +60,18 @@ class CellPicture:
 
 @dataclasses.dataclass(frozen=True)
 class CellGroup:
-    """Cells of one class, least certain first; `total` counts also those that are not shown."""
+    """Cells of one class, least certain first.
+
+    Attributes:
+      name: class they are shown as.
+      total: counts also those that are not shown.
+      likely: of unknown cells, the class the model finds most likely; "" where it names none.
+    """
 
     name: str
     total: int
     cells: tuple[CellPicture, ...]
+    likely: str = ""
 
 
 class SourceImages:
@@ -117,6 +124,24 @@ def group_order(names: Sequence[str]) -> list[str]:
     return [name for name in (cell_classes.UNKNOWN, *others, *last) if name in names]
 
 
+def _picture_order(groups: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """(class, most likely class) in the order of the gallery: what a person has to decide on for the percentages first.
+
+    Unknown cells that may be white come first, by most likely class; those that are most likely erythrocytes come after
+    the white cells, since in a bloody fluid they are many and change no percentage.
+
+    >>> _picture_order([("erythrocyte", ""), ("unknown", "erythrocyte"), ("lymphocyte", ""), ("unknown", "neutrophil")])
+    [('unknown', 'neutrophil'), ('lymphocyte', ''), ('unknown', 'erythrocyte'), ('erythrocyte', '')]
+    """
+    unknown = [likely for name, likely in groups if name == cell_classes.UNKNOWN]
+    others = sorted(set(unknown) - {*cell_classes.WHITE_CELLS, cell_classes.ERYTHROCYTE})
+    order = [(cell_classes.UNKNOWN, likely) for likely in (*cell_classes.WHITE_CELLS, *others)]
+    known = [(name, "") for name in group_order([name for name, _ in groups if name != cell_classes.UNKNOWN])]
+    order += [group for group in known if group[0] != cell_classes.ERYTHROCYTE]
+    order += [(cell_classes.UNKNOWN, cell_classes.ERYTHROCYTE), (cell_classes.ERYTHROCYTE, "")]
+    return [group for group in order if group in groups]
+
+
 def cell_groups(
     patient: run_tables.PatientTables,
     model: str,
@@ -124,31 +149,38 @@ def cell_groups(
     max_cells_per_class: int,
     sources: SourceImages,
 ) -> list[CellGroup]:
-    """The gallery of one model's cells: groups in the order of `group_order`, lowest score first.
+    """The gallery of one model's cells: unknown cells that may be white first, lowest score first.
 
     Args:
       patient: tables read with `details`.
       unknown_below: cells the machine is less sure of are shown as unknown, however they are counted.
-      max_cells_per_class: cells shown of a class; ten times as many of the unknown ones, which a person has to see.
+      max_cells_per_class: cells shown of a class; ten times as many of unknown ones of one most likely class, which a
+        person has to see.
       sources: the original images.
     """
     cells = cells_of(patient, model, unknown_below)
     cells = cells.sort_values(["score", "image", "cell_id"], kind="stable")
-    limits = {cell_classes.UNKNOWN: 10 * max_cells_per_class}
+    likely = cells["predicted_class"].map(cell_classes.canonical_name).replace(cell_classes.UNKNOWN, "")
+    likely = likely.where(cells["group"] == cell_classes.UNKNOWN, "")
     chosen = {
-        name: cells[cells["group"] == name].head(limits.get(name, max_cells_per_class))
-        for name in group_order(list(cells["group"].unique()))
+        (name, most_likely): cells[(cells["group"] == name) & (likely == most_likely)]
+        for name, most_likely in _picture_order(list(dict.fromkeys(zip(cells["group"], likely, strict=True))))
     }
+    totals = {group: len(rows) for group, rows in chosen.items()}
+    for group in chosen:
+        is_unknown = group[0] == cell_classes.UNKNOWN
+        chosen[group] = chosen[group].head(max_cells_per_class * (10 if is_unknown else 1))
     shown = pd.concat(chosen.values()) if chosen else cells.head(0)
     pictures = _crop_cells(shown, _scale(patient, cells), sources)
     numbers = image_numbers(patient)
     return [
         CellGroup(
             name,
-            int((cells["group"] == name).sum()),
+            totals[name, most_likely],
             tuple(_cell_picture(row, patient.scored_classes, numbers, pictures[row["row"]]) for row in _records(rows)),
+            most_likely,
         )
-        for name, rows in chosen.items()
+        for (name, most_likely), rows in chosen.items()
     ]
 
 

@@ -97,6 +97,8 @@ def render(template: str, printed_title: str, facts: RunFacts, **context: Any) -
         "made": facts.made,
         "short_notice": sentences.SHORT_NOTICE,
         "cannot_see": sentences.CANNOT_SEE,
+        "interval_caveat": sentences.INTERVAL_CAVEAT,
+        "range_rule": sentences.RANGE_RULE,
         "what_happens_then": sentences.WHAT_HAPPENS_THEN,
         "classes": sentences.known_classes(facts.run),
         "run": _run_view(facts.run),

@@ -9,7 +9,15 @@ from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.counting.differential import Differential
 from tfod_csf.cytology.counting.saturation import Saturation
 from tfod_csf.cytology.patient_facts import PatientFacts
-from tfod_csf.cytology.report import charts, gallery, labeled_fields, page_template, reviews, sentences
+from tfod_csf.cytology.report import (
+    charts,
+    clinical_remarks,
+    gallery,
+    labeled_fields,
+    page_template,
+    reviews,
+    sentences,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,10 +57,14 @@ def patient_html(page: PatientPage, facts: page_template.RunFacts) -> str:
     shown_id = sentences.visible(result.patient_id)
     return page_template.render(
         "patient.html.j2",
-        f"Patient {shown_id}",
+        "  ".join([f"Patient {shown_id}", *_sample_words(page.of_patient)]),
         facts,
         title=f"{shown_id} - CSF cell differential",
         result=result,
+        of_patient=page.of_patient,
+        sample=_sample_words(page.of_patient),
+        white_count=clinical_remarks.white_count(result),
+        range_note=clinical_remarks.range_note(result),
         headline=sentences.headline(result, facts.rules),
         remarks=_remarks(page, facts),
         review=page.review,
@@ -83,10 +95,23 @@ def patient_html(page: PatientPage, facts: page_template.RunFacts) -> str:
 
 def _remarks(page: PatientPage, facts: page_template.RunFacts) -> list[sentences.Remark]:
     remarks = sentences.remarks(page.result, page.settled, facts.rules, page.patient.num_limited)
+    blood = clinical_remarks.blood_remark(page.result, page.of_patient, facts.rules.cases)
+    if blood:
+        remarks.append(sentences.Remark("look", blood))
     if page.review_error:
         text = f"The history of reviews is broken, so nobody can say who decided: {page.review_error}"
         remarks.insert(0, sentences.Remark("stop", text))
     return remarks
+
+
+def _sample_words(of_patient: PatientFacts) -> list[str]:
+    """What identifies the sample, for the top of the page and of every printed sheet."""
+    named = (
+        ("Sample", of_patient.sample_id),
+        ("Puncture", of_patient.collected_at.replace("T", " ")),
+        ("Operator", of_patient.operator),
+    )
+    return [f"{name} {sentences.visible(value)}" for name, value in named if value]
 
 
 def _image_rows(

@@ -34,6 +34,14 @@ WHAT_HAPPENS_THEN = (
     "Such a cell is called unknown at best; it may also be counted under a wrong class or not be found at all, and "
     "nothing in the numbers shows it."
 )
+INTERVAL_CAVEAT = (
+    "The intervals say how far chance in choosing cells can carry the percentages. They do not hold the detector's "
+    "mistakes, and cells of one kind that lie together make them somewhat too narrow."
+)
+RANGE_RULE = (
+    "no marks where the white-cell count is above normal, and none at an end within 10 points of 0 or 100 %: 100 % "
+    "lymphocytes or 0 % monocytes are usual where cells are few"
+)
 
 
 @dataclasses.dataclass(frozen=True)
