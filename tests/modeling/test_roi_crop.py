@@ -74,3 +74,53 @@ def test_gradient_of_padding_is_that_of_one_cell():
     expected = np.zeros_like(FEATURES)
     expected[0, 0, 0, 0] = 4.0
     np.testing.assert_allclose(tape.gradient(total, features), expected, atol=1e-5)
+
+
+def gradient_of(features, boxes, weights, crop_size, kernel, stride, matmul):
+    features = tf.constant(features)
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        pooled = roi_crop.crop_and_pool(features, tf.constant(boxes), crop_size, kernel, stride, matmul)
+        total = tf.reduce_sum(pooled * weights)
+    return tape.gradient(total, features).numpy()
+
+
+@pytest.mark.parametrize("matmul", [True, False])
+@pytest.mark.parametrize(("crop_size", "kernel", "stride"), [(4, 1, 1), (4, 2, 2), (1, 1, 1)])
+def test_gradient_is_the_slope_of_the_crops(crop_size, kernel, stride, matmul):
+    """Against differences: crops are linear in the features, but for the maximum, whose choice small steps keep."""
+    random = np.random.RandomState(0)
+    features = random.uniform(-1, 1, [2, 4, 5, 2]).astype(np.float32)
+    boxes = (
+        [[0.1, 0.2, 0.7, 0.95], [0, 0, 0, 0], [0, 0, 1, 1]],
+        [[0.9, 0.5, 1.2, 0.8], [0.3, 0.3, 0.31, 0.35], [1, 1, 1, 1]],
+    )
+    boxes = np.array(boxes, np.float32)
+    side = (crop_size - kernel) // stride + 1
+    weights = random.uniform(-1, 1, [6, side, side, 2]).astype(np.float32)
+    found = gradient_of(features, boxes, weights, crop_size, kernel, stride, matmul)
+    expected = np.zeros_like(features)
+    for place in np.ndindex(features.shape):
+        ends = []
+        for step in (2**-8, -(2**-8)):
+            moved = features.copy()
+            moved[place] += step
+            pooled = crop(boxes, crop_size, kernel, stride, matmul, features=moved)
+            ends.append(np.sum(pooled.astype(np.float64) * weights))
+        expected[place] = (ends[0] - ends[1]) * 2**7
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+def test_gradient_without_proposals_is_zero():
+    assert not gradient_of(FEATURES, np.zeros([1, 0, 4], np.float32), np.zeros([0, 2, 2, 1]), 4, 2, 2, True).any()
+
+
+def test_gradient_loses_nothing_between_threads():
+    """All boxes add to the same cells, from as many threads as there are: what arrives is what was sent."""
+    num_boxes, channels = 256, 512
+    boxes = np.tile(np.float32([0.2, 0.2, 0.8, 0.8]), [1, num_boxes, 1])
+    weights = np.ones([num_boxes, 7, 7, channels], np.float32)
+    features = np.zeros([1, 3, 3, channels], np.float32)
+    for _ in range(5):
+        found = gradient_of(features, boxes, weights, 7, 1, 1, True)
+        np.testing.assert_allclose(found.sum(axis=(0, 1, 2)), num_boxes * 49, rtol=1e-4)

@@ -21,6 +21,9 @@ How the saving works. Where the second stage reads only every n-th pooled cell (
 those are made. Pooled cell p is the maximum of samples p*stride .. p*stride + kernel - 1. For one offset j into that
 window the samples of all wanted cells are evenly spaced, so one crop_and_resize with adjusted boxes makes them, and the
 maximum over the offsets is the pooled result.
+
+The gradient is our own. TensorFlow's, on a CPU, lets several threads add to the same cell of the map without a lock
+(tensorflow issue 42033: "nondeterministic"), and what one thread adds is lost when another writes at the same time.
 """
 
 import tensorflow as tf
@@ -55,7 +58,7 @@ def crop_and_pool(
     if not use_matmul_crop_and_resize:
         # The whole grid in one call: TFOD's rounding at the far edge, which other boxes would change, is kept.
         size = [initial_crop_size, initial_crop_size]
-        crops = tf.image.crop_and_resize(features_to_crop, boxes, image_of_box, size)
+        crops = _crop_and_resize(features_to_crop, boxes, image_of_box, size)
         if maxpool_kernel_size == maxpool_stride == subsampling == 1:
             return crops
         # A longer stride skips cells before they are pooled; slicing afterwards would cost more than the crop itself.
@@ -68,7 +71,7 @@ def crop_and_pool(
     for y in range(maxpool_kernel_size):
         for x in range(maxpool_kernel_size):
             part = _part_of_boxes(boxes, initial_crop_size, (y, x), (y + last_offset, x + last_offset))
-            crops = tf.image.crop_and_resize(features, part, image_of_box, [size, size])
+            crops = _crop_and_resize(features, part, image_of_box, [size, size])
             pooled = crops if pooled is None else tf.maximum(pooled, crops)
     return pooled
 
@@ -89,3 +92,60 @@ def _part_of_boxes(boxes: tf.Tensor, crop: int, first: tuple[int, int], last: tu
     return tf.stack(
         [ymin + first[0] * height, xmin + first[1] * width, ymin + last[0] * height, xmin + last[1] * width], axis=-1
     )
+
+
+def _crop_and_resize(features: tf.Tensor, boxes: tf.Tensor, image_of_box: tf.Tensor, size: list[int]) -> tf.Tensor:
+    """tf.image.crop_and_resize with a gradient (to the features alone) in which no thread overwrites another.
+
+    Args:
+      features: float32 [B, h, w, C].
+      boxes: [N, 4] ymin, xmin, ymax, xmax, normalized to the features.
+      image_of_box: [N], the image that each box is cut from.
+      size: [rows, columns] of samples.
+
+    Returns:
+      float32 [N, rows, columns, C].
+    """
+
+    @tf.custom_gradient
+    def crop(features: tf.Tensor):
+        def gradient(crops_gradient: tf.Tensor) -> tf.Tensor:
+            weights = _sample_weights(features, boxes, image_of_box, size)
+            samples = tf.reshape(crops_gradient, [-1, tf.shape(features)[3]])
+            return tf.reshape(tf.sparse.sparse_dense_matmul(weights, samples), tf.shape(features))
+
+        return tf.image.crop_and_resize(features, boxes, image_of_box, size), gradient
+
+    return crop(features)
+
+
+def _sample_weights(features: tf.Tensor, boxes: tf.Tensor, image_of_box: tf.Tensor, size: list[int]) -> tf.SparseTensor:
+    """[B*h*w, N*rows*columns]: what each cell of the maps contributes to each sample; four entries per sample."""
+    num_images, height, width = tf.unstack(tf.shape(features)[:3])
+    ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=-1)
+    rows, row_weights = _neighbors(ymin, ymax, size[0], height)
+    columns, column_weights = _neighbors(xmin, xmax, size[1], width)
+    cells = tf.cast(image_of_box, tf.int64)[:, None, None] * tf.cast(height, tf.int64) + rows  # [N, rows, 2]
+    cells = cells[:, :, None, :, None] * tf.cast(width, tf.int64) + columns[:, None, :, None, :]
+    # A sample that the forward pass found outside of the map is 0. Asking it, and not the positions here, keeps the two
+    # together where a position on the edge is rounded.
+    inside = tf.image.crop_and_resize(tf.ones_like(features[..., :1]), boxes, image_of_box, size)
+    weights = row_weights[:, :, None, :, None] * column_weights[:, None, :, None, :] * inside[..., None]
+    samples = tf.repeat(tf.range(tf.size(inside, tf.int64)), 4)
+    shape = [num_images * height * width, tf.size(inside)]
+    indices = tf.stack([tf.reshape(cells, [-1]), samples], axis=1)
+    return tf.SparseTensor(indices, tf.reshape(weights, [-1]), tf.cast(shape, tf.int64))
+
+
+def _neighbors(low: tf.Tensor, high: tf.Tensor, samples: int, cells: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The two cells beside each sample of one direction, and their weights: int64 and float32 [N, samples, 2]."""
+    last = tf.cast(cells - 1, tf.float32)
+    if samples == 1:
+        positions = (0.5 * (low + high) * last)[:, None]
+    else:
+        steps = (high - low) * last / (samples - 1)
+        positions = (low * last)[:, None] + tf.range(samples, dtype=tf.float32) * steps[:, None]
+    first = tf.floor(positions)
+    neighbors = tf.clip_by_value(tf.stack([first, first + 1], axis=-1), 0, last)
+    fraction = positions - first
+    return tf.cast(neighbors, tf.int64), tf.stack([1 - fraction, fraction], axis=-1)
