@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 from collections.abc import Callable
 
 from tests.support.examined_study import Study
@@ -53,6 +54,9 @@ def edit(xml: pathlib.Path, change: Callable[[Annotation], None], verified: bool
     change(annotation)
     annotation.verified = verified
     labelimg.write_annotation(annotation, xml)
+    # LabelImg writes the picture's full path, so its XML is never byte for byte the exported one.
+    text = xml.read_text(encoding="utf-8")
+    xml.write_text(re.sub("<path>.*</path>", f"<path>{xml.resolve()}</path>", text), encoding="utf-8")
 
 
 def rename(number: int, name: str) -> Callable[[Annotation], None]:

@@ -90,8 +90,9 @@ def test_a_revision_that_fails_leaves_nothing(desk, patient):
         (folder / "cells.csv").write_text("half")
         raise OSError("disk full")
 
+    newest = revisions.read_revisions(patient)[-1]
     with pytest.raises(OSError, match="disk full"):
-        revisions.append_revision(patient, revisions.REVIEW, {"when": "now"}, fails)
+        revisions.append_revision(patient, revisions.REVIEW, {"when": "now"}, fails, newest)
     assert len(revisions.read_revisions(patient)) == 3
     assert sorted(path.name for path in (patient / "revisions").iterdir()) == ["0000", "0001", "0002"]
 

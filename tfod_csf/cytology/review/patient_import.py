@@ -3,10 +3,12 @@
 The folder is refused, and nothing of it is applied, when
   * the machine has examined the patient again since the export (its cells are not those the reviewer saw),
   * the state it was exported from is not in this history,
+  * another person has imported the same export (it is a copy; every reviewer needs an export of his own),
   * it has class names that are not known, or
   * it disagrees with an earlier review and the caller wants to know.
 
-A folder can be edited further and imported again: then changes are counted from the state at its last import.
+A folder can be edited further and imported again by the same reviewer: then changes are counted from the state at that
+reviewer's last import of it.
 """
 
 import dataclasses
@@ -17,7 +19,7 @@ from typing import Any
 from tfod_csf import provenance
 from tfod_csf.cytology import cell_rows
 from tfod_csf.cytology.cell_rows import Cell, CellTable
-from tfod_csf.cytology.review import base_state, changes, merge, returned_folder, revisions
+from tfod_csf.cytology.review import base_state, changes, merge, returned_folder, revisions, statements
 from tfod_csf.cytology.review.base_state import BaseState
 from tfod_csf.cytology.review.merge import VERIFIED, MergeRules
 from tfod_csf.cytology.review.returned_folder import ReviewedImage
@@ -35,6 +37,7 @@ from tfod_csf.cytology.review.sidecar import (
 from tfod_csf.files import csv_schemas
 from tfod_csf.files.checksums import file_sha256
 from tfod_csf.problems import ProblemLog
+from tfod_csf.wording import plural
 
 CHANGES = "changes.csv"
 WriteFiles = Callable[[pathlib.Path], None]  # writes files into the folder it is given
@@ -123,16 +126,24 @@ def _merge(state: BaseState, reviewed: Mapping[str, ReviewedImage], settings: Im
             continue
         decisions = changes.compare(shown.cells, one.objects, settings.iou_threshold)
         of_image = current.get(shown.image, [])
-        merged = merge.merge_image((state.sidecar.patient_id, shown.image), of_image, decisions, one.verified, rules)
+        merged = merge.merge_image(
+            (state.sidecar.patient_id, shown.image),
+            of_image,
+            decisions,
+            one.verified,
+            rules,
+            state.history_of(shown.image),
+        )
         result.rows += merged.rows
-        people = state.verified.get(shown.image, ())
-        if one.verified and settings.reviewer not in people:
+        people = tuple(person for person in state.verified.get(shown.image, ()) if person not in merged.overruled)
+        result.verified[shown.image] = people
+        if one.verified and state.reviewer not in people:
             note = f"{sum(cell.counted_as != '' for cell in merged.cells.values())} cells count as decided"
             result.rows.append({"image": shown.image, "change": VERIFIED, "note": note})
             result.num_newly_verified += 1
-            result.verified[shown.image] = (*people, settings.reviewer)
+            result.verified[shown.image] = (*people, state.reviewer)
         elif shown.verified and not one.verified:  # the reviewer removed the green mark
-            result.verified[shown.image] = tuple(person for person in people if person != settings.reviewer)
+            result.verified[shown.image] = tuple(person for person in people if person != state.reviewer)
         current[shown.image] = list(merged.cells.values())
         result.disagreements += merged.disagreements
         result.decisions += decisions
@@ -140,6 +151,20 @@ def _merge(state: BaseState, reviewed: Mapping[str, ReviewedImage], settings: Im
     result.cells = [cell for cells in current.values() for cell in cells]
     result.verified = {image: people for image, people in result.verified.items() if people}
     return result
+
+
+def _says_something_new(state: BaseState, merged: _Merged) -> bool:
+    """Whether an import changes a cell, or is another statement of the reviewer, if only by agreeing to a colleague."""
+    if merged.cells != list(state.table.cells) or merged.verified != state.verified:
+        return True
+    for name, before in state.sidecar.images.items():
+        after = merged.imported[name]
+        if after.verified != before.verified or len(after.cells) != len(before.cells):
+            return True
+        cells = {cell.cell_id: cell for cell in after.cells}
+        if not all(statements.is_same_statement(cell, cells.get(cell.cell_id)) for cell in before.cells):
+            return True
+    return False
 
 
 def _write_review(
@@ -186,26 +211,28 @@ def import_patient(
     """
     chain = revisions.read_revisions(patient_folder, settings.key)
     sidecar = read_sidecar(review_dir / FILE_NAME)
-    state = base_state.find_base_state(sidecar, machine, chain, review_dir)
-    came_back = returned_folder.read_folder(review_dir, state.sidecar, problems)
+    state = base_state.find_base_state(sidecar, machine, chain, review_dir, settings.reviewer)
+    settings = dataclasses.replace(settings, reviewer=state.reviewer)
+    came_back = returned_folder.read_folder(review_dir, state.sidecar, problems, sidecar)
     names = [*sidecar.names, *settings.extra_names]
     reviewed = returned_folder.with_known_names(came_back, names, settings.class_map)
     merged = _merge(state, reviewed, settings)
     if merged.disagreements and settings.disagreements == merge.REFUSE:
         for about in merged.disagreements:
             problems.noted(review_dir, about, "Decide with the other reviewer.", about.partition(":")[0])
+        cells = plural(len(merged.disagreements), "cell was", "cells were")
         raise ReviewError(
-            f"{review_dir}: {len(merged.disagreements)} cells were decided differently in an earlier review "
-            f"({merged.disagreements[0]}); all are in problems.csv. Settle them in LabelImg, or give "
-            "--disagreements=unknown or newest."
+            f"{review_dir}: {cells} decided differently in an earlier review ({merged.disagreements[0]}); all are in "
+            "problems.csv. Settle this with the other reviewer and change one of the two in LabelImg, or give "
+            "--disagreements=unknown (they count as unknown) or newest (this review holds)."
         )
     counted = {**merge.change_counts(merged.decisions), VERIFIED: merged.num_newly_verified}
-    if merged.cells == list(state.table.cells) and merged.verified == state.verified:
+    if not _says_something_new(state, merged):
         return PatientImport(sidecar.patient_id, None, counted)
-    when, number = provenance.now(), len(chain)
+    when, newest = provenance.now(), chain[-1] if chain else None
     if state.new_machine:
-        _append_machine(machine, patient_folder, sidecar, when, write_differential, settings.key)
-        number += 1
+        newest = _append_machine(machine, patient_folder, newest, sidecar, when, write_differential, settings.key)
+    number = newest.number + 1 if newest else 0
     fields = {
         **_record(sidecar, settings, merged, when),
         "changes": counted,
@@ -214,7 +241,7 @@ def import_patient(
     }
     same = {"patient_id": sidecar.patient_id, "revision": number, "reviewer": settings.reviewer, "when": when}
     writer = _write_review(machine, sidecar, state.table, merged, same, write_differential)
-    revision = revisions.append_revision(patient_folder, revisions.REVIEW, fields, writer, settings.key)
+    revision = revisions.append_revision(patient_folder, revisions.REVIEW, fields, writer, newest, settings.key)
     revisions.make_current(patient_folder, revision)
     return PatientImport(sidecar.patient_id, revision, counted, len(merged.disagreements))
 
@@ -222,11 +249,12 @@ def import_patient(
 def _append_machine(
     machine: pathlib.Path,
     patient_folder: pathlib.Path,
+    newest: Revision | None,
     sidecar: Sidecar,
     when: str,
     write_differential: WriteFiles,
     key: bytes | None,
-) -> None:
+) -> Revision:
     """Adds the machine's version to the chain: copies of its tables, under the checksum the export names."""
 
     def write(folder: pathlib.Path) -> None:
@@ -237,7 +265,7 @@ def _append_machine(
     models = sorted({row["model"] for row in cell_rows.read_images(machine / "images.csv")} - {""})
     fields = {"patient_id": sidecar.patient_id, "when": when, "models": models}
     fields["machine_sha256"] = sidecar.machine_sha256
-    revisions.append_revision(patient_folder, revisions.MACHINE, fields, write, key)
+    return revisions.append_revision(patient_folder, revisions.MACHINE, fields, write, newest, key)
 
 
 def _record(sidecar: Sidecar, settings: ImportSettings, merged: _Merged, when: str) -> dict[str, Any]:

@@ -82,8 +82,16 @@ def _skip_unrelated_files(folder: pathlib.Path, sidecar: Sidecar, problems: Prob
             problems.skipped(path, reason, remedy)
 
 
-def read_folder(folder: pathlib.Path, sidecar: Sidecar, problems: ProblemLog) -> dict[str, ReviewedImage]:
-    """{image: what came back} of the images that a person has saved since they were shown, names as written."""
+def read_folder(
+    folder: pathlib.Path, sidecar: Sidecar, problems: ProblemLog, exported: Sidecar | None = None
+) -> dict[str, ReviewedImage]:
+    """{image: what came back} of the images that a person has saved since they were shown, names as written.
+
+    Args:
+      sidecar: what the reviewer was shown, or left at his last import.
+      exported: what he was shown; None for `sidecar`. XML that is byte for byte the exported one has not been saved,
+        also when another state of it was imported earlier: then the folder is an old copy, which decides nothing.
+    """
     reviewed = {}
     for name, shown in sidecar.images.items():
         path = folder / name
@@ -95,6 +103,10 @@ def read_folder(folder: pathlib.Path, sidecar: Sidecar, problems: ProblemLog) ->
             continue
         xml_sha256 = file_sha256(xml)
         if xml_sha256 == shown.xml_sha256:
+            continue
+        if exported is not None and xml_sha256 == exported.images[name].xml_sha256:
+            reason = f"as it was exported, although an edited one has been imported; {_AS_BEFORE}"
+            problems.skipped(xml, reason, "If this is an old copy of the folder, import the one you edited last.")
             continue
         if path.is_file() and file_sha256(path) != shown.sha256:
             reason = f"not the picture the reviewer was given; {_AS_BEFORE}"

@@ -188,12 +188,15 @@ def append_revision(
     kind: str,
     fields: Mapping[str, Any],
     write_files: Callable[[pathlib.Path], None],
+    follows: Revision | None,
     key: bytes | None = None,
 ) -> Revision:
     """Adds a revision to a patient's chain.
 
     Args:
       kind: `machine` or `review`.
+      follows: the newest revision when the new one was worked out; None for the first. If another import has added one
+        meanwhile, its review is not in `fields` and the tables, so nothing is written.
       fields: what the record says beside number, kind, version and checksums; `when` must be among them.
       write_files: writes the revision's files, at least `TABLES`, into the folder it is given.
       key: signs the record.
@@ -202,6 +205,8 @@ def append_revision(
       RevisionError: the chain is broken, or somebody else added the same revision meanwhile.
     """
     chain = read_revisions(patient_folder)
+    if (chain[-1].sha256 if chain else "") != (follows.sha256 if follows else ""):
+        raise RevisionError(f"{patient_folder}: another import was made at the same time; import again.")
     folder = patient_folder / REVISIONS_DIR
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f".{uuid.uuid4().hex[:8]}.part"
