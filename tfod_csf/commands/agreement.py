@@ -1,9 +1,10 @@
 """Compare the machine's differentials with the hospital's (Table 2).
 
 Per patient: the differences, and whether counting that many cells explains them. Per class: the mean absolute
-difference, Bland-Altman, Passing-Bablok, Deming and Lin's concordance; the paper's "accuracy" is 100 minus the mean
-difference. With --inference_dir and --annotations_dir also Cohen's kappa, cell by cell. Table 2 and the blind test are
-the paper's.
+difference, Bland-Altman, Passing-Bablok, Deming and Lin's concordance, the spread that counting alone gives, normal or
+abnormal at the reference limits, and the bias there; the paper's "accuracy" is 100 minus the mean difference. With
+--inference_dir and --annotations_dir also Cohen's kappa, sensitivity, specificity and predictive values, cell by cell.
+Table 2 and the blind test are the paper's.
 """
 
 import pathlib
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from tfod_csf.commands import command_line, common_flags
+from tfod_csf import cell_classes
+from tfod_csf.commands import command_line, common_flags, differential_flags
 from tfod_csf.errors import UserError
+from tfod_csf.wording import plural
 
 if TYPE_CHECKING:
     from tfod_csf.cytology.annotated_cells import MatchedCells
@@ -55,6 +58,14 @@ flags.DEFINE_float(
     lower_bound=1e-6,
     flag_values=FLAGS,
 )
+differential_flags.define_reference_ranges(FLAGS)
+common_flags.define_list(
+    FLAGS,
+    "decision_level",
+    [],
+    "CLASS=PERCENT: a percentage at which a decision is made, for example neutrophil=10; the bias is estimated there. "
+    "The ends of the reference ranges are always among them.",
+)
 common_flags.define_inference_dir(
     FLAGS,
     "To compare single cells: output folder of batch_infer, or of review_import for the cells as people decided.",
@@ -80,24 +91,65 @@ def main() -> None:
     if bool(FLAGS.inference_dir) != bool(FLAGS.annotations_dir):
         raise UserError("--inference_dir and --annotations_dir go together: single cells need both.")
     output_dir = common_flags.output_dir(FLAGS)
+    levels = _decision_levels()
+    from tfod_csf.cytology.counting import reference_ranges
     from tfod_csf.cytology.studies import agreement_tables
 
-    machine, without = agreement_tables.read_machine(machine_path)
+    references = reference_ranges.load_reference_ranges(
+        FLAGS.reference_ranges or reference_ranges.DEFAULT_TABLE, FLAGS.population
+    )
+    machine = agreement_tables.read_machine(machine_path)
     hospital = agreement_tables.read_hospital(FLAGS.hospital, FLAGS.assumed_cells, FLAGS.hospital_unit == "cells")
     matched = _match_cells(output_dir) if FLAGS.annotations_dir else None
-    rows = agreement_tables.write_agreement(output_dir, machine, without, hospital, FLAGS.error_ratio, matched)
+    rows = agreement_tables.write_agreement(
+        output_dir, machine, hospital, references, levels, FLAGS.error_ratio, matched
+    )
+    print(f"{_found(rows)}; written to {output_dir}.")
+    if hospital.notes:
+        print(
+            f"{plural(len(hospital.notes), 'patient')} of the hospital with cells of other classes: percentages "
+            "divided by their sum (note in agreement_patients.csv)."
+        )
+
+
+def _decision_levels() -> dict[str, list[float]]:
+    """{class: percentages} of --decision_level.
+
+    Raises:
+      UserError: an entry that is not CLASS=PERCENT of a white-cell class.
+    """
+    levels: dict[str, list[float]] = {}
+    for entry in FLAGS.decision_level:
+        name, _, text = entry.partition("=")
+        name = cell_classes.canonical_name(name)
+        try:
+            percent = float(text)
+        except ValueError:
+            percent = -1.0
+        if name not in cell_classes.WHITE_CELLS or not 0 <= percent <= 100:
+            classes = ", ".join(cell_classes.WHITE_CELLS)
+            raise UserError(f"--decision_level={entry}: write CLASS=PERCENT with 0 to 100 and one of {classes}.")
+        levels.setdefault(name, []).append(percent)
+    return levels
+
+
+def _found(rows: list[dict]) -> str:
+    """The result in the paper's words and the experts'."""
     value = {(row["class"], row["measure"]): row["value"] for row in rows}
-    print(
-        f"{rows[0]['patients']} patients compared: mean absolute difference "
+    text = (
+        f"{plural(rows[0]['patients'], 'patient')} compared: mean absolute difference "
         f"{value['all', 'mean_absolute_difference']:.2f} points (100 minus it, the paper's accuracy: "
         f"{value['all', 'paper_accuracy']:.1f} %)"
-        + (f", kappa of {value['cells', 'cells_matched']:.0f} cells {value['cells', 'kappa']:.3f}" if matched else "")
-        + f"; written to {output_dir}."
     )
+    if ("cells", "kappa") not in value:
+        return text
+    cells = plural(value["cells", "cells_matched"], "cell")
+    white = value["cells", "kappa_white_cells"]
+    return f"{text}, kappa of {cells} {value['cells', 'kappa']:.3f}, of white cells alone {white:.3f}"
 
 
-def _match_cells(output_dir: pathlib.Path) -> tuple["MatchedCells", int]:
-    """Pairs the cells of the run with the annotated ones, problems.csv being written; also what `match_all` counts."""
+def _match_cells(output_dir: pathlib.Path) -> "MatchedCells":
+    """Pairs the cells of the run with the annotated ones, problems.csv being written."""
     from tfod_csf.cytology import annotated_cells
     from tfod_csf.cytology.studies import agreement_tables
     from tfod_csf.problems import ProblemLog
@@ -106,7 +158,7 @@ def _match_cells(output_dir: pathlib.Path) -> tuple["MatchedCells", int]:
     problems = ProblemLog()
     inference_dir, annotations_dir = common_flags.inference_dir(FLAGS), common_flags.annotations_dir(FLAGS)
     annotations = annotated_cells.read_annotations(annotations_dir, problems, common_flags.class_map(FLAGS))
-    matched = agreement_tables.match_all(
+    matched, _ = agreement_tables.match_all(
         inference_dir, annotations, FLAGS.model, FLAGS.matching_iou_threshold, progress=bar_over("patient")
     )
     problems.write_csv(output_dir / "problems.csv")

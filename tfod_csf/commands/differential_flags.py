@@ -59,6 +59,19 @@ def define(flag_values: flags.FlagValues) -> None:
         flag_values=flag_values,
     )
     common_flags.define_tolerance_points(flag_values)
+    define_reference_ranges(flag_values)
+    flags.DEFINE_string(
+        "patient_table",
+        None,
+        "CSV with the columns patient_id and cells_per_ul (white cells per uL), for pleocytosis and cases; it may also "
+        "give sample, date of puncture, operator and blood counts (docs/OUTPUTS.md).",
+        flag_values=flag_values,
+    )
+    _define_case_rules(flag_values)
+
+
+def define_reference_ranges(flag_values: flags.FlagValues) -> None:
+    """--reference_ranges and --population: what is normal."""
     flags.DEFINE_string(
         "reference_ranges",
         None,
@@ -71,14 +84,6 @@ def define(flag_values: flags.FlagValues) -> None:
         "Population in the table of reference ranges whose ranges are used.",
         flag_values=flag_values,
     )
-    flags.DEFINE_string(
-        "patient_table",
-        None,
-        "CSV with the columns patient_id and cells_per_ul (white cells per uL), for pleocytosis and cases; it may also "
-        "give sample, date of puncture, operator and blood counts (docs/OUTPUTS.md).",
-        flag_values=flag_values,
-    )
-    _define_case_rules(flag_values)
 
 
 def _define_case_rules(flag_values: flags.FlagValues) -> None:

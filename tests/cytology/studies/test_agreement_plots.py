@@ -39,6 +39,24 @@ def test_bland_altman(saved_figures, tmp_path):
     assert high >= 20
 
 
+def test_bland_altman_has_sloping_limits_where_differences_change_with_the_mean(saved_figures, tmp_path):
+    lymphocytes = np.linspace(10, 90, 20)
+    hospital = np.column_stack([lymphocytes, 100 - lymphocytes, 0 * lymphocytes])
+    machine = np.column_stack([0.8 * lymphocytes, 100 - 0.8 * lymphocytes, 0 * lymphocytes])
+    ids = [str(n) for n in range(20)]
+    agreement_plots.plot_bland_altman(tmp_path / "ba.png", differentials(machine, ids), differentials(hospital, ids))
+    axes = saved_figures[0].axes[0]
+    assert texts(axes) == ["-1.96 SD", "bias", "+1.96 SD"]
+    lines = [line.get_xydata() for line in axes.lines if len(line.get_xdata()) == 50]
+    # The mean of both runs from 9 to 81, the difference from -2 to -18, without spread.
+    for line in lines:
+        np.testing.assert_allclose(line[[0, -1]], [[9, -2], [81, -18]])
+    # 200 and 200 cells at 50 %: 1.96 * 100 * sqrt(0.25 * 2 / 200) = 9.8 points from counting alone.
+    upper = next(line for line in axes.lines if len(line.get_xdata()) == 101 and line.get_ydata().max() > 0)
+    assert upper.get_ydata()[50] == pytest.approx(9.8)
+    assert upper.get_ydata()[[0, 100]].tolist() == [0, 0]
+
+
 def test_bland_altman_of_one_patient_has_no_limits(saved_figures, tmp_path):
     one = [differentials(percent[:1], IDS[:1]) for percent in (MACHINE, HOSPITAL)]
     agreement_plots.plot_bland_altman(tmp_path / "ba.svg", *one)

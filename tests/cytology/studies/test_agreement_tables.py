@@ -26,16 +26,94 @@ def test_command_on_the_papers_table(tmp_path, capsys):
     assert status == 0, captured.err
     assert "4 patients compared: mean absolute difference 5.33" in captured.out
     assert "accuracy: 94.7 %" in captured.out
-    assert csv_schemas.load("agreement").check(out / "agreement.csv") == 32
+    assert csv_schemas.load("agreement").check(out / "agreement.csv") == 56
+    assert csv_schemas.load("agreement_limits").check(out / "agreement_limits.csv") == 4
+    assert csv_schemas.load("agreement_levels").check(out / "agreement_levels.csv") == 3
     assert csv_schemas.load("agreement_patients").check(out / "agreement_patients.csv") == 7
     rows = {row["patient_id"]: row for row in csv_tables.read_rows(out / "agreement_patients.csv")}
     assert [rows[name]["differs"] for name in MACHINE] == ["yes", "no", "no", "no"]
     assert (rows["190931"]["neutrophil_difference"], rows["190931"]["hospital_cells_assumed"]) == ("-17.00", "yes")
+    # 14, 36, 150 against 10, 6, 184 cells: chi-square 25.556 with 2 degrees of freedom, exp(-12.778) = 2.82e-06.
+    assert (rows["190931"]["p_value"], rows["190931"]["p_value_holm"]) == ("2.82e-06", "1.13e-05")
     assert rows["few"]["note"] == "too few white cells for percentages"
     assert rows["=away"]["note"] == "not examined by the machine"
     assert rows["mine"]["note"] == "the hospital has no result"
     for name in ("patients", "bland_altman", "regression"):
         assert (out / f"agreement_{name}.png").stat().st_size > 10_000
+
+
+def test_limits_and_levels_of_the_papers_table(tmp_path):
+    write_machine(tmp_path / "differentials.csv")
+    (tmp_path / "hospital.csv").write_text(TABLE_2, encoding="utf-8")
+    flags = [f"--machine={tmp_path}", f"--hospital={tmp_path / 'hospital.csv'}", f"--output_dir={tmp_path / 'out'}"]
+    assert command_line.main(["agreement", *flags, "--decision_level=Neutrophil=50"]) == 0
+    rows = {row["class"]: row for row in csv_tables.read_rows(tmp_path / "out" / "agreement_limits.csv")}
+    # Lymphocytes 63 to 99 %: the hospital's 5, 1, 18 and the machine's 7, 4, 27 are low, 87 and 89 are normal.
+    counts = ["both_abnormal", "machine_only", "hospital_only", "both_normal"]
+    assert [rows["lymphocyte"][name] for name in counts] == ["3", "0", "0", "1"]
+    # Clopper and Pearson for 3 of 3: 0.025 ** (1 / 3).
+    assert rows["lymphocyte"]["sensitivity_ci_low_percent"] == "29.24"
+    # Neutrophils 0 to 2 %: all four patients have more by both, so that nobody says anything about the specificity.
+    assert [rows["neutrophil"][name] for name in counts] == ["4", "0", "0", "0"]
+    assert rows["neutrophil"]["specificity_percent"] == ""
+    assert (rows["any"]["both_abnormal"], rows["any"]["low_percent"]) == ("4", "")
+    levels = csv_tables.read_rows(tmp_path / "out" / "agreement_levels.csv")
+    found = [(row["class"], row["level_percent"], row["source"]) for row in levels]
+    assert found == [
+        ("lymphocyte", "63.00", "reference_low"),
+        ("monocyte", "37.00", "reference_high"),
+        ("neutrophil", "2.00", "reference_high"),
+        ("neutrophil", "50.00", "given"),
+    ]
+    assert levels[2]["note"] == "extrapolated: the hospital has 7 to 92 %"
+    assert (levels[3]["note"], levels[3]["limits"]) == ("", "constant")
+
+
+@pytest.mark.parametrize("entry", ["neutrophil", "neutrophil=many", "erythrocyte=3", "monocyte=101"])
+def test_wrong_decision_levels_are_one_sentence(tmp_path, capsys, entry):
+    write_machine(tmp_path / "differentials.csv")
+    (tmp_path / "hospital.csv").write_text(TABLE_2, encoding="utf-8")
+    flags = [f"--machine={tmp_path}", f"--hospital={tmp_path / 'hospital.csv'}", f"--output_dir={tmp_path / 'out'}"]
+    assert command_line.main(["agreement", *flags, f"--decision_level={entry}"]) == 1
+    assert f"--decision_level={entry}: write CLASS=PERCENT" in capsys.readouterr().err
+
+
+def test_hospital_rows_with_cells_of_other_classes_are_divided_by_their_sum(tmp_path, capsys):
+    write_machine(tmp_path / "differentials.csv")
+    text = TABLE_2.replace("18,23,59", "19,19,57") + "only_eosinophils,0,0,0\n"
+    (tmp_path / "hospital.csv").write_text(text, encoding="utf-8")
+    flags = [f"--machine={tmp_path}", f"--hospital={tmp_path / 'hospital.csv'}", f"--output_dir={tmp_path / 'out'}"]
+    assert command_line.main(["agreement", *flags]) == 0
+    assert "1 patient of the hospital with cells of other classes" in capsys.readouterr().out
+    rows = {row["patient_id"]: row for row in csv_tables.read_rows(tmp_path / "out" / "agreement_patients.csv")}
+    # 19 + 19 + 57 = 95: 20, 20 and 60 % of 190 of the 200 cells.
+    row = rows["191172"]
+    assert [row[f"hospital_{name}_percent"] for name in ("lymphocyte", "neutrophil")] == ["20.00", "60.00"]
+    assert row["hospital_cells"] == "190"
+    assert row["note"] == "the hospital's percentages add up to 95: divided by their sum"
+    assert rows["190931"]["note"] == ""
+    assert "only_eosinophils" not in rows
+
+
+def test_patients_with_and_without_pleocytosis_are_groups_of_their_own(tmp_path):
+    columns = ["patient_id", "white_cells", "lymphocyte_percent", "monocyte_percent", "neutrophil_percent"]
+    rows = [("a", 100, 70, 28, 2, "yes"), ("b", 100, 60, 30, 10, "yes"), ("c", 100, 80, 20, 0, "no")]
+    rows.append(("d", 100, 80, 17, 3, ""))
+    table = (dict(zip([*columns, "pleocytosis"], row, strict=True)) for row in rows)
+    csv_tables.write_rows(tmp_path / "differentials.csv", [*columns, "pleocytosis"], table)
+    hospital = tmp_path / "hospital.csv"
+    lines = "a,60,35,5\nb,60,30,10\nc,80,20,0\nd,80,18,2\n"
+    hospital.write_text("patient_id,lymphocyte,monocyte,neutrophil\n" + lines, encoding="utf-8")
+    flags = [f"--machine={tmp_path}", f"--hospital={hospital}", f"--output_dir={tmp_path / 'out'}"]
+    assert command_line.main(["agreement", *flags]) == 0
+    found = csv_tables.read_rows(tmp_path / "out" / "agreement_limits.csv")
+    names = ["both_abnormal", "machine_only", "hospital_only", "both_normal"]
+    counts = {(row["group"], row["class"]): [int(row[name]) for name in names] for row in found}
+    # Neutrophils above 2 %: the machine b and d, the hospital a and b.
+    assert counts["all", "neutrophil"] == [1, 1, 1, 1]
+    assert counts["pleocytosis", "neutrophil"] == [1, 0, 1, 0]
+    assert counts["no_pleocytosis", "neutrophil"] == [0, 0, 0, 1]
+    assert len(counts) == 12
 
 
 @pytest.fixture
@@ -64,6 +142,21 @@ def test_command_with_annotations_adds_kappa(annotated, tmp_path, capsys):
     table = {(row["machine_class"], row["annotated_class"]): row["cells"] for row in pairs}
     assert table["erythrocyte", "none"] == "5"
     assert table["none", "monocyte"] == "1"
+    # Of the cells that people called white: 18 of 20 lymphocytes, 2 monocytes, 10 neutrophils: the same 30.
+    assert cells["kappa_white_cells"]["value"] == cells["kappa"]["value"]
+    assert cells["kappa"]["ci_low"] == ""
+    assert "fewer than 5 patients" in cells["kappa"]["note"]
+    classes = csv_tables.read_rows(tmp_path / "out" / "agreement_classes.csv")
+    shares = {(row["class"], row["measure"]): (row["value"], row["cells"]) for row in classes}
+    # 18 annotated lymphocytes, all found; of the machine's 20, 2 are monocytes. Of 3 monocytes, 1 was not found.
+    assert shares["lymphocyte", "sensitivity"] == ("1.0000", "18")
+    assert shares["lymphocyte", "positive_predictive_value"] == ("0.9000", "20")
+    assert shares["lymphocyte", "specificity"] == ("0.8462", "13")
+    assert shares["monocyte", "other_class"] == ("0.6667", "3")
+    assert shares["monocyte", "missed"] == ("0.3333", "3")
+    assert shares["erythrocyte", "positive_predictive_value"] == ("0.0000", "5")
+    assert shares["erythrocyte", "sensitivity"] == ("", "0")
+    assert csv_schemas.load("agreement_classes").check(tmp_path / "out" / "agreement_classes.csv") == 28
     assert csv_schemas.load("agreement_cells").check(tmp_path / "out" / "agreement_cells.csv") == 5
 
 
@@ -129,9 +222,9 @@ def test_number_of_cells_and_no_common_patient(tmp_path):
     assert hospital.differentials.cells.tolist() == [400, 200]
     assert hospital.assumed.tolist() == [False, True]
     write_machine(tmp_path / "differentials.csv")
-    machine, without = agreement_tables.read_machine(tmp_path / "differentials.csv")
+    machine = agreement_tables.read_machine(tmp_path / "differentials.csv")
     with pytest.raises(TableError, match="patient_id is written the same way"):
-        agreement_tables.write_agreement(tmp_path / "out", machine, without, hospital)
+        agreement_tables.write_agreement(tmp_path / "out", machine, hospital)
 
 
 def test_counts_in_place_of_percentages(tmp_path):

@@ -17,7 +17,13 @@ import numpy as np
 import pytest
 
 from tfod_csf.cytology.studies import method_comparison
-from tfod_csf.cytology.studies.method_comparison import bland_altman, concordance, deming, passing_bablok
+from tfod_csf.cytology.studies.method_comparison import (
+    bland_altman,
+    concordance,
+    deming,
+    passing_bablok,
+    weighted_deming,
+)
 
 WRIGHT = [494, 395, 516, 434, 476, 557, 413, 442, 650, 433, 417, 656, 267, 478, 178, 423, 427]
 MINI = [512, 430, 520, 428, 500, 600, 364, 380, 658, 445, 432, 626, 260, 477, 259, 350, 451]
@@ -117,3 +123,99 @@ def test_concordance_published_example_and_extremes():
     # Shifted by 1: 2 * (2/3) / (2/3 + 2/3 + 1) = 4/7.
     assert concordance([1, 2, 3], [2, 3, 4]).value == pytest.approx(4 / 7)
     assert math.isnan(concordance([5, 5], [5, 5]).value)
+
+
+def test_passing_bablok_has_no_interval_where_order_statistics_do_not_exist():
+    # n = 3: N = 3, C = 1.96 sqrt(3 * 2 * 11 / 18) = 3.75 > N; n = 4: (6 - 5.77) / 2 = 0.12; n = 5: (10 - 8.00) / 2 = 1.
+    for n, is_known in ((3, False), (4, False), (5, True)):
+        line = passing_bablok(np.arange(n), np.arange(n) + 0.1 * np.array([0, 1, 0, 2, 1])[:n])
+        ends = [line.slope.low, line.slope.high, line.intercept.low, line.intercept.high]
+        assert np.isfinite(ends).all() if is_known else np.isnan(ends).all()
+        assert ("too few" in line.note) != is_known
+        assert math.isfinite(line.slope.value)
+    # With five patients: the smallest and the largest of the ten slopes.
+    x, y = np.arange(5), np.array([0, 1.1, 2, 3.2, 4.1])
+    slopes = sorted((y[j] - y[i]) / (j - i) for i in range(5) for j in range(i + 1, 5))
+    found = passing_bablok(x, y).slope
+    assert (found.low, found.high) == (slopes[0], slopes[-1])
+
+
+def test_passing_bablok_needs_methods_that_rise_together():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 100, 120)
+    y = 100 - x + rng.normal(0, 5, 120)
+    for pair in ((x, y), (y, x), (x, 50 - 0.3 * x), (50 - 0.3 * x, x), (x, np.full(120, 4.0))):
+        with pytest.raises(ValueError, match="do not rise together"):
+            passing_bablok(*pair)
+
+
+def test_passing_bablok_never_gives_infinity():
+    # Normal fluids: hardly any neutrophils by either method, so that most pairs share a value.
+    rng = np.random.default_rng(7)
+    lines = refused = 0
+    for _ in range(200):
+        x, y = (rng.binomial(200, 0.01, 20) / 2 for _ in range(2))
+        x[:4], y[:4] = (1, 2, 4, 6), (1.5, 2, 5, 6)
+        for pair in ((x, y), (y, x)):
+            try:
+                line = passing_bablok(*pair)
+            except ValueError:
+                refused += 1
+                continue
+            lines += 1
+            assert 0 < line.slope.value < math.inf
+            numbers = [line.slope.low, line.slope.high, line.intercept.low, line.intercept.high]
+            assert not np.isinf(numbers).any()
+            assert line.note if np.isnan(numbers).any() else not line.note
+    assert lines > 50
+    assert refused
+
+
+def test_passing_bablok_with_swapped_methods_swaps_the_interval():
+    rng = np.random.default_rng(11)
+    x = rng.uniform(0, 100, 30)
+    y = 0.8 * x + rng.normal(0, 10, 30)
+    there, back = passing_bablok(x, y), passing_bablok(y, x)
+    assert (there.slope.low, there.slope.high) == pytest.approx((1 / back.slope.high, 1 / back.slope.low))
+    # A flat line is not excluded there, and a vertical one not here.
+    x, y = np.arange(10.0), np.array([7.0, 3, 0, 5, 6, 8, 4, 1, 9, 2])
+    there, back = passing_bablok(x, y), passing_bablok(y, x)
+    assert there.slope.low == pytest.approx(-1 / 8)
+    assert math.isnan(back.slope.high)
+    assert "vertical" in back.note
+
+
+# Pearson's data with York's weights (York 1966, table II): slope -0.4805, intercept 5.4799.
+PEARSON_X = np.array([0, 0.9, 1.8, 2.6, 3.3, 4.4, 5.2, 6.1, 6.5, 7.4])
+PEARSON_Y = np.array([5.9, 5.4, 4.4, 4.6, 3.5, 3.7, 2.8, 2.8, 2.4, 1.5])
+YORK_X = 1 / np.array([1000, 1000, 500, 800, 200, 80, 60, 20, 1.8, 1])
+YORK_Y = 1 / np.array([1, 1.8, 4, 8, 20, 20, 70, 70, 100, 500])
+
+
+def test_weighted_deming_published_example_and_its_jackknife():
+    line = weighted_deming(PEARSON_X, PEARSON_Y, YORK_X, YORK_Y)
+    assert (line.slope.value, line.intercept.value) == pytest.approx((-0.480533, 5.479910), abs=1e-6)
+    for i in range(10):
+        data = [np.delete(part, i) for part in (PEARSON_X, PEARSON_Y, YORK_X, YORK_Y)]
+        alone = weighted_deming(*data)
+        assert line.without[i] == pytest.approx([alone.slope.value, alone.intercept.value], abs=1e-8)
+
+
+def test_weighted_deming_with_equal_variances_is_deming():
+    x, y = np.array(MINI, float), np.array(WRIGHT, float)
+    weighted = weighted_deming(x, y, np.full(17, 3.0), np.full(17, 6.0))
+    plain = deming(x, y, error_ratio=2)
+    assert weighted.slope.value == pytest.approx(plain.slope.value, abs=1e-8)
+    assert (weighted.slope.low, weighted.slope.high) == pytest.approx((plain.slope.low, plain.slope.high), abs=1e-6)
+    with pytest.raises(ValueError, match="vary together"):
+        weighted_deming([1, 1, 1], [1, 2, 3], np.ones(3), np.ones(3))
+
+
+def test_bias_at_a_level_is_the_lines_difference_with_a_jackknife_interval():
+    x, y = np.array(MINI, float), np.array(WRIGHT, float)
+    line = deming(x, y)
+    bias = line.bias_at(450)
+    # The same through a line whose origin is at 450: its intercept is the bias.
+    moved = deming(x - 450, y - 450).intercept
+    assert (bias.value, bias.low, bias.high) == pytest.approx((moved.value, moved.low, moved.high))
+    assert math.isnan(passing_bablok(x, y).bias_at(450).low)

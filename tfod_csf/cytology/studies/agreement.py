@@ -11,19 +11,22 @@ differentials differ by more than the counting of so many cells explains.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
-from statsmodels.stats.inter_rater import cohens_kappa
+from scipy import special, stats
 from statsmodels.stats.multitest import multipletests
 
 from tfod_csf import cell_classes
-from tfod_csf.cytology.studies import method_comparison
+from tfod_csf.cytology.studies import method_checks, method_comparison
 from tfod_csf.cytology.studies.method_comparison import Estimate
 
-_TABLES = 10_000
+# Tables that the exact test looks at, at most: some seconds would be too long for a patient.
+_MAX_TABLES = 2_000_000
+# p values below this are written as this: they are not 0.
+SMALLEST_P = 1e-300
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +37,21 @@ class Differentials:
       patient_ids: [P].
       percent: [P, K].
       cells: [P] white cells that the percentages were computed from.
+      effective_cells: [P] how many independent cells these are worth, cells of one kind lying together; NaN where that
+        is not known. None where it is known of nobody.
     """
 
     patient_ids: tuple[str, ...]
     percent: np.ndarray
     cells: np.ndarray
+    effective_cells: np.ndarray | None = None
+
+    @property
+    def independent_cells(self) -> np.ndarray:
+        """[P] effective cells, or all cells where these are not known."""
+        if self.effective_cells is None:
+            return self.cells
+        return np.where(np.isnan(self.effective_cells), self.cells, self.effective_cells)
 
 
 def absolute_differences(machine: np.ndarray, hospital: np.ndarray) -> np.ndarray:
@@ -57,18 +70,18 @@ def paper_accuracy(machine: np.ndarray, hospital: np.ndarray) -> float:
     return float(100 - absolute_differences(machine, hospital).mean())
 
 
-def difference_p_values(machine: Differentials, hospital: Differentials, seed: int = 0) -> np.ndarray:
+def difference_p_values(machine: Differentials, hospital: Differentials) -> np.ndarray:
     """[P] probability of two differentials that differ at least this much if both counted cells of the same fluid.
 
-    Pearson's chi-square test of the 2 x K table of counts; where an expected count is below 5 its p value comes from
-    10,000 random tables with the same margins (the count itself among them). NaN where a count has no cell.
+    Pearson's chi-square test of the 2 x K table of counts; where an expected count is below 5, Freeman and Halton's
+    (1951) exact test. Cells are taken as independent, `effective_cells` of them where those are known. NaN where a
+    count has no cell; never below `SMALLEST_P`.
     """
-    rng = np.random.default_rng(seed)
     p_values = np.full(len(machine.patient_ids), np.nan)
     for p in range(len(p_values)):
-        counts = [_counts(method.percent[p], method.cells[p]) for method in (machine, hospital) if method.cells[p] > 0]
-        if len(counts) == 2:
-            p_values[p] = _p_value(np.array(counts), rng)
+        counts = [_counts(method.percent[p], method.independent_cells[p]) for method in (machine, hospital)]
+        if all(count.sum() > 0 for count in counts):
+            p_values[p] = max(_p_value(np.array(counts)), SMALLEST_P)
     return p_values
 
 
@@ -81,18 +94,53 @@ def _counts(percent: np.ndarray, cells: float) -> np.ndarray:
     return counts
 
 
-def _p_value(table: np.ndarray, rng: np.random.Generator) -> float:
+def _p_value(table: np.ndarray) -> float:
     """p value of a [2, K] table of counts."""
     table = table[:, table.sum(axis=0) > 0]
     if table.shape[1] < 2:
         return 1.0
     expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
+    if expected.min() < 5:
+        exact = freeman_halton(table)
+        if exact is not None:
+            return exact
     statistic = ((table - expected) ** 2 / expected).sum()
-    if expected.min() >= 5:
-        return float(stats.chi2.sf(statistic, table.shape[1] - 1))
-    random = stats.random_table(table.sum(axis=1), table.sum(axis=0), seed=rng).rvs(_TABLES, method="patefield")
-    as_far = (((random - expected) ** 2 / expected).sum(axis=(1, 2)) >= statistic - 1e-9).sum()
-    return float((1 + as_far) / (_TABLES + 1))
+    return float(stats.chi2.sf(statistic, table.shape[1] - 1))
+
+
+def freeman_halton(table: np.ndarray) -> float | None:
+    """Exact p value of a 2 x K table, K up to 3: Fisher's test for more than two classes.
+
+    The sum of the probabilities of all tables with the same margins that are at most as probable as this one; all of
+    them are looked at, so that the p value has no lower bound as that of random tables has.
+
+    Returns:
+      None where there are more than two million tables, that is, cells in their thousands.
+
+    >>> round(freeman_halton(np.array([[3, 0, 0], [0, 3, 0]])), 6)  # 2 of 20
+    0.1
+    """
+    table = table[:, np.argsort(table.sum(axis=0), kind="stable")]
+    table = np.pad(table, ((0, 0), (3 - table.shape[1], 0)))
+    small, middle, large = (int(total) for total in table.sum(axis=0))
+    if (small + 1) * (middle + 1) > _MAX_TABLES:
+        return None
+    first = np.arange(small + 1)[:, None]
+    second = np.arange(middle + 1)[None, :]
+    third = int(table[0].sum()) - first - second
+    possible = (third >= 0) & (third <= large)
+    logarithms = (
+        _log_choose(small, first) + _log_choose(middle, second) + _log_choose(large, np.where(possible, third, 0))
+    )
+    logarithms -= _log_choose(small + middle + large, int(table[0].sum()))
+    seen = logarithms[table[0, 0], table[0, 1]]
+    # Equally probable tables differ in their last digits.
+    as_rare = possible & (logarithms <= seen + 1e-7)
+    return float(min(1.0, np.exp(logarithms[as_rare]).sum()))
+
+
+def _log_choose(total: int, chosen: np.ndarray | int) -> np.ndarray:
+    return special.gammaln(total + 1) - special.gammaln(np.add(chosen, 1)) - special.gammaln(total - chosen + 1.0)
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
@@ -104,6 +152,28 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     return adjusted
 
 
+def counting_variance(machine: Differentials, hospital: Differentials) -> np.ndarray:
+    """[P, K] variance of the difference of two percentages that counting alone gives, in squared points.
+
+    p (1 - p) (1 / n + 1 / m) with p the share among the n + m cells of both, times (n + m) / (n + m - 1), which makes
+    it unbiased if both counted cells of the same fluid. n and m are independent cells, see `Differentials`.
+    """
+    n, m = machine.independent_cells[:, None], hospital.independent_cells[:, None]
+    share = (n * machine.percent + m * hospital.percent) / (n + m) / 100
+    return 1e4 * share * (1 - share) * (1 / n + 1 / m) * (n + m) / np.maximum(n + m - 1, 1)
+
+
+def counting_variances(machine: Differentials, hospital: Differentials) -> tuple[np.ndarray, np.ndarray]:
+    """([P, K] of the machine, [P, K] of the hospital) error variances p (1 - p) / n as `weighted_deming` takes them.
+
+    In squared points; p is the share among the cells of both with half a cell added to the class and to the rest, so
+    that a class that nobody found has a variance too.
+    """
+    n, m = machine.independent_cells[:, None], hospital.independent_cells[:, None]
+    share = ((n * machine.percent + m * hospital.percent) / 100 + 0.5) / (n + m + 1)
+    return 1e4 * share * (1 - share) / n, 1e4 * share * (1 - share) / m
+
+
 def class_measures(machine: Differentials, hospital: Differentials, error_ratio: float = 1.0) -> list[dict]:
     """Rows of agreement.csv: every measure per class, then the measures over all classes.
 
@@ -112,16 +182,34 @@ def class_measures(machine: Differentials, hospital: Differentials, error_ratio:
     rows = []
     count = len(machine.patient_ids)
     differences = absolute_differences(machine.percent, hospital.percent)
+    by_counting = counting_variance(machine, hospital)
+    fits = line_fits(machine, hospital, error_ratio)
     for k, name in enumerate(cell_classes.WHITE_CELLS):
         x, y = hospital.percent[:, k], machine.percent[:, k]
         rows.append(measure_row(name, "mean_absolute_difference", "points", count, differences[:, k].mean()))
         rows += _bland_altman_rows(name, x, y)
-        rows += _line_rows(name, "passing_bablok", method_comparison.passing_bablok, x, y)
-        rows += _line_rows(name, "deming", lambda x, y: method_comparison.deming(x, y, error_ratio), x, y)
+        rows += _counting_rows(name, y - x, by_counting[:, k])
+        rows += _trend_rows(name, x, y)
+        for method, fit in fits.items():
+            rows += _line_rows(name, method, functools.partial(fit, k), count)
+        rows += _check_rows(name, machine.patient_ids, x, y)
         rows.append(measure_row(name, "lin_concordance", "", count, method_comparison.concordance(x, y)))
     rows.append(measure_row("all", "mean_absolute_difference", "points", count, differences.mean()))
     rows.append(measure_row("all", "paper_accuracy", "%", count, paper_accuracy(machine.percent, hospital.percent)))
     return rows
+
+
+def line_fits(
+    machine: Differentials, hospital: Differentials, error_ratio: float = 1.0
+) -> dict[str, Callable[[int], method_comparison.Line]]:
+    """{method: fit} of the lines; fits take the place k of a class and raise ValueError without a line."""
+    of_machine, of_hospital = counting_variances(machine, hospital)
+    x, y = hospital.percent.T, machine.percent.T
+    return {
+        "passing_bablok": lambda k: method_comparison.passing_bablok(x[k], y[k]),
+        "deming": lambda k: method_comparison.deming(x[k], y[k], error_ratio),
+        "weighted_deming": lambda k: method_comparison.weighted_deming(x[k], y[k], of_hospital[:, k], of_machine[:, k]),
+    }
 
 
 def measure_row(
@@ -141,39 +229,58 @@ def _bland_altman_rows(name: str, x: np.ndarray, y: np.ndarray) -> list[dict]:
     return [measure_row(name, measure, "points", len(x), value) for measure, value in values.items()]
 
 
-def _line_rows(
-    name: str,
-    method: str,
-    fit: Callable[[np.ndarray, np.ndarray], method_comparison.Line],
-    x: np.ndarray,
-    y: np.ndarray,
-) -> list[dict]:
+def _counting_rows(name: str, difference: np.ndarray, variance: np.ndarray) -> list[dict]:
+    """The standard deviation that counting alone explains, and what is left of the observed one."""
+    count, expected = len(difference), float(variance.mean())
+    rows = [measure_row(name, "sd_counting_only", "points", count, np.sqrt(expected))]
+    if count < 2:
+        return [*rows, measure_row(name, "sd_beyond_counting", "points", count, None, "needs two patients")]
+    beyond = float(difference.var(ddof=1)) - expected
+    note = "" if beyond > 0 else "counting alone explains the observed spread"
+    return [*rows, measure_row(name, "sd_beyond_counting", "points", count, np.sqrt(max(beyond, 0)), note)]
+
+
+def _trend_rows(name: str, x: np.ndarray, y: np.ndarray) -> list[dict]:
+    """Whether differences, or their spread, change with the mean of both methods."""
+    measures = {"difference_slope": "points per point", "spread_slope": "points per point"}
     try:
-        line = fit(x, y)
+        found = method_checks.regression_limits(x, y)
     except ValueError as error:
-        return [measure_row(name, f"{method}_{part}", unit, len(x), None, str(error)) for part, unit in _LINE_PARTS]
-    few = "fewer than the 40 patients EP09 asks for" if len(x) < 40 else ""
-    return [measure_row(name, f"{method}_{part}", unit, len(x), getattr(line, part), few) for part, unit in _LINE_PARTS]
+        return [measure_row(name, measure, unit, len(x), None, str(error)) for measure, unit in measures.items()]
+    rows = []
+    for (measure, unit), trend in zip(measures.items(), (found.difference, found.spread), strict=True):
+        verdict = "changes with the mean: see agreement_levels.csv" if trend.is_real else "no change with the mean seen"
+        note = f"p = {trend.p_value:.2g}: {verdict}"
+        rows.append(measure_row(name, measure, unit, len(x), trend.slope, note))
+    return rows
+
+
+def _check_rows(name: str, patient_ids: Sequence[str], x: np.ndarray, y: np.ndarray) -> list[dict]:
+    """Linearity along the Passing-Bablok line, and patients whose difference lies too far away."""
+    try:
+        statistic, p_value = method_checks.linearity_cusum(x, y, method_comparison.passing_bablok(x, y))
+        bent = "the relation is not a straight line" if p_value < method_checks.SIGNIFICANT else "no bend seen"
+        note = "no patients on both sides of the line" if np.isnan(p_value) else f"p = {p_value:.2g}: {bent}"
+    except ValueError as error:
+        statistic, note = np.nan, str(error)
+    rows = [measure_row(name, "linearity_cusum", "", len(x), statistic, note)]
+    found = [patient_ids[place] for place in method_checks.outliers(y - x)]
+    few = f"needs {method_checks.MIN_PATIENTS} patients" if len(x) < method_checks.MIN_PATIENTS else ""
+    note = f"look for the cause: {', '.join(found)}" if found else few
+    return [*rows, measure_row(name, "outliers", "patients", len(x), None if few else float(len(found)), note)]
+
+
+def _line_rows(name: str, method: str, fit: Callable[[], method_comparison.Line], count: int) -> list[dict]:
+    try:
+        line = fit()
+    except ValueError as error:
+        return [measure_row(name, f"{method}_{part}", unit, count, None, str(error)) for part, unit in _LINE_PARTS]
+    few = "fewer than the 40 patients EP09 asks for" if count < 40 else ""
+    note = "; ".join(filter(None, [line.note, few]))
+    return [measure_row(name, f"{method}_{part}", unit, count, getattr(line, part), note) for part, unit in _LINE_PARTS]
 
 
 _LINE_PARTS = (("slope", ""), ("intercept", "points"))
-
-
-def kappa_of_pairs(pairs: Mapping[tuple[str, str], int]) -> Estimate:
-    """Cohen's kappa of matched cells with its 95 % interval.
-
-    Args:
-      pairs: {(class by the one, class by the other): cells}.
-
-    Returns:
-      NaN where there are no pairs or everything is one class (agreement by chance is then complete).
-    """
-    names = sorted({name for pair in pairs for name in pair})
-    table = np.array([[pairs.get((a, b), 0) for b in names] for a in names], float)
-    if len(names) < 2 or table.sum() == 0:
-        return Estimate(np.nan, np.nan, np.nan)
-    result = cohens_kappa(table)
-    return Estimate(float(result.kappa), float(result.kappa_low), float(result.kappa_upp))
 
 
 def common_patients(
@@ -191,7 +298,8 @@ def common_patients(
     def only(method: Differentials, order: Sequence[int]) -> Differentials:
         order = list(order)
         ids = tuple(method.patient_ids[row] for row in order)
-        return Differentials(ids, method.percent[order], method.cells[order])
+        effective = None if method.effective_cells is None else method.effective_cells[order]
+        return Differentials(ids, method.percent[order], method.cells[order], effective)
 
     return (
         only(machine, [row for row, name in enumerate(machine.patient_ids) if name in kept]),

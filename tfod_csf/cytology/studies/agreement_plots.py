@@ -11,7 +11,7 @@ from matplotlib.typing import LineStyleType
 
 from tfod_csf import cell_classes
 from tfod_csf.cytology.counting.intervals import simultaneous_intervals
-from tfod_csf.cytology.studies import method_comparison
+from tfod_csf.cytology.studies import method_checks, method_comparison
 from tfod_csf.cytology.studies.agreement import Differentials
 from tfod_csf.graphics import figures
 
@@ -36,26 +36,63 @@ def _outside(axes: Axes, text: str, y: float) -> None:
 
 
 def plot_bland_altman(path: str | os.PathLike, machine: Differentials, hospital: Differentials) -> None:
-    """Difference against mean per class, with bias, limits of agreement and their 95 % intervals."""
+    """Difference against mean per class, with bias and limits of agreement and what counting alone gives.
+
+    Where differences or their spread change with the mean, the regression limits are there in place of the constant
+    ones with their 95 % intervals.
+    """
     differences = machine.percent - hospital.percent
     reach = max(20.0, 1.15 * float(np.abs(differences).max()))
-    with figures.drawing(path, 12, 3.9, 1, 3, sharey=True) as (figure, axes):
+    with figures.drawing(path, 12, 4.2, 1, 3, sharey=True) as (figure, axes):
         for k, (panel, name) in enumerate(zip(axes, cell_classes.WHITE_CELLS, strict=True)):
-            means = (machine.percent[:, k] + hospital.percent[:, k]) / 2
+            x, y = hospital.percent[:, k], machine.percent[:, k]
             panel.axhline(0, color=figures.GRAY, linewidth=0.8)
-            if len(means) > 1:
-                found = method_comparison.bland_altman(hospital.percent[:, k], machine.percent[:, k])
-                reach = max(reach, 1.1 * abs(found.lower.low), 1.1 * abs(found.upper.high))
-                for estimate, text in ((found.bias, "bias"), (found.lower, "-1.96 SD"), (found.upper, "+1.96 SD")):
-                    panel.axhspan(estimate.low, estimate.high, color=figures.LIGHT_GRAY, alpha=0.5, linewidth=0)
-                    panel.axhline(estimate.value, color=figures.INK, linestyle=(0, (1, 2)), linewidth=1.1)
-                    _outside(panel, f"{text} {estimate.value:+.1f}", estimate.value)
-            _scatter(panel, means, differences[:, k], name)
+            if len(x) > 1:
+                reach = max(reach, _limits(panel, x, y))
+            _counting_alone(panel, machine, hospital)
+            _scatter(panel, (x + y) / 2, differences[:, k], name)
             panel.set(title=name, xlabel="mean of both methods (%)", xlim=(-2, 102))
         axes[0].set_ylabel("machine - hospital (points)")
         axes[0].set_ylim(-reach, reach)
         patients = len(machine.patient_ids)
-        figure.suptitle(f"Bland-Altman, {patients} patients; gray: 95 % intervals of the three lines", fontsize=9)
+        figure.suptitle(
+            f"Bland-Altman, {patients} patients; gray bands: 95 % intervals of the three lines; sloping lines: "
+            "differences change with the mean",
+            fontsize=9,
+        )
+        handle = Line2D([], [], color=figures.GRAY, linewidth=1, label="+-1.96 SD of counting alone")
+        figure.legend(handles=[handle], loc="outside lower center")
+
+
+def _limits(panel: Axes, x: np.ndarray, y: np.ndarray) -> float:
+    """Bias and limits of agreement, constant or not; returns how far from 0 they reach."""
+    style: dict[str, Any] = {"color": figures.INK, "linestyle": (0, (1, 2)), "linewidth": 1.1}
+    try:
+        trend = method_checks.regression_limits(x, y)
+    except ValueError:
+        trend = None
+    if trend is not None and trend.are_needed:
+        means = np.linspace(((x + y) / 2).min(), ((x + y) / 2).max(), 50)
+        lines = trend.at(means)
+        for line, text in zip(lines, ("-1.96 SD", "bias", "+1.96 SD"), strict=True):
+            panel.plot(means, line, **style)
+            panel.annotate(text, (means[-1], line[-1]), (3, 0), textcoords="offset points", va="center", fontsize=7)
+        return 1.1 * float(np.abs(lines).max())
+    found = method_comparison.bland_altman(x, y)
+    for estimate, text in ((found.bias, "bias"), (found.lower, "-1.96 SD"), (found.upper, "+1.96 SD")):
+        panel.axhspan(estimate.low, estimate.high, color=figures.LIGHT_GRAY, alpha=0.5, linewidth=0)
+        panel.axhline(estimate.value, **style)
+        _outside(panel, f"{text} {estimate.value:+.1f}", estimate.value)
+    return 1.1 * max(abs(found.lower.low), abs(found.upper.high))
+
+
+def _counting_alone(panel: Axes, machine: Differentials, hospital: Differentials) -> None:
+    """+-1.96 standard deviations that counting alone gives at every percentage, for the typical numbers of cells."""
+    percent = np.linspace(0, 100, 101)
+    per_cell = float(np.mean(1 / machine.independent_cells + 1 / hospital.independent_cells))
+    reach = 1.96 * np.sqrt(percent * (100 - percent) * per_cell)
+    for sign in (-1, 1):
+        panel.plot(percent, sign * reach, color=figures.GRAY, linewidth=1)
 
 
 def plot_comparison(

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import pathlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,14 @@ import numpy as np
 from tfod_csf import cell_classes
 from tfod_csf.cytology import annotated_cells, run_tables
 from tfod_csf.cytology.annotated_cells import NOT_FOUND, ImageCells, MatchedCells
-from tfod_csf.cytology.studies import agreement_plots
+from tfod_csf.cytology.counting.reference_ranges import ReferenceRange
+from tfod_csf.cytology.studies import agreement_plots, cell_agreement, method_comparison, reference_agreement
 from tfod_csf.cytology.studies.agreement import (
     Differentials,
     class_measures,
     common_patients,
     difference_p_values,
     holm,
-    kappa_of_pairs,
     measure_row,
 )
 from tfod_csf.files import csv_schemas
@@ -30,49 +30,78 @@ _NONE = "none"
 
 @dataclasses.dataclass(frozen=True)
 class HospitalTable:
-    """The hospital's differentials; `assumed` [P] tells whose number of cells was not given."""
+    """The hospital's differentials.
+
+    Attributes:
+      assumed: [P] whose number of cells was not given.
+      notes: {patient_id: what was changed}, for patients whose row has cells of other classes.
+    """
 
     differentials: Differentials
     assumed: np.ndarray
+    notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class MachineTable:
+    """The machine's differentials.
+
+    Attributes:
+      differentials: of the patients with percentages.
+      without_percentages: ids of the others.
+      pleocytosis: {patient_id: whether there are too many white cells per uL}, of those for whom that is known.
+    """
+
+    differentials: Differentials
+    without_percentages: list[str]
+    pleocytosis: Mapping[str, bool]
 
 
 def read_hospital(path: str | os.PathLike, assumed_cells: int, are_counts: bool = False) -> HospitalTable:
     """Reads patient_id, lymphocyte, monocyte, neutrophil and, where there is one, n (cells counted).
+
+    Percentages that add up to less than 97 are of a fluid with cells of other classes (eosinophils, plasma cells): the
+    three are divided by their sum, n is reduced to their part, and the patient gets a note.
 
     Args:
       assumed_cells: n of a patient without one.
       are_counts: the three columns are cells, not percent (n is then their sum; a patient without a cell is ignored).
 
     Raises:
-      TableError: a repeated patient, a value that is not a percentage or number of cells, percentages that do not
-        add up to about 100 (97 to 103: printed ones are rounded), or an n below 1.
+      TableError: a repeated patient, a value that is not a percentage or number of cells, percentages that add up to
+        more than 103 (printed ones are rounded) or to about 1 (fractions), or an n below 1.
     """
     found: dict[str, tuple[np.ndarray, float, bool] | None] = {}
+    notes = {}
     for row in csv_schemas.load("input_hospital_cells" if are_counts else "input_hospital_percent").read(path):
         where = f"{path}, line {row.line}, patient {row['patient_id']!r}"
         if row["patient_id"] in found:
             raise run_tables.TableError(f"{where}: the patient is there twice; keep one row.")
         values = np.array([row[name] for name in cell_classes.WHITE_CELLS], float)
-        total, cells = values.sum(), row.get("n")
-        if are_counts:
+        total, given = values.sum(), row.get("n")
+        if are_counts or total == 0:
             found[row["patient_id"]] = (100 * values / total, total, False) if total else None
             continue
-        if abs(total - 100) > _SUM_TOLERANCE:
+        if total > 100 + _SUM_TOLERANCE or total <= 1.1:
             hint = "give percent, not fractions" if total <= 1.1 else "for cells give --hospital_unit=cells"
             raise run_tables.TableError(f"{where}: the percentages add up to {total:g}, not to about 100; {hint}.")
-        found[row["patient_id"]] = (values, cells or assumed_cells, cells is None)
+        cells = given or assumed_cells
+        if total < 100 - _SUM_TOLERANCE:
+            notes[row["patient_id"]] = f"the hospital's percentages add up to {total:g}: divided by their sum"
+            values, cells = 100 * values / total, cells * total / 100
+        found[row["patient_id"]] = (values, cells, given is None)
     patients = {patient_id: values for patient_id, values in found.items() if values}
     if not patients:
         raise run_tables.TableError(f"{path}: no patient in it.")
-    percents, cells, assumed = map(np.array, zip(*patients.values(), strict=True))
-    return HospitalTable(Differentials(tuple(patients), percents, cells), assumed)
+    percents, numbers, assumed = map(np.array, zip(*patients.values(), strict=True))
+    return HospitalTable(Differentials(tuple(patients), percents, numbers), assumed, notes)
 
 
-def read_machine(path: str | os.PathLike) -> tuple[Differentials, list[str]]:
-    """Reads differentials.csv; returns the patients with percentages, and the ids of those without."""
+def read_machine(path: str | os.PathLike) -> MachineTable:
+    """Reads differentials.csv."""
     columns = [f"{name}_percent" for name in cell_classes.WHITE_CELLS]
-    ids, percents, cells, without = [], [], [], []
-    for row in csv_schemas.load("differentials").read(path, ["patient_id", "white_cells", *columns]):
+    ids, percents, cells, without, pleocytosis = [], [], [], [], {}
+    for row in csv_schemas.load("differentials").read(path, ["patient_id", "white_cells", *columns, "pleocytosis"]):
         values = [row[name] for name in columns]
         if None in values:
             without.append(row["patient_id"])
@@ -80,7 +109,10 @@ def read_machine(path: str | os.PathLike) -> tuple[Differentials, list[str]]:
         ids.append(row["patient_id"])
         percents.append(values)
         cells.append(row["white_cells"])
-    return Differentials(tuple(ids), np.array(percents).reshape(-1, len(columns)), np.array(cells, float)), without
+        if row.get("pleocytosis") is not None:
+            pleocytosis[row["patient_id"]] = row["pleocytosis"]
+    found = Differentials(tuple(ids), np.array(percents).reshape(-1, len(columns)), np.array(cells, float))
+    return MachineTable(found, without, pleocytosis)
 
 
 def match_all(
@@ -101,8 +133,7 @@ def match_all(
     parts = []
     for folder in progress(run_tables.patient_folders(inference_dir)):
         patient = run_tables.read_patient(folder, details=True)
-        found = annotated_cells.match_patient(patient, annotations, patient.model_or_first(model), iou_threshold)
-        parts.append(found)
+        parts.append(annotated_cells.match_patient(patient, annotations, patient.model_or_first(model), iou_threshold))
     return MatchedCells.joined(parts), sum(part.num_images > 0 for part in parts)
 
 
@@ -113,17 +144,13 @@ def cell_pairs(matched: MatchedCells) -> Counter:
     return pairs
 
 
-def cell_measures(matched: MatchedCells, patients: int) -> list[dict[str, Any]]:
-    """Rows of agreement.csv about single cells: kappa with and without the cells the machine left unknown."""
-    found = matched.annotated != NOT_FOUND
-    decided = found & (matched.counted_as != cell_classes.UNKNOWN)
-    rows = []
-    for measure, chosen, note in (
-        ("kappa", found, "all matched cells by predicted class"),
-        ("kappa_without_unknown", decided, "matched cells that the machine did not leave unknown"),
-    ):
-        pairs = Counter(zip(matched.predicted[chosen], matched.annotated[chosen], strict=True))
-        rows.append(measure_row("cells", measure, "", patients, kappa_of_pairs(pairs), note))
+def cell_measures(matched: MatchedCells) -> list[dict[str, Any]]:
+    """Rows of agreement.csv about single cells: kappas and how many cells were matched."""
+    found, patients = matched.annotated != NOT_FOUND, len(matched.missed_by_patient)
+    rows = [
+        measure_row("cells", measure, "", patients, value, note)
+        for measure, value, note in cell_agreement.kappas(matched)
+    ]
     for measure, value in (
         ("cells_matched", found.sum()),
         ("cells_missed", sum(matched.missed.values())),
@@ -133,34 +160,54 @@ def cell_measures(matched: MatchedCells, patients: int) -> list[dict[str, Any]]:
     return rows
 
 
+def class_rows(matched: MatchedCells) -> Iterator[dict[str, Any]]:
+    """Rows of agreement_classes.csv."""
+    tables = cell_agreement.patient_tables(matched, matched.counted_as)
+    for name in tables.names:
+        if name == cell_classes.UNKNOWN:
+            continue
+        for measure, found in cell_agreement.class_accuracy(tables, name).items():
+            numbers = method_comparison.number_columns(found.value)
+            row = {"class": name, "measure": measure, **numbers, "cells": found.cells}
+            yield {**row, "patients": len(tables.patient_ids), "note": found.note}
+
+
 def write_agreement(
     output_dir: str | os.PathLike,
-    machine: Differentials,
-    without_percentages: list[str],
+    machine: MachineTable,
     hospital: HospitalTable,
+    references: Mapping[str, ReferenceRange] | None = None,
+    levels: Mapping[str, Sequence[float]] | None = None,
     error_ratio: float = 1.0,
-    matched: tuple[MatchedCells, int] | None = None,
+    matched: MatchedCells | None = None,
 ) -> list[dict[str, Any]]:
-    """Writes tables and plots; returns the rows of agreement.csv.
+    """Writes all tables and plots; returns the rows of agreement.csv.
+
+    Args:
+      references: {white-cell class: range} that says what is normal; nothing is judged without them.
+      levels: {white-cell class: percentages} that decide, beside the ends of the ranges.
+      error_ratio: of Deming regression.
+      matched: cells against annotations, where there are some.
 
     Raises:
-      TableError: no patient has results on both sides.
+      TableError: no patient has percentages on both sides.
     """
     output = pathlib.Path(output_dir)
-    ours, theirs, only_machine, only_hospital = common_patients(machine, hospital.differentials)
+    ours, theirs, only_machine, only_hospital = common_patients(machine.differentials, hospital.differentials)
     if not ours.patient_ids:
         raise run_tables.TableError(
-            f"no patient has percentages on both sides: the machine has {len(machine.patient_ids)}, the hospital "
-            f"{len(hospital.differentials.patient_ids)}; check that patient_id is written the same way."
+            f"no patient has percentages on both sides: the machine has {len(machine.differentials.patient_ids)}, the "
+            f"hospital {len(hospital.differentials.patient_ids)}; check that patient_id is written the same way."
         )
     p_values = difference_p_values(ours, theirs)
     adjusted = holm(p_values)
     assumed = dict(zip(hospital.differentials.patient_ids, hospital.assumed, strict=True))
 
     def patients() -> Iterator[dict[str, Any]]:
-        for p in range(len(ours.patient_ids)):
-            yield _patient_row(ours, theirs, p, p_values[p], adjusted[p], assumed[ours.patient_ids[p]])
-        few = set(without_percentages)
+        for p, name in enumerate(ours.patient_ids):
+            row = _patient_row(ours, theirs, p, p_values[p], adjusted[p], assumed[name])
+            yield {**row, "note": hospital.notes.get(name, "")}
+        few = set(machine.without_percentages)
         for name in only_hospital:
             reason = "too few white cells for percentages" if name in few else "not examined by the machine"
             yield {"patient_id": name, "note": reason}
@@ -170,11 +217,18 @@ def write_agreement(
     csv_schemas.load("agreement_patients").write_into(output, patients())
     rows = class_measures(ours, theirs, error_ratio)
     if matched is not None:
-        rows += cell_measures(*matched)
-        pairs = sorted(cell_pairs(matched[0]).items())
+        rows += cell_measures(matched)
+        pairs = sorted(cell_pairs(matched).items())
         cells = ({"machine_class": a, "annotated_class": b, "cells": count} for (a, b), count in pairs)
         csv_schemas.load("agreement_cells").write_into(output, cells)
+        csv_schemas.load("agreement_classes").write_into(output, class_rows(matched))
     csv_schemas.load("agreement").write_into(output, rows)
+    known = [machine.pleocytosis.get(name) for name in ours.patient_ids]
+    limits = reference_agreement.limit_rows(ours, theirs, references or {}, known)
+    csv_schemas.load("agreement_limits").write_into(output, limits)
+    decisive = list(reference_agreement.decision_levels(references or {}, levels or {}))
+    at_levels = reference_agreement.level_rows(ours, theirs, decisive, error_ratio)
+    csv_schemas.load("agreement_levels").write_into(output, at_levels)
     agreement_plots.plot_patients(output / "agreement_patients.png", ours, theirs, (adjusted < 0.05).tolist())
     agreement_plots.plot_bland_altman(output / "agreement_bland_altman.png", ours, theirs)
     agreement_plots.plot_comparison(output / "agreement_regression.png", ours, theirs, error_ratio)
@@ -195,7 +249,12 @@ def _patient_row(
         "machine_cells": machine.cells[p],
         "hospital_cells": hospital.cells[p],
         "hospital_cells_assumed": bool(assumed),
-        "p_value": p_value,
-        "p_value_holm": adjusted,
+        "p_value": _three_digits(p_value),
+        "p_value_holm": _three_digits(adjusted),
         "differs": bool(adjusted < 0.05),
     }
+
+
+def _three_digits(value: float) -> float:
+    """Rounded to three significant digits, so that a small p value is not written as 0."""
+    return float(f"{value:.3g}")

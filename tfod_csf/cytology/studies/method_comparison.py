@@ -16,6 +16,9 @@ from scipy import stats
 # All n (n - 1) / 2 slopes are in memory at once: 12.5 million for 5,000 patients (100 MB). Above this, a random subset
 # is used.
 MAX_PASSING_BABLOK = 5000
+# Weights that the weighted regression holds at once, 8 bytes each, a few arrays of them.
+_MAX_WEIGHTS = 1_000_000
+_MAX_ITERATIONS = 500
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,10 +39,24 @@ def number_columns(value: float | Estimate | None) -> dict[str, float | None]:
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """y = intercept + slope * x."""
+    """y = intercept + slope * x.
+
+    Attributes:
+      note: why an end of an interval is missing, "" where none is.
+      without: [n, 2] slope and intercept without one patient each, of a line whose intervals come from the jackknife.
+    """
 
     slope: Estimate
     intercept: Estimate
+    note: str = ""
+    without: np.ndarray | None = None
+
+    def bias_at(self, level: float, alpha: float = 0.05) -> Estimate:
+        """y - x where x is `level`, with its jackknife interval; NaN ends for a line without `without`."""
+        value = self.intercept.value + (self.slope.value - 1) * level
+        if self.without is None:
+            return Estimate(value, math.nan, math.nan)
+        return _jackknife(value, self.without[:, 1] + (self.without[:, 0] - 1) * level, alpha)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,11 +106,21 @@ def passing_bablok(x: np.ndarray, y: np.ndarray, alpha: float = 0.05, seed: int 
     information and are ignored; a vertical pair has an infinite slope. The interval is made of the order statistics
     C = z * sqrt(n (n - 1) (2 n + 5) / 18) / 2 places on either side. The intercept is the median of y - slope * x.
 
+    With three or four patients, or where many values are equal, there are no such order statistics and there is no
+    interval; the extreme slopes would cover 67 % (three patients) or 92 % (four), not 95 %. Where the upper one is
+    infinite or beyond the last slope, the interval has no upper end: it includes a vertical line, as that of the
+    swapped methods includes a slope of 0.
+
     Args:
       seed: of the random subset of `MAX_PASSING_BABLOK` patients that is used where there are more.
 
+    Returns:
+      The line; ends that do not exist are NaN, and `note` says why.
+
     Raises:
-      ValueError: fewer than three patients, or no pair has a slope.
+      ValueError: fewer than three patients; no two of them differ; x and y do not rise together (Kendall's tau is not
+        above 0), which the shift by K presupposes; or so many values of one method are equal that the line would be
+        vertical or horizontal.
     """
     x, y = np.asarray(x, float), np.asarray(y, float)
     if len(x) > MAX_PASSING_BABLOK:
@@ -105,22 +132,29 @@ def passing_bablok(x: np.ndarray, y: np.ndarray, alpha: float = 0.05, seed: int 
     slopes = _pair_slopes(x, y)
     if not len(slopes):
         raise ValueError("Passing-Bablok needs two different patients")
+    if np.ptp(x) == 0 or np.ptp(y) == 0 or stats.kendalltau(x, y).statistic <= 0:
+        raise ValueError("Passing-Bablok: the two methods do not rise together")
     count, shift = len(slopes), int((slopes < -1).sum())
     # Half of C on either side: N - C slopes split into a lower and an upper tail.
     c = stats.norm.ppf(1 - alpha / 2) * math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
     lowest = round((count - c) / 2)
-    highest = count - lowest + 1
 
     def at(place: int) -> float:
-        return float(slopes[min(max(place + shift, 1), count) - 1])
+        """The slope at a place; beyond the last one are those below -1, on the far side of a vertical line."""
+        return float(slopes[place + shift - 1]) if place + shift <= count else math.inf
 
     slope = (at((count + 1) // 2) + at(count // 2 + 1)) / 2
-    low, high = at(lowest), at(highest)
+    if not 0 < slope < math.inf:
+        raise ValueError("Passing-Bablok: too many patients have the same value by one of the methods")
+    low, high = (at(lowest), at(count - lowest + 1)) if lowest >= 1 else (math.nan, math.nan)
+    note = "" if lowest >= 1 else "too few different patients for an interval"
+    if math.isinf(high):
+        high, note = math.nan, "the interval has no upper end: it includes a vertical line"
 
     def intercept(b: float) -> float:
-        return float(np.median(y - b * x)) if math.isfinite(b) else math.nan
+        return float(np.median(y - b * x))
 
-    return Line(Estimate(slope, low, high), Estimate(intercept(slope), intercept(high), intercept(low)))
+    return Line(Estimate(slope, low, high), Estimate(intercept(slope), intercept(high), intercept(low)), note)
 
 
 def _pair_slopes(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -175,15 +209,80 @@ def deming(x: np.ndarray, y: np.ndarray, error_ratio: float = 1.0, alpha: float 
         sx - cx, sy - cy, sxx - cx * cx, syy - cy * cy, sxy - cx * cy, n - 1
     )  # each without one patient
     intercept = offset + y.mean() - slope * x.mean()
-    intercepts = offsets + y.mean() - slopes * x.mean()
-    t = stats.t.ppf(1 - alpha / 2, n - 2)
+    return _jackknifed_line(slope, intercept, slopes, offsets + y.mean() - slopes * x.mean(), alpha)
 
-    def estimate(value: float, without: np.ndarray) -> Estimate:
-        pseudo = n * value - (n - 1) * without
-        half_width = t * pseudo.std(ddof=1) / math.sqrt(n)
-        return Estimate(float(value), float(value - half_width), float(value + half_width))
 
-    return Line(estimate(slope, slopes), estimate(intercept, intercepts))
+def _jackknifed_line(slope: float, intercept: float, slopes: np.ndarray, intercepts: np.ndarray, alpha: float) -> Line:
+    """A line with the intervals that [n] slopes and intercepts without one patient each give."""
+    without = np.column_stack([slopes, intercepts])
+    ends = _jackknife(slope, slopes, alpha), _jackknife(intercept, intercepts, alpha)
+    note = "" if np.isfinite(without).all() else "no interval: without one of the patients there is no line"
+    return Line(*ends, note, without)
+
+
+def _jackknife(value: float, without: np.ndarray, alpha: float) -> Estimate:
+    """A value with the interval of its [n] values without one patient each: t with n - 2 degrees of freedom."""
+    n = len(without)
+    if not np.isfinite(without).all():
+        return Estimate(float(value), math.nan, math.nan)
+    pseudo = n * value - (n - 1) * without
+    half_width = stats.t.ppf(1 - alpha / 2, n - 2) * pseudo.std(ddof=1) / math.sqrt(n)
+    return Estimate(float(value), float(value - half_width), float(value + half_width))
+
+
+def weighted_deming(
+    x: np.ndarray, y: np.ndarray, x_variance: np.ndarray, y_variance: np.ndarray, alpha: float = 0.05
+) -> Line:
+    """Deming regression with an error variance of its own for every value (York 1969), intervals by the jackknife.
+
+    Minimizes the sum of (y - a - b x)^2 / (y_variance + b^2 x_variance), which are the distances to the line in units
+    of their errors. A constant ratio of variances, as `deming` has it, would let the patients with the largest
+    counting error, those near 50 %, decide on the line near 0 %.
+
+    Args:
+      x_variance, y_variance: [n] above 0, in squared units of x and y; only their ratios matter.
+
+    Raises:
+      ValueError: fewer than three patients, or x and y do not vary together (no line).
+    """
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    n = len(x)
+    start = deming(x, y, float(np.mean(y_variance) / np.mean(x_variance))).slope.value
+    slope, intercept = _york(x, y, x_variance, y_variance, np.ones((1, n)), start)
+    if not np.isfinite(slope[0]):
+        raise ValueError("weighted Deming regression finds no line")
+    found = [
+        _york(x, y, x_variance, y_variance, 1 - np.eye(n)[rows], slope[0])
+        for rows in np.array_split(np.arange(n), math.ceil(n * n / _MAX_WEIGHTS))
+    ]
+    slopes, intercepts = (np.concatenate(part) for part in zip(*found, strict=True))
+    return _jackknifed_line(float(slope[0]), float(intercept[0]), slopes, intercepts, alpha)
+
+
+def _york(
+    x: np.ndarray, y: np.ndarray, x_variance: np.ndarray, y_variance: np.ndarray, chosen: np.ndarray, start: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """York's iteration from a slope, for every row of `chosen` [m, n] (1: patient used); NaN where it does not end.
+
+    Returns:
+      ([m] slopes, [m] intercepts).
+    """
+    slope = np.full((len(chosen), 1), start)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for _ in range(_MAX_ITERATIONS):
+            weight = chosen / (y_variance + slope**2 * x_variance)
+            total = weight.sum(axis=1, keepdims=True)
+            mean_x, mean_y = (weight @ x[:, None]) / total, (weight @ y[:, None]) / total
+            u, v = x - mean_x, y - mean_y
+            beta = weight**2 * (u * y_variance + slope * v * x_variance)
+            found = (beta * v).sum(axis=1, keepdims=True) / (beta * u).sum(axis=1, keepdims=True)
+            # A slope that has become NaN stays so and ends the waiting for it.
+            moving = np.abs(found - slope) > 1e-10 * np.maximum(1, np.abs(found))
+            slope = found
+            if not moving.any():
+                return slope[:, 0], (mean_y - slope * mean_x)[:, 0]
+    slope = np.where(moving, np.nan, slope)
+    return slope[:, 0], (mean_y - slope * mean_x)[:, 0]
 
 
 def concordance(x: np.ndarray, y: np.ndarray, alpha: float = 0.05) -> Estimate:
