@@ -68,15 +68,15 @@ def test_rows_and_the_letters_they_are_filtered_by():
     # White cells, three percentages, half width, settled at, erythrocytes per 100, unknown, images used, failed.
     assert cells[1:5] == ["400", "70.0", "30.0", "0.0"]
     assert cells[6:11] == ["150", "20", "0", "3", ""]
-    assert letters == "r"
+    assert letters == "pr"
     cells, letters = row_of(page, "marked")
     assert cells[1:5] == ["400", "50.0 ▼", "25.0", "25.0 ▲"]
     assert cells[-2] == "Li, <i>Wu</i>"
-    assert letters == "mufl"
+    assert letters == "muflp"
     assert row_of(page, "few")[0][1:9] == ["10", "–", "–", "–", "–", "–", "0", "0"]
-    assert row_of(page, "few")[1] == "er"
+    assert row_of(page, "few")[1] == "epr"
     assert row_of(page, "nothing")[0][1:11] == ["–"] * 8 + ["0", "2"]
-    assert row_of(page, "nothing")[1] == "efr"
+    assert row_of(page, "nothing")[1] == "efpr"
 
 
 def test_reviews_are_a_column_only_where_there_are_any():

@@ -130,7 +130,7 @@ def test_without_an_image_no_number_is_shown(odd):
     assert not root.xpath("//section[@id='cells']")
     row = html.parse(str(folder / "report.html")).getroot().xpath("//tr[th[.='failed only']]")[0]
     assert [cell.text_content() for cell in row][1:9] == ["–"] * 8
-    assert row.get("data-f") == "efr"
+    assert row.get("data-f") == "efpr"
 
 
 def test_image_failures_stand_on_both_pages(synthetic):

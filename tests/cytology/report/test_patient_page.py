@@ -14,6 +14,8 @@ from tfod_csf.cytology.counting.saturation import SaturationRules, saturation
 from tfod_csf.cytology.patient_facts import PatientFacts
 from tfod_csf.cytology.report import gallery, patient_page
 from tfod_csf.cytology.report.patient_page import PatientPage
+from tfod_csf.cytology.signing import report_status
+from tfod_csf.cytology.signing.report_status import ReportStatus
 
 
 @pytest.fixture
@@ -30,7 +32,10 @@ def page(tmp_path, write_patient):
         patient.patient_id, counts, images_used=2, images_failed=1, references=load_reference_ranges()
     )
     settled = saturation("p", [[40, 20, 0], [20, 10, 10]], SaturationRules(replicates=100))
-    return PatientPage(patient, PatientFacts(), result, settled, "m", (), (), 0, "", None, "", "")
+    return PatientPage(patient, PatientFacts(), result, settled, "m", (), (), 0, "", None, "", STATUS, "")
+
+
+STATUS = ReportStatus(report_status.PRELIMINARY, ("Review by a person: none.", "Not signed."))
 
 
 def parsed(page):
@@ -44,9 +49,9 @@ def rows_of(root, table):
 def test_counts_and_percentages_are_those_of_the_result(page):
     rows = {row[0]: row[1:] for row in rows_of(parsed(page), "differential")}
     assert {name: row[:2] for name, row in rows.items() if name in ("lymphocyte", "monocyte", "neutrophil")} == {
-        "lymphocyte": ["60", "60.0"],
-        "monocyte": ["30", "30.0"],
-        "neutrophil": ["10", "10.0"],
+        "lymphocyte": ["60", "60.0 prelim."],
+        "monocyte": ["30", "30.0 prelim."],
+        "neutrophil": ["10", "10.0 prelim."],
     }
     assert rows["White cells"][0] == "100"
     assert rows["erythrocyte"][:2] == ["5", "5 per 100 white cells"]
@@ -58,7 +63,7 @@ def test_counts_and_percentages_are_those_of_the_result(page):
 def test_the_name_is_text_in_heading_and_title(page):
     root = parsed(page)
     assert words(root.xpath("//h1")[0]) == "<i>王</i>"
-    assert root.xpath("//title")[0].text == "<i>王</i> - CSF cell differential"
+    assert root.xpath("//title")[0].text == "<i>王</i> - CSF cell differential (PRELIMINARY)"
     assert not root.xpath("//i")
 
 
@@ -90,7 +95,8 @@ def test_what_is_not_there_is_said(page):
 
 
 def test_a_broken_history_comes_before_all_other_remarks(page):
-    remarks = parsed(dataclasses.replace(page, review_error="revision 2 is gone")).xpath("//div[@class='remarks']//li")
+    root = parsed(dataclasses.replace(page, review_error="revision 2 is gone"))
+    remarks = root.xpath("//div[starts-with(@class, 'remarks ')]//li")
     assert words(remarks[0]).startswith("The history of reviews is broken")
     assert words(remarks[0]).endswith("revision 2 is gone")
     assert remarks[0].get("class") == "stop"

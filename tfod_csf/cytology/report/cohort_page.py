@@ -11,6 +11,7 @@ from tfod_csf import cell_classes
 from tfod_csf.cytology.counting.cases import CASES
 from tfod_csf.cytology.counting.differential import Differential, DifferentialRules
 from tfod_csf.cytology.report import charts, page_template, sentences
+from tfod_csf.cytology.signing import report_status
 from tfod_csf.wording import number, plural
 
 MAX_FAILURES = 500
@@ -21,6 +22,8 @@ _FILTERS = (
     ("u", "unknown cells"),
     ("f", "failed images"),
     ("l", "images at the model's limit"),
+    ("p", "a preliminary report"),
+    ("n", "a reviewed report that is not signed"),
 )
 _COLUMNS = (
     "White cells",
@@ -45,6 +48,7 @@ class CohortPatient:
       images_limited: images at a model's limit.
       failures: (image, reason).
       reviewers: people who reviewed the patient.
+      status: of the report: preliminary, reviewed or final.
     """
 
     result: Differential
@@ -54,6 +58,7 @@ class CohortPatient:
     images_limited: int
     failures: tuple[tuple[str, str], ...]
     reviewers: tuple[str, ...] = ()
+    status: str = report_status.PRELIMINARY
 
 
 def cohort_html(patients: Sequence[CohortPatient], facts: page_template.RunFacts) -> str:
@@ -91,6 +96,7 @@ def _overview(patients: Sequence[CohortPatient], rules: DifferentialRules) -> li
     of_whom = plural(sum(r.images_failed > 0 for r in results), "patient")
     few = f"; the others have fewer than {rules.min_white_cells} white cells" if shared < len(results) else ""
     enough = sum(r.enough_cells for r in results)
+    states = [p.status for p in patients]
     return [
         ("With percentages", f"{shared:,}", f"of {len(results):,}{few}"),
         (f"Enough cells for ± {rules.tolerance_points:g} points", f"{enough:,}", f"of {shared:,}"),
@@ -98,7 +104,13 @@ def _overview(patients: Sequence[CohortPatient], rules: DifferentialRules) -> li
         ("Unknown cells", f"{unknown:,.0f}", f"{100 * unknown / cells:.1f} % of {cells:,.0f} cells" if cells else ""),
         ("Images used", f"{images:,}", f"{failed:,} failed, of {of_whom}" if failed else "none failed"),
         ("Reviewed by a person", f"{sum(bool(p.reviewers) for p in patients):,}", f"of {len(results):,}"),
+        ("Final reports", f"{states.count(report_status.FINAL):,}", _not_final(states)),
     ]
+
+
+def _not_final(states: Sequence[str]) -> str:
+    preliminary, reviewed = (states.count(name) for name in (report_status.PRELIMINARY, report_status.REVIEWED))
+    return f"{reviewed:,} reviewed and not signed, {preliminary:,} preliminary"
 
 
 def _histograms(patients: Sequence[CohortPatient], facts: page_template.RunFacts) -> list[tuple[str, Markup, str]]:
@@ -141,6 +153,8 @@ def _row(patient: CohortPatient) -> dict[str, Any]:
         "u": result.counts[cell_classes.UNKNOWN] > 0,
         "f": result.images_failed > 0,
         "l": patient.images_limited > 0,
+        "p": patient.status == report_status.PRELIMINARY,
+        "n": patient.status == report_status.REVIEWED,
         "r": not patient.reviewers,
     }
     per_100 = result.per_100_white_cells(cell_classes.ERYTHROCYTE)
@@ -158,6 +172,7 @@ def _row(patient: CohortPatient) -> dict[str, Any]:
         "patient_id": result.patient_id,
         "href": patient.href,
         "letters": "".join(letter for letter, applies in letters.items() if applies),
+        "status": patient.status,
         "cells": cells,
         "reviewers": ", ".join(patient.reviewers),
         "case": sentences.CASE_WORDS.get(result.case or "", ""),

@@ -21,6 +21,7 @@ from tfod_csf.cytology.counting.differential import DifferentialRules
 from tfod_csf.cytology.counting.reference_ranges import ReferenceRange
 from tfod_csf.cytology.counting.saturation import SaturationRules
 from tfod_csf.cytology.report import charts, sentences
+from tfod_csf.cytology.signing.signed_result import Basis
 
 _TEMPLATES = pathlib.Path(__file__).with_name("templates")
 
@@ -45,6 +46,11 @@ class RunFacts:
     references: Mapping[str, ReferenceRange]
     population: str
     made: str
+
+    @property
+    def basis(self) -> Basis:
+        """What a signature over a result of the report rests on."""
+        return Basis(self.thresholds, self.changed, self.rules, self.references, self.population)
 
 
 @functools.cache
@@ -74,16 +80,17 @@ def _template_text(name: str) -> str:
     return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def render(template: str, printed_title: str, facts: RunFacts, **context: Any) -> str:
+def render(template: str, printed_title: str, facts: RunFacts, printed_mark: str = "", **context: Any) -> str:
     """A page.
 
     Args:
       template: file in templates/.
       printed_title: printed at the top of every sheet.
       facts: what every page says.
+      printed_mark: printed at the top right of every sheet.
       **context: what this template needs.
     """
-    style = Markup(_template_text("report.css") + _sheet_margins(printed_title))
+    style = Markup(_template_text("report.css") + _sheet_margins(printed_title, printed_mark))
     script = Markup(_template_text("report.js"))
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_checksum(style)}'; script-src '{_checksum(script)}'; "
@@ -138,11 +145,12 @@ def _checksum(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def _sheet_margins(title: str) -> str:
+def _sheet_margins(title: str, mark: str) -> str:
     """Title, notice and number in the margins of every printed sheet, so that two patients' cannot be mixed up."""
     look = "font: 8pt system-ui, sans-serif; color: #55626f;"
     return (
         f"@media print {{ @page {{ @top-left {{ content: {_css_string(title)}; {look} font-weight: 700; }} "
+        f"@top-right {{ content: {_css_string(mark)}; {look} font-weight: 700; }} "
         f"@bottom-left {{ content: {_css_string(sentences.SHORT_NOTICE)}; {look} }} "
         f"@bottom-right {{ content: counter(page) ' / ' counter(pages); {look} }} }} }}\n"
     )

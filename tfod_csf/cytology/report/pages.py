@@ -21,6 +21,11 @@ from tfod_csf.cytology.report import gallery, labeled_fields, page_template, rev
 from tfod_csf.cytology.report.cohort_page import CohortPatient, cohort_html
 from tfod_csf.cytology.report.patient_page import PatientPage, patient_html
 from tfod_csf.cytology.review.revisions import RevisionError
+from tfod_csf.cytology.review.verification import read_verification
+from tfod_csf.cytology.signing import signed_result
+from tfod_csf.cytology.signing.report_status import ReportStatus, report_status
+from tfod_csf.cytology.signing.signatures import SignatureError, read_signatures
+from tfod_csf.cytology.signing.signed_result import Basis
 from tfod_csf.files import atomic_write
 
 PAGE = "report.html"
@@ -121,6 +126,7 @@ class _Examined:
     settled: Saturation
     review: reviews.Review | None
     review_error: str
+    status: ReportStatus
 
 
 def _examine(
@@ -133,20 +139,34 @@ def _examine(
         patient = patient.counted_with(facts.thresholds)
     model = patient.model_or_first(options.model)
     counts = patient.image_counts(cell_classes.WHITE_CELLS, model)
+    result = cohort.patient_differential(patient, of_patient.cells_per_ul, facts.references, facts.rules)
     review, review_error = None, ""
     try:
         review = reviews.read_review(patient.folder, facts, of_patient.cells_per_ul)
-    except RevisionError as error:
-        review_error = str(error)
+        status = _status(patient.folder, result, of_patient, facts.basis)
+    except (RevisionError, SignatureError) as error:
+        review_error, status = str(error), report_status(None, (), None)
     return _Examined(
         patient=patient,
         of_patient=of_patient,
-        result=cohort.patient_differential(patient, of_patient.cells_per_ul, facts.references, facts.rules),
+        result=result,
         model=model,
         settled=saturation(patient.patient_id, counts, facts.saturation_rules),
         review=review,
         review_error=review_error,
+        status=status,
     )
+
+
+def _status(folder: pathlib.Path, result: Differential, of_patient: PatientFacts, basis: Basis) -> ReportStatus:
+    """The status of the report on a result.
+
+    Raises:
+      RevisionError, SignatureError: the history of reviews or the signatures are broken.
+    """
+    checked = read_verification(folder, basis.thresholds if basis.recounted else None)
+    content = signed_result.content_of(result, folder, of_patient, basis, checked)
+    return report_status(checked, read_signatures(folder), content)
 
 
 def _patient_page(
@@ -187,6 +207,7 @@ def _cohort_patient(examined: _Examined, href: str) -> CohortPatient:
         images_limited=patient.num_limited,
         failures=tuple(zip(failed["image"], failed["reason"], strict=True)),
         reviewers=examined.review.reviewers if examined.review else (),
+        status=examined.status.name,
     )
 
 

@@ -18,6 +18,14 @@ from tfod_csf.cytology.report import (
     reviews,
     sentences,
 )
+from tfod_csf.cytology.signing import report_status
+from tfod_csf.cytology.signing.report_status import ReportStatus
+
+_STATUS_WORDS = {
+    report_status.PRELIMINARY: "Preliminary report",
+    report_status.REVIEWED: "Reviewed report, not signed",
+    report_status.FINAL: "Final report",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +38,9 @@ class PatientPage:
       model: whose cells the gallery, the fields and the saturation show.
       groups, fields, num_fields: pictures; `num_fields` counts also the fields that are not shown.
       images_dir: where the original images were looked for, "" when not known.
-      review: None when no person has reviewed the patient; `review_error` when the history of reviews is broken.
+      review: None when no person has reviewed the patient; `review_error` when the history of reviews or the signatures
+        are broken.
+      status: preliminary, reviewed or final.
       cohort_href: address of the cohort's page, "" without one.
     """
 
@@ -45,6 +55,7 @@ class PatientPage:
     images_dir: str
     review: reviews.Review | None
     review_error: str
+    status: ReportStatus
     cohort_href: str
 
 
@@ -55,18 +66,25 @@ def patient_html(page: PatientPage, facts: page_template.RunFacts) -> str:
     classes = gallery.group_order(list(result.counts))
     failures = patient.images[patient.images["status"] != run_folder.OK].to_dict("records")
     shown_id = sentences.visible(result.patient_id)
+    remarks = _remarks(page, facts)
+    is_preliminary = page.status.name == report_status.PRELIMINARY
     return page_template.render(
         "patient.html.j2",
-        "  ".join([f"Patient {shown_id}", *_sample_words(page.of_patient)]),
+        "   ".join([f"Patient {shown_id}", *_sample_words(page.of_patient)]),
         facts,
-        title=f"{shown_id} - CSF cell differential",
+        printed_mark="PRELIMINARY" if is_preliminary else "",
+        title=f"{shown_id} - CSF cell differential{' (PRELIMINARY)' if is_preliminary else ''}",
+        status=page.status,
+        status_words=_STATUS_WORDS[page.status.name],
+        is_preliminary=is_preliminary,
+        level=next((level for level in ("stop", "look", "note") if level in {r.level for r in remarks}), "none"),
         result=result,
         of_patient=page.of_patient,
         sample=_sample_words(page.of_patient),
         white_count=clinical_remarks.white_count(result),
         range_note=clinical_remarks.range_note(result),
         headline=sentences.headline(result, facts.rules),
-        remarks=_remarks(page, facts),
+        remarks=remarks,
         review=page.review,
         review_words=reviews.review_words(page.review, result.images_used) if page.review else "",
         review_rows=reviews.comparison_rows(page.review, result) if page.review else [],
@@ -100,8 +118,8 @@ def _remarks(page: PatientPage, facts: page_template.RunFacts) -> list[sentences
         remarks.append(sentences.Remark("look", blood))
     if page.review_error:
         text = f"The history of reviews is broken, so nobody can say who decided: {page.review_error}"
-        remarks.insert(0, sentences.Remark("stop", text))
-    return remarks
+        return [sentences.Remark("stop", text), *remarks]
+    return [*(sentences.Remark("look", text) for text in page.status.missing), *remarks]
 
 
 def _sample_words(of_patient: PatientFacts) -> list[str]:

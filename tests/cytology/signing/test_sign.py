@@ -1,0 +1,150 @@
+"""Signing: a report becomes final by it, and is not any more when a number of it changes."""
+
+import json
+
+import pytest
+from lxml import html
+
+from tests.support import examined_study
+from tests.support.report_pages import page, text_of
+from tests.support.review_desk import Desk, edit, nothing, rename
+from tfod_csf.commands import command_line, report, sign_report
+
+SURE = ("lymphocyte", 0.95, (1.0, 2.0, 11.0, 12.0))
+UNSURE = ("monocyte", 0.6, (20.0, 5.0, 30.0, 15.0))
+RED = ("erythrocyte", 0.6, (40.0, 5.0, 50.0, 15.0))
+
+
+@pytest.fixture
+def desk(tmp_path):
+    patients = {"王伟": {"a.jpg": [SURE, UNSURE, RED], "b.jpg": [SURE]}, "p2": {"a.jpg": [SURE]}}
+    return Desk(examined_study.write_study(tmp_path, patients), tmp_path)
+
+
+def folder_of(desk, patient="王伟"):
+    return desk.output / "patients" / desk.study.patient(patient).name
+
+
+def review(desk, name="review", verified=("a", "b"), cell="monocyte", reviewer="Li"):
+    """Names the unsure cell and verifies images."""
+    exported = desk.export(name, source=None if name == "review" else desk.output)
+    folder = exported / desk.study.patient("王伟").name
+    for image in "ab":
+        (xml,) = [path for path in folder.glob("*.xml") if path.stem.endswith(f"__{image}")]
+        edit(xml, rename(1, cell) if image == "a" else nothing, verified=image in verified)
+    assert desk.take(exported, reviewer=reviewer) == 0
+
+
+def sign(desk, *flags, patient="王伟", who="Dr Wu"):
+    arguments = [f"--inference_dir={desk.output}", f"--patient={patient}", "--min_white_cells=1", *flags]
+    arguments.append(f"--signed_by={who}")
+    return command_line.run(sign_report.main, sign_report.FLAGS, "", "sign_report", arguments)
+
+
+def write_pages(desk, *flags):
+    arguments = [f"--inference_dir={desk.output}", "--min_white_cells=1", "--replicates=100", *flags]
+    assert command_line.run(report.main, report.FLAGS, "", "report", arguments) == 0
+    return text_of(page(desk.output, desk.study.patient("王伟").name))
+
+
+def test_a_reviewed_report_is_signed_and_final(desk, capsys):
+    review(desk)
+    assert "Reviewed report, not signed" in write_pages(desk)
+    assert sign(desk, "--comment=No  tumor cells.") == 0, capsys.readouterr().err
+    text = text_of(page(desk.output, desk.study.patient("王伟").name))
+    (record,) = (folder_of(desk) / "signatures").iterdir()
+    record = json.loads(record.read_text(encoding="utf-8"))
+    assert (record["signed_by"], record["number"], record["comment"]) == ("Dr Wu", 1, "No  tumor cells.")
+    assert record["content"]["counts"]["monocyte"] == 1
+    # 2 lymphocytes and 1 monocyte.
+    assert record["content"]["percentages"]["lymphocyte"]["percent"] == 66.67
+    assert "Final report" in text
+    assert f"Signed by Dr Wu on {record['signed_at'].replace('T', ' ')}." in text
+    assert "Result after review3 white cells on 2 images" in text
+    assert "No tumor cells." in text
+    assert "prelim." not in text
+    assert "PRELIMINARY" not in text
+    cohort = html.parse(str(desk.output / "report.html")).getroot()
+    row = cohort.xpath("//table[@id='cohort']//tr[th[.='王伟']]")[0]
+    assert "reviewed" in [cell.text_content() for cell in row]  # written before the signature
+    write_pages(desk)
+    cohort = html.parse(str(desk.output / "report.html")).getroot()
+    rows = cohort.xpath("//table[@id='cohort']/tbody/tr")
+    states = {row[0].text_content(): [cell.text_content() for cell in row] for row in rows}
+    assert "final" in states["王伟"]
+    assert "preliminary" in states["p2"]
+
+
+@pytest.mark.parametrize(
+    ("verified", "cell", "patient", "message"),
+    [
+        (("a",), "monocyte", "王伟", "Review by a person: not complete; 1 of 2 images verified"),
+        ((), "unknown", "王伟", "1 undecided cell that may be white on 1 image"),
+        (("a", "b"), "monocyte", "p2", "Review by a person: none."),
+        (("a", "b"), "monocyte", "p3", "no patient 'p3' in it"),
+    ],
+)
+def test_what_is_left_to_check_cannot_be_signed(desk, capsys, verified, cell, patient, message):
+    exported = desk.export()
+    folder = exported / desk.study.patient("王伟").name
+    for image in "ab":
+        (xml,) = [path for path in folder.glob("*.xml") if path.stem.endswith(f"__{image}")]
+        edit(xml, rename(1, cell) if image == "a" else rename(0, "neutrophil"), verified=image in verified)
+    assert desk.take(exported) == 0
+    capsys.readouterr()
+    assert sign(desk, patient=patient) == 1
+    assert message in capsys.readouterr().err
+    assert not list(desk.output.rglob("signatures"))
+
+
+def test_one_patient_who_cannot_be_signed_keeps_the_others_unsigned(desk, capsys):
+    review(desk)
+    assert sign(desk, "--patient=p2") == 1
+    assert "p2" in capsys.readouterr().err
+    assert not list(desk.output.rglob("signatures"))
+
+
+def test_a_later_review_makes_the_signature_not_count(desk):
+    review(desk)
+    assert sign(desk) == 0
+    review(desk, "again", cell="neutrophil", reviewer="Li")
+    text = write_pages(desk)
+    assert "Reviewed report, not signed" in text
+    assert "but other numbers: the signature does not count (changed: counts, percentages, tables)." in text
+    assert "Dr Wu" not in text
+    assert sign(desk, who="Dr Xu") == 0
+    assert "Signed by Dr Xu" in write_pages(desk)
+    assert len(list((folder_of(desk) / "signatures").iterdir())) == 2
+
+
+def test_other_flags_than_those_signed_do_not_show_the_signature(desk, tmp_path):
+    review(desk)
+    assert sign(desk) == 0
+    table = tmp_path / "patients.csv"
+    table.write_text("patient_id,cells_per_ul\n王伟,80\n", encoding="utf-8")
+    assert "the signature does not count (changed: of patient)" in write_pages(desk, f"--patient_table={table}")
+    assert "Final report" in write_pages(desk)
+    assert "the signature does not count (changed: basis)" in write_pages(desk, "--tolerance_points=5")
+
+
+def test_a_table_that_was_edited_is_not_final(desk, capsys):
+    review(desk)
+    assert sign(desk) == 0
+    path = folder_of(desk) / "cells.csv"
+    before = path.read_text(encoding="utf-8")
+    path.write_text(before.replace("confirmed,lymphocyte", "confirmed,neutrophil"), encoding="utf-8")
+    assert path.read_text(encoding="utf-8") != before
+    text = write_pages(desk)
+    assert "Preliminary report" in text
+    assert "Dr Wu" not in text
+    assert sign(desk) == 1
+    assert "not that of the newest revision" in capsys.readouterr().err
+
+
+def test_a_name_and_patients_are_needed(desk, capsys):
+    review(desk)
+    assert sign(desk, who="  ") == 1
+    assert "--signed_by is empty" in capsys.readouterr().err
+    arguments = [f"--inference_dir={desk.output}", "--signed_by=Wu"]
+    assert command_line.run(sign_report.main, sign_report.FLAGS, "", "sign_report", arguments) == 1
+    assert "--patient is missing" in capsys.readouterr().err
