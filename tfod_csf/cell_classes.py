@@ -17,6 +17,9 @@ UNKNOWN = "unknown"
 COUNTED = "counted"
 # What the machine decided may be decided again with other thresholds; any other status is a person's decision.
 MACHINE_STATUS = (COUNTED, UNKNOWN)
+# Two reviewers have decided differently, so that nobody has.
+DISPUTED = "disputed"
+UNDECIDED_STATUS = (UNKNOWN, DISPUTED)
 
 # What is made of cells below the threshold unknown_below: `counted_as`.
 APART = "apart"

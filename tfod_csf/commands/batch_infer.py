@@ -28,6 +28,7 @@ common_flags.define_output_dir(FLAGS, "Folder to write to (OUT); made if absent.
 common_flags.define_min_score(FLAGS, default="the model's own, else 0.5")
 common_flags.define_unknown_below(FLAGS, default="the model's own, else 0.8")
 common_flags.define_count_unknown(FLAGS, default="apart")
+common_flags.define_max_unknown_percent(FLAGS)
 flags.DEFINE_float(
     "duplicate_iou",
     0.5,
@@ -60,6 +61,7 @@ def main() -> None:
     """Checks paths and models, runs them, and says what was found in a few lines."""
     _, output_dir = common_flags.images_dir_apart_from_output(FLAGS)
     from tfod_csf.cytology.counting import cohort
+    from tfod_csf.cytology.counting.differential import DifferentialRules
     from tfod_csf.inference import batch_run, cell_selection
     from tfod_csf.model_folder import ModelFolder
     from tfod_csf.problems import ProblemLog
@@ -72,6 +74,7 @@ def main() -> None:
         count_unknown=FLAGS.count_unknown,
         duplicate_iou=FLAGS.duplicate_iou,
     )
+    rules = DifferentialRules(max_unknown_percent=FLAGS.max_unknown_percent)
     names = [field.name for field in dataclasses.fields(batch_run.RunSettings)]
     settings, problems = batch_run.RunSettings(**{name: FLAGS[name].value for name in names}), ProblemLog(FLAGS.strict)
     run = batch_run.run(
@@ -80,7 +83,7 @@ def main() -> None:
         thresholds,
         output_dir,
         problems,
-        write_differentials=lambda folder: cohort.write_differentials(folder, folder),
+        write_differentials=lambda folder: cohort.write_differentials(folder, folder, rules=rules),
         num_rounds=FLAGS.rounds,
     )
     print(f"{run}\n{run.differentials}; {problems.summary()} (problems.csv); written to {output_dir}.")

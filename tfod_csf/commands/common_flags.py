@@ -343,9 +343,22 @@ def define_tolerance_points(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_float(
         "tolerance_points",
         10.0,
-        "Cells are enough when every percentage is known to within plus or minus this many percentage points.",
+        "Cells are enough when no 95 % interval reaches farther than this many percentage points from its percentage.",
         lower_bound=0.1,
         upper_bound=50,
+        flag_values=flag_values,
+    )
+
+
+def define_max_unknown_percent(flag_values: flags.FlagValues) -> None:
+    """--max_unknown_percent: when unknown cells forbid relying on percentages."""
+    flags.DEFINE_float(
+        "max_unknown_percent",
+        10.0,
+        "Percentages are not to be relied on, and cells are never called enough, when more than this percentage of the "
+        "white cells (unknown ones that may be white included) is unknown.",
+        lower_bound=0,
+        upper_bound=100,
         flag_values=flag_values,
     )
 

@@ -59,6 +59,7 @@ def define(flag_values: flags.FlagValues) -> None:
         flag_values=flag_values,
     )
     common_flags.define_tolerance_points(flag_values)
+    common_flags.define_max_unknown_percent(flag_values)
     define_reference_ranges(flag_values)
     flags.DEFINE_string(
         "patient_table",
@@ -148,6 +149,7 @@ def read(flag_values: flags.FlagValues) -> DifferentialInputs:
         rules=DifferentialRules(
             min_white_cells=flag_values.min_white_cells,
             tolerance_points=flag_values.tolerance_points,
+            max_unknown_percent=flag_values.max_unknown_percent,
             cases=cases.CaseRules(
                 low_below_per_ul=flag_values.low_below_per_ul,
                 high_from_per_ul=flag_values.high_from_per_ul,

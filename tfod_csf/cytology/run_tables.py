@@ -103,13 +103,34 @@ class PatientTables:
         """Images on which a model reached its detection limit, so that some cells may be missing."""
         return self.images.loc[self.images["limit_reached"].eq(True), "image"].nunique()
 
-    def counts_by_model(self) -> dict[str, dict[str, int]]:
-        """{model: {counted_as: cells}} as `differential.differential` takes it; a model without cells is there."""
+    @property
+    def is_undecided(self) -> pd.Series:
+        """[N] whether neither the model's score nor a person has decided on a cell, however it is counted."""
+        return self.cells["status"].isin(cell_classes.UNDECIDED_STATUS)
+
+    def counts_by_model(self, decided: bool = False) -> dict[str, dict[str, int]]:
+        """{model: {counted_as: cells}} as `differential.differential` takes it; a model without cells is there.
+
+        Args:
+          decided: leave undecided cells out.
+        """
+        return self._sizes(self.cells[~self.is_undecided] if decided else self.cells, "counted_as")
+
+    def undecided_by_model(self) -> dict[str, dict[str, int]]:
+        """{model: {predicted_class: undecided cells}}: what they most likely are; a model without any is there."""
+        return self._sizes(self.cells[self.is_undecided], "predicted_class")
+
+    def _sizes(self, cells: pd.DataFrame, column: str) -> dict[str, dict[str, int]]:
         counts: dict[str, dict[str, int]] = {model: {} for model in self.models}
-        sizes: dict[Any, int] = self.cells.groupby(["model", "counted_as"], sort=False).size().to_dict()
+        sizes: dict[Any, int] = cells.groupby(["model", column], sort=False).size().to_dict()
         for (model, name), count in sizes.items():
             counts[model][name] = int(count)
         return counts
+
+    def mean_image_counts(self, classes: Sequence[str]) -> np.ndarray:
+        """[I, K] `image_counts` averaged over the models; [0, K] without models."""
+        counts = [self.image_counts(classes, model) for model in self.models]
+        return np.mean(counts, axis=0) if counts else np.zeros((0, len(classes)))
 
     def image_counts(self, classes: Sequence[str], model: str) -> np.ndarray:
         """[I, K] cells of one model per used image and class; images in the order of `used_images`."""
@@ -141,6 +162,10 @@ class PatientTables:
             for name, score in zip(cells.loc[machine, "predicted_class"], cells.loc[machine, "score"], strict=True)
         ]
         cells.loc[machine, "counted_as"] = names
+        unsure = (cells["score"] < thresholds.unknown_below) | (
+            cells["predicted_class"].map(cell_classes.canonical_name) == cell_classes.UNKNOWN
+        )
+        cells.loc[machine, "status"] = unsure[machine].map({True: cell_classes.UNKNOWN, False: cell_classes.COUNTED})
         return dataclasses.replace(self, cells=cells)
 
 

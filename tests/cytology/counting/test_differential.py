@@ -1,5 +1,6 @@
 """Numbers of the paper's Table 1 (the DNN's rounds) and small counts worked by hand."""
 
+import numpy as np
 import pytest
 
 from tfod_csf.cytology.counting.differential import (
@@ -16,15 +17,22 @@ from tfod_csf.files import csv_schemas, csv_tables
 TABLE_1 = {"erythrocyte": 28, "lymphocyte": 77, "monocyte": 66, "neutrophil": 50}
 
 
+def evenly(counts, images=8):
+    """[images, 3] white cells that lie as evenly as can be: the design effect is 0 and every cell an effective one."""
+    white = [counts.get(name, 0) for name in ("lymphocyte", "monocyte", "neutrophil")]
+    return np.tile(np.array(white) / images, (images, 1))
+
+
 def test_table_1_of_the_paper_as_a_differential():
-    result = differential("1", {"m": TABLE_1}, images_used=8, references=load_reference_ranges())
+    images = evenly(TABLE_1)
+    result = differential("1", {"m": TABLE_1}, 8, references=load_reference_ranges(), image_counts=images)
     # 77 + 66 + 50 = 193 white cells: 77 / 193 = 39.896 %, 66 / 193 = 34.197 %, 50 / 193 = 25.907 %.
     percents = [result.shares[name].percent for name in ("lymphocyte", "monocyte", "neutrophil")]
     assert percents == pytest.approx([39.896, 34.197, 25.907], abs=1e-3)
     assert sum(percents) == pytest.approx(100)
     assert result.per_100_white_cells("erythrocyte") == pytest.approx(14.508, abs=1e-3)  # 100 * 28 / 193
     assert result.interval_method == "goodman"
-    assert result.enough_cells
+    assert (result.enough.answer, result.effective_cells) == ("yes", 193)
     assert result.half_width_points == pytest.approx(8.32, abs=0.01)  # 33.072 / 397.462, see test_intervals
     marks = {name: (share.mark, share.mark_certain) for name, share in result.shares.items()}
     assert marks == {"lymphocyte": ("low", True), "monocyte": ("", None), "neutrophil": ("high", True)}

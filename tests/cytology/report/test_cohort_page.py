@@ -12,8 +12,14 @@ from tfod_csf.cytology.run_tables import Thresholds
 
 
 def patient(patient_id, counts, images=3, failed=0, n_sat=None, saturated=None, limited=0, reviewers=()):
+    white = [counts.get(name, 0) for name in ("lymphocyte", "monocyte", "neutrophil")]
     result = differential(
-        patient_id, {"m": counts}, images_used=images, images_failed=failed, references=load_reference_ranges()
+        patient_id,
+        {"m": counts},
+        images_used=images,
+        images_failed=failed,
+        references=load_reference_ranges(),
+        image_counts=[[count / 8 for count in white]] * 8,
     )
     failures = tuple((f"{number}.jpg", "truncated") for number in range(failed))
     return CohortPatient(result, "", n_sat, saturated, limited, failures, tuple(reviewers))

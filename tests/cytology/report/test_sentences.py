@@ -7,7 +7,8 @@ RULES = DifferentialRules()
 
 
 def result(counts, **more):
-    more = {"images_used": 3, "references": load_reference_ranges(), **more}
+    white = [counts.get(name, 0) / 8 for name in ("lymphocyte", "monocyte", "neutrophil")]
+    more = {"images_used": 3, "references": load_reference_ranges(), "image_counts": [white] * 8, **more}
     return differential("p", {"m": counts}, **more)
 
 
@@ -39,8 +40,8 @@ def test_remarks_name_what_to_look_at():
     texts = [remark.text for remark in sentences.remarks(found, None, RULES, images_limited=1)]
     assert texts[0] == "1 of 4 images could not be used (see Images)."
     assert texts[1].startswith("1 unknown cell (2.4 % of all cells) waits for a person's decision")
-    # Goodman, A = 5.731: sqrt(A (A + 4 * 25 * 15 / 40)) / (2 (40 + A)) = 0.1721 for the lymphocytes.
-    assert texts[2].startswith("The widest interval is ± 17.2 points; ± 10 needs about")
+    # Goodman, A = 5.731: (62.5 % * 40 + A / 2) / (40 + A) = 60.93 % is the middle, 17.21 points half the width.
+    assert texts[2].startswith("An interval reaches 18.8 points from its percentage; ± 10 points needs about")
     assert texts[3].startswith("On 1 image the model reached its detection limit; some cells may be missing")
 
 

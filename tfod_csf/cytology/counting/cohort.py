@@ -10,7 +10,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from tfod_csf import run_folder
+from tfod_csf import cell_classes, run_folder
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.counting.differential import (
     Differential,
@@ -20,6 +20,7 @@ from tfod_csf.cytology.counting.differential import (
     write_differentials_csv,
 )
 from tfod_csf.cytology.counting.reference_ranges import ReferenceRange, load_reference_ranges
+from tfod_csf.cytology.counting.unknown_cells import UndecidedCells
 from tfod_csf.files import atomic_write
 from tfod_csf.wording import plural
 
@@ -64,6 +65,8 @@ def patient_differential(
         cells_per_ul=cells_per_ul,
         references=references,
         rules=rules or DifferentialRules(),
+        image_counts=patient.mean_image_counts(cell_classes.WHITE_CELLS),
+        undecided=UndecidedCells(patient.counts_by_model(decided=True), patient.undecided_by_model()),
     )
 
 

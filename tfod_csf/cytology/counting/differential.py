@@ -4,24 +4,28 @@ Everything starts from counts per model and class; percentages are computed once
 With several models (the paper: "predictions were averaged across all models and all cell images") each model's
 percentages are computed from its own counts and then averaged, counts are averaged too, and the smallest and largest
 percentage of the models are given with the mean. Averaging adds no cells: the interval uses the mean number of
-white cells, not the sum.
+white cells, not the sum, and of these the effective ones (see clustering.py).
 
-    result = differential("patient_1", {"model_a": {"lymphocyte": 77, "monocyte": 66, "neutrophil": 50}}, images_used=9)
+    counts = {"model_a": {"lymphocyte": 77, "monocyte": 66, "neutrophil": 50}}
+    result = differential("patient_1", counts, images_used=9, image_counts=[[9, 7, 5], [12, 8, 4], ...])
     write_differential_csv(folder / "differential.csv", result)
     write_differentials_csv(folder / "differentials.csv", [result])
 """
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tfod_csf import cell_classes
-from tfod_csf.cytology.counting import intervals
+from tfod_csf.cytology.counting import certain_marks, intervals
 from tfod_csf.cytology.counting.cases import CaseRules, assign_case
+from tfod_csf.cytology.counting.clustering import Clustering, measure_clustering
+from tfod_csf.cytology.counting.enough_cells import NO, YES, EnoughCells, enough_cells
 from tfod_csf.cytology.counting.reference_ranges import WHITE_CELLS_PER_UL, ReferenceRange
+from tfod_csf.cytology.counting.unknown_cells import Readings, UndecidedCells, UnknownCells, unknown_cells
 from tfod_csf.files import csv_schemas
 from tfod_csf.wording import plural
 
@@ -33,14 +37,16 @@ class DifferentialRules:
     Attributes:
       min_white_cells: under this many white cells only counts are given, no percentages.
       alpha: the intervals hold for all three classes at once with probability 1 - alpha.
-      tolerance_points: `enough_cells` asks whether every interval is within +- this many percentage points; 10 is the
-        swing the paper calls clinically acceptable.
+      tolerance_points: `enough_cells` asks whether no interval reaches farther than this many percentage points from
+        its percentage; 10 is the swing the paper calls clinically acceptable.
+      max_unknown_percent: beyond this share of unknown cells among the white cells nothing is called enough.
       cases: numbers of the rules for the study's five cases.
     """
 
     min_white_cells: int = 30
     alpha: float = 0.05
     tolerance_points: float = 10.0
+    max_unknown_percent: float = 10.0
     cases: CaseRules = dataclasses.field(default_factory=CaseRules)
 
 
@@ -53,6 +59,8 @@ class Share:
       models_low, models_high: smallest and largest percentage among the models; None with one model.
       reference: the reference range the percentage is compared with; None where the table has none, or where there
         are more white cells per uL than normal (see reference_ranges.py).
+      readings: the percentage read in other ways.
+      is_certain: whether interval, confidence sequence and worst case of the unknown cells lie outside the range.
     """
 
     percent: float
@@ -61,6 +69,8 @@ class Share:
     models_low: float | None
     models_high: float | None
     reference: ReferenceRange | None
+    readings: Readings = dataclasses.field(default_factory=Readings)
+    is_certain: bool = False
 
     @property
     def mark(self) -> str:
@@ -69,8 +79,8 @@ class Share:
 
     @property
     def mark_certain(self) -> bool | None:
-        """Whether the whole interval lies outside the range; None without a mark."""
-        return self.reference.is_certain(self.ci_low, self.ci_high) if self.reference and self.mark else None
+        """Whether the mark is certain (see certain_marks.py); None without a mark."""
+        return self.is_certain if self.mark else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,8 +90,12 @@ class Differential:
     Attributes:
       counts: {class: cells}, means over the models; the four study classes and `unknown` are always there.
       shares: {white-cell class: Share}, empty where there are too few white cells for percentages.
+      unknown: the undecided cells and what they could change.
+      clustering: how cells lie together, from means of the models' counts per image.
       interval_method: "goodman" or "clopper_pearson", "" without percentages.
-      cells_needed: white cells for the tolerance at these percentages; None without percentages.
+      effective_cells: white cells that the intervals are computed for; None without percentages.
+      half_width_points, reach_points: half the widest interval, and the farthest end from its percentage.
+      enough: whether enough white cells were counted, and how many are needed.
       note: remarks, "" when there are none.
     """
 
@@ -92,10 +106,13 @@ class Differential:
     counts: Mapping[str, float]
     shares: Mapping[str, Share]
     references: Mapping[str, ReferenceRange]
+    unknown: UnknownCells
+    clustering: Clustering
     interval_method: str
+    effective_cells: float | None
     half_width_points: float | None
-    enough_cells: bool
-    cells_needed: int | None
+    reach_points: float | None
+    enough: EnoughCells
     cells_per_ul: float | None
     case: str | None
     case_rule: str
@@ -123,6 +140,16 @@ class Differential:
         return 100 * self.counts[cell_classes.UNKNOWN] / self.all_cells if self.all_cells else None
 
     @property
+    def enough_cells(self) -> bool:
+        """Whether enough white cells were counted; a "not known" is not a yes."""
+        return self.enough.answer == YES
+
+    @property
+    def cells_needed(self) -> int | None:
+        """White cells for a yes at these percentages; None as in `EnoughCells`."""
+        return self.enough.cells_needed
+
+    @property
     def pleocytosis(self) -> bool | None:
         """Whether there are more white cells per uL than the reference range allows; None where not known."""
         return _has_pleocytosis(self.cells_per_ul, self.references)
@@ -148,6 +175,8 @@ def differential(
     cells_per_ul: float | None = None,
     references: Mapping[str, ReferenceRange] | None = None,
     rules: DifferentialRules = DifferentialRules(),
+    image_counts: Sequence[Sequence[float]] | np.ndarray = (),
+    undecided: UndecidedCells | None = None,
 ) -> Differential:
     """Computes the differential of one patient.
 
@@ -160,6 +189,9 @@ def differential(
       cells_per_ul: white cells per microliter, from a patient table.
       references: `reference_ranges.load_reference_ranges()`; without it nothing is marked.
       rules: numbers of the rules.
+      image_counts: [images, 3] white cells per image and class, means over the models; empty where not known, which
+        leaves the clustering not known.
+      undecided: the cells split by whether they are decided; None takes those counted as unknown for undecided.
 
     >>> d = differential("1", {"m": {"lymphocyte": 77, "monocyte": 66, "neutrophil": 50, "erythrocyte": 28}})
     >>> round(d.shares["lymphocyte"].percent, 2), round(d.per_100_white_cells("erythrocyte"), 2)
@@ -168,26 +200,40 @@ def differential(
     references = references or {}
     counts = _mean_counts(counts_by_model)
     white = sum(counts[name] for name in cell_classes.WHITE_CELLS)
-    notes = [] if counts_by_model else ["no image could be examined"]
-    if images_failed:
-        notes.append(f"{plural(images_failed, 'image')} failed")
-    if images_limited:
-        limited = f"on {images_limited} of the images a model reached its detection limit"
-        notes.append(f"{limited}, some cells may be missing")
+    image_counts = np.asarray(image_counts, dtype=float).reshape(-1, len(cell_classes.WHITE_CELLS))
+    clustering = measure_clustering(image_counts)
+    unknown = unknown_cells(undecided or UndecidedCells.of_counts(counts_by_model), rules.min_white_cells)
+    notes = _image_notes(counts_by_model, images_failed, images_limited)
     shares: dict[str, Share] = {}
-    method, half_width, needed = "", None, None
+    method, effective, half_width, reach, enough = "", None, None, None, EnoughCells(NO)
     if white < rules.min_white_cells or not white:
         notes.append(f"fewer than {max(rules.min_white_cells, 1)} white cells: counts only")
     else:
         by_model = _percentages_by_model(counts_by_model)
         fractions = by_model.mean(axis=0) / 100
-        bounds, method = intervals.simultaneous_intervals(fractions * white, rules.alpha)
-        half_width = intervals.half_width_points(bounds)
-        needed = intervals.cells_needed_goodman(fractions, rules.tolerance_points / 100, rules.alpha)
+        effective = clustering.effective_cells(white, rules.alpha)
+        bounds, method = intervals.simultaneous_intervals(fractions * effective, rules.alpha)
+        half_width, reach = intervals.half_width_points(bounds), intervals.reach_points(fractions, bounds)
+        enough = enough_cells(
+            patient_id,
+            white,
+            fractions,
+            image_counts,
+            clustering,
+            unknown.white_percent or 0,
+            min_white_cells=rules.min_white_cells,
+            tolerance_points=rules.tolerance_points,
+            max_unknown_percent=rules.max_unknown_percent,
+            alpha=rules.alpha,
+        )
         if len(by_model) < len(counts_by_model):
             notes.append(f"{len(counts_by_model) - len(by_model)} of {len(counts_by_model)} models found no white cell")
-        is_normal_fluid = not _has_pleocytosis(cells_per_ul, references)
-        shares = _shares(fractions, bounds, by_model, references if is_normal_fluid else {})
+        if clustering.design_effect is None:
+            notes.append("clustering not known")
+        compared = {} if _has_pleocytosis(cells_per_ul, references) else references
+        shares = _shares(fractions, bounds, by_model, compared, unknown, clustering, effective, rules)
+        if (unknown.white_percent or 0) > rules.max_unknown_percent:
+            notes.append(f"unknown cells are {unknown.white_percent:.1f} % of the white cells")
     neutrophil = shares[cell_classes.NEUTROPHIL].percent if shares else None
     case, case_rule = assign_case(white, counts[cell_classes.ERYTHROCYTE], neutrophil, cells_per_ul, rules.cases)
     return Differential(
@@ -198,10 +244,13 @@ def differential(
         counts=counts,
         shares=shares,
         references=references,
+        unknown=unknown,
+        clustering=clustering,
         interval_method=method,
+        effective_cells=effective,
         half_width_points=half_width,
-        enough_cells=half_width is not None and half_width <= rules.tolerance_points,
-        cells_needed=needed,
+        reach_points=reach,
+        enough=enough,
         cells_per_ul=cells_per_ul,
         case=case,
         case_rule=case_rule,
@@ -212,6 +261,16 @@ def differential(
 def _has_pleocytosis(cells_per_ul: float | None, references: Mapping[str, ReferenceRange]) -> bool | None:
     limit = references.get(WHITE_CELLS_PER_UL)
     return None if cells_per_ul is None or limit is None else cells_per_ul > limit.high
+
+
+def _image_notes(counts_by_model: Mapping[str, Any], images_failed: int, images_limited: int) -> list[str]:
+    notes = [] if counts_by_model else ["no image could be examined"]
+    if images_failed:
+        notes.append(f"{plural(images_failed, 'image')} failed")
+    if images_limited:
+        limited = f"on {images_limited} of the images a model reached its detection limit"
+        notes.append(f"{limited}, some cells may be missing")
+    return notes
 
 
 def _mean_counts(counts_by_model: Mapping[str, Mapping[str, int]]) -> dict[str, float]:
@@ -237,20 +296,45 @@ def _percentages_by_model(counts_by_model: Mapping[str, Mapping[str, int]]) -> n
 
 
 def _shares(
-    fractions: np.ndarray, bounds: np.ndarray, by_model: np.ndarray, references: Mapping[str, ReferenceRange]
+    fractions: np.ndarray,
+    bounds: np.ndarray,
+    by_model: np.ndarray,
+    references: Mapping[str, ReferenceRange],
+    unknown: UnknownCells,
+    clustering: Clustering,
+    effective_cells: float,
+    rules: DifferentialRules,
 ) -> dict[str, Share]:
     several = len(by_model) > 1
-    return {
-        name: Share(
+    # Where nothing shows how cells lie together, a mark is certain only if each image counts as one cell.
+    proof = clustering.least_effective_cells if clustering.design_effect is None else effective_cells
+    shares = {}
+    for k, name in enumerate(cell_classes.WHITE_CELLS):
+        share = Share(
             percent=float(100 * fractions[k]),
             ci_low=float(100 * bounds[k, 0]),
             ci_high=float(100 * bounds[k, 1]),
             models_low=float(by_model[:, k].min()) if several else None,
             models_high=float(by_model[:, k].max()) if several else None,
             reference=references.get(name),
+            readings=unknown.readings[name],
         )
-        for k, name in enumerate(cell_classes.WHITE_CELLS)
-    }
+        level = rules.alpha / len(cell_classes.WHITE_CELLS)
+        shares[name] = dataclasses.replace(share, is_certain=_is_certain(share, proof, level))
+    return shares
+
+
+def _is_certain(share: Share, cells: float, alpha: float) -> bool:
+    """Whether interval, worst case of the unknown cells and confidence sequence all lie outside the range."""
+    reference = share.reference
+    if not reference or not share.mark or not reference.is_certain(share.ci_low, share.ci_high):
+        return False
+    is_high = share.mark == "high"
+    limit = reference.highest_percent if is_high else reference.lowest_percent
+    worst = share.readings.worst_low if is_high else share.readings.worst_high
+    if worst is None or reference.mark(worst) != share.mark:
+        return False
+    return certain_marks.is_excluded(limit / 100, worst / 100 * cells, cells, alpha)
 
 
 def long_rows(result: Differential) -> list[dict[str, Any]]:
@@ -259,20 +343,36 @@ def long_rows(result: Differential) -> list[dict[str, Any]]:
     rows = []
     for name, count in result.counts.items():
         row = {**same, "group": cell_classes.group_of(name), "class": name, "count": count}
+        row["unknown_likely"] = result.unknown.likely.get(name)
         if name in cell_classes.WHITE_CELLS:
             reference = result.references.get(name)
             row["reference_low_percent"] = reference.low if reference else None
             row["reference_high_percent"] = reference.high if reference else None
-            row.update(_share_cells(result.shares.get(name)))
+            row.update(_share_cells(result.shares.get(name)), **_reading_cells(result.unknown.readings[name]))
             row["note"] = "" if result.shares else result.note
         else:
             row["per_100_white_cells"] = result.per_100_white_cells(name)
         rows.append(row)
-    white_note = "" if result.enough_cells or not result.shares else "more white cells are needed for the tolerance"
+    white_note = _enough_note(result) if result.shares else ""
     total = {**same, "group": cell_classes.GROUP_TOTAL}
     rows.append({**total, "class": "white_cells", "count": result.white_cells, "note": white_note})
     rows.append({**total, "class": "all_cells", "count": result.all_cells, "note": result.note})
     return rows
+
+
+def _enough_note(result: Differential) -> str:
+    if result.enough.answer == NO:
+        return "more white cells are needed for the tolerance"
+    return f"whether these are enough white cells is not known: {result.enough.why}" if result.enough.why else ""
+
+
+def _reading_cells(readings: Readings) -> dict[str, float | None]:
+    return {
+        "apart_percent": readings.apart,
+        "as_predicted_percent": readings.as_predicted,
+        "worst_low_percent": readings.worst_low,
+        "worst_high_percent": readings.worst_high,
+    }
 
 
 def _share_cells(share: Share | None) -> dict[str, Any]:
@@ -298,13 +398,19 @@ def wide_row(result: Differential) -> dict[str, Any]:
         "models": "+".join(result.models),
         "white_cells": result.white_cells,
         "interval_method": result.interval_method,
+        "design_effect": result.clustering.design_effect,
+        "effective_cells": result.effective_cells,
         "half_width_points": result.half_width_points,
-        "enough_cells": result.enough_cells,
+        "reach_points": result.reach_points,
+        "enough_cells": result.enough.answer,
         "cells_needed": result.cells_needed,
         "erythrocyte": result.counts[cell_classes.ERYTHROCYTE],
         "erythrocytes_per_100_white_cells": result.per_100_white_cells(cell_classes.ERYTHROCYTE),
         "unknown": result.counts[cell_classes.UNKNOWN],
         "unknown_percent": result.unknown_percent,
+        **{f"unknown_likely_{name}": count for name, count in result.unknown.likely.items()},
+        "unknown_white": result.unknown.maybe_white,
+        "unknown_white_percent": result.unknown.white_percent,
         "other_cells": result.other_cells,
         "models_range_points": result.models_range_points,
         "cells_per_ul": result.cells_per_ul,
@@ -321,6 +427,10 @@ def wide_row(result: Differential) -> dict[str, Any]:
             row[f"{name}_ci_low_percent"] = share.ci_low
             row[f"{name}_ci_high_percent"] = share.ci_high
             row[f"{name}_mark"] = share.mark
+            row[f"{name}_mark_certain"] = share.mark_certain
+        row.update(
+            {f"{name}_{column}": value for column, value in _reading_cells(result.unknown.readings[name]).items()}
+        )
     return row
 
 

@@ -8,13 +8,13 @@ Shape shorthand in this module:
 A simultaneous interval holds for all k shares at once with probability 1 - alpha; a single 95 % interval per class
 would miss at least one of three classes in up to 15 % of patients.
 
-The intervals describe the sampling of cells from one slide and assume that cells are sampled independently. They do not
-include the detector's mistakes, and cells that cluster within images make them somewhat too narrow (see saturation.py,
-whose bootstrap samples whole images).
+The intervals describe the sampling of cells from one slide and assume that cells are sampled independently; given
+effective cells (see clustering.py) instead of cells they hold when cells of one kind lie together. They do not include
+the detector's mistakes.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import stats
@@ -59,6 +59,69 @@ def simultaneous_intervals(counts: Sequence[float] | np.ndarray, alpha: float = 
 def half_width_points(intervals: np.ndarray) -> float:
     """Half the width, in percentage points, of the widest of the [k, 2] intervals (fractions)."""
     return float(100 * np.max(intervals[:, 1] - intervals[:, 0]) / 2)
+
+
+def reach_points(shares: Sequence[float] | np.ndarray, intervals: np.ndarray) -> float:
+    """Largest distance, in percentage points, from a share to the farther end of its interval.
+
+    Near 0 and 100 % an interval lies to one side, and half its width says too little: 0 of 30 cells have the interval
+    0 to 14.7 %, whose half-width is 7.4 points while the true share may be 14.7 points away.
+
+    Args:
+      shares: [k] fractions.
+      intervals: [k, 2] fractions.
+    """
+    shares = np.asarray(shares, dtype=float)
+    return float(100 * np.max(np.maximum(shares - intervals[:, 0], intervals[:, 1] - shares)))
+
+
+def cells_needed(
+    shares: Sequence[float] | np.ndarray,
+    reach: float,
+    alpha: float = 0.05,
+    effective_cells: Callable[[float], float] = float,
+) -> int:
+    """Smallest n from which on `simultaneous_intervals` reach at most `reach`, if the shares stay as they are.
+
+    The same intervals as those printed, so the number never contradicts them: with n or more cells of these shares the
+    reach is kept. Within each of the two methods the reach falls with n, so each is searched by halving.
+
+    Args:
+      shares: [k] fractions that add up to 1.
+      reach: farthest end of an interval from its share, as a fraction (0.10 for 10 points).
+      alpha: simultaneous error probability.
+      effective_cells: effective cells of so many cells, rising with them (`Clustering.effective_cells`).
+
+    >>> cells_needed([1, 0, 0], 0.10), cells_needed([0.5, 0.25, 0.25], 0.10)
+    (46, 138)
+    """
+    shares = np.asarray(shares, dtype=float)
+
+    def is_goodman(cells: int) -> bool:
+        return bool(effective_cells(cells) * shares.min() >= GOODMAN_MIN_COUNT)
+
+    def is_within(cells: int) -> bool:
+        bounds, _ = simultaneous_intervals(shares * effective_cells(cells), alpha)
+        return reach_points(shares, bounds) <= 100 * reach + 1e-9
+
+    first_goodman = _first(is_goodman) if shares.min() > 0 else None
+    if first_goodman is None:
+        return _first(is_within)
+    if is_within(first_goodman):
+        return _first(is_within, first_goodman)
+    return _first(lambda cells: cells > first_goodman and is_within(cells))
+
+
+def _first(holds: Callable[[int], bool], known: int | None = None) -> int:
+    """Smallest n >= 1 for which `holds`, which stays true once it is; `known` is one for which it does."""
+    high = known or 1
+    while known is None and not holds(high):
+        high *= 2
+    low = 0
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
 
 
 def cells_needed_goodman(shares: Sequence[float] | np.ndarray, half_width: float, alpha: float = 0.05) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 from tfod_csf import cell_classes
 from tfod_csf.cytology.counting.differential import Differential, DifferentialRules, Share
+from tfod_csf.cytology.counting.enough_cells import NO
 from tfod_csf.cytology.counting.saturation import Saturation, SaturationRules
 from tfod_csf.cytology.report.gallery import CellPicture
 from tfod_csf.wording import plural
@@ -127,9 +128,10 @@ def remarks(
             "person's decision; the gallery shows them first.")  # fmt: skip
     if result.images_used and not result.shares:
         add("look", f"Fewer than {max(rules.min_white_cells, 1)} white cells were found: counts only.")
-    elif result.shares and not result.enough_cells:
-        add("look", f"The widest interval is ± {result.half_width_points:.1f} points; ± {rules.tolerance_points:g} "
-            f"needs about {result.cells_needed} white cells at these percentages.")  # fmt: skip
+    elif result.shares and result.enough.answer == NO:
+        needs = f"about {result.cells_needed}" if result.cells_needed else "many times more"
+        add("look", f"An interval reaches {result.reach_points:.1f} points from its percentage; ± "
+            f"{rules.tolerance_points:g} points needs {needs} white cells at these percentages.")  # fmt: skip
     if images_limited:
         where = f"On {plural(images_limited, 'image')}"
         add("look", f"{where} the model reached its detection limit; some cells may be missing.")

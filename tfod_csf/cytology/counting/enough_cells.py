@@ -1,0 +1,145 @@
+"""Were enough white cells counted? The one answer that tables and pages give.
+
+Three conditions, all to be met by the number of white cells:
+
+* the minimum from which on percentages are given,
+* the reach of the simultaneous intervals on effective cells (`intervals.cells_needed` with the patient's design
+  effect): no end of an interval is farther from its percentage than the tolerance,
+* saturation: with whole images drawn again from the patient's own, the percentages stay within the tolerance of the
+  final ones in 95 % of the draws (see saturation.py).
+
+`cells_needed` is the largest of the three numbers, and the answer is yes exactly where there are so many cells, but for
+these cases, in which it is "not known" although that many were counted:
+
+* all white cells are of one class, or fewer than 5 images hold white cells: nothing shows how cells lie together, and
+  the interval for independent cells is the narrowest possible one. (Where even that is too wide, the answer is no.)
+* unknown cells are more than the set share of the white cells: more counting does not help, a person has to decide.
+
+The draws behind the answer are always the same for a patient and his counts (1,000 draws, seed 0), whatever curves a
+command draws, so that no two commands can answer differently.
+"""
+
+import dataclasses
+import math
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfod_csf.cytology.counting import intervals
+from tfod_csf.cytology.counting.clustering import MIN_IMAGES, Clustering
+from tfod_csf.wording import plural
+
+YES, NO, NOT_KNOWN = "yes", "no", "not known"
+
+# Drawing looks at up to this many times the images there are.
+MAX_IMAGES_FACTOR = 4
+PROBABILITY = 0.95
+_DRAWS = 1000
+_MAX_CHUNK_CELLS = 2_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class EnoughCells:
+    """The answer for one patient.
+
+    Attributes:
+      answer: "yes", "no" or "not known".
+      cells_needed: white cells for a yes at these percentages; None without percentages, and where drawing images says
+        that more than `MAX_IMAGES_FACTOR` times those there are would be needed.
+      why: what makes the answer a "not known", as a clause; "" for the others.
+    """
+
+    answer: str
+    cells_needed: int | None = None
+    why: str = ""
+
+
+def images_needed(patient_id: str, image_counts: np.ndarray, tolerance_points: float) -> int | None:
+    """Images from which on redrawn percentages stay within the tolerance; None for more than it looks at.
+
+    j = 1, 2, ... images are drawn with replacement, up to `MAX_IMAGES_FACTOR` times those there are. The answer is the
+    smallest j from which on the largest error of a percentage is within the tolerance in 95 % of the draws.
+
+    Args:
+      patient_id: seeds the draws.
+      image_counts: [I, K] white cells per image and class; images without any belong here too.
+      tolerance_points: in percentage points.
+    """
+    counts = np.asarray(image_counts, dtype=float)
+    num_images = len(counts)
+    percent = 100 * counts.sum(axis=0) / counts.sum()
+    rng = np.random.default_rng([0, zlib.crc32(patient_id.encode())])
+    longest = MAX_IMAGES_FACTOR * num_images
+    within, step = np.zeros(longest), max(1, _MAX_CHUNK_CELLS // longest)
+    for start in range(0, _DRAWS, step):
+        drawn = rng.integers(0, num_images, (min(step, _DRAWS - start), longest))
+        seen = counts[drawn].cumsum(axis=1)  # [B, J, K]
+        with np.errstate(invalid="ignore"):
+            errors = np.abs(100 * seen / seen.sum(axis=2, keepdims=True) - percent).max(axis=2)
+        within += (errors <= tolerance_points + 1e-9).sum(axis=0)  # NaN (no cell drawn yet) is not within
+    first = first_lasting(within / _DRAWS, PROBABILITY)
+    return None if first is None else first + 1
+
+
+def first_lasting(within: np.ndarray, probability: float) -> int | None:
+    """Smallest index from which on every value is at least `probability`; None when the last one is not.
+
+    >>> first_lasting(np.array([0.96, 0.5, 0.95, 0.99]), 0.95), first_lasting(np.array([1.0, 0.9]), 0.95)
+    (2, None)
+    """
+    below = np.flatnonzero(within < probability)
+    first = int(below[-1]) + 1 if len(below) else 0
+    return first if first < len(within) else None
+
+
+def enough_cells(
+    patient_id: str,
+    white_cells: float,
+    shares: Sequence[float] | np.ndarray,
+    image_counts: np.ndarray,
+    clustering: Clustering,
+    unknown_white_percent: float,
+    *,
+    min_white_cells: float,
+    tolerance_points: float,
+    max_unknown_percent: float,
+    alpha: float = 0.05,
+) -> EnoughCells:
+    """The answer for a patient who has percentages.
+
+    Args:
+      patient_id: seeds the draws.
+      white_cells: mean over the models.
+      shares: [K] fractions, means over the models.
+      image_counts: [I, K] white cells per image and class, means over the models; empty where not known.
+      clustering: of these image counts.
+      unknown_white_percent: `UnknownCells.white_percent`.
+      min_white_cells, tolerance_points, max_unknown_percent, alpha: of the rules.
+    """
+    reach = tolerance_points / 100
+    needed = max(math.ceil(min_white_cells), intervals.cells_needed(shares, reach, alpha, clustering.effective_cells))
+    if clustering.design_effect is not None:
+        images = images_needed(patient_id, image_counts, tolerance_points)
+        if images is None:
+            return EnoughCells(NO)
+        needed = max(needed, math.ceil(images * float(np.sum(image_counts)) / len(image_counts)))
+    if white_cells < needed:
+        return EnoughCells(NO, needed)
+    why = _why_not_known(clustering, unknown_white_percent, max_unknown_percent)
+    return EnoughCells(NOT_KNOWN if why else YES, needed, why)
+
+
+def _why_not_known(clustering: Clustering, unknown_white_percent: float, max_unknown_percent: float) -> str:
+    if unknown_white_percent > max_unknown_percent:
+        return (
+            f"unknown cells are {unknown_white_percent:.1f} % of the white cells, more than {max_unknown_percent:g} %: "
+            "a person has to decide on them"
+        )
+    if clustering.design_effect is not None:
+        return ""
+    if clustering.images < MIN_IMAGES:
+        return (
+            f"{plural(clustering.images, 'image')} with white cells cannot show whether cells of one kind lie together"
+        )
+    return "all white cells are of one class, which cannot show whether cells of one kind lie together"
