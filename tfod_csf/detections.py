@@ -29,6 +29,7 @@ class Detections:
       classes: int32 [N].
       scores: float32 [N], 0..1.
       multiclass_scores: float32 [N, K + 1], background at 0, or None.
+      raw_multiclass_scores: the same before a temperature was applied (`score_temperature`); None where none was.
       num_at_limit: the detector returned as many objects as it can; further cells may be missing.
     """
 
@@ -40,35 +41,45 @@ class Detections:
     scores: np.ndarray
     multiclass_scores: np.ndarray | None = None
     num_at_limit: bool = False
+    raw_multiclass_scores: np.ndarray | None = None
 
     def __post_init__(self):
         self.boxes = np.asarray(self.boxes, dtype=np.float32).reshape(-1, 4)
         self.classes = np.asarray(self.classes, dtype=np.int32).reshape(-1)
         self.scores = np.asarray(self.scores, dtype=np.float32).reshape(-1)
         lengths = {"boxes": len(self.boxes), "classes": len(self.classes), "scores": len(self.scores)}
-        if self.multiclass_scores is not None:
-            self.multiclass_scores = np.asarray(self.multiclass_scores, dtype=np.float32)
-            if self.multiclass_scores.ndim != 2:
-                raise ValueError(
-                    f"{self.image}: multiclass_scores has shape {self.multiclass_scores.shape}, not [N, K+1]"
-                )
-            lengths["multiclass_scores"] = len(self.multiclass_scores)
+        for name in ("multiclass_scores", "raw_multiclass_scores"):
+            if getattr(self, name) is None:
+                continue
+            scores = np.asarray(getattr(self, name), dtype=np.float32)
+            if scores.ndim != 2:
+                raise ValueError(f"{self.image}: {name} has shape {scores.shape}, not [N, K+1]")
+            setattr(self, name, scores)
+            lengths[name] = len(scores)
         if len(set(lengths.values())) > 1:
             raise ValueError(f"{self.image}: detections of different lengths: {lengths}")
 
     def __len__(self) -> int:
         return len(self.boxes)
 
+    @property
+    def raw_scores(self) -> np.ndarray:
+        """float32 [N] scores of the classes as the network gave them; what decides whether a detection is a cell."""
+        if self.raw_multiclass_scores is None:
+            return self.scores
+        return self.raw_multiclass_scores[np.arange(len(self)), self.classes]
+
     def select(self, mask_or_indices: np.ndarray | Sequence) -> "Detections":
         """The detections a bool mask [N] keeps, or those at int indices, in that order."""
         chosen = np.asarray(mask_or_indices)
         if chosen.size == 0:
             chosen = chosen.astype(np.int64)
-        multiclass_scores = None if self.multiclass_scores is None else self.multiclass_scores[chosen]
+        multiclass_scores, raw = self.multiclass_scores, self.raw_multiclass_scores
         return dataclasses.replace(
             self,
             boxes=self.boxes[chosen],
             classes=self.classes[chosen],
             scores=self.scores[chosen],
-            multiclass_scores=multiclass_scores,
+            multiclass_scores=None if multiclass_scores is None else multiclass_scores[chosen],
+            raw_multiclass_scores=None if raw is None else raw[chosen],
         )

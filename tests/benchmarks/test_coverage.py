@@ -26,3 +26,13 @@ def test_a_patient_without_percentages_has_no_interval():
     none = CohortSettings(patients=2, images_per_patient=1, white_cells_per_image=1)
     found = coverage.measure_raw([*cohorts.simulate(few), *cohorts.simulate(none)])
     assert found.patients == 3
+
+
+def test_the_corrected_interval_holds_for_a_detector_with_mistakes():
+    settings = CohortSettings(patients=60, correlation=0.05, seed=2)
+    validation = CohortSettings(patients=12, images_per_patient=8, correlation=0.05, seed=3)
+    raw = coverage.measure_raw(cohorts.simulate(settings))
+    corrected = coverage.measure_corrected(cohorts.simulate(settings), cohorts.simulate(validation))
+    assert raw.holds < 0.7
+    assert corrected.holds >= 0.88  # 0.90 is wanted of 400; 60 patients scatter by 0.03
+    assert corrected.neutrophil_error < raw.neutrophil_error * 2 / 3

@@ -62,6 +62,26 @@ def test_counting_anew_leaves_a_persons_decision_alone(tmp_path, write_patient):
     assert higher.counts_by_model() == {"m": {"neutrophil": 1}}
 
 
+def test_counted_again_a_cell_is_one_by_its_score_before_the_temperature(tmp_path, write_patient):
+    write_patient(tmp_path / "p", "p", [{"monocyte": 3}])
+    path = tmp_path / "p" / "cells.csv"
+    header, *rows = path.read_text(encoding="utf-8").splitlines()
+    score, raw = header.split(",").index("score"), header.split(",").index("raw_score")
+    cells = [row.split(",") for row in rows]
+    for cell, pair in zip(cells, [("0.4470", "0.5200"), ("0.6500", "0.9000"), ("0.9000", "")], strict=True):
+        cell[score], cell[raw] = pair
+    path.write_text("\n".join([header, *map(",".join, cells)]) + "\n", encoding="utf-8")
+    patient = run_tables.read_patient(tmp_path / "p")
+    assert patient.counted_with(Thresholds(0.5, 0.8)).counts_by_model() == {"m": {"unknown": 2, "monocyte": 1}}
+    assert patient.counted_with(Thresholds(0.6, 0.8)).counts_by_model() == {"m": {"unknown": 1, "monocyte": 1}}
+    # A table of version 0.2.0 has one score.
+    kept = [column for column in range(len(cells[0])) if column != raw]
+    lines = [",".join(line[column] for column in kept) for line in [header.split(","), *cells]]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    old = run_tables.read_patient(tmp_path / "p")
+    assert old.counted_with(Thresholds(0.5, 0.8)).counts_by_model() == {"m": {"unknown": 1, "monocyte": 1}}
+
+
 def test_kinds_of_columns_with_and_without_rows(tmp_path, write_patient):
     write_patient(tmp_path / "p", "p", [{"monocyte": 1}, {}], failed=1)
     path = tmp_path / "p" / "images.csv"

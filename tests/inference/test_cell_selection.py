@@ -5,6 +5,7 @@ from tfod_csf.detections import Detections
 from tfod_csf.inference import cell_selection
 from tfod_csf.inference.cell_selection import ScoreThresholds, select_cells
 from tfod_csf.label_map import label_map_from_names
+from tfod_csf.score_temperature import with_temperature
 
 LABEL_MAP = label_map_from_names(["lymphocyte", "monocyte", "unknown"])
 
@@ -74,3 +75,41 @@ def test_flag_before_model_before_default():
 def test_nonsense_is_refused(wrong):
     with pytest.raises(cell_selection.ThresholdError, match=next(iter(wrong))):
         ScoreThresholds(**wrong)
+
+
+def at_temperature(rows, temperature):
+    """Detections beside each other with class scores [background, lymphocyte, monocyte], calibrated."""
+    raw = np.array(rows, np.float32)
+    multiclass = with_temperature(raw, temperature)
+    classes = raw[:, 1:].argmax(axis=1) + 1
+    order = np.argsort(-multiclass[np.arange(len(raw)), classes])
+    found = Detections(
+        image="a.jpg",
+        width=400,
+        height=50,
+        boxes=[[0, 30 * row, 10, 30 * row + 10] for row in range(len(raw))],
+        classes=classes,
+        scores=multiclass[np.arange(len(raw)), classes],
+        multiclass_scores=multiclass,
+        raw_multiclass_scores=raw,
+    )
+    return found.select(order)
+
+
+def test_a_temperature_makes_no_cell_vanish():
+    # (0.08, 0.52, 0.40) ** (1 / 1.5) = (0.186, 0.647, 0.543), made to add up to 1: the lymphocyte has 0.470, which is
+    # below min_score 0.5.
+    found = at_temperature([[0.08, 0.52, 0.40], [0.6, 0.2, 0.2], [0.02, 0.95, 0.03]], 1.5)
+    assert found.scores.min() < 0.5
+    cells = select_cells(found, LABEL_MAP, ScoreThresholds())
+    assert cells.status == ["counted", "unknown"]
+    np.testing.assert_allclose(cells.detections.scores[1], 0.470, atol=1e-3)
+    np.testing.assert_allclose(cells.detections.raw_scores, [0.95, 0.52], atol=1e-6)
+
+
+def test_as_many_cells_at_every_temperature():
+    rng = np.random.default_rng(0)
+    raw = rng.dirichlet([0.5, 1.5, 1.0], 300)
+    numbers = [len(select_cells(at_temperature(raw, t), LABEL_MAP, ScoreThresholds()).detections) for t in (1, 1.79, 5)]
+    assert numbers[0] > 100
+    assert numbers == [numbers[0]] * 3

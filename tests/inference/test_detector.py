@@ -74,6 +74,9 @@ def test_temperature(hand_made_model):
     np.testing.assert_allclose(found.multiclass_scores.sum(axis=1), 1, atol=1e-6)
     assert found.classes.tolist() == [1, 4, 3, 2, 3]
     assert (np.diff(found.scores) <= 0).all()
+    np.testing.assert_allclose(found.raw_scores[0], 0.95, atol=1e-6)
+    plain = detector.Detector.open(ModelFolder.open(hand_made_model)).detect(BLACK)
+    np.testing.assert_allclose(np.sort(found.raw_scores), np.sort(plain.scores), atol=1e-6)
 
 
 def test_wrong_label_map_is_named(hand_made_model):

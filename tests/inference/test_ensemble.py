@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -5,6 +7,7 @@ from tests.support import hand_made_model as by_hand
 from tfod_csf.detections import Detections
 from tfod_csf.inference import detector, ensemble
 from tfod_csf.label_map import label_map_from_names
+from tfod_csf.score_temperature import with_temperature
 
 MAP = label_map_from_names(["lymphocyte", "monocyte"])
 OTHER_ORDER = label_map_from_names(["monocyte", "lymphocyte"])
@@ -60,6 +63,20 @@ def test_model_without_class_scores():
         [detections((0, 0.1, 0.9, 0.0), with_scores=False), detections((0, 0.0, 0.7, 0.3))], [MAP] * 2
     )
     np.testing.assert_allclose(fused.multiclass_scores[0, 1:], [0.8, 0.15], atol=1e-6)
+
+
+def test_temperatures_of_the_members_change_scores_and_not_what_is_a_cell():
+    raw = detections((0, 0.08, 0.52, 0.40))
+    calibrated = dataclasses.replace(
+        raw,
+        scores=[0.470],
+        multiclass_scores=with_temperature(raw.multiclass_scores, 1.5),
+        raw_multiclass_scores=raw.multiclass_scores,
+    )
+    fused = ensemble.fuse([calibrated, raw], [MAP, MAP])
+    np.testing.assert_allclose(fused.scores, [(0.470 + 0.52) / 2], atol=1e-3)
+    np.testing.assert_allclose(fused.raw_scores, [0.52], atol=1e-6)
+    assert ensemble.fuse([raw, raw], [MAP, MAP]).raw_multiclass_scores is None
 
 
 def test_nothing_found():

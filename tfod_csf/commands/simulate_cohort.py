@@ -45,6 +45,14 @@ flags.DEFINE_float(
     flag_values=FLAGS,
 )
 flags.DEFINE_boolean("perfect", False, "A detector without mistakes instead of the made-up one.", flag_values=FLAGS)
+flags.DEFINE_integer(
+    "validation_patients",
+    0,
+    "Number of further patients whose annotated cells make the detector's confusion matrix, with which differential "
+    "and report then correct the percentages; 0 for none.",
+    lower_bound=0,
+    flag_values=FLAGS,
+)
 flags.DEFINE_integer("seed", 0, "Seed: the same seed gives the same cohort.", lower_bound=0, flag_values=FLAGS)
 
 
@@ -66,9 +74,16 @@ def main() -> None:
         rate_correlation=FLAGS.rate_correlation,
         seed=FLAGS.seed,
     )
+    # Numbered after the cohort's, so that no patient is both.
+    numbers = range(FLAGS.num_patients, FLAGS.num_patients + FLAGS.validation_patients)
     kept = {key: value for key, value in dataclasses.asdict(settings).items() if key != "rates"}
     rows = cohort_folder.write_cohort(
-        output_dir, cohorts.simulate(settings), FLAGS.annotations_dir, {**kept, "perfect": FLAGS.perfect}, FLAGS.seed
+        output_dir,
+        cohorts.simulate(settings),
+        FLAGS.annotations_dir,
+        validation=[cohorts.simulate_patient(settings, number) for number in numbers],
+        settings={**kept, "perfect": FLAGS.perfect},
+        seed=FLAGS.seed,
     )
     cells = {name: sum(row[name] for row in rows) for name in cohorts.STUDY_CLASSES}
     print(

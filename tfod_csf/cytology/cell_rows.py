@@ -30,6 +30,7 @@ class Cell:
       score: of the predicted class; None for a cell that a person added.
       class_scores: {class: score or None}.
       counted_as: "" for a cell that a person removed.
+      raw_score: `score` before the model's temperature; None also in tables that do not have it.
     """
 
     patient_id: str
@@ -42,6 +43,7 @@ class Cell:
     class_scores: Mapping[str, float | None]
     status: str
     counted_as: str
+    raw_score: float | None = None
 
     @property
     def label(self) -> str:
@@ -129,6 +131,7 @@ def read_cells(path: str | os.PathLike) -> CellTable:
             class_scores={name: row[column] for name, column in scores.items()},
             status=row["status"],
             counted_as=row["counted_as"],
+            raw_score=row.get("raw_score"),
         )
         for row in schema.read(path)
     ]

@@ -27,7 +27,7 @@ from tfod_csf.detections import BOX_SIDES
 from tfod_csf.files import csv_schemas
 from tfod_csf.files.csv_tables import TableError
 
-_CELL_COLUMNS = ("patient_id", "image", "model", "predicted_class", "score", "status", "counted_as")
+_CELL_COLUMNS = ("patient_id", "image", "model", "predicted_class", "score", "raw_score", "status", "counted_as")
 _IMAGE_COLUMNS = ("patient_id", "image", "status", "model", "seconds", "cells", "limit_reached")
 _MORE_IMAGE_COLUMNS = ("sha256", "width", "height", "reason")
 _SCORE_PREFIX = "score_"
@@ -38,8 +38,8 @@ class Thresholds:
     """How cells of a run were counted, or are to be counted.
 
     Attributes:
-      min_score: what counts as a cell.
-      unknown_below: a cell with a lower score is unknown until a person decides.
+      min_score: what counts as a cell; compared with the score before the model's temperature.
+      unknown_below: a cell with a lower score (after the temperature) is unknown until a person decides.
       count_unknown: "apart" or "as_predicted".
     """
 
@@ -55,12 +55,14 @@ class PatientTables:
     Attributes:
       cells: one row per cell and model (columns as in docs/OUTPUTS.md, at least `_CELL_COLUMNS`).
       images: one row per image and model.
+      is_reviewed: whether a person has decided on a cell, also on one that was removed and is not in `cells`.
     """
 
     patient_id: str
     folder: pathlib.Path
     cells: pd.DataFrame
     images: pd.DataFrame
+    is_reviewed: bool = False
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -155,7 +157,7 @@ class PatientTables:
     def counted_with(self, thresholds: Thresholds) -> "PatientTables":
         """The same patient with the machine's cells counted again; cells a person decided on stay as they are."""
         machine = self.cells["status"].isin(cell_classes.MACHINE_STATUS)
-        cells = self.cells[~machine | (self.cells["score"] >= thresholds.min_score)].copy()
+        cells = self.cells[~machine | (self.cells["raw_score"] >= thresholds.min_score)].copy()
         machine = cells["status"].isin(cell_classes.MACHINE_STATUS)
         names = [
             cell_classes.counted_as(name, score, thresholds.unknown_below, thresholds.count_unknown)
@@ -204,9 +206,13 @@ def read_patient(folder: str | os.PathLike, details: bool = False) -> PatientTab
         raise TableError(
             f"{folder}: rows of several patients ({', '.join(sorted(ids)[:3])}); one folder is one patient."
         )
+    is_reviewed = not cells["status"].isin(cell_classes.MACHINE_STATUS).all()
     # A removed cell keeps its row, counted under nothing.
     cells = cells[cells["counted_as"] != ""]
-    return PatientTables(ids.pop() if ids else folder.name, folder, cells, images)
+    if "raw_score" not in cells:  # tables of version 0.2.0
+        cells = cells.assign(raw_score=np.nan)
+    cells = cells.assign(raw_score=cells["raw_score"].fillna(cells["score"]))
+    return PatientTables(ids.pop() if ids else folder.name, folder, cells, images, is_reviewed)
 
 
 def patient_ids(inference_dir: str | os.PathLike) -> list[str]:

@@ -1,12 +1,13 @@
 """From raw detections to cells: what counts as a cell, each cell once, and which cells a person must look at.
 
 Three rules, in this order:
-  1. a detection with score >= min_score is a cell;
+  1. a detection with score >= min_score is a cell; the score is the network's own, before a temperature, so that a
+     temperature changes how sure a cell is and never whether it is there;
   2. of two cells that overlap with IoU >= duplicate_iou only the one with the better score stays, whatever their
      classes (the detector suppresses duplicates within a class only, so one cell may be detected as lymphocyte and as
      monocyte and would be counted twice);
-  3. a cell with score < unknown_below, or predicted to be of the label map's class `unknown`, is unknown until a
-     person decides (the paper's 80 %).
+  3. a cell with score (after the temperature) < unknown_below, or predicted to be of the label map's class `unknown`,
+     is unknown until a person decides (the paper's 80 %).
 
 Shape shorthand in this module:
   N: detections or cells of one image.
@@ -37,8 +38,8 @@ class ScoreThresholds:
     """The numbers of the three rules; they are written next to every result.
 
     Attributes:
-      min_score: 0..1, detections with score >= this are cells.
-      unknown_below: 0..1, cells with score < this are unknown.
+      min_score: 0..1, detections whose score before a temperature is >= this are cells.
+      unknown_below: 0..1, cells whose score after it is < this are unknown.
       count_unknown: "apart" counts them as unknown, "as_predicted" under their predicted class (their status stays
         "unknown"; cells of the class `unknown` stay unknown).
       duplicate_iou: 0..1, overlap from which two cells are one.
@@ -138,13 +139,14 @@ def select_cells(
       thresholds: the rules' numbers.
       max_detections_per_class: the detector's limit per class, where known; reached by cells, it is flagged.
     """
-    is_cell = detections.scores >= thresholds.min_score
+    is_cell = detections.raw_scores >= thresholds.min_score
     found = detections.select(is_cell)
     # A detector without score threshold always fills its list; the limit matters only if cells, not noise, fill it.
     limit_reached = detections.num_at_limit and bool(is_cell.all())
     if max_detections_per_class and len(found):
         limit_reached = limit_reached or np.bincount(found.classes).max() >= max_detections_per_class
-    cells = found.select(best_of_duplicates(found.boxes, found.scores, thresholds.duplicate_iou))
+    kept = found.select(best_of_duplicates(found.boxes, found.raw_scores, thresholds.duplicate_iou))
+    cells = kept.select(np.argsort(-kept.scores, kind="stable"))
     predicted = [label_map.name_of(int(class_id)) for class_id in cells.classes]
     status, counted = [], []
     for name, score in zip(predicted, cells.scores):

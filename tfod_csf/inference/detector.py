@@ -170,7 +170,12 @@ class Detector:
             )
         multiclass_scores = with_temperature(detections.multiclass_scores, self.temperature)
         scores = multiclass_scores[np.arange(len(detections)), detections.classes]
-        calibrated = dataclasses.replace(detections, scores=scores, multiclass_scores=multiclass_scores)
+        calibrated = dataclasses.replace(
+            detections,
+            scores=scores,
+            multiclass_scores=multiclass_scores,
+            raw_multiclass_scores=detections.multiclass_scores,
+        )
         return calibrated.select(np.argsort(-scores, kind="stable"))
 
     def _check_classes(self, classes: np.ndarray) -> None:

@@ -11,6 +11,7 @@ Shape shorthand in this module:
   K: foreground classes.
 """
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
 
@@ -59,8 +60,8 @@ def fuse(
     """Detections of one image by several models as one.
 
     How it works: first, of each model's own duplicates only the best stays. Then the detections of all models are
-    visited by falling score; each joins the cell it overlaps most (IoU >= threshold with the cell's best box) unless
-    that cell has a detection of its model already, or else starts a cell. A cell's box is the mean of its boxes,
+    visited by falling raw score; each joins the cell it overlaps most (IoU >= threshold with the cell's best box)
+    unless that cell has a detection of its model already, or else starts a cell. A cell's box is the mean of its boxes,
     weighted by score; its class scores are the sum of its members' divided by the number of models, so that a model
     without a detection there counts as background. Its class is the one with the highest score.
 
@@ -72,22 +73,22 @@ def fuse(
       C detections with multiclass_scores [C, K + 1].
     """
     names = label_maps[0].names
-    boxes, scores, multiclass, model_of = [], [], [], []
+    boxes, scores, multiclass, raw_multiclass, model_of = [], [], [], [], []
     for model, (detections, label_map) in enumerate(zip(found, label_maps, strict=True)):
-        strong = detections.select(detections.scores >= _MIN_SCORE)
-        own = strong.select(best_of_duplicates(strong.boxes, strong.scores, matching_iou_threshold))
+        strong = detections.select(detections.raw_scores >= _MIN_SCORE)
+        own = strong.select(best_of_duplicates(strong.boxes, strong.raw_scores, matching_iou_threshold))
         boxes.append(own.boxes)
-        scores.append(own.scores)
+        scores.append(own.raw_scores)
         multiclass.append(_class_scores(own, label_map, names))
+        raw_multiclass.append(_class_scores(_without_temperature(own), label_map, names))
         model_of += [model] * len(own)
-    all_boxes, all_scores, all_multiclass = np.concatenate(boxes), np.concatenate(scores), np.concatenate(multiclass)
+    all_boxes, all_scores = np.concatenate(boxes), np.concatenate(scores)
     clusters = _clusters(all_boxes, all_scores, model_of, matching_iou_threshold)
-    fused_scores = np.zeros([len(clusters), len(names) + 1], np.float32)
     fused_boxes = np.zeros([len(clusters), 4], np.float32)
     for row, members in enumerate(clusters):
         fused_boxes[row] = np.average(all_boxes[members], axis=0, weights=all_scores[members])
-        fused_scores[row, 1:] = all_multiclass[members].sum(axis=0) / len(found)
-    fused_scores[:, 0] = np.clip(1 - fused_scores[:, 1:].sum(axis=1), 0, 1)
+    fused_scores = _fused_scores(np.concatenate(multiclass), clusters, len(found))
+    has_temperature = any(detections.raw_multiclass_scores is not None for detections in found)
     best = fused_scores[:, 1:].argmax(axis=1)
     first = found[0]
     fused = Detections(
@@ -99,8 +100,29 @@ def fuse(
         scores=fused_scores[np.arange(len(clusters)), best + 1],
         multiclass_scores=fused_scores,
         num_at_limit=any(detections.num_at_limit for detections in found),
+        raw_multiclass_scores=_fused_scores(np.concatenate(raw_multiclass), clusters, len(found))
+        if has_temperature
+        else None,
     )
     return fused.select(np.argsort(-fused.scores, kind="stable"))
+
+
+def _without_temperature(detections: Detections) -> Detections:
+    """The same detections with the network's own scores."""
+    if detections.raw_multiclass_scores is None:
+        return detections
+    return dataclasses.replace(
+        detections, scores=detections.raw_scores, multiclass_scores=detections.raw_multiclass_scores
+    )
+
+
+def _fused_scores(scores: np.ndarray, clusters: Sequence[Sequence[int]], num_models: int) -> np.ndarray:
+    """[C, K + 1], background at 0, from the [N, K] class scores of all models' detections."""
+    fused = np.zeros([len(clusters), scores.shape[1] + 1], np.float32)
+    for row, members in enumerate(clusters):
+        fused[row, 1:] = scores[members].sum(axis=0) / num_models
+    fused[:, 0] = np.clip(1 - fused[:, 1:].sum(axis=1), 0, 1)
+    return fused
 
 
 def _class_scores(detections: Detections, label_map: LabelMap, names: Sequence[str]) -> np.ndarray:

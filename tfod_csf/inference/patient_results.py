@@ -184,7 +184,7 @@ def _counted_classes(classes: Sequence[str]) -> list[str]:
 
 
 def _cell_rows(patient_id: str, detector: ImageDetector, cells: Cells) -> Iterable[dict[str, Any]]:
-    found = cells.detections
+    found, raw_scores = cells.detections, cells.detections.raw_scores
     for row in range(len(found)):
         ymin, xmin, ymax, xmax = (float(side) for side in found.boxes[row])
         scores = {}
@@ -204,6 +204,7 @@ def _cell_rows(patient_id: str, detector: ImageDetector, cells: Cells) -> Iterab
             "ymax": ymax,
             "predicted_class": cells.predicted_class[row],
             "score": float(found.scores[row]),
+            "raw_score": float(raw_scores[row]),
             **scores,
             "status": cells.status[row],
             "counted_as": cells.counted_as[row],

@@ -126,7 +126,8 @@ def _is_undecided(cell: Cell, thresholds: Thresholds | None) -> bool:
         return True  # a model's own class `unknown`, however high its score
     if thresholds is None or cell.score is None:
         return cell.status == cell_classes.UNKNOWN
-    return thresholds.min_score <= cell.score < thresholds.unknown_below
+    raw_score = cell.score if cell.raw_score is None else cell.raw_score  # before the model's temperature
+    return raw_score >= thresholds.min_score and cell.score < thresholds.unknown_below
 
 
 def _images_with_wrong_white_cells(chain: tuple[Revision, ...], cells: Iterable[Cell]) -> set[str]:
