@@ -258,6 +258,7 @@ TESTED_IN = {
     "commands/observers.py": "cytology/studies/test_observer_tables.py",
     "commands/partition_dataset.py": "data/annotated/test_single_record.py",
     "commands/report.py": "cytology/report/test_pages.py",
+    "commands/review_agreement.py": "cytology/review/test_reviewer_agreement.py",
     "commands/review_export.py": "cytology/review/test_export.py",
     "commands/review_import.py": "cytology/review/test_review_loop.py",
     "commands/saturation.py": "cytology/studies/test_saturation_tables.py",

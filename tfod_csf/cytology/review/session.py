@@ -118,7 +118,7 @@ def run(
             session.imported[name] = (folder, result)
         except (ReviewError, RevisionError) as error:
             session.refused.append(str(error))
-            problems.skipped(folder, str(error), "The patient was not imported.")
+            problems.skipped(folder, str(error).rstrip("."), "The patient was not imported.")
     session.reviewed = reviewed_cohort.write_cohort(
         inference_dir, output_dir, counting, problems, settings.key, progress
     )
