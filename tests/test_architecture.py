@@ -257,6 +257,7 @@ TESTED_IN = {
     "commands/generate_tfrecord.py": "data/annotated/test_single_record.py",
     "commands/observers.py": "cytology/studies/test_observer_tables.py",
     "commands/partition_dataset.py": "data/annotated/test_single_record.py",
+    "commands/repeatability.py": "cytology/studies/repeatability/test_repeatability_tables.py",
     "commands/report.py": "cytology/report/test_pages.py",
     "commands/review_agreement.py": "cytology/review/test_reviewer_agreement.py",
     "commands/review_export.py": "cytology/review/test_export.py",

@@ -28,7 +28,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "training": ("generate_pipeline_config", "model_main_tf2", "training_report"),
     "export": ("exporter_main_v2", "evaluate"),
     "inference": ("batch_infer", "differential", "report", "export_detections"),
-    "study": ("agreement", "observers", "turnaround", "saturation", "calibrate"),
+    "study": ("agreement", "observers", "repeatability", "turnaround", "saturation", "calibrate"),
     "review": ("review_export", "review_import", "review_agreement", "sign_report"),
     "other": ("blind", "unblind", "synthesize", "simulate_cohort", "compare_with_truth", "benchmark"),
 }
