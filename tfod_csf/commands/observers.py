@@ -2,7 +2,8 @@
 
 Give a folder of LabelImg XML per person, output folders of repeated batch_infer runs, or both. Writes counts, standard
 deviations, coefficients of variation, the intraclass correlation of counts per image, Fleiss' kappa cell by cell, and
-every image on which two runs of the machine differ in any number. Table 1 is the paper's.
+every image on which two runs of the machine differ in any number. With both, also whether the machine lies within the
+people: its counts beside theirs, and its agreement with them beside theirs with each other. Table 1 is the paper's.
 """
 
 import pathlib
@@ -73,6 +74,9 @@ def main() -> None:
     problems.write_csv(output_dir / "problems.csv")
     for group, found in studies.items():
         print(f"{group} on {len(found.images)} images:\n{observer_tables.table_text(found)}")
+    among = observer_tables.machine_text(output_dir / "observers_summary.csv")
+    if among:
+        print(f"{among}; a few people can only show that it is not within them.")
     if differing is not None:
         verdict = "all rounds are identical, number by number" if not differing else f"{differing} images differ"
         print(f"{len(rounds)} rounds of the machine: {verdict} (observers_differences.csv)")

@@ -47,8 +47,16 @@ def test_table_1_of_the_paper_by_command(table_1, tmp_path, capsys):
     assert [float(values["rounds", name, "sd"]) for name in CLASSES] == [0, 0, 0, 0]
     assert values["rounds", "all", "rounds_identical"] == "1.0000"
     assert values["people", "all", "images"] == "1.0000"  # the image only person 1 has is ignored
-    for name, rows in {"observers": 32, "observers_summary": 43, "observers_differences": 0}.items():
+    for name, rows in {"observers": 32, "observers_summary": 66, "observers_differences": 0}.items():
         assert csv_schemas.load(name).check(tmp_path / "out" / f"{name}.csv") == rows
+    assert (
+        "the machine among 4 people: within them for every class (z: lymphocyte +0.6, monocyte +0.1, neutrophil "
+        in printed
+    )
+    assert "neutrophil +0.8, erythrocyte +1.3)" in printed
+    assert values["machine_among_people", "lymphocyte", "machine_z"] == "0.5596"
+    # Everybody's cells of a class lie at the same places: people share the smaller count, never the name of another.
+    assert values["machine_among_people", "all", "kappa_people"] == "1.0000"
     assert "only_person_1" in (tmp_path / "out" / "problems.csv").read_text(encoding="utf-8")
     assert (tmp_path / "out" / "observers.png").stat().st_size > 10_000
 

@@ -4,13 +4,16 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_fleiss_kappa
 
 from tfod_csf.cytology.annotated_cells import ImageCells
 from tfod_csf.cytology.studies.observers import (
     NOT_MARKED,
+    among_people,
     fleiss_kappa,
     intraclass_correlation,
+    pair_kappas,
     same_cells,
     spread,
     study,
@@ -47,6 +50,70 @@ def test_spread_of_one_observer_and_of_no_cells():
     assert math.isnan(spread([5]).sd)
     assert spread([0, 0]).sd == 0
     assert math.isnan(spread([0, 0]).cv_percent)
+
+
+MACHINE = {"erythrocyte": 28, "lymphocyte": 77, "monocyte": 66, "neutrophil": 50}
+
+
+def test_the_machine_of_table_1_could_be_one_of_the_people():
+    # By hand, lymphocytes: mean 66.5, SD 16.782; a further person: 16.782 * sqrt(1.25) = 18.763; z = 10.5 / 18.763.
+    found = {name: among_people(TABLE_1[name][0], count) for name, count in MACHINE.items()}
+    assert {name: round(among.z, 2) for name, among in found.items()} == {
+        "erythrocyte": 1.28,
+        "lymphocyte": 0.56,
+        "monocyte": 0.12,
+        "neutrophil": 0.76,
+    }
+    assert all(among.is_within for among in found.values())
+    # t with 3 degrees of freedom: 3.1824.
+    assert found["lymphocyte"].high == pytest.approx(66.5 + 3.1824 * 18.763, abs=0.01)
+    assert found["lymphocyte"].p_value == pytest.approx(2 * stats.t.sf(10.5 / 18.763, 3), rel=1e-3)
+    assert not among_people(TABLE_1["lymphocyte"][0], 150).is_within
+
+
+def test_people_who_all_agree_have_no_spread():
+    found = among_people([5, 5, 5], 6)
+    assert (math.isnan(found.z), found.low, found.high) == (True, 5, 5)
+    with pytest.raises(ValueError, match="two people"):
+        among_people([5], 6)
+
+
+def test_the_prediction_interval_holds_one_more_person():
+    rng = np.random.default_rng(0)
+    within = [among_people(draw[:4], draw[4]).is_within for draw in rng.normal(50, 8, (4000, 5))]
+    assert np.mean(within) == pytest.approx(0.95, abs=0.012)
+
+
+def test_kappas_of_pairs_by_hand():
+    # Four cells. Anna and Bert agree on three; the machine agrees with Anna on all, with Bert on three.
+    anna = image(("a", 0), ("a", 50), ("b", 100), ("b", 150))
+    bert = image(("a", 1), ("b", 51), ("b", 101), ("b", 151))
+    found = pair_kappas([[anna], [bert]], [anna])
+    # Two by two with 1, 1, 0, 2: observed 3 / 4, chance (2 * 1 + 2 * 3) / 16 = 1 / 2.
+    assert found.people.value == pytest.approx(0.5)
+    assert found.machine.value == pytest.approx((1 + 0.5) / 2)
+    assert found.difference.value == pytest.approx(0.25)
+    assert math.isnan(found.people.low)
+    # A cell that Bert did not mark is not an "a": Anna a, a, b, b and Bert a, not, b, b give the same table.
+    without = image(("a", 1), ("b", 101), ("b", 151))
+    assert pair_kappas([[anna], [without]], [anna], "a").people.value == pytest.approx(0.5)
+    # Among the cells that both marked there is no disagreement.
+    assert pair_kappas([[anna], [without]], [anna]).people.value == 1
+
+
+def test_intervals_of_pair_kappas_sample_images():
+    rng = np.random.default_rng(1)
+    truth = [list(rng.choice(["a", "b", "c"], 12)) for _ in range(8)]
+
+    def seen(wrong):
+        names = [[str(rng.choice(["a", "b", "c"])) if rng.random() < wrong else n for n in cells] for cells in truth]
+        return [image(*((name, 50 * place) for place, name in enumerate(cells))) for cells in names]
+
+    people, machine = [seen(0.1), seen(0.1), seen(0.1)], seen(0.9)
+    found = pair_kappas(people, machine)
+    assert found.people.low < found.people.value < found.people.high <= 1
+    assert found.difference.high < 0
+    assert found.difference.value == pytest.approx(found.machine.value - found.people.value)
 
 
 def test_intraclass_correlation_published_example():

@@ -13,7 +13,7 @@ from tfod_csf import cell_classes
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.annotated_cells import AnnotationsError, ImageCells
 from tfod_csf.cytology.studies.method_comparison import Estimate, number_columns
-from tfod_csf.cytology.studies.observers import ObserverStudy, study
+from tfod_csf.cytology.studies.observers import MIN_IMAGES, ObserverStudy, among_people, pair_kappas, study
 from tfod_csf.detections import BOX_SIDES
 from tfod_csf.files import csv_schemas
 from tfod_csf.graphics import figures
@@ -22,6 +22,9 @@ from tfod_csf.wording import plural
 
 PEOPLE = "people"
 ROUNDS = "rounds"
+MACHINE_AMONG_PEOPLE = "machine_among_people"
+# With fewer people a note says how little their spread is known.
+_FEW_PEOPLE = 10
 _COMPARED = ("predicted_class", "score", *BOX_SIDES)
 
 
@@ -133,6 +136,44 @@ def _summary_rows(group: str, result: ObserverStudy, identical: bool | None) -> 
         yield row("all", "rounds_identical", float(identical))
 
 
+def machine_rows(
+    people: Mapping[str, Mapping[str, ImageCells]],
+    machine: Mapping[str, ImageCells],
+    images: Sequence[str],
+    classes: Sequence[str],
+    iou_threshold: float = 0.5,
+) -> list[dict[str, Any]]:
+    """Rows of observers_summary.csv on whether the machine lies within the people; none with fewer than two people.
+
+    Args:
+      machine: cells of its first round.
+    """
+    if len(people) < 2:
+        return []
+    seen = [[of[image] for image in images] for of in people.values()]
+    by_machine = [machine[image] for image in images]
+    same = {"group": MACHINE_AMONG_PEOPLE, "observers": len(people)}
+    few = f"only {len(people)} people: their spread is hardly known" if len(people) < _FEW_PEOPLE else ""
+    rows = []
+    for name in classes:
+        counts = [sum(image.counts()[name] for image in person) for person in seen]
+        count = sum(image.counts()[name] for image in by_machine)
+        found = among_people(counts, count)
+        within = {**number_columns(float(count)), "ci_low": found.low, "ci_high": found.high}
+        rows.append({**same, "class": name, "measure": "machine_count", **within, "note": few})
+        verdict = "within the people" if found.is_within else "outside the people"
+        unknown = "all people have the same count: no spread to compare with"
+        note = unknown if np.isnan(found.z) else f"{verdict} (p = {found.p_value:.2g})"
+        rows.append({**same, "class": name, "measure": "machine_z", **number_columns(found.z), "note": note})
+    for name in ("all", *classes):
+        kappas = pair_kappas(seen, by_machine, None if name == "all" else name, iou_threshold)
+        few_images = f"no interval: fewer than {MIN_IMAGES} images with cells" if np.isnan(kappas.people.low) else ""
+        for measure in ("people", "machine", "difference"):
+            numbers = number_columns(getattr(kappas, measure))
+            rows.append({**same, "class": name, "measure": f"kappa_{measure}", **numbers, "note": few_images})
+    return rows
+
+
 def write_observers(
     output_dir: str | os.PathLike,
     people: Mapping[str, Mapping[str, ImageCells]],
@@ -162,11 +203,13 @@ def write_observers(
     studies = {name: study(group, images, classes, iou_threshold) for name, group in groups.items()}
     csv_schemas.load("observers").write_into(output, _count_rows(studies))
     identical = None if differences is None else not differences
-    rows = (
+    rows = [
         row
         for name, found in studies.items()
         for row in _summary_rows(name, found, identical if name == ROUNDS else None)
-    )
+    ]
+    if machine:
+        rows += machine_rows(people, machine[rounds[0]], images, classes, iou_threshold)
     csv_schemas.load("observers_summary").write_into(output, rows)
     csv_schemas.load("observers_differences").write_into(output, differences or [])
     plot_counts(output / "observers.png", studies)
@@ -178,6 +221,21 @@ def _count_rows(studies: Mapping[str, ObserverStudy]) -> Iterator[dict[str, Any]
         for r, observer in enumerate(found.observers):
             for k, name in enumerate(found.classes):
                 yield {"group": group, "observer": observer, "class": name, "cells": found.counts[r, k]}
+
+
+def machine_text(path: str | os.PathLike) -> str:
+    """One line on whether the machine lies within the people, from observers_summary.csv; "" where it does not say."""
+    rows = [row for row in csv_schemas.load("observers_summary").read(path) if row["group"] == MACHINE_AMONG_PEOPLE]
+    scores = [
+        f"{row['class']} {row['value']:+.1f}"
+        for row in rows
+        if row["measure"] == "machine_z" and row["value"] is not None
+    ]
+    if not rows:
+        return ""
+    outside = [row["class"] for row in rows if row["note"].startswith("outside")]
+    verdict = f"outside them for {', '.join(outside)}" if outside else "within them for every class"
+    return f"the machine among {plural(rows[0]['observers'], 'person', 'people')}: {verdict} (z: {', '.join(scores)})"
 
 
 def table_text(found: ObserverStudy) -> str:

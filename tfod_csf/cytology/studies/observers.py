@@ -8,6 +8,9 @@ Shape shorthand in this module:
 
 Counts alone hide disagreement that cancels out (one person misses a lymphocyte here and finds one there). So the spread
 of counts is given together with the intraclass correlation of counts per image and Fleiss' kappa cell by cell.
+
+Whether the machine lies within the people is asked twice: could its count be that of one more person, and does it agree
+with people, cell by cell, as they agree with each other? A handful of people can only show that it does not.
 """
 
 import dataclasses
@@ -18,6 +21,7 @@ import numpy as np
 from scipy import stats
 
 from tfod_csf.cytology.annotated_cells import ImageCells
+from tfod_csf.cytology.studies.cell_agreement import bootstrap, kappa
 from tfod_csf.cytology.studies.method_comparison import Estimate
 from tfod_csf.evaluation.matching import match_one_to_one
 
@@ -52,6 +56,117 @@ def spread(counts: Sequence[float] | np.ndarray) -> Spread:
     mean = float(values.mean())
     sd = float(values.std(ddof=1)) if len(values) > 1 else math.nan
     return Spread(mean, sd, 100 * sd / mean if mean else math.nan)
+
+
+@dataclasses.dataclass(frozen=True)
+class AmongPeople:
+    """A count of the machine beside those of people.
+
+    Attributes:
+      z: distance from the people's mean in standard deviations of a further person; NaN where people all agree.
+      low, high: between them a further person's count lies with 95 % probability.
+      p_value: of a further person this far from the mean; NaN as z.
+    """
+
+    z: float
+    low: float
+    high: float
+    p_value: float
+
+    @property
+    def is_within(self) -> bool:
+        """Whether the machine could be one more person, as far as so few people can say."""
+        return not self.p_value < 0.05
+
+
+def among_people(people: Sequence[float] | np.ndarray, machine: float) -> AmongPeople:
+    """Whether a count of the machine could be that of one more person: the t prediction interval.
+
+    The standard deviation of a further person about the mean of R people is sd * sqrt(1 + 1 / R); Student's t with
+    R - 1 degrees of freedom takes into account that the SD is that of a few. With four people the interval reaches 3.6
+    SD to either side, so that being within it proves little.
+
+    Raises:
+      ValueError: fewer than two people.
+
+    >>> lymphocytes = among_people([66, 43, 77, 80], 77)  # the paper's Table 1
+    >>> round(lymphocytes.z, 2), lymphocytes.is_within
+    (0.56, True)
+    """
+    values = np.asarray(people, float)
+    if len(values) < 2:
+        raise ValueError("a spread needs two people")
+    mean, error = float(values.mean()), float(values.std(ddof=1)) * math.sqrt(1 + 1 / len(values))
+    if error == 0:
+        return AmongPeople(math.nan, mean, mean, math.nan)
+    z, reach = (machine - mean) / error, float(stats.t.ppf(0.975, len(values) - 1)) * error
+    return AmongPeople(z, mean - reach, mean + reach, float(2 * stats.t.sf(abs(z), len(values) - 1)))
+
+
+@dataclasses.dataclass(frozen=True)
+class PairKappas:
+    """Mean of Cohen's kappa over pairs of observers, intervals from samples of whole images.
+
+    Attributes:
+      people: over all pairs of people.
+      machine: over all pairs of the machine and a person.
+      difference: machine - people, from the same samples.
+    """
+
+    people: Estimate
+    machine: Estimate
+    difference: Estimate
+
+
+def pair_kappas(
+    people: Sequence[Sequence[ImageCells]],
+    machine: Sequence[ImageCells],
+    name: str | None = None,
+    iou_threshold: float = 0.5,
+) -> PairKappas:
+    """Does the machine agree with people as people agree with each other?
+
+    Args:
+      people: [R][I] cells of at least two people on the same images; `machine` [I] those of the machine.
+      name: the class that a cell has or not (not marked is not); None compares the names of cells that both marked.
+    """
+    pairs = [(people[a], people[b]) for a in range(len(people)) for b in range(a + 1, len(people))]
+    num_people = len(pairs)
+    pairs += [(machine, person) for person in people]
+    names = sorted({cell for seen in (*people, machine) for image in seen for cell in image.names} - {NOT_MARKED})
+    tables = np.stack([_pair_tables(*pair, names, name, iou_threshold) for pair in pairs], axis=1)  # [I, pairs, K, K]
+
+    def of_people(summed: np.ndarray) -> np.ndarray:
+        return kappa(summed)[..., :num_people].mean(axis=-1)
+
+    def of_machine(summed: np.ndarray) -> np.ndarray:
+        return kappa(summed)[..., num_people:].mean(axis=-1)
+
+    return PairKappas(
+        bootstrap(tables, of_people),
+        bootstrap(tables, of_machine),
+        bootstrap(tables, lambda summed: of_machine(summed) - of_people(summed)),
+    )
+
+
+def _pair_tables(
+    first: Sequence[ImageCells],
+    second: Sequence[ImageCells],
+    names: Sequence[str],
+    name: str | None,
+    iou_threshold: float,
+) -> np.ndarray:
+    """[I, K, K] cells of two observers by both names; with a class, [I, 2, 2] by whether it is that class."""
+    column = {kind: k for k, kind in enumerate(names)} if name is None else {}
+    size = len(names) if name is None else 2
+    tables = np.zeros((len(first), size, size), np.int64)
+    for i, seen in enumerate(zip(first, second, strict=True)):
+        for a, b in same_cells(seen, iou_threshold):
+            if name is not None:
+                tables[i, int(a == name), int(b == name)] += 1
+            elif NOT_MARKED not in (a, b):
+                tables[i, column[a], column[b]] += 1
+    return tables
 
 
 def intraclass_correlation(ratings: np.ndarray, alpha: float = 0.05) -> Estimate:
@@ -146,19 +261,19 @@ def fleiss_kappa(
             totals[i, 1] += (counts * (counts - 1)).sum() / (raters * (raters - 1))
             totals[i, 2:] += counts
 
-    def kappa(sums: np.ndarray) -> np.ndarray:
+    def of_sums(sums: np.ndarray) -> np.ndarray:
         with np.errstate(divide="ignore", invalid="ignore"):
             observed = sums[..., 1] / sums[..., 0]
             chance = ((sums[..., 2:] / (raters * sums[..., :1])) ** 2).sum(axis=-1)
             return (observed - chance) / (1 - chance)
 
     if len(totals) < MIN_IMAGES:
-        return Estimate(float(kappa(totals.sum(axis=0))), math.nan, math.nan)
+        return Estimate(float(of_sums(totals.sum(axis=0))), math.nan, math.nan)
     sampled = np.random.default_rng(seed).integers(0, len(totals), (replicates, len(totals)))
-    again = kappa(totals[sampled].sum(axis=1))
+    again = of_sums(totals[sampled].sum(axis=1))
     again = again[np.isfinite(again)]
     low, high = np.quantile(again, [alpha / 2, 1 - alpha / 2]) if len(again) else (math.nan, math.nan)
-    return Estimate(float(kappa(totals.sum(axis=0))), float(low), float(high))
+    return Estimate(float(of_sums(totals.sum(axis=0))), float(low), float(high))
 
 
 @dataclasses.dataclass(frozen=True)
