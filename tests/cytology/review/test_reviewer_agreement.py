@@ -106,6 +106,19 @@ def test_the_reference_of_two_observers_of_different_images():
     assert found.percents == pytest.approx([75, 25, 0])
 
 
+def test_cells_of_one_kind_that_lie_together_widen_the_limits_of_a_reference():
+    together = {str(i): (40, 0, 0) if i % 2 else (0, 40, 0) for i in range(10)}
+    apart = {str(i): (20, 20, 0) for i in range(10)}
+    one, other = (reference(_images(counts), _images(counts)) for counts in (together, apart))
+    assert one.cells == other.cells == 400
+    # 10 images of one kind each are worth at most 10 cells; evenly mixed ones never more than they hold.
+    assert one.effective_cells < 10
+    assert other.effective_cells == 400
+    # 200 of 400, exact: 45.0 to 55.0 %.
+    assert other.limits[0] == pytest.approx([45.0, 55.0], abs=0.05)
+    assert one.limits[0][0] < 20
+
+
 def test_too_few_cells_for_a_reference():
     found = reference(_images({"a": (199, 0, 0)}), _images({"a": (201, 0, 0)}))
     assert found.note == "not 2 x 200 cells: 199 and 201 white cells were counted"

@@ -35,7 +35,7 @@ def test_elsewhere_only_what_was_changed_is_a_statement(desk):
     assert desk.take(review, reviewer="Dr Li") == 0
     person = _said(desk)["dr li"]
     assert (person.reviewer, person.first_revision, person.verified) == ("Dr Li", 1, {})
-    assert person.statements == {("a.jpg", 2): Statement("monocyte", None)}
+    assert person.statements == {"a.jpg": {2: Statement("monocyte", None)}}
 
 
 def test_on_a_verified_image_every_cell_is_one_also_the_removed_and_the_added(desk):
@@ -49,9 +49,11 @@ def test_on_a_verified_image_every_cell_is_one_also_the_removed_and_the_added(de
     assert desk.take(review) == 0
     person = _said(desk)["li"]
     assert person.statements == {
-        ("a.jpg", 1): Statement(""),
-        ("a.jpg", 2): Statement("unknown", SECOND),
-        ("a.jpg", 3): Statement("neutrophil", (40, 30, 50, 40)),
+        "a.jpg": {
+            1: Statement(""),
+            2: Statement("unknown", SECOND),
+            3: Statement("neutrophil", (40, 30, 50, 40)),
+        }
     }
     assert [(cell.cell_id, cell.name) for cell in person.verified["a.jpg"]] == [(2, "unknown"), (3, "neutrophil")]
     assert person.verified["b.jpg"] == ()
@@ -66,7 +68,7 @@ def test_a_box_that_was_only_moved_says_that_there_is_a_cell(desk):
 
     _edit(review, change)
     assert desk.take(review) == 0
-    (word,) = _said(desk)["li"].statements.values()
+    word = _said(desk)["li"].statements["a.jpg"][2]
     assert word == Statement(None, (23, 5, 30, 15))
     assert [word.contradicts(name) for name in ("", "unknown", "neutrophil")] == [True, False, False]
     assert [Statement("").contradicts(name) for name in ("", "unknown")] == [False, True]
@@ -80,7 +82,7 @@ def test_later_imports_replace_and_withdraw_statements(desk):
     assert desk.take(review) == 0
     # The green mark is gone: what was left unchanged is no statement any more, what was changed stays one.
     person = _said(desk)["li"]
-    assert person.statements == {("a.jpg", 2): Statement("neutrophil", None)}
+    assert person.statements == {"a.jpg": {2: Statement("neutrophil", None)}}
     assert person.verified == {}
 
 
@@ -91,12 +93,12 @@ def test_everyone_has_a_word_of_their_own_whatever_the_current_state_is(desk):
     assert desk.take(first, reviewer="A") == 0
     assert desk.take(second, "--disagreements=newest", reviewer="B") == 0
     said = _said(desk)
-    assert said["a"].statements["a.jpg", 1] == Statement("lymphocyte", FIRST)
-    assert said["b"].statements["a.jpg", 1] == Statement("monocyte", None)
+    assert said["a"].statements["a.jpg"][1] == Statement("lymphocyte", FIRST)
+    assert said["b"].statements["a.jpg"][1] == Statement("monocyte", None)
     look = desk.export("look", source=desk.output)
     _edit(look, nothing, verified=True)
     assert desk.take(look, "--disagreements=newest", reviewer="C") == 0
-    assert _said(desk)["c"].statements["a.jpg", 1] == Statement("monocyte", FIRST)
+    assert _said(desk)["c"].statements["a.jpg"][1] == Statement("monocyte", FIRST)
     assert _said(desk)["c"].exported_from == {"a.jpg": 2}
 
 

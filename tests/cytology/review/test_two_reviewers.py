@@ -7,6 +7,7 @@ import pytest
 
 from tests.support import examined_study
 from tests.support.review_desk import Desk, edit, nothing, rename
+from tfod_csf import provenance
 from tfod_csf.cytology import cell_rows
 from tfod_csf.cytology.review import revisions
 from tfod_csf.cytology.review.revisions import RevisionError
@@ -276,6 +277,61 @@ def test_an_import_that_was_worked_out_before_another_one_is_not_written(desk):
     with pytest.raises(RevisionError, match="another import was made at the same time"):
         revisions.append_revision(patient, revisions.REVIEW, {"when": "now"}, lambda folder: None, chain[0])
     assert revisions.read_revisions(patient) == chain
+
+
+def test_newest_revisions_that_were_removed_are_missed(desk, capsys):
+    """The rest of the chain is whole, so only what run.json says can tell."""
+    review = desk.export()
+    for name in ("monocyte", "neutrophil"):
+        edit(_xml(review), rename(1, name), verified=True)
+        assert desk.take(review) == 0
+    state = json.loads((desk.output / "run.json").read_text(encoding="utf-8"))["review"]
+    shutil.rmtree(desk.output / "patients" / "p" / "revisions" / "0002")
+    edit(_xml(review, "b"), nothing, verified=True)
+    for _ in range(2):  # it is not forgotten either
+        assert desk.take(review) == 1
+        assert "which run.json names, is gone or was changed" in capsys.readouterr().err
+        assert json.loads((desk.output / "run.json").read_text(encoding="utf-8"))["review"] == state
+    shutil.rmtree(desk.output / "patients" / "p")
+    assert desk.take(review) == 1, "nor when the patient's whole folder is gone"
+
+
+def test_an_import_that_stopped_after_the_machines_version_is_no_review(desk):
+    review = desk.export()
+    edit(_xml(review), rename(1, "monocyte"))
+    assert desk.take(review) == 0
+    shutil.rmtree(desk.output / "patients" / "p" / "revisions" / "0001")
+    (desk.output / "run.json").unlink()
+    assert desk.take(desk.export("other"), reviewer="B") == 0
+    assert desk.rows("review_summary.csv") == []
+    assert desk.cells("p")["a.jpg", 2] == ("unknown", "unknown")
+    assert desk.take(review) == 0
+    assert desk.cells("p")["a.jpg", 2] == ("monocyte", "relabelled")
+
+
+def test_a_clock_that_was_set_back_is_said(desk, capsys, monkeypatch):
+    review = desk.export()
+    edit(_xml(review), rename(1, "monocyte"))
+    assert desk.take(review) == 0
+    before = _patient(desk)
+    edit(_xml(review), rename(1, "neutrophil"))
+    monkeypatch.setattr(provenance, "now", lambda: "2001-01-01T00:00:00+00:00")
+    assert desk.take(review) == 1
+    assert "the clock of this computer says 2001-01-01" in capsys.readouterr().err
+    assert _patient(desk) == before
+
+
+def test_a_settled_dispute_leaves_nobody_vouching_against_his_word(desk):
+    first, second = desk.export("first"), desk.export("second")
+    edit(_xml(first), nothing, verified=True)
+    edit(_xml(second), rename(0, "monocyte"), verified=True)
+    assert desk.take(first, reviewer="A") == 0
+    assert desk.take(second, "--disagreements=unknown", reviewer="B") == 0
+    assert _newest(desk).record["images_verified"] == {"a.jpg": ["A", "B"]}
+    third = desk.export("third", source=desk.output)
+    edit(_xml(third), rename(0, "monocyte"))
+    assert desk.take(third, reviewer="C") == 0
+    assert _newest(desk).record["images_verified"] == {"a.jpg": ["B"]}
 
 
 def test_an_export_of_a_review_of_an_earlier_run_is_refused(desk, capsys):

@@ -45,13 +45,12 @@ class BaseState:
         others: dict[int, dict[str, Statement]] = {}
         own = set()
         for who, person in self.said.items():
-            for (name, cell_id), word in person.statements.items():
-                if name != image:
-                    continue
-                if who == key:
-                    own.add(cell_id)
-                else:
-                    others.setdefault(cell_id, {})[person.reviewer] = word
+            words = person.statements.get(image, {})
+            if who == key:
+                own.update(words)
+                continue
+            for cell_id, word in words.items():
+                others.setdefault(cell_id, {})[person.reviewer] = word
         people = self.verified.get(image, ())
         verified_by = tuple(person for person in people if revisions.reviewer_key(person) != key)
         return ImageHistory(others, frozenset(own), verified_by, self.shown_disputed.get(image, frozenset()))

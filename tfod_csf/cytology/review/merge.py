@@ -172,6 +172,9 @@ def _decided(
     else:
         after = _named(cell, name, status)
         merged.rows.append(_row(status, cell, after, decision.iou))
+        # Whose word was given up when a dispute was settled does not vouch for the image as it is now.
+        words = history.others.get(cell.cell_id, {})
+        merged.overruled |= {person for person, word in words.items() if word.contradicts(name)}
     if decision.found and after.counted_as and (decision.is_moved or is_verified):
         return _placed(merged, after, decision, rules, history)
     return after

@@ -12,6 +12,7 @@ reviewer's last import of it.
 """
 
 import dataclasses
+import datetime
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -40,6 +41,8 @@ from tfod_csf.problems import ProblemLog
 from tfod_csf.wording import plural
 
 CHANGES = "changes.csv"
+# Clocks of two computers may differ so much.
+_CLOCKS_DIFFER = datetime.timedelta(minutes=10)
 WriteFiles = Callable[[pathlib.Path], None]  # writes files into the folder it is given
 
 
@@ -230,6 +233,8 @@ def import_patient(
     if not _says_something_new(state, merged):
         return PatientImport(sidecar.patient_id, None, counted)
     when, newest = provenance.now(), chain[-1] if chain else None
+    if newest:
+        _check_clock(when, newest)
     if state.new_machine:
         newest = _append_machine(machine, patient_folder, newest, sidecar, when, write_differential, settings.key)
     number = newest.number + 1 if newest else 0
@@ -244,6 +249,20 @@ def import_patient(
     revision = revisions.append_revision(patient_folder, revisions.REVIEW, fields, writer, newest, settings.key)
     revisions.make_current(patient_folder, revision)
     return PatientImport(sidecar.patient_id, revision, counted, len(merged.disagreements))
+
+
+def _check_clock(when: str, newest: Revision) -> None:
+    """Refuses a time well before that of the newest revision: the record would say that this review came first.
+
+    Raises:
+      ReviewError: with both times.
+    """
+    behind = datetime.datetime.fromisoformat(newest.when) - datetime.datetime.fromisoformat(when)
+    if behind > _CLOCKS_DIFFER:
+        raise ReviewError(
+            f"{newest.folder}: was written at {newest.when}, but the clock of this computer says {when}; set the clock "
+            "and import again."
+        )
 
 
 def _append_machine(

@@ -11,6 +11,7 @@ Every command that reads batch_infer's output reads this folder too.
 """
 
 import dataclasses
+import json
 import os
 import pathlib
 from collections import Counter
@@ -30,6 +31,7 @@ from tfod_csf.cytology.review.revisions import Revision
 from tfod_csf.files import atomic_write, csv_schemas
 from tfod_csf.files.checksums import file_sha256
 from tfod_csf.problems import ProblemLog
+from tfod_csf.study import patients
 
 _STATUSES = (merge.CONFIRMED, RELABELLED, MOVED, DELETED, ADDED, merge.DISPUTED)
 
@@ -85,7 +87,7 @@ def read_reviewed(patient_folder: pathlib.Path, counting: Counting, key: bytes |
       revisions.RevisionError: the history is broken.
     """
     chain = revisions.read_revisions(patient_folder, key)
-    if not chain:
+    if not revisions.reviews_since_machine(chain):
         return None
     since = chain[revisions.machine_revision(chain).number :]
     before, after = (counting.differential(revision.folder) for revision in (since[0], since[-1]))
@@ -143,7 +145,7 @@ def summary_row(reviewed: ReviewedPatient) -> dict[str, Any]:
     return {
         "patient_id": reviewed.after.patient_id,
         "revisions": len(reviews),
-        "reviewers": "+".join(dict.fromkeys(review.reviewer for review in reviews)),
+        "reviewers": "+".join(revisions.reviewers_of(reviews)),
         "last_review": newest.when,
         "images": reviewed.after.images_used,
         "images_verified": len(newest.record.get("images_verified", {})),
@@ -173,8 +175,23 @@ def differential_rows(reviewed: ReviewedPatient) -> list[dict[str, Any]]:
     return sorted(rows.values(), key=lambda row: order.index(row["group"]))
 
 
-def _change_rows(patients: Iterable[ReviewedPatient]) -> Iterator[dict[str, Any]]:
-    for patient in patients:
+def recorded_reviews(output_dir: str | os.PathLike) -> dict[str, dict[str, Any]]:
+    """{patient id: state} of the reviews, as the last import wrote it into run.json; empty before the first import.
+
+    Raises:
+      RevisionError: run.json cannot be read.
+    """
+    try:
+        run = json.loads(pathlib.Path(output_dir, "run.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise revisions.RevisionError(f"{output_dir}/run.json: cannot be read ({error}); put it back.") from None
+    return dict(run.get("review", {}))
+
+
+def _change_rows(reviewed: Iterable[ReviewedPatient]) -> Iterator[dict[str, Any]]:
+    for patient in reviewed:
         for review in patient.chain[1:]:
             yield from csv_schemas.load("review_changes").read(review.folder / CHANGES)
 
@@ -192,15 +209,19 @@ def write_cohort(
     A patient whose history is broken is left as it is, with a row in `problems`.
     """
     run, output = pathlib.Path(inference_dir), pathlib.Path(output_dir)
+    recorded, kept = recorded_reviews(output), {}
     reviewed = []
     for machine in progress(run_tables.patient_folders(run)):
-        folder = output / run_folder.PATIENTS_DIR / machine.name
+        folder, patient_id = output / run_folder.PATIENTS_DIR / machine.name, patients.patient_id_of(machine.name)
+        state = recorded.get(patient_id, {})
         try:
+            revisions.check_holds(folder, revisions.read_revisions(folder), state.get("revision_sha256", ""))
             bring_up_to_date(machine, folder, problems)
             patient = read_reviewed(folder, counting, key)
         except revisions.RevisionError as error:
             remedy = "Find out who changed it and put the files back from a backup."
-            problems.skipped(folder, str(error), remedy)
+            problems.skipped(folder, str(error).rstrip("."), remedy)
+            kept.update({patient_id: state} if state else {})
             continue
         if patient is not None:
             rows = differential_rows(patient)
@@ -209,16 +230,16 @@ def write_cohort(
     rows = [summary_row(patient) for patient in reviewed]
     csv_schemas.load("review_summary").write_into(output, rows)
     csv_schemas.load("review_changes").write_into(output, _change_rows(reviewed))
-    state = {
+    states = {
         row["patient_id"]: {
             "revision": patient.chain[-1].number,
             "revision_sha256": row["revision_sha256"],
-            "reviewers": list(dict.fromkeys(review.reviewer for review in patient.chain[1:])),
+            "reviewers": list(revisions.reviewers_of(patient.chain[1:])),
             "images_verified": row["images_verified"],
         }
         for row, patient in zip(rows, reviewed, strict=True)
     }
-    atomic_write.write_json(output / "run.json", {**run_tables.read_run(run), "review": state})
+    atomic_write.write_json(output / "run.json", {**run_tables.read_run(run), "review": {**kept, **states}})
     cohort.write_differentials(
         output,
         output,

@@ -24,6 +24,7 @@ from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from tfod_csf import cell_classes
+from tfod_csf.cytology.counting.clustering import measure_clustering
 from tfod_csf.cytology.review import changes, revisions, statements
 from tfod_csf.cytology.review.sidecar import ReviewError, ShownCell
 from tfod_csf.cytology.review.statements import PersonsWord
@@ -58,12 +59,14 @@ class Reference:
       percents: [3] mean of the two people's percentages, in the order of `WHITE_CELLS`; NaN without white cells.
       cells: white cells it rests on: per image the mean of those who verified it, because two people who look at one
         image count the same cells.
-      limits: [3, 2] exact 95 % binomial limits of these percentages with that many cells, each class by itself.
+      effective_cells: independently drawn cells that these are worth (`clustering`).
+      limits: [3, 2] exact 95 % binomial limits of these percentages with `effective_cells`, each class by itself.
       note: why it is not a reference by H20-A2; "" when it is one.
     """
 
     percents: np.ndarray
     cells: float
+    effective_cells: float
     limits: np.ndarray
     note: str
 
@@ -192,18 +195,20 @@ def reference(first: Mapping[str, Sequence[ShownCell]], second: Mapping[str, Seq
     """
     counts = [{image: _white_counts(cells) for image, cells in person.items()} for person in (first, second)]
     totals = np.array([sum(person.values(), np.zeros(len(_WHITE))) for person in counts])
-    images = {*first, *second}
-    cells = float(sum(np.mean([person[image].sum() for person in counts if image in person]) for image in images))
-    mean = percents(totals).mean(axis=0)
+    images = sorted({*first, *second})
+    by_image = [np.mean([person[image] for person in counts if image in person], axis=0) for image in images]
+    together = np.array(by_image).reshape(-1, len(_WHITE))
+    cells, mean = float(together.sum()), percents(totals).mean(axis=0)
+    effective = measure_clustering(together).effective_cells(cells)
     limits = np.full((len(_WHITE), 2), math.nan)
     if cells and not np.isnan(mean).any():
-        ends = proportion_confint(np.minimum(mean / 100 * cells, cells), cells, alpha=0.05, method="beta")
+        ends = proportion_confint(np.minimum(mean / 100 * effective, effective), effective, alpha=0.05, method="beta")
         limits = 100 * np.stack(ends, axis=1)
     fewer = [f"{total:.0f}" for total in totals.sum(axis=1)]
     note = ""
     if totals.sum(axis=1).min() < REFERENCE_CELLS:
         note = f"not 2 x {REFERENCE_CELLS} cells: {fewer[0]} and {fewer[1]} white cells were counted"
-    return Reference(mean, cells, limits, note)
+    return Reference(mean, cells, effective, limits, note)
 
 
 def _is_independent(one: PersonsWord, other: PersonsWord, images: Iterable[str]) -> bool:
@@ -277,6 +282,7 @@ def patient_row(pair: PatientPair) -> dict[str, Any]:
         "white_cells_first": pair.white[0].sum(),
         "white_cells_second": pair.white[1].sum(),
         "reference_cells": pair.reference.cells,
+        "reference_effective_cells": pair.reference.effective_cells,
         "note": pair.reference.note,
     }
     for k, name in enumerate(_WHITE):

@@ -179,6 +179,19 @@ def check_is_current(patient_folder: pathlib.Path, chain: tuple[Revision, ...]) 
             )
 
 
+def check_holds(patient_folder: pathlib.Path, chain: tuple[Revision, ...], sha256: str) -> None:
+    """Compares a chain with the checksum of a revision that an earlier import recorded elsewhere ("" for none).
+
+    Raises:
+      RevisionError: the revision is gone, which the chain alone cannot show when it was the newest.
+    """
+    if sha256 and sha256 not in {revision.sha256 for revision in chain}:
+        raise RevisionError(
+            f"{patient_folder}: the revision with checksum {sha256[:12]}..., which run.json names, is gone or was "
+            "changed; put the folder back from a backup, or start with an --output_dir of its own."
+        )
+
+
 def _folder_name(number: int) -> str:
     return f"{number:04d}"
 

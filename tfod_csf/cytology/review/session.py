@@ -10,7 +10,7 @@ from typing import Any
 
 from tfod_csf import cell_classes, run_folder
 from tfod_csf.cytology import run_tables
-from tfod_csf.cytology.review import reviewed_cohort, training_images
+from tfod_csf.cytology.review import reviewed_cohort, revisions, training_images
 from tfod_csf.cytology.review.patient_import import ImportSettings, PatientImport, import_patient
 from tfod_csf.cytology.review.reviewed_cohort import Counting, ReviewedPatient
 from tfod_csf.cytology.review.revisions import RevisionError
@@ -105,15 +105,18 @@ def run(
       progress: wraps a list of patients' folders.
     """
     session = Session()
-    owners = _owners(folders)
+    owners, recorded = _owners(folders), reviewed_cohort.recorded_reviews(output_dir)
     for folder in progress(folders):
         try:
-            name = read_sidecar(folder / FILE_NAME).folder
+            sidecar = read_sidecar(folder / FILE_NAME)
+            name = sidecar.folder
             if len(owners[name]) > 1:
                 copies = ", ".join(map(str, owners[name]))
                 raise ReviewError(f"{folder}: the patient is there {len(owners[name])} times ({copies}); keep one.")
             machine = pathlib.Path(inference_dir) / run_folder.PATIENTS_DIR / name
             target = output_dir / run_folder.PATIENTS_DIR / name
+            chain = revisions.read_revisions(target, settings.key)
+            revisions.check_holds(target, chain, recorded.get(sidecar.patient_id, {}).get("revision_sha256", ""))
             result = import_patient(folder, machine, target, settings, counting.write_differential, problems)
             session.imported[name] = (folder, result)
         except (ReviewError, RevisionError) as error:

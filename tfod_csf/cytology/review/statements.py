@@ -5,7 +5,7 @@ the person verified every cell is one, also those left unchanged and those that 
 that the person changed are. A later import of the same person replaces his statements on the images he saved again.
 
     said = read_statements(chain)
-    said["dr li"].statements["a.jpg", 3].name       # "monocyte"; "" for no cell
+    said["dr li"].statements["a.jpg"][3].name       # "monocyte"; "" for no cell
 """
 
 import dataclasses
@@ -17,8 +17,6 @@ from tfod_csf.cytology.review.changes import Box
 from tfod_csf.cytology.review.export import shown_cell
 from tfod_csf.cytology.review.revisions import Revision
 from tfod_csf.cytology.review.sidecar import IMPORTED, ShownCell, ShownImage, read_sidecar
-
-CellKey = tuple[str, int]  # image, cell id
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +42,7 @@ class PersonsWord:
 
     Attributes:
       reviewer: as the person's name was first written.
-      statements: {(image, cell id): statement}.
+      statements: {image: {cell id: statement}}.
       verified: {image: its cells as the person left them} of the images the person vouched for.
       exported_from: {image: revision that the person was shown} of these images; 0 for the machine's version.
       first_revision: number of the person's first review.
@@ -52,7 +50,7 @@ class PersonsWord:
 
     reviewer: str
     first_revision: int
-    statements: dict[CellKey, Statement] = dataclasses.field(default_factory=dict)
+    statements: dict[str, dict[int, Statement]] = dataclasses.field(default_factory=dict)
     verified: dict[str, tuple[ShownCell, ...]] = dataclasses.field(default_factory=dict)
     exported_from: dict[str, int] = dataclasses.field(default_factory=dict)
 
@@ -88,9 +86,9 @@ def read_statements(chain: Sequence[Revision]) -> dict[str, PersonsWord]:
       ReviewError: the imported state in a revision cannot be read.
     """
     said: dict[str, PersonsWord] = {}
-    # Per person and export: the cells as of its last import, and those the person has changed in it.
+    # Per person and export: the cells as of its last import, and per image those the person has changed in it.
     last: dict[tuple[str, str], dict[str, dict[int, ShownCell]]] = {}
-    changed: dict[tuple[str, str], set[CellKey]] = {}
+    changed: dict[tuple[str, str, str], set[int]] = {}
     for review in revisions.reviews_since_machine(tuple(chain)):
         imported = read_sidecar(review.folder / IMPORTED)
         key = revisions.reviewer_key(review.reviewer)
@@ -102,30 +100,32 @@ def read_statements(chain: Sequence[Revision]) -> dict[str, PersonsWord]:
         for name in review.record["images_saved"]:
             image, now = by_image[name], _by_id(by_image[name])
             first = before.get(name, {})
-            different = {i for i in {*now, *first} if not is_same_statement(now.get(i), first.get(i))}
-            changed.setdefault(export, set()).update((name, i) for i in different)
-            _say(person, image, shown.get(name, {}), changed[export])
+            mine = changed.setdefault((*export, name), set())
+            mine |= {i for i in {*now, *first} if not is_same_statement(now.get(i), first.get(i))}
+            _say(person, image, shown.get(name, {}), mine)
             person.exported_from[name] = imported.revision
         last[export] = {name: _by_id(image) for name, image in by_image.items()}
     return said
 
 
-def _say(person: PersonsWord, image: ShownImage, shown: Mapping[int, ShownCell], changed: set[CellKey]) -> None:
-    """Replaces a person's statements on an image by those of its newest import."""
+def _say(person: PersonsWord, image: ShownImage, shown: Mapping[int, ShownCell], changed: set[int]) -> None:
+    """Replaces a person's statements on an image by those of its newest import.
+
+    Args:
+      changed: cells of the image that the person has changed in this export.
+    """
     now = _by_id(image)
-    mine = {cell_id for name, cell_id in changed if name == image.image}
+    was_verified = person.verified.pop(image.image, None) is not None
     if image.verified:
-        mine |= {*now, *shown}
         person.verified[image.image] = image.cells
-        person.statements = {key: word for key, word in person.statements.items() if key[0] != image.image}
-    elif person.verified.pop(image.image, None) is not None:
-        person.statements = {key: word for key, word in person.statements.items() if key[0] != image.image}
-    for cell_id in mine:
+    if image.verified or was_verified:
+        person.statements.pop(image.image, None)
+    for cell_id in changed | {*now, *shown} if image.verified else changed:
         cell, earlier = now.get(cell_id), shown.get(cell_id)
-        if cell is None:
-            person.statements[image.image, cell_id] = Statement("")
-            continue
-        is_moved = earlier is None or not changes.is_same_box(cell.box, earlier.box)
-        is_moved_alone = not image.verified and earlier is not None and is_moved and cell.name == earlier.name
-        box = cell.box if image.verified or is_moved else None
-        person.statements[image.image, cell_id] = Statement(None if is_moved_alone else cell.name, box)
+        word = Statement("")
+        if cell is not None:
+            is_moved = earlier is None or not changes.is_same_box(cell.box, earlier.box)
+            is_moved_alone = not image.verified and earlier is not None and is_moved and cell.name == earlier.name
+            box = cell.box if image.verified or is_moved else None
+            word = Statement(None if is_moved_alone else cell.name, box)
+        person.statements.setdefault(image.image, {})[cell_id] = word
