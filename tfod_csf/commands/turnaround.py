@@ -1,8 +1,9 @@
 """Compute the time that the machine saves, and its seconds per image (Table 3).
 
 Compares run.json and images.csv of a run of batch_infer with a CSV of technicians' times and, where there is one, a CSV
-of review times. Also writes how seconds per image depend on cells per image and on the time into the run. Errors are
-propagated twice: as independent, and as the worst case in which all parts vary together. Table 3 is the paper's.
+of review times. Patients that all tables have are also compared one by one. Also writes how seconds per image depend on
+cells per image and on the time into the run. Standard errors and standard deviations are propagated twice: as
+independent, and as the worst case in which all parts vary together. Table 3 is the paper's.
 """
 
 import math
@@ -36,6 +37,7 @@ def main() -> None:
     inference_dir, output_dir = common_flags.inference_dir(FLAGS), common_flags.output_dir(FLAGS)
     if FLAGS.review_times and not FLAGS.technician_times:
         raise UserError("--review_times needs --technician_times: there is nothing to compare it with.")
+    from tfod_csf.cytology import run_tables
     from tfod_csf.cytology.studies import turnaround_tables
 
     hand = turnaround_tables.read_hand_times(FLAGS.technician_times) if FLAGS.technician_times else None
@@ -47,10 +49,20 @@ def main() -> None:
             saved, percent = found[per, "saved"], found[per, "saved_percent"]
             note = "" if review is not None else "; without review times the machine's side is its running time only"
             print(
-                f"per {per}: {saved['mean']:.1f} minutes saved, {percent['mean']:.1f} % +- "
-                f"{percent['error_independent']:.1f} (independent) or +- {percent['error_worst_case']:.1f} "
-                f"(worst case){note}"
+                f"per {per}: {saved['mean']:.1f} minutes saved, {percent['mean']:.1f} %; standard error "
+                f"{percent['error_independent']:.1f} (independent) or {percent['error_worst_case']:.1f} (worst case), "
+                f"standard deviation {percent['sd_independent']:.1f} or {percent['sd_worst_case']:.1f}; the paper's +- "
+                f"are most likely standard deviations{note}"
             )
+    if ("patient", "saved_paired") in found:
+        paired = found["patient", "saved_paired"]
+        print(
+            f"per patient, {paired['count']} timed both ways: {paired['mean']:.1f} minutes saved, standard error "
+            f"{paired['error_independent']:.1f}, standard deviation {paired['sd']:.1f}"
+        )
+    if hand is not None:
+        minutes = turnaround_tables.machine_minutes(run_tables.read_run(inference_dir))
+        print("\n".join(turnaround_tables.remarks(hand, minutes, review)))
     for row in image_rows:
         rank = "not defined" if math.isnan(row["spearman"]) else f"{row['spearman']:+.2f}"
         print(f"{row['model']}: {row['median_seconds']:.3f} s per image, rank correlation with {row['against']} {rank}")

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,13 @@ from tfod_csf.cytology.studies.turnaround import (
     Trend,
     measured,
     percent_saved,
+    percent_saved_paired,
     slowdown_percent,
     trend,
 )
 from tfod_csf.files import csv_schemas
 from tfod_csf.graphics import figures
+from tfod_csf.wording import plural
 
 _HAND_COLORS = (cell_classes.BLUE, cell_classes.SKY_BLUE)
 _MACHINE_COLORS = (cell_classes.VERMILION, cell_classes.ORANGE)
@@ -30,11 +32,33 @@ _MACHINE_COLORS = (cell_classes.VERMILION, cell_classes.ORANGE)
 
 @dataclasses.dataclass(frozen=True)
 class HandTimes:
-    """Minutes of technicians, one row per patient; `days` is empty text where no day was given."""
+    """Minutes of technicians, one row per patient.
+
+    Attributes:
+      classification, report: [P] minutes.
+      days: [P], empty text where no day was given.
+      patient_ids: [P], empty text where none was given; empty where nobody's is known.
+    """
 
     classification: np.ndarray
     report: np.ndarray
     days: tuple[str, ...]
+    patient_ids: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class PatientMinutes:
+    """[P] minutes per patient; `patient_ids` [P], empty text or empty where they are not known."""
+
+    minutes: np.ndarray
+    patient_ids: tuple[str, ...] = ()
+
+    def by_patient(self) -> dict[str, float]:
+        """{patient_id: minutes}, the mean of several rows about one patient."""
+        found: dict[str, list[float]] = {}
+        for patient_id, minutes in zip(self.patient_ids, self.minutes, strict=False):
+            found.setdefault(patient_id, []).append(float(minutes))
+        return {patient_id: float(np.mean(values)) for patient_id, values in found.items() if patient_id}
 
 
 def read_hand_times(path: str | os.PathLike) -> HandTimes:
@@ -48,16 +72,18 @@ def read_hand_times(path: str | os.PathLike) -> HandTimes:
         classification=np.array([row["classification_minutes"] for row in rows]),
         report=np.array([row["report_minutes"] for row in rows]),
         days=tuple(row.get("day", "").strip() for row in rows),
+        patient_ids=tuple(row["patient_id"] for row in rows),
     )
 
 
-def read_review_times(path: str | os.PathLike) -> np.ndarray:
-    """[P] minutes a person still spends per patient with the machine: column review_minutes, capture included.
+def read_review_times(path: str | os.PathLike) -> PatientMinutes:
+    """Minutes a person still spends per patient with the machine: column review_minutes, capture included.
 
     Raises:
       TableError: no row, or a time that is not a number >= 0.
     """
-    return np.array([row["review_minutes"] for row in _rows("input_review_times", path)])
+    rows = _rows("input_review_times", path)
+    return PatientMinutes(np.array([row["review_minutes"] for row in rows]), tuple(row["patient_id"] for row in rows))
 
 
 def _rows(schema: str, path: str | os.PathLike) -> list[csv_schemas.Row]:
@@ -67,17 +93,17 @@ def _rows(schema: str, path: str | os.PathLike) -> list[csv_schemas.Row]:
     return rows
 
 
-def machine_minutes(run: Mapping[str, Any]) -> np.ndarray:
-    """[P] minutes the machine took per patient, reading and drawing included, from run.json.
+def machine_minutes(run: Mapping[str, Any]) -> PatientMinutes:
+    """Minutes the machine took per patient, reading and drawing included, from run.json.
 
     Raises:
       TableError: no patient with a time.
     """
-    seconds = [patient.get("seconds") for patient in run.get("patients", {}).values()]
-    found = [value for value in seconds if isinstance(value, int | float) and value > 0]
+    seconds = {name: patient.get("seconds") for name, patient in run.get("patients", {}).items()}
+    found = {name: value for name, value in seconds.items() if isinstance(value, int | float) and value > 0}
     if not found:
         raise run_tables.TableError("run.json: no patient with a time; run batch_infer again.")
-    return np.array(found) / 60
+    return PatientMinutes(np.array(list(found.values())) / 60, tuple(found))
 
 
 def image_times(inference_dir: str | os.PathLike, run: Mapping[str, Any]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -101,10 +127,16 @@ def image_times(inference_dir: str | os.PathLike, run: Mapping[str, Any]) -> dic
     return {model: tuple(np.array(rows, float).T) for model, rows in found.items()}
 
 
-def _measured_row(per: str, step: str, found: Measured, unit: str) -> dict[str, Any]:
-    error = found.standard_error
-    errors = {"error_independent": error, "error_worst_case": error}
-    return {"per": per, "step": step, "mean": found.mean, "sd": found.sd, **errors, "count": found.count, "unit": unit}
+# How a measured mean becomes a quantity: with its standard error, or with the spread of single measurements.
+_Kind = Callable[[Measured], Quantity]
+
+
+def _measured_row(per: str, step: str, found: Measured, unit: str, kind: _Kind) -> dict[str, Any]:
+    value = kind(found)
+    known = found.count > 1
+    row = {"per": per, "step": step, "mean": found.mean, "sd": found.sd, "count": found.count, "unit": unit}
+    errors = {"error_independent": value.independent, "error_worst_case": value.worst_case}
+    return row | (errors if known else dict.fromkeys(errors))
 
 
 def _computed_row(per: str, step: str, value: Quantity, unit: str) -> dict[str, Any]:
@@ -122,26 +154,41 @@ def _saving_rows(per: str, by_hand: Quantity, machine: Quantity) -> list[dict[st
     return rows
 
 
-def turnaround_rows(hand: HandTimes, machine: np.ndarray, review: np.ndarray | None) -> list[dict[str, Any]]:
-    """Rows of turnaround.csv, per patient and, where days are given, per day.
+def turnaround_rows(hand: HandTimes, machine: PatientMinutes, review: PatientMinutes | None) -> list[dict[str, Any]]:
+    """Rows of turnaround.csv, per patient and, where every row has a day, per day.
 
-    A day with the machine is extrapolated as in the paper: patients per day times machine minutes per patient.
+    Everything is propagated twice, with standard errors and with standard deviations. A day with the machine is
+    extrapolated as in the paper: patients per day times machine minutes per patient. Patients timed both ways are also
+    compared one by one.
     """
+    with_errors = _rows_of_kind(hand, machine, review, lambda found: found.quantity)
+    with_spreads = _rows_of_kind(hand, machine, review, lambda found: found.spread)
+    rows = [
+        row | {f"sd_{name}": spread[f"error_{name}"] for name in ("independent", "worst_case")}
+        for row, spread in zip(with_errors, with_spreads, strict=True)
+    ]
+    return rows + _paired_rows(hand, machine, review)
+
+
+def _rows_of_kind(
+    hand: HandTimes, machine: PatientMinutes, review: PatientMinutes | None, kind: _Kind
+) -> list[dict[str, Any]]:
+    """Rows with one kind of error."""
     parts = {"classification": measured(hand.classification), "report": measured(hand.report)}
-    rows = [_measured_row("patient", f"by_hand_{name}", part, "minutes") for name, part in parts.items()]
-    by_hand = parts["classification"].quantity + parts["report"].quantity
+    rows = [_measured_row("patient", f"by_hand_{name}", part, "minutes", kind) for name, part in parts.items()]
+    by_hand = kind(parts["classification"]) + kind(parts["report"])
     rows.append(_computed_row("patient", "by_hand_total", by_hand, "minutes"))
-    run = measured(machine)
-    with_machine = run.quantity
-    rows.append(_measured_row("patient", "machine_run", run, "minutes"))
+    run = measured(machine.minutes)
+    with_machine = kind(run)
+    rows.append(_measured_row("patient", "machine_run", run, "minutes", kind))
     if review is not None:
-        with_machine = with_machine + measured(review).quantity
-        rows.append(_measured_row("patient", "machine_review", measured(review), "minutes"))
+        with_machine = with_machine + kind(measured(review.minutes))
+        rows.append(_measured_row("patient", "machine_review", measured(review.minutes), "minutes", kind))
     rows += _saving_rows("patient", by_hand, with_machine)
-    return rows + (_day_rows(hand, with_machine) if all(hand.days) else [])
+    return rows + (_day_rows(hand, with_machine, kind) if all(hand.days) else [])
 
 
-def _day_rows(hand: HandTimes, machine_per_patient: Quantity) -> list[dict[str, Any]]:
+def _day_rows(hand: HandTimes, machine_per_patient: Quantity, kind: _Kind) -> list[dict[str, Any]]:
     days = sorted(set(hand.days))
     of_day = np.array([days.index(day) for day in hand.days])
     patients = measured(np.bincount(of_day))
@@ -149,11 +196,56 @@ def _day_rows(hand: HandTimes, machine_per_patient: Quantity) -> list[dict[str, 
         name: measured(np.bincount(of_day, weights=minutes))
         for name, minutes in (("classification", hand.classification), ("report", hand.report))
     }
-    rows = [_measured_row("day", "patients", patients, "patients")]
-    rows += [_measured_row("day", f"by_hand_{name}", part, "minutes") for name, part in parts.items()]
-    by_hand = parts["classification"].quantity + parts["report"].quantity
+    rows = [_measured_row("day", "patients", patients, "patients", kind)]
+    rows += [_measured_row("day", f"by_hand_{name}", part, "minutes", kind) for name, part in parts.items()]
+    by_hand = kind(parts["classification"]) + kind(parts["report"])
     rows.append(_computed_row("day", "by_hand_total", by_hand, "minutes"))
-    return rows + _saving_rows("day", by_hand, patients.quantity * machine_per_patient)
+    return rows + _saving_rows("day", by_hand, kind(patients) * machine_per_patient)
+
+
+def paired_minutes(
+    hand: HandTimes, machine: PatientMinutes, review: PatientMinutes | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """([P] minutes by hand, [P] minutes with the machine) of the patients whose times are all known, sorted by id."""
+    by_hand = PatientMinutes(hand.classification + hand.report, hand.patient_ids).by_patient()
+    sides = [machine.by_patient()] + ([review.by_patient()] if review is not None else [])
+    shared = sorted(set(by_hand).intersection(*sides))
+    totals = [sum(side[patient_id] for side in sides) for patient_id in shared]
+    return np.array([by_hand[patient_id] for patient_id in shared]), np.array(totals, float)
+
+
+def _paired_rows(hand: HandTimes, machine: PatientMinutes, review: PatientMinutes | None) -> list[dict[str, Any]]:
+    by_hand, with_machine = paired_minutes(hand, machine, review)
+    if len(by_hand) < 2:
+        return []
+    saved = measured(by_hand - with_machine)
+    row = _measured_row("patient", "saved_paired", saved, "minutes", lambda found: found.quantity)
+    rows = [row | {"sd_independent": saved.sd, "sd_worst_case": saved.sd}]
+    if by_hand.sum() > 0:
+        percent = percent_saved_paired(by_hand, with_machine)
+        rows.append(_measured_row("patient", "saved_percent_paired", percent, "%", lambda found: found.quantity))
+    return rows
+
+
+def remarks(hand: HandTimes, machine: PatientMinutes, review: PatientMinutes | None) -> list[str]:
+    """What was not computed, and whose times could not be compared with their own; one sentence each."""
+    found = []
+    without_day = sum(not day for day in hand.days)
+    if 0 < without_day < len(hand.days):
+        rows = f"{without_day} of {plural(len(hand.days), 'row')}"
+        found.append(f"per day: not computed, {rows} of --technician_times have no day.")
+    in_run, known = set(machine.by_patient()), {name for name in hand.patient_ids if name}
+    if known:
+        who = f"{len(known & in_run)} of {plural(len(known), 'patient')} of --technician_times are in the run"
+        count = len(paired_minutes(hand, machine, review)[0])
+        how = f"{count} timed both ways are also compared patient by patient" if count > 1 else "compared as two groups"
+        found.append(f"{who}; {how}.")
+    strange = sorted(set(review.by_patient()) - in_run) if review is not None else []
+    if strange:
+        found.append(
+            f"--review_times has {plural(len(strange), 'patient')} that the run does not have: {strange[0]}, ..."
+        )
+    return found
 
 
 def _image_row(model: str, against: str, seconds: np.ndarray, found: Trend) -> dict[str, Any]:
@@ -163,7 +255,7 @@ def _image_row(model: str, against: str, seconds: np.ndarray, found: Trend) -> d
         "images": found.count,
         "median_seconds": float(np.median(seconds)),
         "spearman": found.spearman,
-        "p_value": found.p_value,
+        "p_value": float(f"{found.p_value:.3g}"),
         "slope_seconds": found.slope,
         "slope_low_seconds": found.slope_low,
         "slope_high_seconds": found.slope_high,
@@ -175,7 +267,7 @@ def write_turnaround(
     inference_dir: str | os.PathLike,
     output_dir: str | os.PathLike,
     hand: HandTimes | None,
-    review: np.ndarray | None,
+    review: PatientMinutes | None,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Writes the tables and the plot; returns their rows (those of turnaround.csv are empty without times by hand)."""
     output, run = pathlib.Path(output_dir), run_tables.read_run(inference_dir)
@@ -235,6 +327,7 @@ def _draw_minutes(axes: Axes, steps: Mapping[str, dict[str, Any]]) -> None:
     axes.set_xticks([0, 1], ["by hand", "machine"])
     axes.grid(visible=False, axis="x")
     saved = steps.get("saved_percent")
-    axes.set_title(f"saved: {saved['mean']:.0f} +- {saved['error_worst_case']:.0f} %" if saved else "")
-    axes.set_ylabel("minutes per patient (bar: worst-case error)")
+    axes.set_title(f"saved: {saved['mean']:.1f} % (standard error {saved['error_worst_case']:.1f})" if saved else "")
+    axes.set_ylabel("minutes per patient (bar: standard error)")
+    axes.title.set_fontsize(9)
     axes.legend(loc="upper right")
