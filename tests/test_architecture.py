@@ -91,6 +91,8 @@ LIBRARIES_OF_MODULE = {
     "files/tfrecord.py": {"google_crc32c"},
     # The one place of inference that needs TensorFlow: the model.
     "inference/detector.py": TENSORFLOW,
+    # The optional extra [fhir]: checks what is written for the laboratory's system.
+    "cytology/signing/fhir_bundle.py": {"fhir"},
     # grpcio-tools is for whoever changes the schema.
     "config/generated_files.py": {"grpc_tools"},
 }
@@ -253,6 +255,7 @@ TESTED_IN = {
     "commands/create_pascal_tf_record.py": "data/annotated/test_single_record.py",
     "commands/differential.py": "cytology/counting/test_cohort.py",
     "commands/differential_flags.py": "cytology/counting/test_cohort.py",
+    "commands/export_report.py": "cytology/signing/test_report_export.py",
     "commands/export_detections.py": "cytology/test_other_formats.py",
     "commands/generate_tfrecord.py": "data/annotated/test_single_record.py",
     "commands/observers.py": "cytology/studies/test_observer_tables.py",

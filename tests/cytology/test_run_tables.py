@@ -140,4 +140,5 @@ def test_ids_of_a_run_without_reading_its_cells(tmp_path, write_patient):
     write_patient(tmp_path / "patients" / "a", "=a", [{"lymphocyte": 1}])
     write_patient(tmp_path / "patients" / "b", "王", [], failed=2)
     (tmp_path / "patients" / "b" / "cells.csv").unlink()
-    assert run_tables.patient_ids(tmp_path) == ["=a", "王"]
+    folders = {"=a": tmp_path / "patients" / "a", "王": tmp_path / "patients" / "b"}
+    assert run_tables.folders_by_patient(tmp_path) == folders

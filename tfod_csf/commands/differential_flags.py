@@ -137,7 +137,7 @@ def read(flag_values: flags.FlagValues) -> DifferentialInputs:
     facts, unmatched = {}, ""
     if flag_values.patient_table:
         facts = patient_facts.read_patient_table(flag_values.patient_table)
-        ids = run_tables.patient_ids(flag_values.inference_dir)
+        ids = run_tables.folders_by_patient(flag_values.inference_dir)
         unmatched = patient_facts.unmatched_words(flag_values.patient_table, facts, ids)
     return DifferentialInputs(
         thresholds=thresholds,

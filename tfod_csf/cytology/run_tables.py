@@ -215,18 +215,18 @@ def read_patient(folder: str | os.PathLike, details: bool = False) -> PatientTab
     return PatientTables(ids.pop() if ids else folder.name, folder, cells, images, is_reviewed)
 
 
-def patient_ids(inference_dir: str | os.PathLike) -> list[str]:
-    """Ids of all patients of a run, in the order of `patient_folders`; reads one row per patient.
+def folders_by_patient(inference_dir: str | os.PathLike) -> dict[str, pathlib.Path]:
+    """{patient_id: folder} of all patients of a run, in the order of `patient_folders`; reads one row per patient.
 
     Raises:
       TableError: as `read_images`.
     """
     schema = csv_schemas.load("images")
-    ids = []
+    folders = {}
     for folder in patient_folders(inference_dir):
         row = next(schema.read(folder / "images.csv", ["patient_id"]), None)
-        ids.append(row["patient_id"] if row else folder.name)
-    return ids
+        folders[row["patient_id"] if row else folder.name] = folder
+    return folders
 
 
 def read_images(folder: str | os.PathLike, details: bool = False) -> pd.DataFrame:

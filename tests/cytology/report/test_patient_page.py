@@ -35,7 +35,7 @@ def page(tmp_path, write_patient):
     return PatientPage(patient, PatientFacts(), result, settled, "m", (), (), 0, "", None, "", STATUS, "")
 
 
-STATUS = ReportStatus(report_status.PRELIMINARY, ("Review by a person: none.", "Not signed."))
+STATUS = ReportStatus(report_status.PRELIMINARY, ("Review by a person: none.",))
 
 
 def parsed(page):

@@ -23,7 +23,7 @@ SIGNED = Signature(1, "Wu", "2022-01-24T13:05:00+08:00", "", CONTENT, "1")
 def test_nobody_has_looked():
     nobody = dataclasses.replace(COMPLETE, reviewers=(), images_verified=0, undecided_white_cells=82)
     found = report_status(nobody, (), CONTENT)
-    assert (found.name, found.missing) == (PRELIMINARY, ("Review by a person: none.", "Not signed."))
+    assert (found.name, found.missing) == (PRELIMINARY, ("Review by a person: none.",))
     # Whatever is signed: without a review it is not final.
     assert report_status(nobody, (SIGNED,), CONTENT).name == PRELIMINARY
 

@@ -5,40 +5,10 @@ import json
 import pytest
 from lxml import html
 
-from tests.support import examined_study
 from tests.support.report_pages import page, text_of
-from tests.support.review_desk import Desk, edit, nothing, rename
+from tests.support.review_desk import edit, rename
+from tests.support.signing_desk import folder_of, review, sign
 from tfod_csf.commands import command_line, report, sign_report
-
-SURE = ("lymphocyte", 0.95, (1.0, 2.0, 11.0, 12.0))
-UNSURE = ("monocyte", 0.6, (20.0, 5.0, 30.0, 15.0))
-RED = ("erythrocyte", 0.6, (40.0, 5.0, 50.0, 15.0))
-
-
-@pytest.fixture
-def desk(tmp_path):
-    patients = {"王伟": {"a.jpg": [SURE, UNSURE, RED], "b.jpg": [SURE]}, "p2": {"a.jpg": [SURE]}}
-    return Desk(examined_study.write_study(tmp_path, patients), tmp_path)
-
-
-def folder_of(desk, patient="王伟"):
-    return desk.output / "patients" / desk.study.patient(patient).name
-
-
-def review(desk, name="review", verified=("a", "b"), cell="monocyte", reviewer="Li"):
-    """Names the unsure cell and verifies images."""
-    exported = desk.export(name, source=None if name == "review" else desk.output)
-    folder = exported / desk.study.patient("王伟").name
-    for image in "ab":
-        (xml,) = [path for path in folder.glob("*.xml") if path.stem.endswith(f"__{image}")]
-        edit(xml, rename(1, cell) if image == "a" else nothing, verified=image in verified)
-    assert desk.take(exported, reviewer=reviewer) == 0
-
-
-def sign(desk, *flags, patient="王伟", who="Dr Wu"):
-    arguments = [f"--inference_dir={desk.output}", f"--patient={patient}", "--min_white_cells=1", *flags]
-    arguments.append(f"--signed_by={who}")
-    return command_line.run(sign_report.main, sign_report.FLAGS, "", "sign_report", arguments)
 
 
 def write_pages(desk, *flags):

@@ -82,6 +82,7 @@ def patient_html(page: PatientPage, facts: page_template.RunFacts) -> str:
         of_patient=page.of_patient,
         sample=_sample_words(page.of_patient),
         white_count=clinical_remarks.white_count(result),
+        has_ranges=any(share.reference for share in result.shares.values()),
         range_note=clinical_remarks.range_note(result),
         headline=sentences.headline(result, facts.rules),
         remarks=remarks,

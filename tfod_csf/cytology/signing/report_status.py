@@ -53,7 +53,7 @@ def report_status(
         missing.append(
             f"Signed on {day_of(newest.signed_at)}, but other numbers: the signature does not count (changed: {what})."
         )
-    elif newest is None:
+    elif newest is None and not missing:
         missing.append("Not signed.")
     if not missing:
         return ReportStatus(FINAL, (), newest)

@@ -38,7 +38,7 @@ def sign_reports(
       TableError: no such patient in the folder.
       RevisionError, SignatureError: a history is broken, or something is left to check; names the patient and what.
     """
-    folders = dict(zip(run_tables.patient_ids(reviewed_dir), run_tables.patient_folders(reviewed_dir), strict=True))
+    folders = run_tables.folders_by_patient(reviewed_dir)
     contents = {}
     for patient in patients:
         if patient not in folders:
