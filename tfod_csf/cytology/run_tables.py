@@ -85,6 +85,12 @@ class PatientTables:
             )
         return wanted
 
+    def of_model(self, model: str) -> "PatientTables":
+        """The same patient with the cells and images of one model alone, and the images that no model could use."""
+        cells = self.cells[self.cells["model"] == model]
+        images = self.images[self.images["model"].isin((model, ""))]
+        return dataclasses.replace(self, cells=cells, images=images)
+
     @property
     def used_images(self) -> tuple[str, ...]:
         """[I] images that were examined, sorted; an image without cells is one of them."""

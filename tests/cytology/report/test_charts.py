@@ -33,21 +33,21 @@ def test_bars_without_reference_ranges():
     assert 'height="36"' not in charts.percent_bars(shares, "bars")
 
 
-@pytest.mark.parametrize("images", [1, 12])
-def test_curves_end_at_the_final_percentages(images):
-    result = saturation("p", np.tile([20, 10, 2], [images, 1]), RULES)
-    found = words(charts.saturation_curves(result, "curves"))
+@pytest.mark.parametrize("n_sat", [None, 200])
+def test_curves_end_at_the_final_percentages(n_sat):
+    result = saturation("p", np.tile([20, 10, 2], [12, 1]), RULES)
+    found = words(charts.saturation_curves(result, n_sat, "curves"))
     assert {"lymphocyte 62 %", "monocyte 31 %", "neutrophil 6 %"} <= set(found["text"])
-    assert ("settled at" in str(found)) == (images == 12)
+    assert ("enough from 200" in found["text"]) == (n_sat is not None)
 
 
 def test_labels_of_equal_percentages_do_not_overlap():
     result = saturation("p", np.tile([10, 10, 10], [2, 1]), RULES)
-    chart = str(charts.saturation_curves(result, "curves"))
+    chart = str(charts.saturation_curves(result, None, "curves"))
     heights = sorted(float(y) for y in re.findall(r'<text x="565.0" y="([\d.]+)"', chart))
     assert min(np.diff(heights)) >= 18
     bottom = saturation("p", np.tile([30, 0, 0], [2, 1]), RULES)  # two labels at 0 % stay inside the chart
-    heights = re.findall(r'<text x="565.0" y="([\d.]+)"', str(charts.saturation_curves(bottom, "curves")))
+    heights = re.findall(r'<text x="565.0" y="([\d.]+)"', str(charts.saturation_curves(bottom, None, "curves")))
     assert max(map(float, heights)) <= 285
 
 
@@ -59,10 +59,10 @@ def test_histogram_counts_patients():
 
 def test_settled_patients_step_up():
     chart = charts.settled_patients([100, None, 100, 400], "settled")
-    assert words(chart)["desc"] == ["3 of 4 patients settled within their images."]
+    assert words(chart)["desc"] == ["3 of 4 patients have enough cells."]
     # 200 units high from 228: two of four at 100 cells, three of four at 400; the axis ends at 420.
     assert "H181.1V128.0H592.6V78.0H620" in chart
-    assert words(charts.settled_patients([None], "settled"))["desc"] == ["0 of 1 patients settled within their images."]
+    assert words(charts.settled_patients([None], "settled"))["desc"] == ["0 of 1 patients have enough cells."]
 
 
 def test_text_of_a_chart_is_escaped():

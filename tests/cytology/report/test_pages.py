@@ -109,11 +109,18 @@ def test_invisible_characters_are_shown(odd):
     [
         ("chinese", ["No cell was found on 1 image.", "1 of 2 images could not be used", "bad_0.jpg", "truncated"]),
         ("failed", ["No image of this patient could be examined. There is no result.", "bad_2.jpg"]),
-        ("few", ["Fewer than 30, so no percentages are given", "plasma cell<b>", "4 white cells are too few"]),
+        (
+            "few",
+            [
+                "Fewer than 30, so no percentages are given",
+                "plasma cell<b>",
+                "No: 4 white cells were counted, and percentages need at least 30.",
+            ],
+        ),
         ("models", ["means of 2 models", "Smallest and largest percentage of the models", "Cells of model m"]),
-        ("unsure", ["318 unknown cells (100.0 % of all cells)"]),
-        ("red", ["high erythrocytes", "0 white cells are too few"]),
-        ("one", ["1 image cannot tell", "the run does not say where its images are"]),
+        ("unsure", ["318 unknown cells may be white, 100.0 % of the white cells, more than 10 %"]),
+        ("red", ["high erythrocytes", "No: 0 white cells were counted"]),
+        ("one", ["clustering not known: taken as independent cells", "the run does not say where its images are"]),
     ],
 )
 def test_what_is_missing_is_said(odd, patient, parts):

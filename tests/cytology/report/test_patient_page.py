@@ -55,7 +55,7 @@ def test_counts_and_percentages_are_those_of_the_result(page):
     }
     assert rows["White cells"][0] == "100"
     assert rows["erythrocyte"][:2] == ["5", "5 per 100 white cells"]
-    assert rows["unknown"][:2] == ["0", "0.0 % of all cells; not in the percentages"]
+    assert rows["unknown"][:2] == ["0", ""]
     # Two images cannot show how cells lie together, so no mark is certain.
     assert rows["neutrophil"][3:] == ["≤ 2", "△ high, uncertain"]
     assert rows["monocyte"][3:] == ["≤ 37", "within"]

@@ -1,6 +1,8 @@
+import numpy as np
+
 from tfod_csf.cytology.counting.differential import DifferentialRules, differential
 from tfod_csf.cytology.counting.reference_ranges import load_reference_ranges
-from tfod_csf.cytology.counting.saturation import SaturationRules, saturation
+from tfod_csf.cytology.counting.unknown_cells import UndecidedCells
 from tfod_csf.cytology.report import sentences
 
 RULES = DifferentialRules()
@@ -13,7 +15,7 @@ def result(counts, **more):
 
 
 def levels(found, **more):
-    return [remark.level for remark in sentences.remarks(found, None, RULES, 0, **more)]
+    return [remark.level for remark in sentences.remarks(found, RULES, 0, **more)]
 
 
 def test_headline_with_percentages_and_marks():
@@ -37,32 +39,65 @@ def test_remarks_name_what_to_look_at():
     assert levels(result({"lymphocyte": 400, "monocyte": 100, "neutrophil": 10})) == []
     assert levels(result({}, images_used=0, images_failed=2)) == ["stop", "look"]
     found = result({"lymphocyte": 25, "monocyte": 10, "neutrophil": 5, "unknown": 1}, images_failed=1)
-    texts = [remark.text for remark in sentences.remarks(found, None, RULES, images_limited=1)]
-    assert texts[0] == "1 of 4 images could not be used (see Images)."
-    assert texts[1].startswith("1 unknown cell (2.4 % of all cells) waits for a person's decision")
+    texts = [remark.text for remark in sentences.remarks(found, RULES, images_limited=1)]
+    # 1 of 41; erythrocytes are not among the 41.
+    assert texts[0].startswith("1 unknown cell may be white, 2.4 % of the white cells: a person decides on them")
+    assert texts[1] == "1 of 4 images could not be used (see Images)."
     # Goodman, A = 5.731: (62.5 % * 40 + A / 2) / (40 + A) = 60.93 % is the middle, 17.21 points half the width.
-    assert texts[2].startswith("An interval reaches 18.8 points from its percentage; ± 10 points needs about")
+    assert texts[2].startswith("An interval reaches 18.8 points from its percentage, or other images could have given")
     assert texts[3].startswith("On 1 image the model reached its detection limit; some cells may be missing")
 
 
 def test_models_that_differ():
     models = {"a": {"lymphocyte": 300, "monocyte": 100}, "b": {"lymphocyte": 200, "monocyte": 200}}
     found = differential("p", models, images_used=3)
-    assert sentences.remarks(found, None, RULES, 0)[-1].text == "The models differ by up to 25.0 points on a class."
+    assert sentences.remarks(found, RULES, 0)[-1].text == "The models differ by up to 25.0 points on a class."
 
 
 def test_verdicts():
-    rules = SaturationRules(replicates=100)
-    few = saturation("p", [[1, 1, 0]], rules)
-    assert sentences.saturation_verdict(few, rules).startswith("2 white cells are too few")
-    one_image = saturation("p", [[30, 10, 0]], rules)
-    assert sentences.saturation_verdict(one_image, rules).startswith("Not known: 1 image cannot tell")
-    settled = saturation("p", [[20, 10, 5]] * 20, rules)
-    assert sentences.saturation_verdict(settled, rules).startswith("Yes, within ± 10 points: from ")
-    apart = saturation("p", [[40, 0, 0], [0, 40, 0], [40, 0, 0], [0, 40, 0], [0, 0, 40]], rules)
-    assert sentences.saturation_verdict(apart, rules).endswith("More than 20 images would be needed.")
-    mixed = saturation("p", [[8, 2, 2], [2, 8, 2], [6, 2, 4], [2, 6, 4], [4, 4, 4]], rules)
-    assert sentences.saturation_verdict(mixed, rules).endswith("images like these would be needed; there are 5.")
+    def verdict(images, **more):
+        counts = dict(zip(("lymphocyte", "monocyte", "neutrophil"), np.sum(images, axis=0).tolist(), strict=True))
+        found = differential("p", {"m": {**counts, **more}}, images_used=len(images), image_counts=images)
+        return sentences.enough_verdict(found, RULES)
+
+    assert verdict([[1, 1, 0]]) == "No: 2 white cells were counted, and percentages need at least 30."
+    assert verdict([[200, 100, 100]]).startswith("Not known for ± 10 points: 1 image with white cells cannot show")
+    assert verdict([[80, 0, 0]] * 6).startswith("Not known for ± 10 points: all white cells are of one class")
+    yes = verdict([[20, 10, 10]] * 8)
+    assert yes.startswith(
+        "Yes, for ± 10 points: 138 white cells are needed at these percentages, and 320 white cells were"
+    )
+    assert verdict([[20, 10, 10]] * 8, unknown=100).startswith("Not known for ± 10 points: unknown cells are 23.8 %")
+    apart = [[40, 0, 0], [0, 40, 0], [40, 0, 0], [0, 40, 0], [0, 0, 40]]
+    assert verdict(apart).endswith("even 4 times as many images like these could give other percentages.")
+    few = verdict([[8, 4, 4]] * 5)  # 80 of 138 cells: 9 images of 16 cells
+    assert few.startswith("No, not for ± 10 points: about 138 white cells are needed at these percentages (9 images")
+
+
+def test_too_many_unknown_cells_stop_the_reader():
+    # 8 images of 5 lymphocytes, 1 monocyte, 6 unknown that are most likely neutrophils, and 100 erythrocytes.
+    cells = UndecidedCells({"m": {"lymphocyte": 40, "monocyte": 8, "erythrocyte": 800}}, {"m": {"neutrophil": 48}})
+    counts = {"lymphocyte": 40, "monocyte": 8, "erythrocyte": 800, "unknown": 48}
+    found = differential("p", {"m": counts}, images_used=8, image_counts=[[5, 1, 0]] * 8, undecided=cells)
+    (stop, *_) = sentences.remarks(found, RULES, 0)
+    assert stop.level == "stop"
+    assert stop.text.startswith("48 unknown cells may be white, 50.0 % of the white cells, more than 10 %")
+    assert "Not to be relied on: 50" in sentences.headline(found, RULES)
+    assert not sentences.enough_verdict(found, RULES).startswith("Yes")
+    assert sentences.unknown_words(found) == "48 most likely neutrophil; 50.0 % of the white cells may be these"
+
+
+def test_unknown_erythrocytes_are_only_a_note():
+    cells = UndecidedCells({"m": {"lymphocyte": 100}}, {"m": {"erythrocyte": 50}})
+    found = differential("p", {"m": {"lymphocyte": 100, "unknown": 50}}, images_used=8, undecided=cells)
+    assert [remark.level for remark in sentences.remarks(found, RULES, 0)] == ["note", "look"]
+
+
+def test_what_the_cells_are_worth():
+    assert sentences.worth_words(result({"lymphocyte": 1})) == ""
+    assert sentences.worth_words(result({"lymphocyte": 80})) == "clustering not known: taken as independent cells"
+    found = result({"lymphocyte": 60, "monocyte": 30, "neutrophil": 10})
+    assert sentences.worth_words(found) == "worth 100 independent cells (design effect 0.0 on 8 images)"
 
 
 def test_a_run_of_an_older_version_still_names_classes():

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from tfod_csf.cytology.counting.enough_cells import EnoughCells
 from tfod_csf.cytology.counting.saturation import SaturationRules, saturation
 from tfod_csf.cytology.studies import saturation_plots
 
-RULES = SaturationRules(replicates=100, min_images=3)
+RULES = SaturationRules(replicates=100)
+YES, NO, NOT_KNOWN = EnoughCells("yes", 120), EnoughCells("no", 500), EnoughCells("not known", 46, "too few images")
 
 
 @pytest.fixture(scope="module")
@@ -25,22 +27,21 @@ def test_titles_of_cases():
 
 
 def test_curves_end_at_the_final_percentages(saved_figures, tmp_path, result):
-    saturation_plots.plot_patient(tmp_path / "s.png", "王", result, RULES)
+    saturation_plots.plot_patient(tmp_path / "s.png", "王", result, YES, RULES)
     (axes,) = saved_figures[0].axes
     medians = [line for line in axes.lines if line.get_xydata()[-1].tolist() in ([400, 60], [400, 30], [400, 10])]
     assert len(medians) >= 3
     texts = [text.get_text() for text in axes.texts]
     assert {"lymphocyte 60 %", "monocyte 30 %", "neutrophil 10 %"} <= set(texts)
-    # Every image is alike, so that one image's 20 cells are enough for the bootstrap.
-    assert f"n_sat {result.n_sat_bootstrap}" in texts
-    assert f"saturated at {result.n_sat_bootstrap} white cells (+-10 points)" in title_of(axes)
+    assert "n_sat 120" in texts
+    assert "saturated at 120 white cells (+-10 points)" in title_of(axes)
     assert axes.get_xlabel() == "white cells counted (400 white cells on 20 images)"
     assert axes.get_xlim() == (0, 400)
 
 
 def test_a_patient_with_one_image_is_not_known(saved_figures, tmp_path):
-    saturation_plots.plot_patient(tmp_path / "s.png", "p", saturation("p", [[40, 10, 10]], RULES), RULES)
-    assert title_of(saved_figures[0].axes[0]) == "p: saturation not known (too few images) (+-10 points)"
+    saturation_plots.plot_patient(tmp_path / "s.png", "p", saturation("p", [[40, 10, 10]], RULES), NOT_KNOWN, RULES)
+    assert title_of(saved_figures[0].axes[0]) == "p: saturation not known (+-10 points)"
     legend = [text.get_text() for text in saved_figures[0].legends[0].get_texts()]
     assert not any("replacement" in text for text in legend)
 
@@ -48,17 +49,17 @@ def test_a_patient_with_one_image_is_not_known(saved_figures, tmp_path):
 def test_labels_of_close_percentages_are_seven_apart(saved_figures, tmp_path):
     # 0, 2 and 98 %: the 2 moves up to 7; then all move down by 1, so that the highest is at 97.
     result = saturation("p", np.tile([49, 1, 0], (5, 1)), RULES)
-    saturation_plots.plot_patient(tmp_path / "s.png", "p", result, RULES)
+    saturation_plots.plot_patient(tmp_path / "s.png", "p", result, NO, RULES)
     labels = [text for text in saved_figures[0].axes[0].texts if "%" in text.get_text()]
     heights = {label.get_text().split()[0]: label.xy[1] for label in labels}
     assert heights == pytest.approx({"neutrophil": -1, "monocyte": 6, "lymphocyte": 97})
 
 
 def test_one_panel_for_each_case(saved_figures, tmp_path, result):
-    examples = {"high_white_cells": ("a", result), saturation_plots.NO_CASE: ("b", result)}
+    examples = {"high_white_cells": ("a", result, YES), saturation_plots.NO_CASE: ("b", result, NO)}
     saturation_plots.plot_cases(tmp_path / "c.png", examples)
     assert [title_of(axes) for axes in saved_figures[0].axes] == ["high white cells\na", "no case assigned\nb"]
-    saturation_plots.plot_cases(tmp_path / "c.png", {str(i): ("p", result) for i in range(4)})
+    saturation_plots.plot_cases(tmp_path / "c.png", {str(i): ("p", result, NO) for i in range(4)})
     assert [axes.get_visible() for axes in saved_figures[1].axes] == [True] * 4 + [False] * 2
 
 

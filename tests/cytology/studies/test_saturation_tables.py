@@ -15,7 +15,7 @@ def run_of_four(tmp_path, write_patient, write_run):
         drawn = rng.multinomial(cells, [0.6, 0.3, 0.1], size=number)
         return [dict(zip(("lymphocyte", "monocyte", "neutrophil"), map(int, row), strict=True)) for row in drawn]
 
-    for name, pictures in {"a": images(12, 25), "b=": images(10, 2), "c": [{}], "脑": images(2, 40)}.items():
+    for name, pictures in {"a": images(12, 25), "b=": images(10, 2), "c": [{}], "脑": images(2, 100)}.items():
         write_patient(output / "patients" / name, name, pictures, models=("m1", "m2"))
     rows = [{"patient_id": "a", "case": "high_white_cells"}]
     csv_tables.write_rows(output / "differentials.csv", ("patient_id", "case"), rows)

@@ -145,6 +145,16 @@ class Differential:
         return self.enough.answer == YES
 
     @property
+    def is_settled(self) -> bool | None:
+        """`enough.answer` as a flag; None where it is not known."""
+        return {YES: True, NO: False}.get(self.enough.answer)
+
+    @property
+    def n_sat(self) -> int | None:
+        """White cells from which on there were enough; None where there are not, or it is not known."""
+        return self.enough.cells_needed if self.enough_cells else None
+
+    @property
     def cells_needed(self) -> int | None:
         """White cells for a yes at these percentages; None as in `EnoughCells`."""
         return self.enough.cells_needed

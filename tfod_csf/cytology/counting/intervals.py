@@ -13,16 +13,16 @@ effective cells (see clustering.py) instead of cells they hold when cells of one
 the detector's mistakes.
 """
 
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy import stats
 from statsmodels.stats.proportion import multinomial_proportions_confint, proportion_confint
 
 GOODMAN = "goodman"
 CLOPPER_PEARSON = "clopper_pearson"
 GOODMAN_MIN_COUNT = 5
+# Shares among which the worst ones are looked for.
+_GRID = np.linspace(0, 0.5, 11)
 
 
 def simultaneous_intervals(counts: Sequence[float] | np.ndarray, alpha: float = 0.05) -> tuple[np.ndarray, str]:
@@ -124,51 +124,23 @@ def _first(holds: Callable[[int], bool], known: int | None = None) -> int:
     return high
 
 
-def cells_needed_goodman(shares: Sequence[float] | np.ndarray, half_width: float, alpha: float = 0.05) -> int:
-    """Smallest n at which all Goodman intervals are within +- `half_width` if the shares stay as they are.
+def cells_needed_worst(reach: float, alpha: float = 0.05, effective_cells: Callable[[float], float] = float) -> int:
+    """`cells_needed` whatever the shares are: the largest number over all shares.
 
-    How it works: with A = chi2 quantile (1 df) at 1 - alpha / k, the half-width of class i is
-    sqrt(A (A + 4 n p (1 - p))) / (2 (n + A)). Setting it equal to d gives a quadratic in m = n + A:
-    4 d^2 m^2 - 4 A q m - A^2 (1 - 4 q) = 0 with q = p (1 - p); the largest root over the classes decides.
+    Clopper-Pearson, used where a class is rare, needs the most cells; the worst are two classes of 40 to 60 % and a
+    third that is hardly there.
 
-    Args:
-      shares: [k] fractions that add up to 1.
-      half_width: d as a fraction (0.10 for +- 10 points).
-      alpha: simultaneous error probability.
-
-    >>> cells_needed_goodman([0.4, 0.35, 0.25], 0.10)
-    133
+    >>> cells_needed_worst(0.10), cells_needed_worst(0.05)
+    (153, 593)
     """
-    shares = np.asarray(shares, dtype=float)
-    quantile = stats.chi2.ppf(1 - alpha / len(shares), 1)
-    variance = shares * (1 - shares)
-    b = 4 * quantile * variance
-    c = quantile**2 * (1 - 4 * variance)
-    a = 4 * half_width**2
-    cells = (b + np.sqrt(b**2 + 4 * a * c)) / (2 * a) - quantile
-    return max(1, math.ceil(cells.max() - 1e-9))
+    return max(cells_needed([share, 1 - share, 0], reach, alpha, effective_cells) for share in _GRID)
 
 
-def cells_needed_thompson(half_width: float, alpha: float = 0.05, max_classes: int = 100) -> int:
-    """Cells with which all shares are within +- `half_width` whatever the shares are (Thompson 1987).
+def reach_points_worst(cells: float, alpha: float = 0.05) -> float:
+    """Largest reach, in percentage points, that so many (effective) cells can have, whatever the shares are.
 
-    The worst case are m equal shares, with m as bad as it gets: n = max over m of z^2 (1/m) (1 - 1/m) / d^2 with z the
-    normal quantile at 1 - alpha / (2 m). For alpha = 0.05 the worst m is 3 and n = 1.27359 / d^2.
-
-    >>> [cells_needed_thompson(d) for d in (0.10, 0.07, 0.05, 0.03)]
-    [128, 260, 510, 1416]
+    >>> [round(reach_points_worst(n), 1) for n in (150, 200, 315)]
+    [10.1, 8.7, 6.9]
     """
-    m = np.arange(2, max_classes + 1)
-    z = stats.norm.ppf(1 - alpha / (2 * m))
-    return math.ceil(np.max(z**2 * (1 / m) * (1 - 1 / m)) / half_width**2 - 1e-9)
-
-
-def half_width_thompson(cells: float, alpha: float = 0.05, max_classes: int = 100) -> float:
-    """Worst-case simultaneous half-width (fraction) that `cells` white cells give; the inverse of the planner.
-
-    >>> [round(100 * half_width_thompson(n), 1) for n in (150, 200, 315)]
-    [9.2, 8.0, 6.4]
-    """
-    m = np.arange(2, max_classes + 1)
-    z = stats.norm.ppf(1 - alpha / (2 * m))
-    return float(np.sqrt(np.max(z**2 * (1 / m) * (1 - 1 / m)) / cells))
+    shares = [np.array([share, 1 - share, 0]) for share in _GRID]
+    return max(reach_points(share, simultaneous_intervals(share * cells, alpha)[0]) for share in shares)

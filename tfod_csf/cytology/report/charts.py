@@ -63,8 +63,12 @@ def percent_bars(shares: Mapping[str, Share], chart_id: str) -> Markup:
     return _svg(chart_id, 372, bottom + 42, title, "; ".join(words), parts)
 
 
-def saturation_curves(result: Saturation, chart_id: str) -> Markup:
-    """The paper's Figure 2 for one patient; needs a result with a random-orders band."""
+def saturation_curves(result: Saturation, n_sat: int | None, chart_id: str) -> Markup:
+    """The paper's Figure 2 for one patient; needs a result with a random-orders band.
+
+    Args:
+      n_sat: white cells from which on there were enough; None where there are not, or it is not known.
+    """
     left, right, top, bottom = 44, 540, 28, 280
 
     def x(cells: np.ndarray | float) -> np.ndarray:
@@ -91,8 +95,8 @@ def saturation_curves(result: Saturation, chart_id: str) -> Markup:
         dash = f' stroke-dasharray="{_DASHES[name]}"' if name in _DASHES else ""
         line = _points(cells, y(band.median[rows, k]))
         parts.append(f'<path d="M{line}" fill="none" stroke="{color}" stroke-width="2"{dash}/>')
-    if result.n_sat_bootstrap is not None:
-        parts.append(_upright(float(x(result.n_sat_bootstrap)), top, bottom, f"settled at {result.n_sat_bootstrap}"))
+    if n_sat is not None and n_sat <= result.white_cells:
+        parts.append(_upright(float(x(n_sat)), top, bottom, f"enough from {n_sat}"))
     parts += _end_labels(result.percent, right + 8, y)
     parts.append(_text((left + right) / 2, bottom + 36, "white cells counted", anchor="middle", color=_MUTED, size=12))
     final = ", ".join(f"{name} {p:.0f} %" for name, p in zip(cell_classes.WHITE_CELLS, result.percent, strict=True))
@@ -148,7 +152,7 @@ def percent_histogram(name: str, percents: Sequence[float], low: float | None, h
 
 
 def settled_patients(n_sat: Sequence[int | None], chart_id: str) -> Markup:
-    """Share of patients whose percentages have settled, against white cells counted; None counts as never."""
+    """Share of patients with enough cells, against white cells counted; None counts as never."""
     left, right, top, bottom = 44, 620, 28, 228
     known = np.sort([n for n in n_sat if n is not None])
     largest = 1.05 * max([*PAPER_CELLS.values(), *known])
@@ -166,8 +170,8 @@ def settled_patients(n_sat: Sequence[int | None], chart_id: str) -> Markup:
     for cells in PAPER_CELLS.values():
         parts.append(_upright(x(cells), top, bottom, f"{cells}"))
     parts.append(_text((left + right) / 2, bottom + 36, "white cells counted", anchor="middle", color=_MUTED, size=12))
-    title = "Patients whose percentages have settled (%), against white cells counted"
-    description = f"{len(known)} of {len(n_sat)} patients settled within their images."
+    title = "Patients with enough cells (%), against white cells counted"
+    description = f"{len(known)} of {len(n_sat)} patients have enough cells."
     return _svg(chart_id, 640, bottom + 42, title, description, parts)
 
 

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from tfod_csf import cell_classes
 from tfod_csf.cytology.counting.cases import CASES
 from tfod_csf.cytology.counting.differential import Differential, DifferentialRules
+from tfod_csf.cytology.counting.enough_cells import NO, NOT_KNOWN
 from tfod_csf.cytology.report import charts, page_template, sentences
 from tfod_csf.cytology.signing import report_status
 from tfod_csf.wording import number, plural
@@ -19,7 +20,9 @@ _NOTHING = "–"
 _FILTERS = (
     ("m", "a mark against the reference range"),
     ("e", "too few cells for the tolerance"),
+    ("k", "enough cells not known"),
     ("u", "unknown cells"),
+    ("x", "too many unknown cells to rely on the percentages"),
     ("f", "failed images"),
     ("l", "images at the model's limit"),
     ("p", "a preliminary report"),
@@ -29,9 +32,10 @@ _COLUMNS = (
     "White cells",
     *(f"{name.capitalize()} %" for name in cell_classes.WHITE_CELLS),
     "± points",
-    "Settled at",
+    "Cells needed",
     "Erythrocytes per 100",
     "Unknown",
+    "Unknown, % of white",
     "Images",
     "Failed",
 )
@@ -43,8 +47,6 @@ class CohortPatient:
 
     Attributes:
       href: address of the patient's page, "" without one.
-      n_sat: white cells until the percentages settled; None where they did not or it is not known.
-      saturated: None where it is not known.
       images_limited: images at a model's limit.
       failures: (image, reason).
       reviewers: people who reviewed the patient.
@@ -53,8 +55,6 @@ class CohortPatient:
 
     result: Differential
     href: str
-    n_sat: int | None
-    saturated: bool | None
     images_limited: int
     failures: tuple[tuple[str, str], ...]
     reviewers: tuple[str, ...] = ()
@@ -64,7 +64,7 @@ class CohortPatient:
 def cohort_html(patients: Sequence[CohortPatient], facts: page_template.RunFacts) -> str:
     """The page of all patients."""
     failures = [(p.result.patient_id, *failure) for p in patients for failure in p.failures]
-    curve = [p.n_sat for p in patients if p.saturated is not None]
+    curve = [p.result.n_sat for p in patients if p.result.is_settled is not None]
     title = f"{len(patients):,} patients" if len(patients) != 1 else "1 patient"
     has_reviews = any(p.reviewers for p in patients)
     return page_template.render(
@@ -80,7 +80,7 @@ def cohort_html(patients: Sequence[CohortPatient], facts: page_template.RunFacts
         has_reviews=has_reviews,
         num_patients=len(patients),
         number_columns=_COLUMNS,
-        rows=map(_row, patients),
+        rows=(_row(patient, facts.rules) for patient in patients),
         failures=failures[:MAX_FAILURES],
         num_failures=len(failures),
     )
@@ -92,20 +92,33 @@ def _overview(patients: Sequence[CohortPatient], rules: DifferentialRules) -> li
     shared = sum(bool(r.shares) for r in results)
     marked = sum(any(share.mark for share in r.shares.values()) for r in results)
     images, failed = sum(r.images_used for r in results), sum(r.images_failed for r in results)
-    unknown, cells = sum(r.counts[cell_classes.UNKNOWN] for r in results), sum(r.all_cells for r in results)
+    unknown, cells = sum(sum(r.unknown.likely.values()) for r in results), sum(r.all_cells for r in results)
     of_whom = plural(sum(r.images_failed > 0 for r in results), "patient")
     few = f"; the others have fewer than {rules.min_white_cells} white cells" if shared < len(results) else ""
     enough = sum(r.enough_cells for r in results)
+    not_known = sum(r.enough.answer == NOT_KNOWN for r in results)
+    beyond = sum(_is_beyond(r, rules) for r in results)
+    of_shared = f"of {shared:,}{f'; not known of {not_known:,}' if not_known else ''}"
     states = [p.status for p in patients]
     return [
         ("With percentages", f"{shared:,}", f"of {len(results):,}{few}"),
-        (f"Enough cells for ± {rules.tolerance_points:g} points", f"{enough:,}", f"of {shared:,}"),
+        (f"Enough cells for ± {rules.tolerance_points:g} points", f"{enough:,}", of_shared),
         ("Outside a reference range", f"{marked:,}", f"of {shared:,}"),
         ("Unknown cells", f"{unknown:,.0f}", f"{100 * unknown / cells:.1f} % of {cells:,.0f} cells" if cells else ""),
+        (
+            f"More than {rules.max_unknown_percent:g} % of the white cells unknown",
+            f"{beyond:,}",
+            f"of {len(results):,}",
+        ),
         ("Images used", f"{images:,}", f"{failed:,} failed, of {of_whom}" if failed else "none failed"),
         ("Reviewed by a person", f"{sum(bool(p.reviewers) for p in patients):,}", f"of {len(results):,}"),
         ("Final reports", f"{states.count(report_status.FINAL):,}", _not_final(states)),
     ]
+
+
+def _is_beyond(result: Differential, rules: DifferentialRules) -> bool:
+    """Whether too much is unknown to rely on the percentages."""
+    return (result.unknown.white_percent or 0) > rules.max_unknown_percent
 
 
 def _not_final(states: Sequence[str]) -> str:
@@ -128,29 +141,31 @@ def _histograms(patients: Sequence[CohortPatient], facts: page_template.RunFacts
 
 
 def _case_rows(patients: Sequence[CohortPatient]) -> Iterator[dict[str, Any]]:
-    """Patients, settled patients and median of n_sat per case and over all; not settled counts as larger than any."""
+    """Patients, those with enough cells and median of n_sat per case and over all; a "no" counts as larger than any."""
     for case in (*CASES, None, "all"):
         chosen = [p for p in patients if case == "all" or p.result.case == case]
         if not chosen:
             continue
-        known = [p for p in chosen if p.saturated is not None]
-        n_sat = [float("inf") if p.n_sat is None else p.n_sat for p in known]
+        known = [p.result for p in chosen if p.result.is_settled is not None]
+        n_sat = [float("inf") if result.n_sat is None else result.n_sat for result in known]
         median = statistics.median_low(n_sat) if n_sat else float("inf")
         yield {
             "name": "none" if case is None else {"all": "all", **sentences.CASE_WORDS}[case],
             "patients": len(chosen),
-            "settled": f"{sum(p.saturated is True for p in known)} of {len(known)}",
+            "settled": f"{sum(result.enough_cells for result in known)} of {len(known)}",
             "median": f"{median:.0f}" if median < float("inf") else _NOTHING,
         }
 
 
-def _row(patient: CohortPatient) -> dict[str, Any]:
+def _row(patient: CohortPatient, rules: DifferentialRules) -> dict[str, Any]:
     result = patient.result
     marks = [share.mark for share in result.shares.values() if share.mark]
     letters = {
         "m": bool(marks),
-        "e": not result.enough_cells,
-        "u": result.counts[cell_classes.UNKNOWN] > 0,
+        "e": result.enough.answer == NO,
+        "k": result.enough.answer == NOT_KNOWN,
+        "u": sum(result.unknown.likely.values()) > 0,
+        "x": _is_beyond(result, rules),
         "f": result.images_failed > 0,
         "l": patient.images_limited > 0,
         "p": patient.status == report_status.PRELIMINARY,
@@ -161,10 +176,11 @@ def _row(patient: CohortPatient) -> dict[str, Any]:
     cells = [
         number(result.white_cells) if result.images_used else _NOTHING,
         *(_share_cell(result, name) for name in cell_classes.WHITE_CELLS),
-        _NOTHING if result.half_width_points is None else f"{result.half_width_points:.1f}",
-        _NOTHING if patient.n_sat is None else str(patient.n_sat),
+        _NOTHING if result.reach_points is None else f"{result.reach_points:.1f}",
+        _NOTHING if result.cells_needed is None else str(result.cells_needed),
         _NOTHING if per_100 is None else f"{per_100:.0f}",
-        number(result.counts[cell_classes.UNKNOWN]) if result.images_used else _NOTHING,
+        number(sum(result.unknown.likely.values())) if result.images_used else _NOTHING,
+        _NOTHING if result.unknown.white_percent is None else f"{result.unknown.white_percent:.1f}",
         str(result.images_used),
         str(result.images_failed or ""),
     ]

@@ -15,7 +15,7 @@ from tfod_csf import cell_classes, run_folder
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.counting import cohort
 from tfod_csf.cytology.counting.differential import Differential
-from tfod_csf.cytology.counting.saturation import Saturation, saturation
+from tfod_csf.cytology.counting.saturation import saturation
 from tfod_csf.cytology.patient_facts import PatientFacts
 from tfod_csf.cytology.report import gallery, labeled_fields, page_template, reviews
 from tfod_csf.cytology.report.cohort_page import CohortPatient, cohort_html
@@ -123,7 +123,6 @@ class _Examined:
     of_patient: PatientFacts
     result: Differential
     model: str
-    settled: Saturation
     review: reviews.Review | None
     review_error: str
     status: ReportStatus
@@ -138,7 +137,6 @@ def _examine(
     if facts.changed:
         patient = patient.counted_with(facts.thresholds)
     model = patient.model_or_first(options.model)
-    counts = patient.image_counts(cell_classes.WHITE_CELLS, model)
     result = cohort.patient_differential(patient, of_patient.cells_per_ul, facts.references, facts.rules)
     review, review_error = None, ""
     try:
@@ -151,7 +149,6 @@ def _examine(
         of_patient=of_patient,
         result=result,
         model=model,
-        settled=saturation(patient.patient_id, counts, facts.saturation_rules),
         review=review,
         review_error=review_error,
         status=status,
@@ -181,7 +178,9 @@ def _patient_page(
     fields, num_fields = labeled_fields.field_pictures(
         patient, model, options.max_fields, sources, unknown_below, facts.changed
     )
+    counts = patient.image_counts(cell_classes.WHITE_CELLS, model)
     return PatientPage(
+        settled=saturation(patient.patient_id, counts, facts.saturation_rules),
         **{field.name: getattr(examined, field.name) for field in dataclasses.fields(examined)},
         groups=gallery.cell_groups(patient, model, unknown_below, options.max_cells_per_class, sources),
         fields=fields,
@@ -197,13 +196,11 @@ def _lacks_crops(page: PatientPage) -> bool:
 
 
 def _cohort_patient(examined: _Examined, href: str) -> CohortPatient:
-    patient, settled = examined.patient, examined.settled
+    patient = examined.patient
     failed = patient.images[patient.images["status"] != run_folder.OK]
     return CohortPatient(
         result=examined.result,
         href=href,
-        n_sat=settled.n_sat_bootstrap,
-        saturated=settled.saturated if settled.orders is not None else False,
         images_limited=patient.num_limited,
         failures=tuple(zip(failed["image"], failed["reason"], strict=True)),
         reviewers=examined.review.reviewers if examined.review else (),

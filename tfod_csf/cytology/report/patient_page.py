@@ -35,7 +35,7 @@ class PatientPage:
     Attributes:
       patient: tables read with `details`.
       of_patient: what the table of patients says.
-      model: whose cells the gallery, the fields and the saturation show.
+      model: whose cells the gallery, the fields and the curves show.
       groups, fields, num_fields: pictures; `num_fields` counts also the fields that are not shown.
       images_dir: where the original images were looked for, "" when not known.
       review: None when no person has reviewed the patient; `review_error` when the history of reviews or the signatures
@@ -92,10 +92,13 @@ def patient_html(page: PatientPage, facts: page_template.RunFacts) -> str:
         letters=list(labeled_fields.letters_of(page.fields).items()),
         white_cells=cell_classes.WHITE_CELLS,
         apart=[(name, n) for name, n in result.counts.items() if name not in cell_classes.WHITE_CELLS],
+        other_reading="apart" if facts.thresholds.count_unknown == cell_classes.AS_PREDICTED else "as_predicted",
+        unknown_words=sentences.unknown_words(result),
+        worth_words=sentences.worth_words(result),
         bars=charts.percent_bars(result.shares, "bars") if result.shares else "",
         case_words=sentences.CASE_WORDS.get(result.case or "", "none"),
-        verdict=sentences.saturation_verdict(page.settled, facts.saturation_rules),
-        curves=charts.saturation_curves(page.settled, "curves") if page.settled.orders else "",
+        verdict=sentences.enough_verdict(result, facts.rules),
+        curves=charts.saturation_curves(page.settled, result.n_sat, "curves") if _has_curves(page) else "",
         bootstrap=page.settled.bootstrap is not None,
         model=page.model,
         several_models=len(result.models) > 1,
@@ -112,8 +115,12 @@ def patient_html(page: PatientPage, facts: page_template.RunFacts) -> str:
     )
 
 
+def _has_curves(page: PatientPage) -> bool:
+    return bool(page.result.shares) and page.settled.orders is not None
+
+
 def _remarks(page: PatientPage, facts: page_template.RunFacts) -> list[sentences.Remark]:
-    remarks = sentences.remarks(page.result, page.settled, facts.rules, page.patient.num_limited)
+    remarks = sentences.remarks(page.result, facts.rules, page.patient.num_limited)
     blood = clinical_remarks.blood_remark(page.result, page.of_patient, facts.rules.cases)
     if blood:
         remarks.append(sentences.Remark("look", blood))

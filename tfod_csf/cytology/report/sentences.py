@@ -4,16 +4,16 @@ Everything is plain text; the templates escape it.
 """
 
 import dataclasses
+import math
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfod_csf import cell_classes
 from tfod_csf.cytology.counting.differential import Differential, DifferentialRules, Share
-from tfod_csf.cytology.counting.enough_cells import NO
-from tfod_csf.cytology.counting.saturation import Saturation, SaturationRules
+from tfod_csf.cytology.counting.enough_cells import MAX_IMAGES_FACTOR, NO, NOT_KNOWN, YES
 from tfod_csf.cytology.report.gallery import CellPicture
-from tfod_csf.wording import plural
+from tfod_csf.wording import number, plural
 
 CASE_WORDS = {
     "low_white_cells": "low white-cell count",
@@ -36,8 +36,8 @@ WHAT_HAPPENS_THEN = (
     "nothing in the numbers shows it."
 )
 INTERVAL_CAVEAT = (
-    "The intervals say how far chance in choosing cells can carry the percentages. They do not hold the detector's "
-    "mistakes, and cells of one kind that lie together make them somewhat too narrow."
+    "The intervals say how far chance in choosing cells and images can carry the percentages; cells of one kind that "
+    "lie together make them wider. They do not hold the detector's mistakes."
 )
 RANGE_RULE = (
     "no marks where the white-cell count is above normal, and none at an end within 10 points of 0 or 100 %: 100 % "
@@ -104,12 +104,16 @@ def headline(result: Differential, rules: DifferentialRules) -> str:
         f"{name}s {share.percent:.0f}\u00a0%{f' ({_plain_mark(share)})' if share.mark else ''}"
         for name, share in sorted(result.shares.items(), key=lambda item: -item[1].percent)
     ]
-    return f"{where}: {', '.join(parts)}."
+    beyond = _has_too_many_unknown(result, rules)
+    unknown = f" Not to be relied on: {result.unknown.white_percent:.0f}\u00a0% of the white cells are unknown."
+    return f"{where}: {', '.join(parts)}.{unknown if beyond else ''}"
 
 
-def remarks(
-    result: Differential, settled: Saturation | None, rules: DifferentialRules, images_limited: int
-) -> list[Remark]:
+def _has_too_many_unknown(result: Differential, rules: DifferentialRules) -> bool:
+    return (result.unknown.white_percent or 0) > rules.max_unknown_percent
+
+
+def remarks(result: Differential, rules: DifferentialRules, images_limited: int) -> list[Remark]:
     """What to know before relying on the result, the most serious first."""
     found: list[Remark] = []
 
@@ -118,53 +122,88 @@ def remarks(
 
     if not result.images_used:
         add("stop", "No image of this patient could be examined.")
+    found += _unknown_remarks(result, rules)
     if result.images_failed:
         all_images = result.images_used + result.images_failed
         add("look", f"{result.images_failed} of {plural(all_images, 'image')} could not be used (see Images).")
-    unknown = result.counts[cell_classes.UNKNOWN]
-    if unknown:
-        wait = "waits" if unknown == 1 else "wait"
-        add("look", f"{plural(unknown, 'unknown cell')} ({result.unknown_percent:.1f} % of all cells) {wait} for a "
-            "person's decision; the gallery shows them first.")  # fmt: skip
     if result.images_used and not result.shares:
         add("look", f"Fewer than {max(rules.min_white_cells, 1)} white cells were found: counts only.")
     elif result.shares and result.enough.answer == NO:
-        needs = f"about {result.cells_needed}" if result.cells_needed else "many times more"
-        add("look", f"An interval reaches {result.reach_points:.1f} points from its percentage; ± "
-            f"{rules.tolerance_points:g} points needs {needs} white cells at these percentages.")  # fmt: skip
+        add("look", f"An interval reaches {result.reach_points:.1f} points from its percentage, or other images could "
+            "have given other percentages: more white cells are needed (see Were enough cells counted?).")  # fmt: skip
+    elif result.shares and result.clustering.design_effect is None:
+        add("look", "Clustering not known: how cells of one kind lie together does not show, and the intervals may be "
+            "too narrow (see Were enough cells counted?).")  # fmt: skip
     if images_limited:
         where = f"On {plural(images_limited, 'image')}"
         add("look", f"{where} the model reached its detection limit; some cells may be missing.")
     spread = result.models_range_points
     if spread is not None and spread > rules.tolerance_points:
         add("look", f"The models differ by up to {spread:.1f} points on a class.")
-    if settled is not None and settled.saturated is False:
-        add("note", "The percentages had not settled when the images ended (see Were enough cells counted?).")
     return found
 
 
-def saturation_verdict(result: Saturation, rules: SaturationRules) -> str:
-    """The saturation study's result for a patient, in one or two sentences."""
+def _unknown_remarks(result: Differential, rules: DifferentialRules) -> list[Remark]:
+    unknown = result.unknown
+    cells = sum(unknown.likely.values())
+    if not cells:
+        return []
+    white = f"{plural(unknown.maybe_white, 'unknown cell')} may be white"
+    if unknown.white_percent is not None:
+        white += f", {unknown.white_percent:.1f} % of the white cells"
+    if _has_too_many_unknown(result, rules):
+        worst = " Each percentage may lie anywhere in its worst case until then." if result.shares else ""
+        return [Remark("stop", f"{white}, more than {rules.max_unknown_percent:g} %: a person has to decide on them "
+                f"before the result can be relied on.{worst}")]  # fmt: skip
+    if not unknown.maybe_white:
+        return [
+            Remark("note", f"{plural(cells, 'unknown cell')}, most likely erythrocytes, not decided on by a person.")
+        ]
+    return [Remark("look", f"{white}: a person decides on them; the gallery shows them first.")]
+
+
+def unknown_words(result: Differential) -> str:
+    """What the unknown cells most likely are, and their share, for the table; "" without any."""
+    unknown = result.unknown
+    likely = [f"{number(count)} most likely {name}" for name, count in unknown.likely.items() if count]
+    share = "" if unknown.white_percent is None else f"; {unknown.white_percent:.1f} % of the white cells may be these"
+    return f"{', '.join(likely)}{share}" if likely else ""
+
+
+def worth_words(result: Differential) -> str:
+    """What the white cells are worth for the intervals."""
+    if result.effective_cells is None:
+        return ""
+    if result.clustering.design_effect is None:
+        return "clustering not known: taken as independent cells"
+    return (
+        f"worth {result.effective_cells:.0f} independent cells (design effect {result.clustering.design_effect:.1f} on "
+        f"{plural(result.clustering.images, 'image')})"
+    )
+
+
+def enough_verdict(result: Differential, rules: DifferentialRules) -> str:
+    """The one answer to "were enough cells counted?", in one to three sentences."""
     within = f"± {rules.tolerance_points:g} points"
-    if result.orders is None:
+    counted = f"{plural(result.white_cells, 'white cell')} {'was' if result.white_cells == 1 else 'were'} counted"
+    if not result.shares:
+        return f"No: {counted}, and percentages need at least {max(rules.min_white_cells, 1)}."
+    needed = f"{plural(result.cells_needed, 'white cell')} are needed" if result.cells_needed is not None else ""
+    if result.enough.answer == YES:
         return (
-            f"{plural(result.white_cells, 'white cell')} are too few to ask whether the percentages have settled "
-            f"(at least {max(rules.min_white_cells, 1)} are needed)."
+            f"Yes, for {within}: {needed} at these percentages, and {counted}. No interval reaches farther than "
+            f"{result.reach_points:.1f} points from its percentage, and other images of the slide like these would "
+            "seldom have given percentages farther away than that tolerance."
         )
-    if result.bootstrap is None:
-        images = plural(result.num_images, "image")
-        return f"Not known: {images} cannot tell what other images of the slide would have given."
-    if result.n_sat_bootstrap is not None and result.images_needed is not None:
+    if result.enough.answer == NOT_KNOWN:
+        return f"Not known for {within}: {result.enough.why}. At least {needed} at these percentages; {counted}."
+    if result.cells_needed is None:
         return (
-            f"Yes, within {within}: from {result.n_sat_bootstrap} white cells on, all three percentages stay that "
-            f"close to the final ones in {100 * rules.probability:g} % of redrawn sets of images. "
-            f"{plural(result.images_needed, 'image')} of {result.num_images} would have been enough."
+            f"No, not for {within}: {counted}, and even {MAX_IMAGES_FACTOR} times as many images like these could give "
+            "other percentages."
         )
-    if result.images_needed is None:
-        more = f"More than {rules.max_images_factor * result.num_images} images would be needed."
-    else:
-        more = f"About {result.images_needed} images like these would be needed; there are {result.num_images}."
-    return f"Not within {within}: with other images of the same slide the percentages could have been different. {more}"
+    images = math.ceil(result.cells_needed * result.images_used / result.white_cells)
+    return f"No, not for {within}: about {needed} at these percentages ({images} images like these); {counted}."
 
 
 def count_words(counts: Sequence[tuple[str, int]]) -> str:

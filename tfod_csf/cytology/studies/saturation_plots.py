@@ -10,6 +10,7 @@ from matplotlib.patches import Patch
 
 from tfod_csf import cell_classes
 from tfod_csf.cytology.counting.cases import NO_CASE
+from tfod_csf.cytology.counting.enough_cells import NO, PROBABILITY, YES, EnoughCells
 from tfod_csf.cytology.counting.saturation import PAPER_CELLS, Saturation, SaturationRules
 from tfod_csf.graphics import figures
 
@@ -28,8 +29,8 @@ def case_title(case: str) -> str:
     return "no case assigned" if case == NO_CASE else case.replace("_", " ")
 
 
-def draw_patient(axes: Axes, result: Saturation, title: str) -> None:
-    """The three curves with both bands, each with its final percentage at the end."""
+def draw_patient(axes: Axes, result: Saturation, enough: EnoughCells, title: str) -> None:
+    """The three curves with both bands, each with its final percentage at the end, and n_sat where there is one."""
     for k, name in enumerate(cell_classes.WHITE_CELLS):
         color = cell_classes.color_of(name)
         band = result.orders
@@ -42,11 +43,11 @@ def draw_patient(axes: Axes, result: Saturation, title: str) -> None:
             for edge in (again.low, again.high):
                 axes.plot(again.cells[shown], edge[shown, k], color=color, linestyle=(0, (1, 1)), linewidth=1)
     _label_ends(axes, result)
-    if result.n_sat_bootstrap is not None:
+    if enough.answer == YES:
         heights = np.sort([0, *result.percent, 100])
         widest = int(np.argmax(np.diff(heights)))
         middle = heights[widest : widest + 2].mean() / 100
-        figures.reference_line(axes, f"n_sat {result.n_sat_bootstrap}", x=result.n_sat_bootstrap, along=middle - 0.08)
+        figures.reference_line(axes, f"n_sat {enough.cells_needed}", x=enough.cells_needed, along=middle - 0.08)
     axes.set(
         title=title,
         xlabel="white cells counted",
@@ -90,35 +91,37 @@ def _legend_handles(with_bootstrap: bool) -> list:
     return handles
 
 
-def plot_patient(path: str | os.PathLike, patient_id: str, result: Saturation, rules: SaturationRules) -> None:
+def plot_patient(
+    path: str | os.PathLike, patient_id: str, result: Saturation, enough: EnoughCells, rules: SaturationRules
+) -> None:
     """One patient's Figure 2; needs a result with a random-orders band."""
     with figures.drawing(path, 7.2, 4.4) as (figure, (axes,)):
-        if result.saturated:
-            verdict = f"saturated at {result.n_sat_bootstrap} white cells"
+        if enough.answer == YES:
+            verdict = f"saturated at {enough.cells_needed} white cells"
         else:
-            verdict = "saturation not known (too few images)" if result.saturated is None else "not saturated"
+            verdict = "not saturated" if enough.answer == NO else "saturation not known"
         title = f"{figures.printable(patient_id)}: {verdict} (+-{rules.tolerance_points:g} points)"
-        draw_patient(axes, result, title)
+        draw_patient(axes, result, enough, title)
         images = f"{result.white_cells} white cells on {result.num_images} images"
         axes.set_xlabel(f"white cells counted ({images})")
         handles = _legend_handles(result.bootstrap is not None)
         figure.legend(handles=handles, loc="outside lower center", ncols=2 if len(handles) > 2 else len(handles))
 
 
-def plot_cases(path: str | os.PathLike, examples: Mapping[str, tuple[str, Saturation]]) -> None:
+def plot_cases(path: str | os.PathLike, examples: Mapping[str, tuple[str, Saturation, EnoughCells]]) -> None:
     """One example patient per case side by side, in the form of the paper's Figure 2.
 
     Args:
-      examples: {case: (patient_id, result with a random-orders band)}, at least one.
+      examples: {case: (patient_id, result with a random-orders band, its answer)}, at least one.
     """
     columns = min(len(examples), 3)
     rows = -(-len(examples) // columns)
     with figures.drawing(path, 4.3 * columns + 0.2, 3.2 * rows + 0.7, rows, columns) as (figure, axes):
-        for panel, (case, (patient_id, result)) in zip(axes, examples.items(), strict=False):
-            draw_patient(panel, result, f"{case_title(case)}\n{figures.printable(patient_id)}")
+        for panel, (case, (patient_id, result, enough)) in zip(axes, examples.items(), strict=False):
+            draw_patient(panel, result, enough, f"{case_title(case)}\n{figures.printable(patient_id)}")
         for panel in axes[len(examples) :]:
             panel.set_visible(False)
-        handles = _legend_handles(any(result.bootstrap is not None for _, result in examples.values()))
+        handles = _legend_handles(any(result.bootstrap is not None for _, result, _ in examples.values()))
         figure.legend(handles=handles, loc="outside lower center", ncols=1 if columns == 1 else len(handles))
 
 
@@ -133,14 +136,14 @@ def plot_cohort(
       within_curves: (case, [J] white cells, [J] probability) per patient, from the bootstrap.
     """
     with figures.drawing(path, 7.2, 4.2) as (figure, (axes,)):
-        reached = [cells[np.argmax(within >= rules.probability)] for _, cells, within in within_curves]
+        reached = [cells[np.argmax(within >= PROBABILITY)] for _, cells, within in within_curves]
         right = 1.25 * max([*PAPER_CELLS.values(), *reached])
         faint = max(0.08, min(0.8, 12 / max(len(within_curves), 1)))
         for case, cells, within in within_curves:
             axes.plot(cells, 100 * within, color=_CASE_COLORS.get(case, "#BBBBBB"), alpha=faint, linewidth=1)
         for name, limit in PAPER_CELLS.items():
             figures.reference_line(axes, f"{name} {limit}", x=limit)
-        figures.reference_line(axes, f"{100 * rules.probability:g} %", y=100 * rules.probability)
+        figures.reference_line(axes, f"{100 * PROBABILITY:g} %", y=100 * PROBABILITY)
         axes.set(
             title=f"How often all three percentages are within +-{rules.tolerance_points:g} points of the final ones",
             xlabel="white cells counted",
