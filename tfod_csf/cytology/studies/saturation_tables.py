@@ -152,7 +152,7 @@ def _row(model: str, case: str, curves: Saturation, result: Differential, rules:
         "design_effect": result.clustering.design_effect,
         "effective_cells": result.effective_cells,
         "reach_points": result.reach_points,
-        "note": "; ".join(filter(None, [result.note, result.enough.why])),
+        "note": result.enough.why or result.note,
     }
 
 
