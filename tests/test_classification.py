@@ -93,15 +93,16 @@ def test_ten_cells_in_each_of_three_patients_are_enough():
 
 def test_contradictions():
     found = matrix()
-    same = ("f" * 64, 1.25, STUDY_CLASSES, {"min_score": 0.5, "unknown_below": 0.8})
+    same = ("f" * 64, 1.25, STUDY_CLASSES)
     assert found.contradiction(*same) == ""
     assert found.contradiction("0", *same[1:]) == "it was made with other weights of the model"
-    assert found.contradiction(same[0], 1.0, *same[2:]) == "it was made at temperature 1.25, not 1"
+    assert found.contradiction(same[0], 1.0, STUDY_CLASSES) == "it was made at temperature 1.25, not 1"
     assert "made for the classes lymphocyte, monocyte, neutrophil, erythrocyte, not a" in found.contradiction(
-        same[0], 1.25, ["a"], same[3]
+        same[0], 1.25, ["a"]
     )
+    assert found.other_counting({"min_score": 0.5, "unknown_below": 0.8}) == ""
     other = {"min_score": 0.5, "unknown_below": 0.7}
-    assert found.contradiction(*same[:3], other) == "it was made with unknown_below 0.8, not 0.7"
+    assert found.other_counting(other) == "it was made with unknown_below 0.8, not 0.7"
 
 
 def test_the_copy_in_a_run_is_checked(tmp_path):

@@ -1,11 +1,14 @@
 """What an exported model's folder must hold, and what is taken when TFOD itself wrote it."""
 
+import dataclasses
 import json
 
 import pytest
 
 from tfod_csf import label_map
+from tfod_csf.classification import ClassificationError
 from tfod_csf.model_folder import DEFAULT_THRESHOLDS, ModelFolder, ModelFolderError
+from tfod_csf.synthetic import cohort_folder, cohorts
 
 
 @pytest.fixture
@@ -61,4 +64,26 @@ def test_folders_that_are_no_model(folder, tmp_path):
         ModelFolder.open(tmp_path)
     (folder / "label_map.pbtxt").unlink()
     with pytest.raises(ModelFolderError, match=r"holds no label_map\.pbtxt; put the label map"):
+        ModelFolder.open(folder)
+
+
+def matrix_of(classes):
+    found = cohort_folder.classification_of(cohorts.simulate(cohorts.CohortSettings(patients=4, images_per_patient=6)))
+    return dataclasses.replace(found, classes=tuple(classes))
+
+
+def test_a_confusion_matrix_carries_the_folders_name(folder):
+    assert ModelFolder.open(folder).classification is None
+    matrix_of(["lymphocyte", "monocyte"]).write(folder / "classification.json")
+    assert ModelFolder.open(folder).classification.model == "my_model"
+
+
+def test_a_confusion_matrix_of_other_classes_or_that_cannot_be_read(folder):
+    matrix_of(["lymphocyte"]).write(folder / "classification.json")
+    with pytest.raises(
+        ModelFolderError, match=r"made for the classes lymphocyte, but label_map\.pbtxt beside it names"
+    ):
+        ModelFolder.open(folder)
+    (folder / "classification.json").write_text("{}")
+    with pytest.raises(ClassificationError, match=r"classification\.json: lacks 'format'"):
         ModelFolder.open(folder)

@@ -177,16 +177,18 @@ class Classification:
                     "images of patients that the model never trained on."
                 )
 
-    def contradiction(
-        self, fingerprint: str, temperature: float, classes: Sequence[str], thresholds: Mapping[str, float]
-    ) -> str:
-        """What of a model or run differs from what the matrix was made with; "" when nothing does."""
+    def contradiction(self, fingerprint: str, temperature: float, classes: Sequence[str]) -> str:
+        """What of a model differs from the one the matrix was made with; "" when nothing does."""
         if fingerprint != self.fingerprint:
             return "it was made with other weights of the model"
         if list(classes) != list(self.classes):
             return f"it was made for the classes {', '.join(self.classes)}, not {', '.join(classes)}"
         if abs(temperature - self.temperature) > 1e-6:
             return f"it was made at temperature {self.temperature:g}, not {temperature:g}"
+        return ""
+
+    def other_counting(self, thresholds: Mapping[str, float]) -> str:
+        """Which threshold differs from those the matrix was made with; "" when none does."""
         for name in _THRESHOLDS:
             if name in thresholds and abs(thresholds[name] - self.thresholds[name]) > 1e-9:
                 return f"it was made with {name} {self.thresholds[name]:g}, not {thresholds[name]:g}"

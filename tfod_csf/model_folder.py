@@ -6,18 +6,22 @@
       pipeline.config    the config it was built from
       label_map.pbtxt    its classes
       model.json         input type, thresholds, class order, limits, training data, versions
+      classification.json  what became of annotated validation cells, where evaluate --store was run
 
 A folder that TFOD itself exported has no label_map.pbtxt and no model.json: put the label map of its training into it;
 without model.json the default thresholds count.
 """
 
+import dataclasses
 import json
 import os
 import pathlib
 from dataclasses import dataclass, field
 from typing import Any
 
+from tfod_csf import classification
 from tfod_csf import label_map as label_maps
+from tfod_csf.classification import Classification
 from tfod_csf.errors import UserError
 from tfod_csf.label_map import LabelMap
 
@@ -26,6 +30,7 @@ CHECKPOINT_DIR = "checkpoint"
 PIPELINE_CONFIG = "pipeline.config"
 LABEL_MAP = "label_map.pbtxt"
 INFO = "model.json"
+CLASSIFICATION = "classification.json"
 
 # A detection counts as a cell from the first on, and as a cell of a known class from the second on (80 % in the paper).
 DEFAULT_THRESHOLDS = {"min_score": 0.5, "unknown_below": 0.8}
@@ -43,18 +48,21 @@ class ModelFolder:
       path: the folder.
       label_map: its classes.
       info: contents of model.json; `thresholds` {"min_score", "unknown_below"} is always there.
+      classification: contents of classification.json; None where there is none.
     """
 
     path: pathlib.Path
     label_map: LabelMap
     info: dict[str, Any] = field(repr=False)
+    classification: Classification | None = field(default=None, repr=False)
 
     @classmethod
     def open(cls, path: str | os.PathLike) -> "ModelFolder":
         """Reads label map and model.json.
 
         Raises:
-          ModelFolderError: no SavedModel, no label map, a model.json that cannot be read or contradicts the label map.
+          ModelFolderError: no SavedModel, no label map, a model.json or classification.json that cannot be read or
+            contradicts the label map.
         """
         path = pathlib.Path(path)
         if path.name == SAVED_MODEL_DIR and (path / "saved_model.pb").is_file():
@@ -66,7 +74,16 @@ class ModelFolder:
         if not (path / LABEL_MAP).is_file():
             raise ModelFolderError(f"{path}: holds no {LABEL_MAP}; put the label map of its training there.")
         label_map = label_maps.load_label_map(path / LABEL_MAP)
-        return cls(path, label_map, _read_info(path / INFO, label_map))
+        matrix = path / CLASSIFICATION
+        found = classification.read(matrix) if matrix.is_file() else None
+        if found is not None and list(found.classes) != label_map.names:
+            raise ModelFolderError(
+                f"{matrix}: was made for the classes {', '.join(found.classes)}, but {LABEL_MAP} beside it names "
+                f"{', '.join(label_map.names)}; run evaluate --store again, or delete the file."
+            )
+        # Runs name the model by its folder, which may have been renamed since.
+        named = None if found is None else dataclasses.replace(found, model=path.resolve().name)
+        return cls(path, label_map, _read_info(path / INFO, label_map), named)
 
     @property
     def name(self) -> str:

@@ -1,9 +1,12 @@
 """A whole run: the order of its steps, what run.json says, and what is left behind when it fails."""
 
+import dataclasses
 import json
+import re
 
 import pytest
 
+from tfod_csf import classification
 from tfod_csf.detections import Detections
 from tfod_csf.errors import UserError
 from tfod_csf.files import csv_tables
@@ -11,6 +14,7 @@ from tfod_csf.inference import batch_run
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.label_map import label_map_from_names
 from tfod_csf.problems import ProblemLog
+from tfod_csf.synthetic import cohort_folder, cohorts
 
 
 class Brightness:
@@ -38,7 +42,7 @@ class Brightness:
         )
 
 
-def run(images_dir, out, detector, problems=None, write_differentials=lambda folder: "counted", num_rounds=1):
+def run(images_dir, out, detector, problems=None, write_differentials=lambda folder, record: "counted", num_rounds=1):
     return batch_run.run(
         batch_run.RunSettings(str(images_dir), model=["exported/brightness"], draw=False),
         lambda: [detector],
@@ -53,7 +57,7 @@ def run(images_dir, out, detector, problems=None, write_differentials=lambda fol
 def test_run_json_is_written_last_and_holds_the_settings(images_dir, tmp_path):
     out = tmp_path / "out"
 
-    def write_differentials(folder):
+    def write_differentials(folder, record):
         assert sorted(path.name for path in folder.iterdir()) == ["patients", "problems.csv"]
         return "counted"
 
@@ -85,7 +89,7 @@ def test_models_are_not_opened_for_images_that_are_not_there(tmp_path):
             ScoreThresholds(),
             tmp_path / "out",
             ProblemLog(quiet=True),
-            lambda folder: None,
+            lambda folder, record: None,
         )
     assert not opened
     assert not (tmp_path / "out").exists()
@@ -129,3 +133,48 @@ def test_files_that_cannot_be_read_count_among_those_found(images_dir, tmp_path)
     problems = ProblemLog(quiet=True)
     done = run(images_dir, tmp_path / "out", Brightness(), problems)
     assert (done.num_files, len(problems.skipped_files())) == (4, 1)
+
+
+def matrix_of(**changes):
+    settings = cohorts.CohortSettings(patients=4, images_per_patient=6)
+    found = cohort_folder.classification_of(cohorts.simulate(settings))
+    same = {"model": "brightness", "fingerprint": "f00d", "classes": tuple(Brightness().label_map.names)}
+    return dataclasses.replace(found, **{**same, **changes})
+
+
+def run_with(images_dir, out, matrix):
+    def counted(folder, record):
+        copy = classification.read_from_run(folder, record["models"][0]["classification"])
+        return copy.num_cells
+
+    return batch_run.run(
+        batch_run.RunSettings(str(images_dir), draw=False),
+        lambda: [Brightness()],
+        ScoreThresholds(),
+        out,
+        ProblemLog(quiet=True),
+        counted,
+        matrices={"brightness": matrix, "another": matrix},
+    )
+
+
+def test_the_models_confusion_matrix_is_copied_and_there_when_differentials_are_made(images_dir, tmp_path):
+    done = run_with(images_dir, tmp_path / "out", matrix_of())
+    assert done.differentials == matrix_of().num_cells
+    record = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
+    assert record["models"][0]["classification"]["file"] == "classification/brightness.json"
+    assert classification.read_from_run(tmp_path / "out", record["models"][0]["classification"]).model == "brightness"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"fingerprint": "beef"}, "brightness/classification.json: it was made with other weights of the model; run"),
+        ({"temperature": 1.5}, "it was made at temperature 1.5, not 1;"),
+        ({"classes": ("monocyte",)}, "it was made for the classes monocyte, not"),
+    ],
+)
+def test_a_matrix_that_contradicts_the_model_stops_the_run(images_dir, tmp_path, changes, expected):
+    with pytest.raises(UserError, match=re.escape(expected)):
+        run_with(images_dir, tmp_path / "out", matrix_of(**changes))
+    assert not (tmp_path / "out" / "run.json").exists()

@@ -92,7 +92,7 @@ def infer(
         ScoreThresholds(),
         output_dir,
         ProblemLog(quiet=True),
-        write_differentials=lambda folder: cohort.write_differentials(folder, folder),
+        write_differentials=lambda folder, record: cohort.write_differentials(folder, folder),
     )
     fixed = {"started": "2022-01-24T09:30:00+08:00", "finished": "2022-01-24T09:31:40+08:00", "machine": {}}
     fixed["versions"] = {"tfod_csf": run.record["version"]}

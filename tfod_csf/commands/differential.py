@@ -2,7 +2,8 @@
 
 Reads and writes CSV files only (seconds for thousands of patients). Cells that a person decided on keep that decision.
 Percentages are of lymphocytes + monocytes + neutrophils; erythrocytes, unknown cells and other classes are counted
-separately.
+separately. Where the run holds a confusion matrix of its model (evaluate --store), percentages corrected with it are
+given beside them.
 """
 
 import sys
@@ -35,6 +36,7 @@ def main() -> None:
         cells_per_ul=inputs.cells_per_ul,
         references=inputs.references,
         rules=inputs.rules,
+        corrections=inputs.corrections,
         progress=bar_over("patient"),
     )
     cohort.write_rules(
@@ -44,6 +46,8 @@ def main() -> None:
         reference_ranges=str(inputs.ranges_path),
         population=FLAGS.population,
     )
+    if inputs.corrections and inputs.corrections.why_not:
+        print(f"No corrected percentages: {inputs.corrections.why_not}.")
     if inputs.unmatched:
         print(inputs.unmatched)
     print(f"{summary}; written to {output_dir} (differentials.csv, patients/<id>/differential.csv).")

@@ -12,6 +12,7 @@ from absl import flags
 from tfod_csf.commands import common_flags
 
 if TYPE_CHECKING:
+    from tfod_csf.cytology.counting.corrected_differential import Corrections
     from tfod_csf.cytology.counting.differential import DifferentialRules
     from tfod_csf.cytology.counting.reference_ranges import ReferenceRange
     from tfod_csf.cytology.patient_facts import PatientFacts
@@ -29,6 +30,7 @@ class DifferentialInputs:
       patient_facts: {patient_id: row of the table of patients}.
       unmatched: a sentence on rows of that table that are about no patient of the run, or "".
       rules: numbers of the rules.
+      corrections: confusion matrices of the run's models; None where there are none.
     """
 
     thresholds: "Thresholds"
@@ -38,6 +40,7 @@ class DifferentialInputs:
     patient_facts: Mapping[str, "PatientFacts"]
     unmatched: str
     rules: "DifferentialRules"
+    corrections: "Corrections | None"
 
     @property
     def cells_per_ul(self) -> dict[str, float]:
@@ -127,7 +130,7 @@ def read(flag_values: flags.FlagValues) -> DifferentialInputs:
       UserError: a table or a value that cannot be used.
     """
     from tfod_csf.cytology import patient_facts, run_tables
-    from tfod_csf.cytology.counting import cases, reference_ranges
+    from tfod_csf.cytology.counting import cases, corrected_differential, reference_ranges
     from tfod_csf.cytology.counting.differential import DifferentialRules
 
     ranges_path = pathlib.Path(flag_values.reference_ranges or reference_ranges.DEFAULT_TABLE)
@@ -157,6 +160,7 @@ def read(flag_values: flags.FlagValues) -> DifferentialInputs:
                 neutrophil_percent=flag_values.neutrophil_percent,
             ),
         ),
+        corrections=corrected_differential.read_corrections(flag_values.inference_dir, thresholds),
     )
 
 
@@ -192,4 +196,5 @@ def run_facts(
         references=inputs.references,
         population=flag_values.population,
         made=date or datetime.date.today().isoformat(),
+        corrections=inputs.corrections,
     )

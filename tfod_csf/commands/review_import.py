@@ -82,6 +82,7 @@ def main() -> None:
         rules=inputs.rules,
         cells_per_ul=inputs.cells_per_ul,
         thresholds=inputs.thresholds if inputs.changed else None,
+        corrections=inputs.corrections,
     )
     problems = ProblemLog(strict=FLAGS.strict)
     try:

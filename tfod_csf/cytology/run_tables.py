@@ -55,6 +55,7 @@ class PatientTables:
     Attributes:
       cells: one row per cell and model (columns as in docs/OUTPUTS.md, at least `_CELL_COLUMNS`).
       images: one row per image and model.
+      skipped_models: see `of_complete_models`.
       is_reviewed: whether a person has decided on a cell, also on one that was removed and is not in `cells`.
     """
 
@@ -63,6 +64,7 @@ class PatientTables:
     cells: pd.DataFrame
     images: pd.DataFrame
     is_reviewed: bool = False
+    skipped_models: tuple[str, ...] = ()
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -105,6 +107,29 @@ class PatientTables:
     def num_failed(self) -> int:
         """Images that no model could use."""
         return len(set(self.images["image"]) - set(self.used_images))
+
+    def of_complete_models(self) -> "PatientTables":
+        """Without the models that failed on images which another model could examine.
+
+        Averaged with the others, such a model would look as if it had found fewer cells. `skipped_models` of the result
+        says which models these are, in words.
+        """
+        used = self.images[self.images["status"] == run_folder.OK]
+        examined = {model: int((used["model"] == model).sum()) for model in self.models}
+        most = max(examined.values(), default=0)
+        incomplete = [model for model, images in examined.items() if images < most]
+        if not incomplete:
+            return self
+        words = (
+            f"model {model} failed on {most - examined[model]} of {most} images; its cells are not counted"
+            for model in incomplete
+        )
+        return dataclasses.replace(
+            self,
+            cells=self.cells[~self.cells["model"].isin(incomplete)],
+            images=self.images[~self.images["model"].isin(incomplete)],
+            skipped_models=(*self.skipped_models, *words),
+        )
 
     @property
     def num_limited(self) -> int:

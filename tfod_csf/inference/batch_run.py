@@ -6,10 +6,11 @@ folder that holds one is complete.
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tfod_csf import provenance
+from tfod_csf import classification, model_folder, provenance, run_folder
+from tfod_csf.classification import Classification, ClassificationError
 from tfod_csf.errors import UserError
 from tfod_csf.inference import batch, inference_record, rounds
 from tfod_csf.inference.cell_selection import ScoreThresholds
@@ -89,8 +90,9 @@ def run(
     thresholds: ScoreThresholds,
     output_dir: pathlib.Path,
     problems: ProblemLog,
-    write_differentials: Callable[[pathlib.Path], Any],
+    write_differentials: Callable[[pathlib.Path, Mapping[str, Any]], Any],
     num_rounds: int = 1,
+    matrices: Mapping[str, Classification] | None = None,
 ) -> BatchRun:
     """Examines all images and writes everything that batch_infer writes.
 
@@ -100,17 +102,21 @@ def run(
       thresholds: what counts as a cell.
       output_dir: OUT of the module `batch`.
       problems: gets everything that was skipped or repaired; written to OUT/problems.csv.
-      write_differentials: counts the cells of a finished folder (`cohort.write_differentials`).
+      write_differentials: counts the cells of a finished folder (`cohort.write_differentials`), given the folder and
+        the contents of its run.json, which is written last.
       num_rounds: how often the images are examined; see `rounds`.
+      matrices: {model: contents of its classification.json}; copied into the folder and named in run.json.
 
     Raises:
-      UserError: no images, models that cannot be used, or an output folder that holds another run. problems.csv is
+      UserError: no images, models that cannot be used, a matrix of another model, or an output folder that holds
+        another run. problems.csv is
         written if there were problems.
     """
     started = provenance.now()
     try:
         images = patients.find_images(settings.images_dir, problems, settings.manifest, settings.patient_pattern)
         detectors = open_models()
+        used = _matrices_of(detectors, matrices or {})
         result = batch.run(images, detectors, thresholds, output_dir, problems, settings.draw)
         differing = rounds.run_further_rounds(num_rounds, images, detectors, thresholds, output_dir)
     except UserError:
@@ -118,12 +124,38 @@ def run(
             problems.write_csv(output_dir / "problems.csv")
         raise
     problems.write_csv(output_dir / "problems.csv")
-    differentials = write_differentials(output_dir)
     record = inference_record.make_record(
         started, dataclasses.asdict(settings), detectors, thresholds, result, problems
     )
+    for model in record["models"]:
+        if model["name"] in used:
+            model[run_folder.CLASSIFICATION] = classification.write_into_run(output_dir, used[model["name"]])
+    differentials = write_differentials(output_dir, record)
     if num_rounds > 1:
         record["rounds"] = {"number": num_rounds, "differing_patients": differing}
     inference_record.write_record(output_dir / "run.json", record)
     num_files = len({str(image.path) for image in images} | problems.skipped_files())
     return BatchRun(result, record, differentials, num_files)
+
+
+def _matrices_of(
+    detectors: Sequence[ImageDetector], matrices: Mapping[str, Classification]
+) -> dict[str, Classification]:
+    """{model: matrix} of the detectors that have one; models averaged cell by cell are another detector without one.
+
+    Raises:
+      ClassificationError: a matrix was made with other weights, classes or temperature.
+    """
+    used = {}
+    for detector in detectors:
+        found = matrices.get(detector.name)
+        if found is None:
+            continue
+        differs = found.contradiction(detector.fingerprint, detector.temperature, detector.label_map.names)
+        if differs:
+            raise ClassificationError(
+                f"{detector.name}/{model_folder.CLASSIFICATION}: {differs}; run evaluate --store again, or delete the "
+                "file."
+            )
+        used[detector.name] = found
+    return used

@@ -1,8 +1,13 @@
 import json
 
+import pytest
+
+from tfod_csf.cell_classes import WHITE_CELLS
 from tfod_csf.commands import command_line
 from tfod_csf.cytology.counting import cohort
+from tfod_csf.cytology.counting.corrected_differential import read_corrections
 from tfod_csf.files import csv_schemas, csv_tables
+from tfod_csf.synthetic import cohort_folder, cohorts
 
 
 def rows_by_patient(folder):
@@ -28,6 +33,54 @@ def test_a_patient_all_of_whose_images_failed_is_in_the_table(tmp_path, write_pa
     assert csv_schemas.load("differentials").check(tmp_path / "differentials.csv") == 1
     row = rows_by_patient(tmp_path)["p"]
     assert (row["images_used"], row["images_failed"], row["models"]) == ("0", "3", "")
+
+
+def test_corrected_percentages_are_columns_of_both_tables(tmp_path):
+    validation = cohorts.simulate(cohorts.CohortSettings(patients=6, images_per_patient=8, seed=1))
+    patients = cohorts.simulate(cohorts.CohortSettings(patients=2, images_per_patient=8))
+    cohort_folder.write_cohort(tmp_path, patients, validation=validation)
+    summary = cohort.write_differentials(tmp_path, tmp_path, corrections=read_corrections(tmp_path))
+    assert str(summary).endswith("; corrected percentages of 2")
+    assert csv_schemas.load("differentials").check(tmp_path / "differentials.csv") == 2
+    row = rows_by_patient(tmp_path)["sim_0001"]
+    shares = [float(row[f"{name}_corrected_percent"]) for name in WHITE_CELLS]
+    assert sum(shares) == pytest.approx(100, abs=0.02)
+    low, high = row["neutrophil_corrected_ci_low_percent"], row["neutrophil_corrected_ci_high_percent"]
+    assert float(low) < shares[2] < float(high)
+    assert row["not_corrected"] == ""
+    path = tmp_path / "patients" / "sim_0001" / "differential.csv"
+    csv_schemas.load("differential").check(path)
+    long = {row["class"]: row for row in csv_tables.read_rows(path)}
+    assert float(long["neutrophil"]["corrected_percent"]) == shares[2]
+    assert long["erythrocyte"]["corrected_percent"] == ""
+    cohort.write_differentials(tmp_path, tmp_path)
+    row = rows_by_patient(tmp_path)["sim_0001"]
+    assert (row["neutrophil_corrected_percent"], row["not_corrected"]) == ("", "no confusion matrix")
+
+
+def test_a_model_that_failed_on_images_is_skipped_and_named(tmp_path, write_patient, write_run):
+    write_run(tmp_path)
+    cells = [{"lymphocyte": 5, "monocyte": 2, "neutrophil": 3}] * 10
+    write_patient(tmp_path / "patients" / "p", "p", cells, models=("a", "b"))
+    for name in ("images.csv", "cells.csv"):
+        path = tmp_path / "patients" / "p" / name
+        header, *rows = path.read_text(encoding="utf-8").splitlines()
+        images, models = (header.split(",").index(column) for column in ("image", "model"))
+        names = sorted({row.split(",")[images] for row in rows})
+        kept = []
+        for row in rows:
+            values = row.split(",")
+            failed = values[models] == "b" and values[images] in names[:7]
+            if failed and name == "images.csv":
+                values[header.split(",").index("status")] = "failed"
+            if not failed or name == "images.csv":
+                kept.append(",".join(values))
+        path.write_text("\n".join([header, *kept]) + "\n", encoding="utf-8")
+    cohort.write_differentials(tmp_path, tmp_path)
+    row = rows_by_patient(tmp_path)["p"]
+    # Averaged, 100 and 30 white cells would be 65.
+    assert (row["models"], row["white_cells"], row["images_used"], row["images_failed"]) == ("a", "100", "10", "0")
+    assert row["note"].startswith("model b failed on 7 of 10 images; its cells are not counted")
 
 
 def test_command_counts_anew_into_another_folder(small_run, tmp_path, capsys):

@@ -6,6 +6,7 @@ from statsmodels.stats.proportion import multinomial_proportions_confint
 from tfod_csf.cell_classes import STUDY_CLASSES, WHITE_CELLS
 from tfod_csf.classification import NAMED, OUTCOMES, TRUE_CLASSES, ValidationPatient
 from tfod_csf.cytology.counting import correction
+from tfod_csf.cytology.counting.clustering import measure_clustering
 from tfod_csf.cytology.counting.correction import OBSERVED, OutcomeRates, corrected_shares, most_likely_cells
 from tfod_csf.synthetic import cohort_folder, cohorts
 from tfod_csf.synthetic.cohorts import CohortSettings
@@ -105,18 +106,13 @@ def test_cells_that_lie_together_make_the_interval_wider():
     assert ((two.high - two.low) > 1.5 * (one.high - one.low)).all()
 
 
-def test_the_design_effect_is_the_ratio_estimators_without_mistakes():
-    # Linearized: sum over images of (n_gk - p_k n_g)^2 / N^2, times I / (I - 1), over sum p (1 - p) / N.
+def test_the_design_effect_is_that_of_the_raw_percentages_without_mistakes():
     counts = np.random.default_rng(1).multinomial(20, [0.5, 0.3, 0.2], 10)
     counts[:5, 0] += 15
-    total, image_totals = counts.sum(), counts.sum(axis=1)
-    p = counts.sum(axis=0) / total
-    scatter = ((counts - image_totals[:, None] * p) ** 2).sum() / total**2 * 10 / 9
-    expected = scatter / ((p * (1 - p)).sum() / total)
     image_counts = np.zeros((10, len(OBSERVED)), int)
     image_counts[:, :3] = counts
     found = corrected_shares(image_counts, rates_of({}))
-    assert found.design_effect == pytest.approx(expected, rel=0.01)
+    assert found.design_effect == pytest.approx(measure_clustering(counts).design_effect, rel=0.01)
 
 
 def test_no_white_cells_have_no_shares():

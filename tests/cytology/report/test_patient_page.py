@@ -6,16 +6,19 @@ import numpy as np
 import pytest
 from lxml import html
 
+from tests.support import report_pages
 from tests.support.report_pages import facts_of, words
 from tfod_csf.cytology import run_tables
+from tfod_csf.cytology.counting import corrected_differential
 from tfod_csf.cytology.counting.differential import differential
 from tfod_csf.cytology.counting.reference_ranges import load_reference_ranges
 from tfod_csf.cytology.counting.saturation import SaturationRules, saturation
 from tfod_csf.cytology.patient_facts import PatientFacts
-from tfod_csf.cytology.report import gallery, patient_page
+from tfod_csf.cytology.report import gallery, pages, patient_page
 from tfod_csf.cytology.report.patient_page import PatientPage
 from tfod_csf.cytology.signing import report_status
 from tfod_csf.cytology.signing.report_status import ReportStatus
+from tfod_csf.synthetic import cohort_folder, cohorts
 
 
 @pytest.fixture
@@ -118,3 +121,31 @@ def test_a_patient_without_an_image(tmp_path, write_patient, page):
     assert words(root.xpath("//p[@class='headline']")[0]).startswith("No image of this patient could be examined")
     assert not root.xpath("//table[contains(@class, 'differential')]")
     assert [row[1] for row in rows_of(root, "failures")] == ["bad_0.jpg", "bad_1.jpg"]
+
+
+def test_corrected_percentages_stand_beside_the_raw_ones_and_say_where_the_matrix_is_from(tmp_path):
+    run = tmp_path / "run"
+    settings = cohorts.CohortSettings(patients=1, images_per_patient=6)
+    validation = [cohorts.simulate_patient(settings, number) for number in range(1, 6)]
+    cohort_folder.write_cohort(run, cohorts.simulate(settings), validation=validation)
+    facts = report_pages.facts_of(run_tables.read_run(run), run_tables.new_thresholds(run)[0])
+    corrections = corrected_differential.read_corrections(run)
+    facts = dataclasses.replace(facts, corrections=corrections)
+    pages.write_report(run, tmp_path / "out", facts)
+    page = html.parse(str(report_pages.page(tmp_path / "out", "sim_0001"))).getroot()
+    (table,) = page.xpath("//table[contains(@class, 'corrected')]")
+    patient = run_tables.read_patient(run / "patients" / "sim_0001", details=True)
+    shares = corrected_differential.corrected_differential(patient, corrections, True).shares
+    for row, name in zip(table.xpath("tbody/tr"), ("lymphocyte", "monocyte", "neutrophil"), strict=True):
+        share = shares[name]
+        expected = f"{share.percent:.1f} {share.ci_low:.1f} – {share.ci_high:.1f}"
+        assert report_pages.words(row).endswith(expected)
+    text = report_pages.text_of(report_pages.page(tmp_path / "out", "sim_0001"))
+    assert (
+        f"{corrections.matrices['simulated_detector'].num_cells} annotated cells of 5 patients that the model" in text
+    )
+    other = dataclasses.replace(facts, corrections=dataclasses.replace(corrections, why_not="of another camera"))
+    pages.write_report(run, tmp_path / "other", other)
+    text = report_pages.text_of(report_pages.page(tmp_path / "other", "sim_0001"))
+    assert "No corrected percentages: of another camera." in text
+    assert "Corrected for the detector" not in text

@@ -12,6 +12,7 @@ from typing import Any
 
 from tfod_csf import cell_classes, run_folder
 from tfod_csf.cytology import run_tables
+from tfod_csf.cytology.counting.corrected_differential import Corrections, corrected_differential
 from tfod_csf.cytology.counting.differential import (
     Differential,
     DifferentialRules,
@@ -32,6 +33,8 @@ class CohortSummary:
     patients: int = 0
     with_percentages: int = 0
     with_enough_cells: int = 0
+    corrected: int = 0
+    unlike_validation: int = 0
     with_failed_images: int = 0
 
     def add(self, result: Differential) -> None:
@@ -40,13 +43,23 @@ class CohortSummary:
         self.with_percentages += bool(result.shares)
         self.with_enough_cells += result.enough_cells
         self.with_failed_images += result.images_failed > 0
+        if result.corrected:
+            self.corrected += bool(result.corrected.shares)
+            self.unlike_validation += bool(result.corrected.unlike)
 
     def __str__(self) -> str:
         return (
             f"{plural(self.patients, 'patient')}: {self.with_percentages} with percentages, "
             f"{self.with_enough_cells} of them with enough cells for the tolerance, "
-            f"{self.with_failed_images} with failed images"
+            f"{self.with_failed_images} with failed images{self._corrected_text}"
         )
+
+    @property
+    def _corrected_text(self) -> str:
+        if not self.corrected:
+            return ""
+        unlike = f" ({self.unlike_validation} with pictures unlike the validation's)" if self.unlike_validation else ""
+        return f"; corrected percentages of {self.corrected}{unlike}"
 
 
 def patient_differential(
@@ -54,9 +67,16 @@ def patient_differential(
     cells_per_ul: float | None = None,
     references: Mapping[str, ReferenceRange] | None = None,
     rules: DifferentialRules | None = None,
+    corrections: Corrections | None = None,
 ) -> Differential:
-    """The differential of a patient's tables."""
-    return differential(
+    """The differential of a patient's tables, of the models that examined every image that could be examined.
+
+    Args:
+      corrections: confusion matrices of the run; with them the tables have to be read with `details`.
+    """
+    rules = rules or DifferentialRules()
+    patient = patient.of_complete_models()
+    result = differential(
         patient.patient_id,
         patient.counts_by_model(),
         images_used=len(patient.used_images),
@@ -64,10 +84,16 @@ def patient_differential(
         images_limited=patient.num_limited,
         cells_per_ul=cells_per_ul,
         references=references,
-        rules=rules or DifferentialRules(),
+        rules=rules,
         image_counts=patient.mean_image_counts(cell_classes.WHITE_CELLS),
         undecided=UndecidedCells(patient.counts_by_model(decided=True), patient.undecided_by_model()),
     )
+    if patient.skipped_models:
+        note = "; ".join(filter(None, [*patient.skipped_models, result.note]))
+        result = dataclasses.replace(result, note=note, skipped_models=patient.skipped_models)
+    if corrections is None:
+        return result
+    return result.with_corrected(corrected_differential(patient, corrections, bool(result.shares), rules.alpha))
 
 
 def write_differentials(
@@ -77,6 +103,7 @@ def write_differentials(
     cells_per_ul: Mapping[str, float] | None = None,
     references: Mapping[str, ReferenceRange] | None = None,
     rules: DifferentialRules | None = None,
+    corrections: Corrections | None = None,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> CohortSummary:
     """Writes patients/<id>/differential.csv and differentials.csv for every patient of a run.
@@ -88,6 +115,7 @@ def write_differentials(
       cells_per_ul: {patient_id: white cells per uL}.
       references: reference ranges; None takes the adult ranges that come with the package.
       rules: numbers of the rules; None takes the defaults.
+      corrections: confusion matrices of the run's models; None gives no corrected percentages.
       progress: wraps the list of patients' folders, for example in a progress bar.
     """
     output = pathlib.Path(output_dir)
@@ -97,10 +125,11 @@ def write_differentials(
 
     def results() -> Iterator[Differential]:
         for folder in progress(run_tables.patient_folders(inference_dir)):
-            patient = run_tables.read_patient(folder)
+            patient = run_tables.read_patient(folder, details=corrections is not None)
             if thresholds is not None:
                 patient = patient.counted_with(thresholds)
-            result = patient_differential(patient, cells_per_ul.get(patient.patient_id), references, rules)
+            of_patient = cells_per_ul.get(patient.patient_id)
+            result = patient_differential(patient, of_patient, references, rules, corrections)
             write_differential_csv(output / run_folder.PATIENTS_DIR / folder.name / "differential.csv", result)
             summary.add(result)
             yield result

@@ -88,7 +88,13 @@ def read_corrections(inference_dir: str | os.PathLike, thresholds: Thresholds | 
     Raises:
       ClassificationError: a copy is missing, was changed, or cannot be used.
     """
-    run = run_tables.read_run(inference_dir)
+    return corrections_of_record(inference_dir, run_tables.read_run(inference_dir), thresholds)
+
+
+def corrections_of_record(
+    inference_dir: str | os.PathLike, run: Mapping[str, Any], thresholds: Thresholds | None = None
+) -> Corrections | None:
+    """`read_corrections` for a run whose run.json is not written yet: `run` is its contents."""
     matrices = {
         model["name"]: classification.read_from_run(inference_dir, model[run_folder.CLASSIFICATION])
         for model in run.get("models") or []
@@ -109,7 +115,8 @@ def corrections_of_run(
         if found is None:
             return Corrections.of(matrices, f"model {model['name']} has no confusion matrix")
         temperature = float(model.get("temperature") or 1.0)
-        differs = found.contradiction(model["fingerprint"], temperature, model["classes"], numbers)
+        differs = found.contradiction(model["fingerprint"], temperature, model["classes"])
+        differs = differs or found.other_counting(numbers)
         if differs:
             return Corrections.of(matrices, f"the confusion matrix of {model['name']} does not apply: {differs}")
     return Corrections.of(matrices)

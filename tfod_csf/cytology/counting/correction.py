@@ -16,8 +16,8 @@ The interval of a share is a score interval: all t with (estimate - t)^2 <= A Va
 at 1 - alpha / 3, so that the three hold at once. With a detector without mistakes it is Goodman's (1965). Var(t) is the
 delta method's at the composition with share t, and has three parts:
   cells       Fisher information of the Poisson model, times max(1, design effect): cells of one kind lie together on
-              images. The design effect is that of the corrected shares, linearized, with the image as the sampling
-              unit.
+              images. The design effect is measured as for the raw percentages (`clustering`), on the corrected cells
+              that each image stands for, and widened as there when the images are few.
   validation  the matrix was estimated: covariance of its rows with the patient as the sampling unit.
   patients    this patient's stain and camera are one more sample from those of the validation: the rates' variance
               between validation patients, beyond chance, is added.
@@ -36,6 +36,7 @@ from scipy import stats
 from tfod_csf import classification
 from tfod_csf.cell_classes import WHITE_CELLS
 from tfod_csf.classification import NAMED, OUTCOMES, Classification
+from tfod_csf.cytology.counting.clustering import Clustering, measure_clustering
 
 OBSERVED = OUTCOMES[:-1]
 _WHITE = [NAMED.index(name) for name in WHITE_CELLS]
@@ -43,8 +44,6 @@ _MAX_STEPS = 5000
 _TOLERANCE_CELLS = 1e-7  # EM stops when no number of cells moves more
 _BISECTIONS = 30
 _LEAST_EXPECTED = 1e-9  # cells; an outcome that no class ends as has rate 0 and expects none
-# A design effect from fewer images says nothing; see the counting's remark "clustering not known".
-MIN_IMAGES = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +116,7 @@ class CorrectedShares:
     Attributes:
       shares: [3], adding up to 1.
       low, high: [3] ends of the simultaneous interval.
-      design_effect: of the corrected shares; None with fewer than `MIN_IMAGES` images.
+      design_effect: of the corrected shares; None where it is not known (`clustering.Clustering`).
     """
 
     shares: np.ndarray
@@ -158,9 +157,11 @@ def corrected_shares(image_counts: np.ndarray, rates: OutcomeRates, alpha: float
     if white < 0.5:
         return None
     shares = cells[_WHITE] / white
-    effect = _design_effect(counts, cells, rates) if len(counts) >= MIN_IMAGES else None
-    low, high = _score_interval(cells, len(counts), rates, max(1.0, effect or 1.0), alpha)
-    return CorrectedShares(shares, low, high, effect)
+    clustering, scale = _clustering(counts, cells, rates)
+    effect = max(1.0, scale * white / clustering.effective_cells(white, alpha))
+    low, high = _score_interval(cells, len(counts), rates, effect, alpha)
+    known = clustering.design_effect
+    return CorrectedShares(shares, low, high, None if known is None else scale * known)
 
 
 def _smoothed(cells: np.ndarray) -> np.ndarray:
@@ -185,14 +186,19 @@ def _linearized(cells: np.ndarray, images: int, rates: OutcomeRates) -> tuple[np
     return inverse, inverse @ scaled, gradient
 
 
-def _design_effect(image_counts: np.ndarray, cells: np.ndarray, rates: OutcomeRates) -> float:
-    """Variance of the corrected shares with images as sampling units over that with independent cells."""
-    num_images = len(image_counts)
-    inverse, weights, gradient = _linearized(_smoothed(cells), num_images, rates)
-    effects = (image_counts - rates.false_per_image) @ (gradient @ weights).T  # [I, 3]
-    effects -= effects.mean(axis=0)
-    scatter = float((effects**2).sum()) * num_images / (num_images - 1)
-    return scatter / float(np.trace(gradient @ inverse @ gradient.T))
+def _clustering(image_counts: np.ndarray, cells: np.ndarray, rates: OutcomeRates) -> tuple[Clustering, float]:
+    """How the corrected cells lie together, from those that each image stands for.
+
+    Returns:
+      (clustering of the white cells; what its design effect is multiplied by, so that 1 stands for independent cells
+      that are misnamed as the matrix says instead of independent cells that are named rightly).
+    """
+    inverse, weights, gradient = _linearized(_smoothed(cells), len(image_counts), rates)
+    of_image = ((image_counts - rates.false_per_image) @ weights.T)[:, _WHITE]
+    clustering = measure_clustering(of_image)
+    shares = cells[_WHITE] / cells[_WHITE].sum()
+    rightly_named = float((shares * (1 - shares)).sum()) / cells[_WHITE].sum()
+    return clustering, rightly_named / float(np.trace(gradient @ inverse @ gradient.T))
 
 
 def _variances(cells: np.ndarray, images: int, rates: OutcomeRates, effect: float) -> np.ndarray:

@@ -23,6 +23,7 @@ from tfod_csf import cell_classes
 from tfod_csf.cytology.counting import certain_marks, intervals
 from tfod_csf.cytology.counting.cases import CaseRules, assign_case
 from tfod_csf.cytology.counting.clustering import Clustering, measure_clustering
+from tfod_csf.cytology.counting.corrected_differential import CorrectedDifferential
 from tfod_csf.cytology.counting.enough_cells import NO, YES, EnoughCells, enough_cells
 from tfod_csf.cytology.counting.reference_ranges import WHITE_CELLS_PER_UL, ReferenceRange
 from tfod_csf.cytology.counting.unknown_cells import Readings, UndecidedCells, UnknownCells, unknown_cells
@@ -97,6 +98,9 @@ class Differential:
       half_width_points, reach_points: half the widest interval, and the farthest end from its percentage.
       enough: whether enough white cells were counted, and how many are needed.
       note: remarks, "" when there are none.
+      skipped_models: which models failed on images that another one examined, in words; their cells are not in
+      `counts`.
+      corrected: percentages corrected for the detector's mistakes; None where the run has no confusion matrix.
     """
 
     patient_id: str
@@ -117,6 +121,13 @@ class Differential:
     case: str | None
     case_rule: str
     note: str
+    skipped_models: tuple[str, ...] = ()
+    corrected: CorrectedDifferential | None = None
+
+    def with_corrected(self, corrected: CorrectedDifferential) -> "Differential":
+        """With corrected percentages, and the remark on pictures that are unlike the validation's."""
+        note = "; ".join(filter(None, [self.note, corrected.remark]))
+        return dataclasses.replace(self, corrected=corrected, note=note)
 
     @property
     def white_cells(self) -> float:
@@ -359,6 +370,7 @@ def long_rows(result: Differential) -> list[dict[str, Any]]:
             row["reference_low_percent"] = reference.low if reference else None
             row["reference_high_percent"] = reference.high if reference else None
             row.update(_share_cells(result.shares.get(name)), **_reading_cells(result.unknown.readings[name]))
+            row.update(_corrected_cells(result, name))
             row["note"] = "" if result.shares else result.note
         else:
             row["per_100_white_cells"] = result.per_100_white_cells(name)
@@ -399,6 +411,17 @@ def _share_cells(share: Share | None) -> dict[str, Any]:
     }
 
 
+def _corrected_cells(result: Differential, name: str) -> dict[str, float]:
+    share = result.corrected.shares.get(name) if result.corrected else None
+    if share is None:
+        return {}
+    return {
+        "corrected_percent": share.percent,
+        "corrected_ci_low_percent": share.ci_low,
+        "corrected_ci_high_percent": share.ci_high,
+    }
+
+
 def wide_row(result: Differential) -> dict[str, Any]:
     """The patient's row of differentials.csv."""
     row: dict[str, Any] = {
@@ -427,10 +450,12 @@ def wide_row(result: Differential) -> dict[str, Any]:
         "pleocytosis": result.pleocytosis,
         "case": result.case,
         "case_rule": result.case_rule,
+        "not_corrected": result.corrected.why_not if result.corrected else "no confusion matrix",
         "note": result.note,
     }
     for name in cell_classes.WHITE_CELLS:
         row[name] = result.counts[name]
+        row.update({f"{name}_{column}": value for column, value in _corrected_cells(result, name).items()})
         share = result.shares.get(name)
         if share:
             row[f"{name}_percent"] = share.percent

@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from tfod_csf import __version__, wording
 from tfod_csf.cytology import run_tables
+from tfod_csf.cytology.counting.corrected_differential import Corrections
 from tfod_csf.cytology.counting.differential import DifferentialRules
 from tfod_csf.cytology.counting.reference_ranges import ReferenceRange
 from tfod_csf.cytology.counting.saturation import SaturationRules
@@ -36,6 +37,7 @@ class RunFacts:
       rules, saturation_rules: numbers of the rules.
       references, population: reference ranges, and whose they are.
       made: date of the report, as printed.
+      corrections: confusion matrices of the run's models; None where there are none.
     """
 
     run: Mapping[str, Any]
@@ -46,6 +48,7 @@ class RunFacts:
     references: Mapping[str, ReferenceRange]
     population: str
     made: str
+    corrections: Corrections | None = None
 
     @property
     def basis(self) -> Basis:

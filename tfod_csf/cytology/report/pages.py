@@ -136,8 +136,10 @@ def _examine(
 ) -> _Examined:
     if facts.changed:
         patient = patient.counted_with(facts.thresholds)
-    model = patient.model_or_first(options.model)
-    result = cohort.patient_differential(patient, of_patient.cells_per_ul, facts.references, facts.rules)
+    model = (patient if options.model else patient.of_complete_models()).model_or_first(options.model)
+    result = cohort.patient_differential(
+        patient, of_patient.cells_per_ul, facts.references, facts.rules, facts.corrections
+    )
     review, review_error = None, ""
     try:
         review = reviews.read_review(patient.folder, facts, of_patient.cells_per_ul)

@@ -137,6 +137,10 @@ def remarks(result: Differential, rules: DifferentialRules, images_limited: int)
     if images_limited:
         where = f"On {plural(images_limited, 'image')}"
         add("look", f"{where} the model reached its detection limit; some cells may be missing.")
+    if result.corrected and result.corrected.remark:
+        add("look", f"The corrected percentages may not hold: {result.corrected.remark}.")
+    for words in result.skipped_models:
+        add("look", f"The {words}: the percentages are of the other models.")
     spread = result.models_range_points
     if spread is not None and spread > rules.tolerance_points:
         add("look", f"The models differ by up to {spread:.1f} points on a class.")

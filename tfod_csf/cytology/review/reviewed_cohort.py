@@ -18,10 +18,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from tfod_csf import cell_classes, run_folder
+from tfod_csf import cell_classes, classification, run_folder
 from tfod_csf.cytology import cell_rows, run_tables
 from tfod_csf.cytology.cell_rows import Cell
 from tfod_csf.cytology.counting import cohort
+from tfod_csf.cytology.counting.corrected_differential import Corrections
 from tfod_csf.cytology.counting.differential import Differential, DifferentialRules, long_rows, write_differential_csv
 from tfod_csf.cytology.counting.reference_ranges import ReferenceRange
 from tfod_csf.cytology.review import merge, revisions
@@ -45,20 +46,22 @@ class Counting:
       rules: numbers of the rules.
       cells_per_ul: {patient_id: white cells per uL}.
       thresholds: counts cells that nobody decided on again with these; None keeps the run's counting.
+      corrections: confusion matrices of the run's models, for patients whom nobody has reviewed.
     """
 
     references: Mapping[str, ReferenceRange]
     rules: DifferentialRules
     cells_per_ul: Mapping[str, float]
     thresholds: run_tables.Thresholds | None = None
+    corrections: Corrections | None = None
 
     def differential(self, folder: pathlib.Path) -> Differential:
         """Of the cells.csv and images.csv in a folder."""
-        patient = run_tables.read_patient(folder)
+        patient = run_tables.read_patient(folder, details=self.corrections is not None)
         if self.thresholds is not None:
             patient = patient.counted_with(self.thresholds)
         cells_per_ul = self.cells_per_ul.get(patient.patient_id)
-        return cohort.patient_differential(patient, cells_per_ul, self.references, self.rules)
+        return cohort.patient_differential(patient, cells_per_ul, self.references, self.rules, self.corrections)
 
     def write_differential(self, folder: pathlib.Path) -> None:
         """Writes differential.csv beside the tables."""
@@ -239,6 +242,8 @@ def write_cohort(
         }
         for row, patient in zip(rows, reviewed, strict=True)
     }
+    for model, matrix in (counting.corrections.matrices if counting.corrections else {}).items():
+        classification.write_into_run(output, dataclasses.replace(matrix, model=model))
     atomic_write.write_json(output / "run.json", {**run_tables.read_run(run), "review": {**kept, **states}})
     cohort.write_differentials(
         output,
@@ -247,6 +252,7 @@ def write_cohort(
         cells_per_ul=counting.cells_per_ul,
         references=counting.references,
         rules=counting.rules,
+        corrections=counting.corrections,
         progress=progress,
     )
     return reviewed
