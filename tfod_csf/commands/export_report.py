@@ -18,7 +18,7 @@ flags.DEFINE_enum(
     "format",
     "fhir",
     ["fhir", "csv"],
-    "fhir: <patient>.fhir.json, a Bundle with a DiagnosticReport, for each patient; csv: report_export.csv.",
+    "With fhir, a Bundle with a DiagnosticReport per patient (<patient>.fhir.json); with csv, report_export.csv.",
     flag_values=FLAGS,
 )
 common_flags.define_patient(FLAGS)

@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from tests.support.review_desk import edit, rename
 from tests.support.signing_desk import folder_of, review, sign
 from tfod_csf.commands import command_line, export_report
 from tfod_csf.files import csv_schemas, csv_tables, key_files
@@ -145,14 +144,3 @@ def test_without_the_library_one_sentence_says_what_to_install(signed, capsys, m
     assert export(signed) == 1
     assert "pip install 'tfod_csf[fhir]'" in capsys.readouterr().err
     assert not list(signed.root.rglob("*.fhir.json"))
-
-
-def test_a_state_signed_with_something_undecided_cannot_be_exported(signed, capsys):
-    """Verification is taken back after the signature: the cells are the same, but the report is not final."""
-    exported = signed.export("taken_back", source=signed.output)
-    (xml,) = (exported / folder_of(signed).name).glob("*__b.xml")
-    edit(xml, rename(0, "unknown"), verified=False)
-    assert signed.take(exported) == 0
-    capsys.readouterr()
-    assert export(signed, "--format=csv", "--patient=王伟") == 1
-    assert "the report is preliminary, not final" in capsys.readouterr().err
