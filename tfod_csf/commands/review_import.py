@@ -71,6 +71,7 @@ def main() -> None:
     inference_dir, output_dir = common_flags.inference_dir(FLAGS), common_flags.output_dir(FLAGS)
     from tfod_csf.cytology.review import reviewed_cohort
     from tfod_csf.cytology.review import session as review_session
+    from tfod_csf.files import folder_lock
     from tfod_csf.problems import ProblemLog
     from tfod_csf.progress_bar import bar_over
 
@@ -85,11 +86,12 @@ def main() -> None:
         corrections=inputs.corrections,
     )
     problems = ProblemLog(strict=FLAGS.strict)
-    try:
-        session = review_session.run(folders, inference_dir, output_dir, _settings(), counting, problems, progress)
-        images = review_session.write_training(session, output_dir, FLAGS.training_dir, problems)
-    finally:
-        problems.write_csv(output_dir / "problems.csv")
+    with folder_lock.one_writer(output_dir):  # else the tables of all patients could lack what another import wrote
+        try:
+            session = review_session.run(folders, inference_dir, output_dir, _settings(), counting, problems, progress)
+            images = review_session.write_training(session, output_dir, FLAGS.training_dir, problems)
+        finally:
+            problems.write_csv(output_dir / "problems.csv")
     print(session)
     if inputs.unmatched:
         print(inputs.unmatched)

@@ -45,9 +45,10 @@ def read_review(
     """The reviews of a patient; None when there is none.
 
     Raises:
-      RevisionError: the history is broken.
+      RevisionError: the history is broken, or the patient's tables are not those of the newest revision.
     """
     chain = revisions.read_revisions(patient_folder)
+    revisions.check_is_current(patient_folder, chain)
     if not chain or chain[-1].kind == revisions.MACHINE:
         return None
     machine = revisions.machine_revision(chain)

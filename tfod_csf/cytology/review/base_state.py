@@ -43,7 +43,7 @@ class BaseState:
         """What people have said about an image, as `merge.merge_image` takes it."""
         key = revisions.reviewer_key(self.reviewer)
         others: dict[int, dict[str, Statement]] = {}
-        own = set()
+        own: set[int] = set()
         for who, person in self.said.items():
             words = person.statements.get(image, {})
             if who == key:
