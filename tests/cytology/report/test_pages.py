@@ -120,7 +120,13 @@ def test_invisible_characters_are_shown(odd):
         ("models", ["means of 2 models", "Smallest and largest percentage of the models", "Cells of model m"]),
         ("unsure", ["318 unknown cells may be white, 100.0 % of the white cells, more than 10 %"]),
         ("red", ["high erythrocytes", "No: 0 white cells were counted"]),
-        ("one", ["clustering not known: taken as independent cells", "the run does not say where its images are"]),
+        (
+            "one",
+            [
+                "Clustering not known: the intervals take the cells as independent.",
+                "the run does not say where its images are",
+            ],
+        ),
     ],
 )
 def test_what_is_missing_is_said(odd, patient, parts):

@@ -13,6 +13,7 @@ from tfod_csf.cytology.counting import corrected_differential
 from tfod_csf.cytology.counting.differential import differential
 from tfod_csf.cytology.counting.reference_ranges import load_reference_ranges
 from tfod_csf.cytology.counting.saturation import SaturationRules, saturation
+from tfod_csf.cytology.counting.unknown_cells import UndecidedCells
 from tfod_csf.cytology.patient_facts import PatientFacts
 from tfod_csf.cytology.report import gallery, pages, patient_page
 from tfod_csf.cytology.report.patient_page import PatientPage
@@ -62,6 +63,21 @@ def test_counts_and_percentages_are_those_of_the_result(page):
     # Two images cannot show how cells lie together, so no mark is certain.
     assert rows["neutrophil"][3:] == ["≤ 2", "△ high, uncertain"]
     assert rows["monocyte"][3:] == ["≤ 37", "within"]
+
+
+def test_both_readings_and_the_worst_case_are_side_by_side(page):
+    # 100 decided white cells, 10 unknown that are most likely neutrophils and 5 most likely erythrocytes.
+    cells = UndecidedCells(
+        {"m": {"lymphocyte": 60, "monocyte": 30, "neutrophil": 10}}, {"m": {"neutrophil": 10, "erythrocyte": 5}}
+    )
+    counts = {"lymphocyte": 60, "monocyte": 30, "neutrophil": 10, "unknown": 15}
+    root = parsed(dataclasses.replace(page, result=differential("p", {"m": counts}, 2, undecided=cells)))
+    readings = {row[0]: row[1:] for row in rows_of(root, "readings")}
+    assert readings["neutrophil"] == ["10", "10.0", "18.2", "9.1 – 18.2"]  # 10 / 100, 20 / 110, 10 / 110
+    assert readings["lymphocyte"] == ["0", "60.0", "54.5", "54.5 – 63.6"]
+    (unknown,) = [row for row in rows_of(root, "differential") if row[0] == "unknown"]
+    assert unknown[1:] == ["15", "10 may be white: 9.1 % of the white cells"]
+    assert not rows_of(parsed(page), "readings")
 
 
 def test_the_name_is_text_in_heading_and_title(page):

@@ -84,20 +84,25 @@ def test_too_many_unknown_cells_stop_the_reader():
     assert stop.text.startswith("48 unknown cells may be white, 50.0 % of the white cells, more than 10 %")
     assert "Not to be relied on: 50" in sentences.headline(found, RULES)
     assert not sentences.enough_verdict(found, RULES).startswith("Yes")
-    assert sentences.unknown_words(found) == "48 most likely neutrophil; 50.0 % of the white cells may be these"
+    assert sentences.unknown_words(found) == "48 may be white: 50.0\u00a0% of the white cells"
 
 
 def test_unknown_erythrocytes_are_only_a_note():
     cells = UndecidedCells({"m": {"lymphocyte": 100}}, {"m": {"erythrocyte": 50}})
     found = differential("p", {"m": {"lymphocyte": 100, "unknown": 50}}, images_used=8, undecided=cells)
     assert [remark.level for remark in sentences.remarks(found, RULES, 0)] == ["note", "look"]
+    assert sentences.unknown_words(found) == "most likely erythrocytes"
 
 
 def test_what_the_cells_are_worth():
     assert sentences.worth_words(result({"lymphocyte": 1})) == ""
-    assert sentences.worth_words(result({"lymphocyte": 80})) == "clustering not known: taken as independent cells"
+    assert sentences.worth_words(result({"lymphocyte": 80})) == (
+        "Clustering not known: the intervals take the cells as independent."
+    )
     found = result({"lymphocyte": 60, "monocyte": 30, "neutrophil": 10})
-    assert sentences.worth_words(found) == "worth 100 independent cells (design effect 0.0 on 8 images)"
+    assert sentences.worth_words(found) == (
+        "For the intervals the 100 white cells are worth 100 independent ones: design effect 0.0 on 8 images."
+    )
 
 
 def test_a_run_of_an_older_version_still_names_classes():

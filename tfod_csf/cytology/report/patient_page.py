@@ -92,7 +92,6 @@ def patient_html(page: PatientPage, facts: page_template.RunFacts) -> str:
         letters=list(labeled_fields.letters_of(page.fields).items()),
         white_cells=cell_classes.WHITE_CELLS,
         apart=[(name, n) for name, n in result.counts.items() if name not in cell_classes.WHITE_CELLS],
-        other_reading="apart" if facts.thresholds.count_unknown == cell_classes.AS_PREDICTED else "as_predicted",
         unknown_words=sentences.unknown_words(result),
         worth_words=sentences.worth_words(result),
         bars=charts.percent_bars(result.shares, "bars") if result.shares else "",

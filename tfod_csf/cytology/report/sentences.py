@@ -74,7 +74,7 @@ def percentage(score: float) -> str:
 
 
 def mark_sign(share: Share) -> str:
-    """An arrow for a mark against the reference range, hollow where the interval reaches into the range; else ""."""
+    """An arrow for a mark against the reference range, hollow where it is not certain; "" without one."""
     signs = {("high", True): "▲", ("high", False): "△", ("low", True): "▼", ("low", False): "▽"}
     return signs.get((share.mark, bool(share.mark_certain)), "")
 
@@ -167,22 +167,23 @@ def _unknown_remarks(result: Differential, rules: DifferentialRules) -> list[Rem
 
 
 def unknown_words(result: Differential) -> str:
-    """What the unknown cells most likely are, and their share, for the table; "" without any."""
+    """How many unknown cells may be white, and their share, for the table; "" without any."""
     unknown = result.unknown
-    likely = [f"{number(count)} most likely {name}" for name, count in unknown.likely.items() if count]
-    share = "" if unknown.white_percent is None else f"; {unknown.white_percent:.1f} % of the white cells may be these"
-    return f"{', '.join(likely)}{share}" if likely else ""
+    if not unknown.maybe_white:
+        return "most likely erythrocytes" if sum(unknown.likely.values()) else ""
+    return f"{number(unknown.maybe_white)} may be white: {unknown.white_percent:.1f}\u00a0% of the white cells"
 
 
 def worth_words(result: Differential) -> str:
-    """What the white cells are worth for the intervals."""
+    """What the white cells are worth for the intervals, in a sentence; "" without percentages."""
     if result.effective_cells is None:
         return ""
     if result.clustering.design_effect is None:
-        return "clustering not known: taken as independent cells"
+        return "Clustering not known: the intervals take the cells as independent."
     return (
-        f"worth {result.effective_cells:.0f} independent cells (design effect {result.clustering.design_effect:.1f} on "
-        f"{plural(result.clustering.images, 'image')})"
+        f"For the intervals the {plural(result.white_cells, 'white cell')} are worth {result.effective_cells:.0f} "
+        f"independent ones: design effect {result.clustering.design_effect:.1f} on "
+        f"{plural(result.clustering.images, 'image')}."
     )
 
 
