@@ -51,6 +51,13 @@ flags.DEFINE_integer(
     flag_values=FLAGS,
 )
 common_flags.define_output_dir(FLAGS)
+flags.DEFINE_boolean(
+    "effective_cells",
+    True,
+    "Test each patient with the effective cells of differentials.csv, where it has them: cells of one kind lie "
+    "together. Without it all cells are taken as independent, and more patients differ.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_float(
     "error_ratio",
     1.0,
@@ -98,7 +105,7 @@ def main() -> None:
     references = reference_ranges.load_reference_ranges(
         FLAGS.reference_ranges or reference_ranges.DEFAULT_TABLE, FLAGS.population
     )
-    machine = agreement_tables.read_machine(machine_path)
+    machine = agreement_tables.read_machine(machine_path, FLAGS.effective_cells)
     hospital = agreement_tables.read_hospital(FLAGS.hospital, FLAGS.assumed_cells, FLAGS.hospital_unit == "cells")
     matched = _match_cells(output_dir) if FLAGS.annotations_dir else None
     rows = agreement_tables.write_agreement(

@@ -138,6 +138,26 @@ def test_spread_that_counting_alone_gives():
     assert variance.mean(axis=0) == pytest.approx((first - second).var(axis=0), rel=0.04)
 
 
+def test_spread_of_clustered_cells():
+    machine, hospital = both()
+    design_effect = np.array([4, 0.5, np.nan, 1])
+    clustered = dataclasses.replace(machine, design_effect=design_effect)
+    assert clustered.independent_cells.tolist() == [50, 200, 200, 200]
+    # Patient 1, lymphocytes: 7 % of 50 and 5 % of 200 cells: p = 13.5 / 250 (with 7 % of 50: 3.5).
+    share = (3.5 + 10) / 250
+    expected = 1e4 * share * (1 - share) * (1 / 50 + 1 / 200) * 250 / 249
+    assert counting_variance(clustered, hospital, is_clustered=True)[0, 0] == pytest.approx(expected)
+    np.testing.assert_array_equal(counting_variance(clustered, hospital), counting_variance(machine, hospital))
+    rows = {(row["class"], row["measure"]): row["value"] for row in class_measures(clustered, hospital)}
+    assert rows["lymphocyte", "sd_counting_clustered"] > rows["lymphocyte", "sd_counting_only"]
+    assert rows["lymphocyte", "sd_beyond_counting"] ** 2 + rows["lymphocyte", "sd_counting_clustered"] ** 2 == (
+        pytest.approx(34 / 3)
+    )
+    assert ("lymphocyte", "sd_counting_clustered") not in {
+        (row["class"], row["measure"]) for row in class_measures(machine, hospital)
+    }
+
+
 def test_counting_only_and_beyond_it_in_the_rows():
     rows = {(row["class"], row["measure"]): row for row in class_measures(*both())}
     # Lymphocytes of Table 2: means 6, 2.5, 22.5 and 88 %; 200 + 200 cells: m (100 - m) / 100 * 400 / 399.

@@ -69,6 +69,27 @@ def test_limits_and_levels_of_the_papers_table(tmp_path):
     assert (levels[3]["note"], levels[3]["limits"]) == ("", "constant")
 
 
+def test_patients_are_tested_with_effective_cells_where_the_table_has_them(tmp_path):
+    columns = ["patient_id", "white_cells", "lymphocyte_percent", "monocyte_percent", "neutrophil_percent"]
+    columns += ["design_effect", "effective_cells"]
+    rows = [("190931", 200, 7, 18, 75, 5, 40), ("191155", 200, 4, 7, 90, "", 200)]
+    table = (dict(zip(columns, row, strict=True)) for row in rows)
+    csv_tables.write_rows(tmp_path / "differentials.csv", columns, table)
+    (tmp_path / "hospital.csv").write_text(TABLE_2, encoding="utf-8")
+    flags = [f"--machine={tmp_path}", f"--hospital={tmp_path / 'hospital.csv'}", f"--output_dir={tmp_path / 'out'}"]
+    found = {}
+    for more in ([], ["--noeffective_cells"]):
+        assert command_line.main(["agreement", *flags, *more]) == 0
+        patients = csv_tables.read_rows(tmp_path / "out" / "agreement_patients.csv")
+        found[bool(more)] = [(row["machine_tested_cells"], row["p_value"]) for row in patients[:2]]
+        measures = {row["measure"] for row in csv_tables.read_rows(tmp_path / "out" / "agreement.csv")}
+        assert ("sd_counting_clustered" in measures) == (not more)
+    assert [cells for cells, _ in found[False]] == ["40", "200"]
+    assert [cells for cells, _ in found[True]] == ["200", "200"]
+    assert float(found[False][0][1]) > 100 * float(found[True][0][1])
+    assert found[False][1] == found[True][1]
+
+
 @pytest.mark.parametrize("entry", ["neutrophil", "neutrophil=many", "erythrocyte=3", "monocyte=101"])
 def test_wrong_decision_levels_are_one_sentence(tmp_path, capsys, entry):
     write_machine(tmp_path / "differentials.csv")

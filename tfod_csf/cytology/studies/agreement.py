@@ -37,21 +37,39 @@ class Differentials:
       patient_ids: [P].
       percent: [P, K].
       cells: [P] white cells that the percentages were computed from.
-      effective_cells: [P] how many independent cells these are worth, cells of one kind lying together; NaN where that
-        is not known. None where it is known of nobody.
+      effective_cells: [P] how many independent cells these are worth with probability, as the intervals of a patient
+        take them; NaN where that is not known, None where it is known of nobody.
+      design_effect: [P] variance of the percentages, cells of one kind lying together, divided by that of independent
+        cells; NaN and None likewise.
     """
 
     patient_ids: tuple[str, ...]
     percent: np.ndarray
     cells: np.ndarray
     effective_cells: np.ndarray | None = None
+    design_effect: np.ndarray | None = None
 
     @property
-    def independent_cells(self) -> np.ndarray:
+    def tested_cells(self) -> np.ndarray:
         """[P] effective cells, or all cells where these are not known."""
         if self.effective_cells is None:
             return self.cells
         return np.where(np.isnan(self.effective_cells), self.cells, self.effective_cells)
+
+    @property
+    def independent_cells(self) -> np.ndarray:
+        """[P] cells divided by their design effect where that is known and above 1."""
+        if self.design_effect is None:
+            return self.cells
+        return self.cells / np.maximum(np.nan_to_num(self.design_effect, nan=1.0), 1)
+
+    def of_patients(self, rows: Sequence[int]) -> "Differentials":
+        """Some patients, in the order of `rows`."""
+        order = list(rows)
+        known = {name: getattr(self, name) for name in ("effective_cells", "design_effect")}
+        chosen = {name: None if values is None else values[order] for name, values in known.items()}
+        ids = tuple(self.patient_ids[row] for row in order)
+        return Differentials(ids, self.percent[order], self.cells[order], **chosen)
 
 
 def absolute_differences(machine: np.ndarray, hospital: np.ndarray) -> np.ndarray:
@@ -79,7 +97,7 @@ def difference_p_values(machine: Differentials, hospital: Differentials) -> np.n
     """
     p_values = np.full(len(machine.patient_ids), np.nan)
     for p in range(len(p_values)):
-        counts = [_counts(method.percent[p], method.independent_cells[p]) for method in (machine, hospital)]
+        counts = [_counts(method.percent[p], method.tested_cells[p]) for method in (machine, hospital)]
         if all(count.sum() > 0 for count in counts):
             p_values[p] = max(_p_value(np.array(counts)), SMALLEST_P)
     return p_values
@@ -152,13 +170,16 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def counting_variance(machine: Differentials, hospital: Differentials) -> np.ndarray:
+def counting_variance(machine: Differentials, hospital: Differentials, is_clustered: bool = False) -> np.ndarray:
     """[P, K] variance of the difference of two percentages that counting alone gives, in squared points.
 
     p (1 - p) (1 / n + 1 / m) with p the share among the n + m cells of both, times (n + m) / (n + m - 1), which makes
-    it unbiased if both counted cells of the same fluid. n and m are independent cells, see `Differentials`.
+    it unbiased if both counted independent cells of the same fluid.
+
+    Args:
+      is_clustered: n and m are `independent_cells`, all cells otherwise.
     """
-    n, m = machine.independent_cells[:, None], hospital.independent_cells[:, None]
+    n, m = (of.independent_cells[:, None] if is_clustered else of.cells[:, None] for of in (machine, hospital))
     share = (n * machine.percent + m * hospital.percent) / (n + m) / 100
     return 1e4 * share * (1 - share) * (1 / n + 1 / m) * (n + m) / np.maximum(n + m - 1, 1)
 
@@ -183,17 +204,19 @@ def class_measures(machine: Differentials, hospital: Differentials, error_ratio:
     count = len(machine.patient_ids)
     differences = absolute_differences(machine.percent, hospital.percent)
     by_counting = counting_variance(machine, hospital)
+    clustered = None if machine.design_effect is None else counting_variance(machine, hospital, is_clustered=True)
     fits = line_fits(machine, hospital, error_ratio)
     for k, name in enumerate(cell_classes.WHITE_CELLS):
         x, y = hospital.percent[:, k], machine.percent[:, k]
         rows.append(measure_row(name, "mean_absolute_difference", "points", count, differences[:, k].mean()))
         rows += _bland_altman_rows(name, x, y)
-        rows += _counting_rows(name, y - x, by_counting[:, k])
+        rows += _counting_rows(name, y - x, by_counting[:, k], None if clustered is None else clustered[:, k])
         rows += _trend_rows(name, x, y)
         for method, fit in fits.items():
             rows += _line_rows(name, method, functools.partial(fit, k), count)
         rows += _check_rows(name, machine.patient_ids, x, y)
-        rows.append(measure_row(name, "lin_concordance", "", count, method_comparison.concordance(x, y)))
+        few = "the interval is too narrow: it holds in 85 to 94 % with fewer than 20 patients" if count < 20 else ""
+        rows.append(measure_row(name, "lin_concordance", "", count, method_comparison.concordance(x, y), few))
     rows.append(measure_row("all", "mean_absolute_difference", "points", count, differences.mean()))
     rows.append(measure_row("all", "paper_accuracy", "%", count, paper_accuracy(machine.percent, hospital.percent)))
     return rows
@@ -229,13 +252,17 @@ def _bland_altman_rows(name: str, x: np.ndarray, y: np.ndarray) -> list[dict]:
     return [measure_row(name, measure, "points", len(x), value) for measure, value in values.items()]
 
 
-def _counting_rows(name: str, difference: np.ndarray, variance: np.ndarray) -> list[dict]:
+def _counting_rows(name: str, difference: np.ndarray, variance: np.ndarray, clustered: np.ndarray | None) -> list[dict]:
     """The standard deviation that counting alone explains, and what is left of the observed one."""
-    count, expected = len(difference), float(variance.mean())
-    rows = [measure_row(name, "sd_counting_only", "points", count, np.sqrt(expected))]
+    count = len(difference)
+    rows = [measure_row(name, "sd_counting_only", "points", count, np.sqrt(variance.mean()))]
+    if clustered is not None:
+        note = "the machine's cells divided by their design effect"
+        rows.append(measure_row(name, "sd_counting_clustered", "points", count, np.sqrt(clustered.mean()), note))
+        variance = clustered
     if count < 2:
         return [*rows, measure_row(name, "sd_beyond_counting", "points", count, None, "needs two patients")]
-    beyond = float(difference.var(ddof=1)) - expected
+    beyond = float(difference.var(ddof=1) - variance.mean())
     note = "" if beyond > 0 else "counting alone explains the observed spread"
     return [*rows, measure_row(name, "sd_beyond_counting", "points", count, np.sqrt(max(beyond, 0)), note)]
 
@@ -295,15 +322,9 @@ def common_patients(
     shared = [name for name in machine.patient_ids if name in rows]
     kept = set(shared)
 
-    def only(method: Differentials, order: Sequence[int]) -> Differentials:
-        order = list(order)
-        ids = tuple(method.patient_ids[row] for row in order)
-        effective = None if method.effective_cells is None else method.effective_cells[order]
-        return Differentials(ids, method.percent[order], method.cells[order], effective)
-
     return (
-        only(machine, [row for row, name in enumerate(machine.patient_ids) if name in kept]),
-        only(hospital, [rows[name] for name in shared]),
+        machine.of_patients([row for row, name in enumerate(machine.patient_ids) if name in kept]),
+        hospital.of_patients([rows[name] for name in shared]),
         [name for name in machine.patient_ids if name not in kept],
         [name for name in hospital.patient_ids if name not in kept],
     )

@@ -1,6 +1,7 @@
 """The agreement study: reads both sides, writes the tables agreement*.csv and the plots."""
 
 import dataclasses
+import itertools
 import os
 import pathlib
 from collections import Counter
@@ -97,21 +98,30 @@ def read_hospital(path: str | os.PathLike, assumed_cells: int, are_counts: bool 
     return HospitalTable(Differentials(tuple(patients), percents, numbers), assumed, notes)
 
 
-def read_machine(path: str | os.PathLike) -> MachineTable:
-    """Reads differentials.csv."""
+def read_machine(path: str | os.PathLike, use_effective_cells: bool = True) -> MachineTable:
+    """Reads differentials.csv.
+
+    Args:
+      use_effective_cells: read `effective_cells` and `design_effect` where the table has them.
+    """
     columns = [f"{name}_percent" for name in cell_classes.WHITE_CELLS]
-    ids, percents, cells, without, pleocytosis = [], [], [], [], {}
-    for row in csv_schemas.load("differentials").read(path, ["patient_id", "white_cells", *columns, "pleocytosis"]):
+    more = ["pleocytosis", "effective_cells", "design_effect"]
+    ids, percents, without, pleocytosis = [], [], [], {}
+    numbers: list[tuple[float, float | None, float | None]] = []
+    for row in csv_schemas.load("differentials").read(path, ["patient_id", "white_cells", *columns, *more]):
         values = [row[name] for name in columns]
         if None in values:
             without.append(row["patient_id"])
             continue
         ids.append(row["patient_id"])
         percents.append(values)
-        cells.append(row["white_cells"])
+        numbers.append((row["white_cells"], row.get("effective_cells"), row.get("design_effect")))
         if row.get("pleocytosis") is not None:
             pleocytosis[row["patient_id"]] = row["pleocytosis"]
-    found = Differentials(tuple(ids), np.array(percents).reshape(-1, len(columns)), np.array(cells, float))
+    cells, effective, design = np.array(numbers, float).reshape(-1, 3).T
+    known = {"effective_cells": effective, "design_effect": design} if use_effective_cells else {}
+    kept = {name: values for name, values in known.items() if not np.isnan(values).all()}
+    found = Differentials(tuple(ids), np.array(percents).reshape(-1, len(columns)), cells, **kept)
     return MachineTable(found, without, pleocytosis)
 
 
@@ -201,20 +211,9 @@ def write_agreement(
         )
     p_values = difference_p_values(ours, theirs)
     adjusted = holm(p_values)
-    assumed = dict(zip(hospital.differentials.patient_ids, hospital.assumed, strict=True))
-
-    def patients() -> Iterator[dict[str, Any]]:
-        for p, name in enumerate(ours.patient_ids):
-            row = _patient_row(ours, theirs, p, p_values[p], adjusted[p], assumed[name])
-            yield {**row, "note": hospital.notes.get(name, "")}
-        few = set(machine.without_percentages)
-        for name in only_hospital:
-            reason = "too few white cells for percentages" if name in few else "not examined by the machine"
-            yield {"patient_id": name, "note": reason}
-        for name in only_machine:
-            yield {"patient_id": name, "note": "the hospital has no result"}
-
-    csv_schemas.load("agreement_patients").write_into(output, patients())
+    compared = (_patient_row(ours, theirs, p, p_values[p], adjusted[p], hospital) for p in range(len(ours.patient_ids)))
+    others = _not_compared(only_machine, only_hospital, machine.without_percentages)
+    csv_schemas.load("agreement_patients").write_into(output, itertools.chain(compared, others))
     rows = class_measures(ours, theirs, error_ratio)
     if matched is not None:
         rows += cell_measures(matched)
@@ -235,23 +234,43 @@ def write_agreement(
     return rows
 
 
+def _not_compared(
+    only_machine: Sequence[str], only_hospital: Sequence[str], without_percentages: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Rows of patients whom only one side has, with the reason."""
+    few = set(without_percentages)
+    for name in only_hospital:
+        reason = "too few white cells for percentages" if name in few else "not examined by the machine"
+        yield {"patient_id": name, "note": reason}
+    for name in only_machine:
+        yield {"patient_id": name, "note": "the hospital has no result"}
+
+
 def _patient_row(
-    machine: Differentials, hospital: Differentials, p: int, p_value: float, adjusted: float, assumed: bool
+    machine: Differentials, theirs: Differentials, p: int, p_value: float, adjusted: float, table: HospitalTable
 ) -> dict[str, Any]:
-    row: dict[str, Any] = {"patient_id": machine.patient_ids[p]}
-    difference = machine.percent[p] - hospital.percent[p]
+    """The row of one patient.
+
+    Args:
+      machine, theirs: both sides' differentials of the same patients; `table` is what `theirs` was chosen from.
+    """
+    patient_id = machine.patient_ids[p]
+    row: dict[str, Any] = {"patient_id": patient_id}
+    difference = machine.percent[p] - theirs.percent[p]
     for k, name in enumerate(cell_classes.WHITE_CELLS):
-        row[f"hospital_{name}_percent"] = hospital.percent[p, k]
+        row[f"hospital_{name}_percent"] = theirs.percent[p, k]
         row[f"machine_{name}_percent"] = machine.percent[p, k]
         row[f"{name}_difference"] = difference[k]
     return row | {
         "mean_absolute_difference": np.abs(difference).mean(),
         "machine_cells": machine.cells[p],
-        "hospital_cells": hospital.cells[p],
-        "hospital_cells_assumed": bool(assumed),
+        "machine_tested_cells": machine.tested_cells[p],
+        "hospital_cells": theirs.cells[p],
+        "hospital_cells_assumed": bool(table.assumed[table.differentials.patient_ids.index(patient_id)]),
         "p_value": _three_digits(p_value),
         "p_value_holm": _three_digits(adjusted),
         "differs": bool(adjusted < 0.05),
+        "note": table.notes.get(patient_id, ""),
     }
 
 
