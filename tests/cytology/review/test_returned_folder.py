@@ -60,6 +60,27 @@ def test_a_saved_xml_comes_back_with_its_boxes(review):
     assert image.xml_sha256 == sha256(folder / "a.xml")
 
 
+def test_an_xml_copied_from_another_image_decides_nothing(review):
+    folder, _ = review
+    save(folder, "a", LabeledObject("monocyte", 3, 4, 13, 14), verified=True)
+    (folder / "b.xml").write_bytes((folder / "a.xml").read_bytes())
+    reviewed, reasons = read(review)
+    assert list(reviewed) == ["day1/a.jpg"]
+    assert reasons == [
+        "a copy: its <filename> is 'a.jpg', another image of this review; the image's cells stay as they were"
+    ]
+
+
+@pytest.mark.parametrize("filename", ["", "B.JPG", "elsewhere.jpg"])
+def test_an_odd_file_name_in_an_xml_is_no_other_image(review, filename):
+    folder, _ = review
+    save(folder, "b")
+    xml = folder / "b.xml"
+    text = xml.read_text(encoding="utf-8")
+    xml.write_text(text.replace("<filename>b.jpg<", f"<filename>{filename}<"), encoding="utf-8")
+    assert list(read(review)[0]) == ["day1/b.jpg"]
+
+
 def test_all_boxes_deleted_is_a_decision(review):
     save(review[0], "a")
     reviewed, reasons = read(review)

@@ -1,13 +1,15 @@
 """A reviewer's folder as it is returned: XML may be renamed, damaged, missing, in another format, or not ours.
 
 Nothing is guessed. An image whose XML is missing or cannot be read keeps its cells as they were, with a row in
-problems.csv; so does one whose picture was swapped. Pictures and XML that are not of this export are skipped. With an
-unknown class name the patient is refused, because the cell would be lost or counted wrongly.
+problems.csv; so does one whose picture was swapped, or whose XML is a copy of another image's. Pictures and XML that
+are not of this export are skipped. With an unknown class name the patient is refused, because the cell would be lost or
+counted wrongly.
 """
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence, Set
 
 from tfod_csf import cell_classes
 from tfod_csf.cytology.review.sidecar import CLASSES_FILE, FILE_NAME, ReviewError, ShownImage, Sidecar
@@ -42,10 +44,24 @@ class ReviewedImage:
     objects: tuple[LabeledObject, ...]
 
 
-def _read_xml(path: pathlib.Path, shown: ShownImage, problems: ProblemLog) -> Annotation | None:
-    """The annotation, or None when any of its objects would be lost; reasons are in `problems`."""
+def _loose(name: str) -> str:
+    """An image's name without its ending, capitals and the form of letters."""
+    return unicodedata.normalize("NFC", pathlib.PurePath(name).stem).casefold()
+
+
+def _read_xml(path: pathlib.Path, shown: ShownImage, names: Set[str], problems: ProblemLog) -> Annotation | None:
+    """The annotation, or None when any of its objects would be lost, or it is another image's.
+
+    Args:
+      names: of all images of the export, as `_loose` makes them.
+      problems: gets the reasons.
+    """
     found = ProblemLog(quiet=True)
     annotation = labelimg.read_annotation(path, found)
+    if annotation is not None and _loose(annotation.filename) in names - {_loose(path.name)}:
+        reason = f"a copy: its <filename> is {annotation.filename!r}, another image of this review; {_AS_BEFORE}"
+        problems.skipped(path, reason, "Put this image's own XML back, or save the image again in LabelImg.")
+        return None
     if annotation is not None:
         annotation = labelimg.fit_to_image(annotation, shown.width, shown.height, found)
     problems.extend(found.problems)
@@ -92,7 +108,7 @@ def read_folder(
       exported: what he was shown; None for `sidecar`. XML that is byte for byte the exported one has not been saved,
         also when another state of it was imported earlier: then the folder is an old copy, which decides nothing.
     """
-    reviewed = {}
+    reviewed, names = {}, {_loose(name) for name in sidecar.images}
     for name, shown in sidecar.images.items():
         path = folder / name
         xml = path.with_suffix(".xml")
@@ -112,7 +128,7 @@ def read_folder(
             reason = f"not the picture the reviewer was given; {_AS_BEFORE}"
             problems.skipped(path, reason, "Put the exported picture back and review it again.")
             continue
-        annotation = _read_xml(xml, shown, problems)
+        annotation = _read_xml(xml, shown, names, problems)
         if annotation is not None:
             objects = tuple(annotation.objects)
             reviewed[shown.image] = ReviewedImage(shown, path, xml_sha256, annotation.verified, objects)
