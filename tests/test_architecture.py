@@ -25,7 +25,7 @@ PACKAGES = {
     "training": {"modeling", "data", "network_input", "evaluation", "config", "files"},
     "export": {"modeling", "training", "config", "network_input", "inference", "files", "study"},
     "evaluation": {"files", "graphics"},
-    "inference": {"files", "graphics", "study"},
+    "inference": {"evaluation", "files", "graphics", "study"},
     "cytology": {"evaluation", "files", "graphics", "study"},
     "synthetic": {"files", "study"},
     "benchmarks": {

@@ -7,7 +7,7 @@ import pytest
 
 from tfod_csf import label_map
 from tfod_csf.classification import ClassificationError
-from tfod_csf.model_folder import DEFAULT_THRESHOLDS, ModelFolder, ModelFolderError
+from tfod_csf.model_folder import DEFAULT_THRESHOLDS, ModelFolder, ModelFolderError, fingerprint
 from tfod_csf.synthetic import cohort_folder, cohorts
 
 
@@ -87,3 +87,14 @@ def test_a_confusion_matrix_of_other_classes_or_that_cannot_be_read(folder):
     (folder / "classification.json").write_text("{}")
     with pytest.raises(ClassificationError, match=r"classification\.json: lacks 'format'"):
         ModelFolder.open(folder)
+
+
+def test_fingerprint_follows_the_weights(hand_made_model, tmp_path):
+    first = fingerprint(hand_made_model / "saved_model")
+    assert first == fingerprint(hand_made_model / "saved_model")
+    variables = tmp_path / "variables"
+    variables.mkdir()
+    (variables / "v").write_bytes(b"1")
+    one = fingerprint(tmp_path)
+    (variables / "v").write_bytes(b"2")
+    assert fingerprint(tmp_path) != one

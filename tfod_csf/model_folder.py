@@ -13,6 +13,7 @@ without model.json the default thresholds count.
 """
 
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -23,6 +24,7 @@ from tfod_csf import classification
 from tfod_csf import label_map as label_maps
 from tfod_csf.classification import Classification
 from tfod_csf.errors import UserError
+from tfod_csf.files import checksums
 from tfod_csf.label_map import LabelMap
 
 SAVED_MODEL_DIR = "saved_model"
@@ -106,6 +108,34 @@ class ModelFolder:
     def thresholds(self) -> dict[str, float]:
         """{"min_score", "unknown_below"}, scores from 0 to 1."""
         return self.info["thresholds"]
+
+
+def store_classification(path: str | os.PathLike, found: Classification) -> str:
+    """Writes classification.json into a model's folder; returns a sentence for the console.
+
+    Raises:
+      ClassificationError: too few cells of a white-cell class; nothing is written.
+    """
+    found.check_enough()
+    target = pathlib.Path(path) / CLASSIFICATION
+    found.write(target)
+    return (
+        f"confusion matrix of {found.num_cells} annotated cells of {len(found.patients)} patients stored in {target}; "
+        "batch_infer hands it on from now on, and percentages are corrected with it."
+    )
+
+
+def fingerprint(saved_model_dir: str | os.PathLike) -> str:
+    """sha256 over names and contents of the SavedModel's files; the same weights and graph give the same digest."""
+    digest = hashlib.sha256()
+    folder = pathlib.Path(saved_model_dir)
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        # fingerprint.pb holds a random id of the export, which does not change what the model computes.
+        if path.name == "fingerprint.pb":
+            continue
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
+        checksums.add_file(digest, path)
+    return digest.hexdigest()
 
 
 def _read_info(path: pathlib.Path, label_map: LabelMap) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -68,6 +69,22 @@ def test_folder_of_xml(images_dir, tmp_path, hand_made_model, capsys):
     assert (out / "confusion_matrix.png").is_file()
     assert csv_tables.read_rows(out / "problems.csv") == []
     assert "cells labeled unknown are ignored" in capsys.readouterr().out
+
+
+def test_the_confusion_matrix_is_stored(tmp_path, hand_made_model, capsys):
+    # The hand-made model finds a lymphocyte there in every image; each patient has 12 images of one such cell.
+    model = shutil.copytree(hand_made_model, tmp_path / "model")
+    for patient in ("a", "b", "c"):
+        for number in range(12):
+            name = ("lymphocyte", "monocyte", "neutrophil")[number % 3]
+            save_labeled(tmp_path / "images" / patient, f"{number}", (name, 8, 10, 34, 36), ERYTHROCYTE)
+    arguments = (f"--images_dir={tmp_path / 'images'}", f"--model={model}", "--store", "--unknown_boxes=count")
+    assert run(*arguments, f"--output_dir={tmp_path / 'out'}", "--min_score=0.3") == 1
+    assert "--min_score=0.3 is not the model's own 0.5" in capsys.readouterr().err
+    assert run(*arguments, f"--output_dir={tmp_path / 'out'}") == 1
+    assert "12 annotated cells of class lymphocyte in 3 patients are too few" in capsys.readouterr().err
+    assert not (model / "classification.json").exists()
+    assert (tmp_path / "out" / "metrics.json").is_file()
 
 
 def write_record(path, images_dir):

@@ -3,16 +3,24 @@
 Compares a run of batch_infer with LabelImg XML of the same images, which must be validation images, never training
 images. Writes reliability, calibration error, and coverage and accuracy for every possible --unknown_below. With
 --model the temperature is stored in that model folder's model.json and used by later runs, if it lowers the calibration
-error; without --model nothing is changed.
+error; without --model nothing is changed. With --store the model folder keeps what became of the annotated cells too,
+and later runs give corrected percentages (docs/CORRECTION.md).
 """
 
+import dataclasses
 import pathlib
 import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from tfod_csf.commands import command_line, common_flags
 from tfod_csf.errors import UserError
+
+if TYPE_CHECKING:
+    from tfod_csf.classification import Classification
+    from tfod_csf.cytology.annotated_cells import ImageCells
 
 FLAGS = flags.FlagValues()
 common_flags.define_inference_dir(FLAGS, "Output folder of batch_infer on the validation images.")
@@ -22,6 +30,13 @@ flags.DEFINE_string(
     "model",
     None,
     "Exported model folder of the run, whose model.json gets the temperature; default: it is not stored.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_boolean(
+    "store",
+    False,
+    "Keep the confusion matrix too in the folder of --model (classification.json), with which later runs correct "
+    "percentages; that of the scores at the stored temperature.",
     flag_values=FLAGS,
 )
 common_flags.define_class_map(FLAGS)
@@ -54,6 +69,8 @@ def main() -> None:
     annotations_dir = common_flags.annotations_dir(FLAGS)
     if FLAGS.model:
         common_flags.existing_folder(FLAGS, "model", "give the folder that exporter_main_v2 wrote")
+    if FLAGS.store and not FLAGS.model:
+        raise UserError("--store needs --model, the folder that is to keep the confusion matrix.")
     from tfod_csf.cytology import annotated_cells, run_tables
     from tfod_csf.cytology.studies import agreement_tables, calibration_tables
     from tfod_csf.problems import ProblemLog
@@ -61,6 +78,7 @@ def main() -> None:
 
     run = run_tables.read_run(inference_dir)
     name = _model_name(run)
+    matrix = _matrix_of(run, name) if FLAGS.store else None  # checks come before tables are read
     problems = ProblemLog()
     annotations = annotated_cells.read_annotations(annotations_dir, problems, common_flags.class_map(FLAGS))
     matched, _ = agreement_tables.match_all(
@@ -76,6 +94,7 @@ def main() -> None:
         f"{result.temperature:.3f}: expected calibration error {100 * result.ece_before:.1f} -> "
         f"{100 * result.ece_after:.1f} points; written to {output_dir}."
     )
+    further = 1.0
     if FLAGS.model and not result.is_improvement:
         print(f"not stored in {FLAGS.model}/model.json: the temperature does not bring scores nearer to accuracy.")
     elif FLAGS.model:
@@ -84,6 +103,52 @@ def main() -> None:
             FLAGS.model, result, made_with, annotations_dir=FLAGS.annotations_dir, inference_dir=FLAGS.inference_dir
         )
         print(f"temperature {stored:.4f} stored in {FLAGS.model}/model.json; batch_infer uses it from now on.")
+        further = stored / made_with
+    if matrix is not None:
+        print(_store_matrix(matrix, annotations, further))
+    elif further != 1 and (pathlib.Path(FLAGS.model) / "classification.json").is_file():
+        print(f"{FLAGS.model}/classification.json is of the earlier temperature; run calibrate --store to replace it.")
+
+
+def _matrix_of(run: dict, name: str) -> "Classification":
+    """The matrix that is to be stored, without patients: what the run says about its model.
+
+    Raises:
+      UserError: the run is not of the model in the folder.
+    """
+    from tfod_csf import provenance
+    from tfod_csf.classification import Classification
+    from tfod_csf.model_folder import ModelFolder, fingerprint
+
+    folder = ModelFolder.open(FLAGS.model)
+    entry: dict = next((model for model in run.get("models", []) if model.get("name") == name), {})
+    if entry.get("fingerprint") != fingerprint(folder.saved_model_dir):
+        raise UserError(f"--model={FLAGS.model}: the run was made with other weights; run batch_infer again.")
+    thresholds = run["thresholds"]
+    return Classification(
+        model=name,
+        fingerprint=entry["fingerprint"],
+        temperature=float(entry.get("temperature") or 1.0),
+        classes=tuple(folder.label_map.names),
+        thresholds={key: float(thresholds[key]) for key in ("min_score", "unknown_below", "duplicate_iou")},
+        matching_iou_threshold=FLAGS.matching_iou_threshold,
+        patients=(),
+        source=pathlib.PurePath(FLAGS.annotations_dir).name,
+        date=provenance.now(),
+    )
+
+
+def _store_matrix(matrix: "Classification", annotations: Mapping[str, "ImageCells"], further: float) -> str:
+    """Counts the validation at the run's temperature times `further`, stores the matrix, and says so."""
+    from tfod_csf import model_folder
+    from tfod_csf.cytology import validation_counts
+    from tfod_csf.evaluation.classification_counts import ClassificationCounter
+
+    unknown_below = matrix.thresholds["unknown_below"]
+    counter = ClassificationCounter(unknown_below, matrix.matching_iou_threshold, not FLAGS.ignore_unmatched)
+    patients = validation_counts.count_validation(FLAGS.inference_dir, annotations, matrix.model, counter, further)
+    stored = dataclasses.replace(matrix, patients=patients, temperature=round(matrix.temperature * further, 6))
+    return model_folder.store_classification(FLAGS.model, stored)
 
 
 if __name__ == "__main__":

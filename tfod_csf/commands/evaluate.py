@@ -3,9 +3,11 @@
 The annotated images are a TFRecord (--input_path) or a folder of LabelImg XML (--images_dir). Writes metrics.json,
 metrics.csv, per_class.csv, precision_recall.csv and .png, confusion_matrix.csv and .png, and problems.csv. Cells
 annotated as `unknown` can be counted (as a class where the label map has it, else as background) or ignored; where
-there are any, the reading that is not TFOD's on the same records is written into a folder of its own.
+there are any, the reading that is not TFOD's on the same records is written into a folder of its own. With --store the
+model folder keeps what became of the annotated cells, and later runs give corrected percentages (docs/CORRECTION.md).
 """
 
+import functools
 import pathlib
 import sys
 from collections.abc import Iterable
@@ -41,6 +43,13 @@ flags.DEFINE_enum(
     "Whether detections on cells annotated as unknown are counted or ignored.",
     flag_values=FLAGS,
 )
+flags.DEFINE_boolean(
+    "store",
+    False,
+    "Keep the confusion matrix in the model folder (classification.json), with which later runs correct percentages. "
+    "The images must be of patients that the model never trained on, with every cell annotated.",
+    flag_values=FLAGS,
+)
 common_flags.define_problem_limits(FLAGS)
 
 
@@ -55,10 +64,15 @@ def main() -> None:
 
     folder = ModelFolder.open(FLAGS.model)
     thresholds = cell_selection.common_thresholds({folder.name: folder.thresholds}, min_score=FLAGS.min_score)
+    if FLAGS.store and thresholds.min_score != folder.thresholds["min_score"]:
+        raise UserError(
+            f"--min_score={FLAGS.min_score:g} is not the model's own {folder.thresholds['min_score']:g}; with --store "
+            "do not give it, because the matrix would not fit later runs."
+        )
     problems = ProblemLog(strict=FLAGS.strict)
     pairs, shards = _find_labeled_images(problems)
     from tfod_csf.evaluation.model_evaluation import ModelEvaluation
-    from tfod_csf.inference import detector, labeled_detections, record_reader
+    from tfod_csf.inference import detector, labeled_detections, record_reader, validation
 
     labels = folder.label_map
     model = detector.Detector.open(folder)
@@ -68,12 +82,16 @@ def main() -> None:
         images = record_reader.read_records(shards, labels, problems)
     readings = ground_truth.unknown_readings(labels, FLAGS.unknown_boxes)
     evaluation = ModelEvaluation(labels.categories, list(readings), thresholds.min_score, FLAGS.matching_iou_threshold)
-    found = labeled_detections.detect_labeled(model, images, thresholds, readings)
+    matrix = validation.ValidationMatrix(thresholds, FLAGS.matching_iou_threshold)
+    add = {"on_cells": functools.partial(matrix.add, model.label_map)} if FLAGS.store else {}
+    found = labeled_detections.detect_labeled(model, images, thresholds, readings, **add)
     _add_images(evaluation, found, len(pairs) or None, problems, output_dir)
     settings = {"model": model.name, "fingerprint": model.fingerprint, "temperature": model.temperature}
     settings["data"] = FLAGS.input_path or FLAGS.images_dir
     print("\n".join(evaluation.write(output_dir, model.name, settings)))
     print(f"{problems.summary()} (problems.csv); written to {output_dir}.")
+    if FLAGS.store:
+        print(matrix.store(folder, model, FLAGS.input_path or FLAGS.images_dir))
 
 
 def _find_labeled_images(problems: "ProblemLog") -> tuple[list["AnnotatedFile"], list[str]]:

@@ -9,7 +9,6 @@ A JPEG is decoded here by TensorFlow, as in training: its decoder differs from P
 """
 
 import dataclasses
-import hashlib
 import os
 import pathlib
 import time
@@ -22,10 +21,9 @@ import tensorflow as tf
 
 from tfod_csf.detections import Detections
 from tfod_csf.errors import UserError
-from tfod_csf.files import checksums
 from tfod_csf.inference.image_detector import DetectionFailedError
 from tfod_csf.label_map import LabelMap
-from tfod_csf.model_folder import ModelFolder
+from tfod_csf.model_folder import ModelFolder, fingerprint
 from tfod_csf.score_temperature import temperature_of, with_temperature
 
 _OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
@@ -34,19 +32,6 @@ _TF_EXAMPLE = "tf_example"
 
 class DetectorError(UserError):
     """A SavedModel that is not TFOD's detection model."""
-
-
-def fingerprint(saved_model_dir: str | os.PathLike) -> str:
-    """sha256 over names and contents of the SavedModel's files; the same weights and graph give the same digest."""
-    digest = hashlib.sha256()
-    folder = pathlib.Path(saved_model_dir)
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        # fingerprint.pb holds a random id of the export, which does not change what the model computes.
-        if path.name == "fingerprint.pb":
-            continue
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
-        checksums.add_file(digest, path)
-    return digest.hexdigest()
 
 
 def use_deterministic_ops() -> None:

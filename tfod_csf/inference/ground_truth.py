@@ -32,6 +32,7 @@ class LabeledImage:
       difficult: bool [M].
       is_ignored: bool [M], see the module's docstring.
       jpeg: the JPEG whose unchanged pixels these are; None where there is none.
+      patient_id: whose image it is; "" where the data do not say.
     """
 
     image_id: str
@@ -41,6 +42,7 @@ class LabeledImage:
     difficult: np.ndarray
     is_ignored: np.ndarray
     jpeg: bytes | None = None
+    patient_id: str = ""
 
     @property
     def groundtruth_dict(self) -> dict[str, np.ndarray]:
@@ -141,5 +143,6 @@ def read_labeled_folder(
             difficult=np.array([labeled.difficult for labeled in objects], dtype=bool),
             is_ignored=np.zeros(len(objects), bool),
             jpeg=read.loaded.file_bytes,
+            patient_id=read.image.patient_id,
         )
         yield named.with_ignored(labelimg.boxes_of(read.ignored), label_map.ids)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from tfod_csf.inference.cell_selection import ScoreThresholds, select_cells
+from tfod_csf.inference.cell_selection import Cells, ScoreThresholds, select_cells
 from tfod_csf.inference.ground_truth import LabeledImage, detections_dict
 from tfod_csf.inference.image_detector import ImageDetector
 
@@ -31,6 +31,7 @@ def detect_labeled(
     images: Iterable[LabeledImage],
     thresholds: ScoreThresholds,
     readings: Mapping[str, Callable[[LabeledImage], LabeledImage]],
+    on_cells: Callable[[LabeledImage, Cells], Any] = lambda image, cells: None,
 ) -> Iterator[LabeledDetections]:
     """Runs the detector over the images, one in memory at a time.
 
@@ -39,10 +40,13 @@ def detect_labeled(
       images: of `ground_truth.read_labeled_folder` or `record_reader.read_records`.
       thresholds: what counts as a cell.
       readings: of `ground_truth.unknown_readings`.
+      on_cells: called with each image and the cells found on it.
     """
     for image in images:
         detections = detector.detect(image.pixels, image.image_id, image.jpeg)
-        cells = select_cells(detections, detector.label_map, thresholds).detections
+        selected = select_cells(detections, detector.label_map, thresholds)
+        on_cells(image, selected)
+        cells = selected.detections
         yield LabeledDetections(
             image_id=image.image_id,
             groundtruth={name: reading(image).groundtruth_dict for name, reading in readings.items()},

@@ -76,6 +76,8 @@ def _labeled_image(features: Features, label_map: LabelMap) -> LabeledImage:
         difficult=_of_each_box("difficult", features.ints("image/object/difficult"), num_boxes, 0) != 0,
         is_ignored=_of_each_box("weight", features.floats("image/object/weight"), num_boxes, 1) == 0,
         jpeg=jpeg,
+        # create_csf_tf_record names images by their path below the folder of patients.
+        patient_id=features.image_name.rpartition("/")[0].partition("/")[0],
     )
 
 
