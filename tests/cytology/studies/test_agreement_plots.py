@@ -5,6 +5,8 @@ import pytest
 
 from tfod_csf.cytology.studies import agreement_plots
 from tfod_csf.cytology.studies.agreement import Differentials
+from tfod_csf.cytology.studies.cell_agreement import Proportion
+from tfod_csf.cytology.studies.method_comparison import Estimate
 
 IDS = ("a", "王", "c")
 HOSPITAL = np.array([[60.0, 30, 10], [50, 40, 10], [80, 10, 10]])
@@ -79,6 +81,33 @@ def test_comparison_names_the_lines(saved_figures, tmp_path):
     # All hospitals say 10 % neutrophils: no line can be fitted, and none is shown.
     neutrophils = saved_figures[0].axes[2]
     assert neutrophils.get_title() + neutrophils.get_title("left") == "neutrophil"
+
+
+def share(value, low=float("nan"), high=float("nan"), cells=10):
+    return Proportion(Estimate(value, low, high), cells)
+
+
+def test_outcomes_and_accuracies_of_classes(saved_figures, tmp_path):
+    names = ("specificity", "positive_predictive_value", "negative_predictive_value")
+    shares = {
+        "lymphocyte": {
+            "sensitivity": share(0.6, 0.5, 0.7),
+            "other_class": share(0.2),
+            "unknown": share(0.1),
+            "missed": share(0.1),
+            **{name: share(0.9) for name in names},
+        },
+        "monocyte": dict.fromkeys(
+            ("sensitivity", "other_class", "unknown", "missed", *names), share(float("nan"), cells=0)
+        ),
+    }
+    agreement_plots.plot_classes(tmp_path / "c.png", shares)
+    bars, points = saved_figures[0].axes
+    widths = [(round(bar.get_x()), round(bar.get_width())) for bar in bars.patches]
+    assert widths == [(0, 60), (60, 20), (80, 10), (90, 10)]
+    interval = points.lines[0].get_xdata()
+    assert list(interval) == pytest.approx([50, 70])
+    assert [label.get_text() for label in bars.get_yticklabels()] == ["lymphocyte (10)", "monocyte (0)"]
 
 
 def test_patients_by_size_of_the_difference(saved_figures, tmp_path):

@@ -178,6 +178,7 @@ def test_command_with_annotations_adds_kappa(annotated, tmp_path, capsys):
     assert shares["erythrocyte", "positive_predictive_value"] == ("0.0000", "5")
     assert shares["erythrocyte", "sensitivity"] == ("", "0")
     assert csv_schemas.load("agreement_classes").check(tmp_path / "out" / "agreement_classes.csv") == 28
+    assert (tmp_path / "out" / "agreement_classes.png").stat().st_size > 10_000
     assert csv_schemas.load("agreement_cells").check(tmp_path / "out" / "agreement_cells.csv") == 5
 
 

@@ -61,6 +61,13 @@ def test_table_1_of_the_paper_by_command(table_1, tmp_path, capsys):
     assert (tmp_path / "out" / "observers.png").stat().st_size > 10_000
 
 
+def test_one_person_is_no_spread_to_compare_the_machine_with(table_1, tmp_path, capsys):
+    flags = [flag for flag in table_1 if not flag.startswith("--person") or flag.startswith("--person=1=")]
+    assert command_line.main(["observers", *flags]) == 0, capsys.readouterr().err
+    assert "the machine among" not in capsys.readouterr().out
+    assert not [key for key in summary(tmp_path / "out") if key[0] == "machine_among_people"]
+
+
 def test_a_round_that_differs_in_one_score_is_named(table_1, tmp_path, capsys):
     path = tmp_path / "round_2" / "patients" / "p" / "cells.csv"
     path.write_text(path.read_text(encoding="utf-8").replace("0.9000", "0.9001", 1), encoding="utf-8")

@@ -1,18 +1,21 @@
 """Plots of machine against hospital: each patient, Bland-Altman, and the regression lines."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.typing import LineStyleType
 
 from tfod_csf import cell_classes
 from tfod_csf.cytology.counting.intervals import simultaneous_intervals
 from tfod_csf.cytology.studies import method_checks, method_comparison
 from tfod_csf.cytology.studies.agreement import Differentials
+from tfod_csf.cytology.studies.cell_agreement import Proportion
 from tfod_csf.graphics import figures
 
 _MAX_PATIENTS = 40
@@ -153,3 +156,58 @@ def plot_patients(
             Line2D([], [], linestyle="", marker="", label="* differs beyond counting error (Holm)"),
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=3)
+
+
+# Outcomes of annotated cells with a gray that grows darker, the right one in the class's color.
+_OUTCOMES = {"other_class": "#4D4D4D", "unknown": "#9A9A9A", "missed": "#DDDDDD"}
+_ACCURACIES = {
+    "sensitivity": ("sensitivity", "o"),
+    "specificity": ("specificity", "s"),
+    "positive_predictive_value": ("positive predictive value", "D"),
+    "negative_predictive_value": ("negative predictive value", "^"),
+}
+
+
+def plot_classes(path: str | os.PathLike, shares: Mapping[str, Mapping[str, Proportion]]) -> None:
+    """What became of the annotated cells of each class, and four accuracies with their 95 % intervals.
+
+    Args:
+      shares: {class: `cell_agreement.class_accuracy`}; a class without annotated cells has no bar.
+    """
+    names = list(shares)
+    with figures.drawing(path, 10.5, 1.8 + 0.55 * len(names), 1, 2, sharey=True) as (figure, (bars, points)):
+        for row, name in enumerate(names):
+            _draw_outcomes(bars, row, name, shares[name])
+            for place, (measure, (_, marker)) in enumerate(_ACCURACIES.items()):
+                found, y = shares[name][measure].value, row + 0.16 * (place - 1.5)
+                color = cell_classes.color_of(name)
+                points.plot([100 * found.low, 100 * found.high], [y, y], color=color, linewidth=1.4, alpha=0.6)
+                points.plot(100 * found.value, y, marker=marker, markersize=5, color=color)
+        labels = [f"{figures.printable(name)} ({shares[name]['sensitivity'].cells})" for name in names]
+        bars.set_yticks(range(len(names)), labels)
+        bars.set_ylim(len(names) - 0.4, -0.6)
+        bars.set(
+            title="annotated cells (number)", xlabel="right (color), other class, unknown, missed (%)", xlim=(0, 100)
+        )
+        points.set(title="accuracy with 95 % interval", xlabel="%", xlim=(-2, 102))
+        for panel in (bars, points):
+            panel.grid(visible=False, axis="y")
+        handles: list[Artist] = [
+            Patch(color=color, label=outcome.replace("_", " ")) for outcome, color in _OUTCOMES.items()
+        ]
+        handles += [
+            Line2D([], [], linestyle="", color=figures.INK, marker=marker, markersize=5, label=text)
+            for text, marker in _ACCURACIES.values()
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=4)
+
+
+def _draw_outcomes(panel: Axes, row: int, name: str, shares: Mapping[str, Proportion]) -> None:
+    """A bar of the four outcomes, which add up to 100 %."""
+    if not shares["sensitivity"].cells:
+        return
+    left = 0.0
+    for outcome, color in {"sensitivity": cell_classes.color_of(name), **_OUTCOMES}.items():
+        width = 100 * shares[outcome].value.value
+        panel.barh(row, width, 0.6, left=left, color=color)
+        left += width

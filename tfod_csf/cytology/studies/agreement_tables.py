@@ -23,6 +23,7 @@ from tfod_csf.cytology.studies.agreement import (
     holm,
     measure_row,
 )
+from tfod_csf.cytology.studies.cell_agreement import Proportion
 from tfod_csf.files import csv_schemas
 
 _SUM_TOLERANCE = 3.0
@@ -170,16 +171,20 @@ def cell_measures(matched: MatchedCells) -> list[dict[str, Any]]:
     return rows
 
 
-def class_rows(matched: MatchedCells) -> Iterator[dict[str, Any]]:
-    """Rows of agreement_classes.csv."""
+def class_shares(matched: MatchedCells) -> dict[str, dict[str, Proportion]]:
+    """{class: {measure: share}} of every class but unknown."""
     tables = cell_agreement.patient_tables(matched, matched.counted_as)
-    for name in tables.names:
-        if name == cell_classes.UNKNOWN:
-            continue
-        for measure, found in cell_agreement.class_accuracy(tables, name).items():
+    names = [name for name in tables.names if name != cell_classes.UNKNOWN]
+    return {name: cell_agreement.class_accuracy(tables, name) for name in names}
+
+
+def class_rows(shares: Mapping[str, Mapping[str, Proportion]], patients: int) -> Iterator[dict[str, Any]]:
+    """Rows of agreement_classes.csv."""
+    for name, measures in shares.items():
+        for measure, found in measures.items():
             numbers = method_comparison.number_columns(found.value)
             row = {"class": name, "measure": measure, **numbers, "cells": found.cells}
-            yield {**row, "patients": len(tables.patient_ids), "note": found.note}
+            yield {**row, "patients": patients, "note": found.note}
 
 
 def write_agreement(
@@ -220,7 +225,10 @@ def write_agreement(
         pairs = sorted(cell_pairs(matched).items())
         cells = ({"machine_class": a, "annotated_class": b, "cells": count} for (a, b), count in pairs)
         csv_schemas.load("agreement_cells").write_into(output, cells)
-        csv_schemas.load("agreement_classes").write_into(output, class_rows(matched))
+        shares = class_shares(matched)
+        classes = class_rows(shares, len(matched.missed_by_patient))
+        csv_schemas.load("agreement_classes").write_into(output, classes)
+        agreement_plots.plot_classes(output / "agreement_classes.png", shares)
     csv_schemas.load("agreement").write_into(output, rows)
     known = [machine.pleocytosis.get(name) for name in ours.patient_ids]
     limits = reference_agreement.limit_rows(ours, theirs, references or {}, known)

@@ -10,6 +10,7 @@ patients are not a thousand independent trials. Every interval here samples whol
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -77,7 +78,10 @@ def bootstrap(
     seed: int = 0,
     alpha: float = 0.05,
 ) -> Estimate:
-    """A measure of summed tables with the percentile interval of sampling the groups (patients, images).
+    """A measure of summed tables with the interval of sampling the groups (patients, images).
+
+    The percentiles are moved outwards for few groups (`quantiles_for`): the plain ones hold the truth in 82 % with 5
+    patients and in 88 % with 10.
 
     Args:
       tables: [P, ...] one table per group.
@@ -91,15 +95,35 @@ def bootstrap(
     tables = tables[tables.reshape(len(tables), -1).any(axis=1)]
     if len(tables) < MIN_GROUPS or math.isnan(value):
         return Estimate(value, math.nan, math.nan)
-    rng = np.random.default_rng(seed)
-    often = rng.multinomial(len(tables), np.full(len(tables), 1 / len(tables)), replicates)
+    often = _samples(len(tables), replicates, seed)
     flat = tables.reshape(len(tables), -1).astype(float)
     again = measure((often @ flat).reshape(replicates, *tables.shape[1:]))
     defined = again[np.isfinite(again)]
     if len(defined) < (1 - _MAX_UNDEFINED) * replicates:
         return Estimate(value, math.nan, math.nan)
-    low, high = np.quantile(defined, [alpha / 2, 1 - alpha / 2])
+    low, high = np.quantile(defined, quantiles_for(len(tables), alpha))
     return Estimate(value, float(low), float(high))
+
+
+@functools.lru_cache(maxsize=2)
+def _samples(groups: int, replicates: int, seed: int) -> np.ndarray:
+    """[B, P] how often each group is in a sample of as many groups; the same for all measures of a study."""
+    often = np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), replicates).astype(float)
+    often.setflags(write=False)
+    return often
+
+
+def quantiles_for(groups: int, alpha: float = 0.05) -> tuple[float, float]:
+    """Quantiles of a bootstrap whose interval holds with 1 - alpha also with few groups (expanded percentiles).
+
+    Hesterberg (2015), The American Statistician 69:371: the normal quantile is replaced by Student's with groups - 1
+    degrees of freedom, times sqrt(groups / (groups - 1)), because a sample's own spread is too small by that.
+
+    >>> [round(quantile, 4) for quantile in quantiles_for(10)], [round(quantile, 3) for quantile in quantiles_for(1000)]
+    ([0.0085, 0.9915], [0.025, 0.975])
+    """
+    reach = stats.t.ppf(1 - alpha / 2, groups - 1) * math.sqrt(groups / (groups - 1))
+    return float(stats.norm.cdf(-reach)), float(stats.norm.cdf(reach))
 
 
 def kappa(tables: np.ndarray) -> np.ndarray:

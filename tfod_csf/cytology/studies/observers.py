@@ -21,7 +21,7 @@ import numpy as np
 from scipy import stats
 
 from tfod_csf.cytology.annotated_cells import ImageCells
-from tfod_csf.cytology.studies.cell_agreement import bootstrap, kappa
+from tfod_csf.cytology.studies.cell_agreement import bootstrap, kappa, quantiles_for
 from tfod_csf.cytology.studies.method_comparison import Estimate
 from tfod_csf.evaluation.matching import match_one_to_one
 
@@ -272,7 +272,7 @@ def fleiss_kappa(
     sampled = np.random.default_rng(seed).integers(0, len(totals), (replicates, len(totals)))
     again = of_sums(totals[sampled].sum(axis=1))
     again = again[np.isfinite(again)]
-    low, high = np.quantile(again, [alpha / 2, 1 - alpha / 2]) if len(again) else (math.nan, math.nan)
+    low, high = np.quantile(again, quantiles_for(len(totals), alpha)) if len(again) else (math.nan, math.nan)
     return Estimate(float(of_sums(totals.sum(axis=0))), float(low), float(high))
 
 
