@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 from tests.support import browser as browsers
-from tests.support.report_pages import page
+from tests.support import examined_study, signing_desk
+from tests.support.report_pages import page, write
+from tests.support.review_desk import Desk
 from tfod_csf.cytology.report import chromium
 
 pytestmark = pytest.mark.slow
@@ -49,6 +51,26 @@ def test_pages_are_quiet_full_and_fit_the_screen(browser, request, tmp_path, whi
         assert (pixels[-pixels.shape[0] // 3 :] < 128).mean() > 0.005
 
 
+def test_a_final_report_fits_a_narrow_screen_and_shows_its_signature(browser, tmp_path):
+    patients = {
+        "王伟": {"a.jpg": [("lymphocyte", 0.95, (1.0, 2.0, 11.0, 12.0)), ("monocyte", 0.6, (20.0, 5.0, 30.0, 15.0))]}
+    }
+    patients["王伟"]["b.jpg"] = []
+    desk = Desk(examined_study.write_study(tmp_path, patients), tmp_path)
+    signing_desk.review(desk)
+    for signed in (False, True):
+        if signed:
+            assert signing_desk.sign(desk, "--comment=No tumor cells.") == 0
+        else:
+            write(desk.output, desk.output)
+        browser.open(signing_desk.folder_of(desk) / "report.html", 390)
+        check_quiet(browser)
+        assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+        shown = "document.querySelector('.signature').checkVisibility()"
+        assert browser.evaluate(shown) is signed  # the empty block is for paper
+        assert ("No tumor cells." in browser.evaluate("document.body.innerText")) is signed
+
+
 def test_markup_of_a_name_did_not_run(browser, odd):
     _, folder = odd
     for path in (page(folder, "markup"), folder / "report.html"):
@@ -76,7 +98,8 @@ def test_gallery_by_keyboard(browser, synthetic):
     assert browser.evaluate("document.activeElement.textContent") == "Skip to the result"
     groups = browser.evaluate("document.querySelectorAll('.gallery').length")
     assert browser.evaluate("document.querySelectorAll('.gallery [tabindex=\"0\"]').length") == groups
-    browser.evaluate("document.querySelectorAll('.gallery')[1].querySelector('button').focus()")
+    two_rows = "[...document.querySelectorAll('.gallery')].find((list) => list.querySelectorAll('button').length > 5)"
+    browser.evaluate(f"{two_rows}.querySelector('button').focus()")
     place = "[...document.activeElement.closest('ul').querySelectorAll('button')].indexOf(document.activeElement)"
     browser.press("ArrowRight")
     assert browser.evaluate(place) == 1

@@ -70,7 +70,7 @@ def patient_html(page: PatientPage, facts: page_template.RunFacts) -> str:
     is_preliminary = page.status.name == report_status.PRELIMINARY
     return page_template.render(
         "patient.html.j2",
-        "   ".join([f"Patient {shown_id}", *_sample_words(page.of_patient)]),
+        "; ".join([f"Patient {shown_id}", *_sample_words(page.of_patient)]),
         facts,
         printed_mark="PRELIMINARY" if is_preliminary else "",
         title=f"{shown_id} - CSF cell differential{' (PRELIMINARY)' if is_preliminary else ''}",
