@@ -22,9 +22,9 @@ common_flags.define_extra_class(FLAGS)
 flags.DEFINE_integer(
     "sample_images",
     None,
-    "Images per patient that a reviewer must verify, chosen by a fixed rule and listed in TO_VERIFY.txt; when none of "
-    "them has a wrong white cell, the others count as checked. Default: all images have to be verified.",
-    lower_bound=1,
+    "Images per patient, at least 10, that a reviewer must verify, chosen by a fixed rule and listed in TO_VERIFY.txt; "
+    "when none of them has a wrong white cell, the others count as checked. Default: all images have to be verified.",
+    lower_bound=10,
     flag_values=FLAGS,
 )
 common_flags.define_strict(FLAGS)

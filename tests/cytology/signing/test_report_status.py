@@ -42,7 +42,7 @@ def test_reviewed_and_final():
     assert report_status(COMPLETE, (), CONTENT).name == REVIEWED
     final = report_status(COMPLETE, (SIGNED,), CONTENT)
     assert (final.name, final.missing, final.signature) == (FINAL, (), SIGNED)
-    sample = dataclasses.replace(COMPLETE, images_verified=5, images_sampled=5, sampled_verified=5)
+    sample = dataclasses.replace(COMPLETE, images_verified=10, images_sampled=10, sampled_verified=10)
     assert report_status(sample, (SIGNED,), CONTENT).name == FINAL
 
 

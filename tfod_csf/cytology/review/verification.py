@@ -45,10 +45,10 @@ class Verification:
 
     @property
     def is_verified_by_rule(self) -> bool:
-        """Whether every image is verified, or every image of the sample is and none of these had a wrong white cell."""
+        """Whether every image is verified, or all of a sample of at least 10 are and none had a wrong white cell."""
         if not self.reviewers or not self.images_used:
             return False
-        is_sampled = 0 < self.images_sampled == self.sampled_verified and not self.sampled_wrong
+        is_sampled = sampling.MIN_SAMPLE <= self.images_sampled == self.sampled_verified and not self.sampled_wrong
         return self.images_verified == self.images_used or is_sampled
 
     @property
