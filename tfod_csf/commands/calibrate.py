@@ -94,6 +94,8 @@ def main() -> None:
         f"{result.temperature:.3f}: expected calibration error {100 * result.ece_before:.1f} -> "
         f"{100 * result.ece_after:.1f} points; written to {output_dir}."
     )
+    print(calibration_tables.class_table(result.classes, thresholds.unknown_below))
+    print(result.changes)
     further = 1.0
     if FLAGS.model and not result.is_improvement:
         print(f"not stored in {FLAGS.model}/model.json: the temperature does not bring scores nearer to accuracy.")

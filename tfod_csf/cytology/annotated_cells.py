@@ -101,6 +101,7 @@ class MatchedCells:
       num_images: images that both the machine and the annotator saw.
       patient_ids: [N] whose cell it is.
       images: [N] on which of the patient's images it is.
+      cell_ids: [N] its number there.
       missed_by_patient: {patient_id: annotated cells the machine did not find, per class}; every patient with an image
         that both saw is there, also one without any cell.
     """
@@ -116,6 +117,7 @@ class MatchedCells:
     patient_ids: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0, object))
     images: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0, object))
     missed_by_patient: dict[str, Counter] = dataclasses.field(default_factory=dict)
+    cell_ids: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0, object))
 
     @classmethod
     def joined(cls, parts: list["MatchedCells"]) -> "MatchedCells":
@@ -130,7 +132,7 @@ class MatchedCells:
         columns = max(scored, default=(), key=len)
         together = {
             field: np.concatenate([getattr(part, field) for part in parts] or [np.empty(0, object)])
-            for field in ("predicted", "counted_as", "score", "annotated", "patient_ids", "images")
+            for field in ("predicted", "counted_as", "score", "annotated", "patient_ids", "images", "cell_ids")
         }
         missed_by_patient: dict[str, Counter] = {}
         for part in parts:
@@ -186,4 +188,5 @@ def match_patient(
         patient_ids=np.full(len(chosen), patient.patient_id, dtype=object),
         images=cells["image"].to_numpy(dtype=object)[chosen],
         missed_by_patient={patient.patient_id: missed} if num_images else {},
+        cell_ids=cells["cell_id"].to_numpy(dtype=object)[chosen],
     )

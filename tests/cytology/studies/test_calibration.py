@@ -12,9 +12,11 @@ from tfod_csf.cytology.annotated_cells import MatchedCells
 from tfod_csf.cytology.studies import calibration_tables
 from tfod_csf.cytology.studies.calibration import (
     ScoredCells,
+    calibrate_groups,
     coverage_accuracy,
     expected_calibration_error,
     fit_temperature,
+    groups_of,
     negative_log_likelihood,
     reliability,
     scored_cells,
@@ -112,14 +114,19 @@ def calibrated_run(tmp_path, write_patient, write_run):
 
 def test_command_stores_the_temperature(calibrated_run, tmp_path, capsys):
     assert command_line.main(["calibrate", *calibrated_run]) == 0, capsys.readouterr().err
-    assert "200 cells, 60.0 % right" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "200 cells, 60.0 % right" in said
+    assert "With the temperature, at unknown below 0.8, 200 become unknown (120 of them rightly named)" in said
+    assert [line.split()[:4] for line in said.splitlines() if "lymphocyte" in line] == [
+        ["lymphocyte", "200", "60.0", "%"]
+    ]
     info = json.loads((tmp_path / "m" / "model.json").read_text(encoding="utf-8"))
     # Two classes of 0.9 and 0.1 (the others are next to nothing): ln 9 / ln 1.5 = 5.42 as above, less a little because
     # the nearly empty classes rise too.
     assert 2 < info["calibration"]["temperature"] < 5.42
     assert info["calibration"]["cells"] == 200
     assert info["thresholds"] == {"min_score": 0.5}
-    for name in ("calibration_bins", "calibration_thresholds"):
+    for name in ("calibration_bins", "calibration_thresholds", "calibration_classes", "calibration_changes"):
         assert csv_schemas.load(name).check(tmp_path / "out" / f"{name}.csv") > 0
     assert (tmp_path / "out" / "calibration.png").stat().st_size > 10_000
 
@@ -151,3 +158,82 @@ def test_too_few_cells_and_another_model_are_one_sentence(calibrated_run, tmp_pa
     (tmp_path / "run" / "run.json").write_text('{"thresholds": {"min_score": 0.5, "unknown_below": 0.8}}')
     assert command_line.main(["calibrate", *calibrated_run[:3], f"--model={tmp_path / 'other'}"]) == 1
     assert "no cells of model 'other'; it has m" in capsys.readouterr().err
+
+
+CLASSES = ("lymphocyte", "neutrophil", "erythrocyte")
+
+
+def three_classes():
+    """Six cells: predicted 3 lymphocytes (2 right), 1 neutrophil (right), 2 erythrocytes (1 right)."""
+    predicted, truth, scores = [1, 1, 1, 2, 3, 3], [1, 1, 2, 2, 3, 0], [0.9, 0.7, 0.85, 0.95, 0.99, 0.6]
+    table = np.zeros((6, 4))
+    for row, (column, score) in enumerate(zip(predicted, scores, strict=True)):
+        table[row, column], table[row, 0] = score, 1 - score
+    return ScoredCells(table, np.array(truth))
+
+
+def test_groups_by_predicted_class():
+    groups = groups_of(three_classes(), CLASSES)
+    assert {name: rows.sum() for name, rows in groups.items()} == {
+        "all": 6,
+        "white_cells": 4,
+        "lymphocyte": 3,
+        "neutrophil": 1,
+        "erythrocyte": 2,
+    }
+
+
+def test_sensitivity_and_predictive_value_by_hand():
+    cells = three_classes()
+    found = {row.group: row for row in calibrate_groups(cells, cells.at(3.0), CLASSES, {"neutrophil": 2}, 0.8)}
+    lymphocyte, neutrophil = found["lymphocyte"], found["neutrophil"]
+    # Of the lymphocytes 0.9 and 0.85 are counted, the first of them right; two cells are annotated so.
+    assert (lymphocyte.cells, lymphocyte.counted_before, lymphocyte.annotated) == (3, 2, 2)
+    assert (lymphocyte.predictive_value_before, lymphocyte.sensitivity_before) == (0.5, 0.5)
+    assert lymphocyte.accuracy == pytest.approx(2 / 3)
+    # Of neutrophils one is counted; one was called lymphocyte, two were missed.
+    assert (neutrophil.annotated, neutrophil.sensitivity_before) == (4, 0.25)
+    assert found["white_cells"].annotated == 6
+    assert found["white_cells"].sensitivity_before == pytest.approx(2 / 6)
+    assert found["all"].sensitivity_before == pytest.approx(3 / 7)
+    assert found["lymphocyte"].counted_after == 0  # 0.9 at T = 3 is far below 0.8
+    assert math.isnan(found["lymphocyte"].predictive_value_after)
+    assert found["lymphocyte"].sensitivity_after == 0
+
+
+def test_groups_without_cells():
+    none = scored_cells(np.empty((0, 3)), CLASSES, [])
+    for row in calibrate_groups(none, none, CLASSES, {}, 0.8):
+        assert (row.cells, row.annotated) == (0, 0)
+        assert all(math.isnan(value) for value in (row.accuracy, row.predictive_value_before, row.sensitivity_before))
+
+
+def test_cells_whose_status_changes_by_hand():
+    # sqrt(0.85) : sqrt(0.15) = 0.704 : 0.296; sqrt(0.99) : sqrt(0.01) = 0.909 : 0.091; 0.6 is unknown before and after.
+    matched = MatchedCells(
+        scored_classes=("Lymphocyte", "monocyte"),
+        predicted=np.array(["lymphocyte", "monocyte", "lymphocyte"], object),
+        counted_as=np.array(["lymphocyte", "monocyte", "unknown"], object),
+        score=np.array([0.85, 0.99, 0.6]),
+        class_scores=np.array([[0.85, 0.0], [0.0, 0.99], [0.6, 0.4]]),
+        annotated=np.array(["monocyte", "monocyte", ""], object),
+        missed=Counter(),
+        num_images=1,
+        patient_ids=np.array(["p"] * 3, object),
+        images=np.array(["a.jpg"] * 3, object),
+        cell_ids=np.array([1, 2, 3], object),
+    )
+    (row,) = calibration_tables.changed_cells(matched, 2.0, 0.8)
+    # The class without a score has the least that cells.csv can show, 0.00005, and takes 0.5 points.
+    assert row.pop("score_after") == pytest.approx(0.704, abs=0.006)
+    assert row == {
+        "patient_id": "p",
+        "image": "a.jpg",
+        "cell_id": 1,
+        "predicted_class": "lymphocyte",
+        "score_before": 0.85,
+        "status_before": "counted",
+        "status_after": "unknown",
+        "annotated_class": "monocyte",
+    }
+    assert list(calibration_tables.changed_cells(matched, 1.0, 0.8)) == []

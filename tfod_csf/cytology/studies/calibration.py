@@ -11,12 +11,15 @@ cell is background: wrong, unless the caller ignores such cells because the anno
 """
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import optimize
 from statsmodels.stats.proportion import proportion_confint
 
+from tfod_csf import cell_classes
 from tfod_csf.score_temperature import SMALLEST_SCORE, with_temperature
 
 _LOG_TEMPERATURE_BOUNDS = (np.log(0.05), np.log(20))
@@ -44,6 +47,10 @@ class ScoredCells:
         """[N] whether the predicted class is the true one."""
         return self.scores[:, 1:].argmax(axis=1) + 1 == self.truth if len(self.scores) else np.empty(0, bool)
 
+    def select(self, chosen: np.ndarray) -> "ScoredCells":
+        """The cells that a bool mask [N] keeps."""
+        return ScoredCells(self.scores[chosen], self.truth[chosen])
+
     def at(self, temperature: float) -> "ScoredCells":
         """The same cells with scores at a temperature."""
         return ScoredCells(with_temperature(self.scores, temperature), self.truth)
@@ -64,6 +71,86 @@ def scored_cells(class_scores: np.ndarray, classes: Sequence[str], annotated: Se
     background = np.clip(1 - class_scores.sum(axis=1, keepdims=True), 0, 1)
     scores = np.maximum(np.concatenate([background, class_scores], axis=1), SMALLEST_SCORE)[kept]
     return ScoredCells(scores / scores.sum(axis=1, keepdims=True), truth[kept])
+
+
+ALL_CELLS = "all"
+
+
+def groups_of(cells: ScoredCells, classes: Sequence[str]) -> dict[str, np.ndarray]:
+    """{group: bool [N]}: all cells, those predicted to be white cells, and those of each predicted class.
+
+    Half of the cells of a study may be erythrocytes, which are easy; what holds over all cells need not hold for white
+    ones.
+    """
+    names = np.array(["", *map(cell_classes.canonical_name, classes)], dtype=object)
+    predicted = names[cells.scores[:, 1:].argmax(axis=1) + 1] if len(cells.scores) else np.empty(0, object)
+    groups = {ALL_CELLS: np.ones(len(predicted), bool)}
+    groups[cell_classes.GROUP_WHITE_CELLS] = np.isin(predicted, list(cell_classes.WHITE_CELLS))
+    return groups | {str(name): predicted == name for name in names[1:]}
+
+
+@dataclasses.dataclass(frozen=True)
+class GroupCalibration:
+    """Calibration of one group of cells; fractions, NaN where there are no cells to divide by.
+
+    Attributes:
+      cells: machine cells of the group (by predicted class).
+      accuracy: those whose predicted class is the annotated one.
+      ece_before, ece_after: expected calibration error.
+      counted_before, counted_after: cells with scores from the threshold on, before and after the temperature.
+      predictive_value_before, predictive_value_after: those of them that are right.
+      annotated: annotated cells of the group, missed ones included.
+      sensitivity_before, sensitivity_after: those that were counted under their class.
+    """
+
+    group: str
+    cells: int
+    accuracy: float
+    ece_before: float
+    ece_after: float
+    counted_before: int
+    counted_after: int
+    predictive_value_before: float
+    predictive_value_after: float
+    annotated: int
+    sensitivity_before: float
+    sensitivity_after: float
+
+
+def calibrate_groups(
+    before: ScoredCells,
+    after: ScoredCells,
+    classes: Sequence[str],
+    missed: Mapping[str, int],
+    unknown_below: float,
+) -> list[GroupCalibration]:
+    """Calibration of every group, at the threshold in use.
+
+    Args:
+      before, after: the same cells before and after the temperature.
+      classes: K names, background not counted.
+      missed: {class: annotated cells that the machine did not find}.
+      unknown_below: cells with lower scores are unknown.
+    """
+    names = [cell_classes.canonical_name(name) for name in classes]
+    of_group = {ALL_CELLS: names, cell_classes.GROUP_WHITE_CELLS: [n for n in names if n in cell_classes.WHITE_CELLS]}
+    found = []
+    for group, chosen in groups_of(before, classes).items():
+        columns = [names.index(name) + 1 for name in of_group.get(group, [group])]
+        annotated = int(np.isin(before.truth, columns).sum()) + sum(missed.get(names[k - 1], 0) for k in columns)
+        values: dict[str, Any] = {}
+        for side, cells in (("before", before.select(chosen)), ("after", after.select(chosen))):
+            counted = cells.select(cells.confidence >= unknown_below)
+            right = int(counted.is_right.sum())
+            values |= {
+                f"ece_{side}": expected_calibration_error(cells),
+                f"counted_{side}": len(counted.truth),
+                f"predictive_value_{side}": right / len(counted.truth) if len(counted.truth) else math.nan,
+                f"sensitivity_{side}": right / annotated if annotated else math.nan,
+            }
+        accuracy = float(before.is_right[chosen].mean()) if chosen.any() else math.nan
+        found.append(GroupCalibration(group, int(chosen.sum()), accuracy, annotated=annotated, **values))
+    return found
 
 
 @dataclasses.dataclass(frozen=True)

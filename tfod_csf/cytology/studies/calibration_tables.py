@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,13 @@ from matplotlib.axes import Axes
 from tfod_csf import cell_classes
 from tfod_csf.cytology.annotated_cells import NOT_FOUND, MatchedCells
 from tfod_csf.cytology.studies.calibration import (
+    GroupCalibration,
     ScoredCells,
+    calibrate_groups,
     coverage_accuracy,
     expected_calibration_error,
     fit_temperature,
+    groups_of,
     negative_log_likelihood,
     reliability,
     scored_cells,
@@ -25,7 +28,7 @@ from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write, csv_schemas
 from tfod_csf.graphics import figures
 from tfod_csf.model_folder import INFO
-from tfod_csf.score_temperature import CALIBRATION, TEMPERATURE, temperature_of
+from tfod_csf.score_temperature import CALIBRATION, TEMPERATURE, temperature_of, with_temperature
 
 THRESHOLDS = tuple(np.round(np.arange(0.50, 1.0, 0.01), 2))
 # Bins with fewer cells are in the table but not in the plot: their accuracy is noise.
@@ -43,6 +46,8 @@ class CalibrationResult:
 
     Attributes:
       temperature: on top of the one the run was made with.
+      classes: calibration of all cells, white cells and each class.
+      changes: how many cells change their status at the threshold in use, in words.
       num_left_out: cells whose annotated class is none of the model's (or unmatched ones, where they are ignored).
     """
 
@@ -54,6 +59,8 @@ class CalibrationResult:
     ece_after: float
     nll_before: float
     nll_after: float
+    classes: tuple[GroupCalibration, ...] = ()
+    changes: str = ""
 
     @property
     def is_improvement(self) -> bool:
@@ -92,8 +99,14 @@ def write_calibration(
     after = cells.at(temperature)
     sides = {"before": cells, "after": after}
     output = pathlib.Path(output_dir)
-    csv_schemas.load("calibration_bins").write_into(output, _bin_rows(sides))
-    csv_schemas.load("calibration_thresholds").write_into(output, _threshold_rows(sides))
+    groups = groups_of(cells, matched.scored_classes)
+    by_group = {group: {side: of.select(rows) for side, of in sides.items()} for group, rows in groups.items()}
+    csv_schemas.load("calibration_bins").write_into(output, _bin_rows(by_group))
+    csv_schemas.load("calibration_thresholds").write_into(output, _threshold_rows(by_group))
+    classes = calibrate_groups(cells, after, matched.scored_classes, matched.missed, unknown_below)
+    csv_schemas.load("calibration_classes").write_into(output, map(dataclasses.asdict, classes))
+    changes = list(changed_cells(matched, temperature, unknown_below))
+    csv_schemas.load("calibration_changes").write_into(output, changes)
     result = CalibrationResult(
         temperature=temperature,
         cells=len(cells.truth),
@@ -103,22 +116,74 @@ def write_calibration(
         ece_after=expected_calibration_error(after),
         nll_before=negative_log_likelihood(cells),
         nll_after=negative_log_likelihood(after),
+        classes=tuple(classes),
+        changes=_changes_words(changes, unknown_below),
     )
     plot_calibration(output / "calibration.png", sides, result, unknown_below)
     return result
 
 
-def _bin_rows(sides: Mapping[str, ScoredCells]) -> Iterator[dict[str, Any]]:
-    for name, cells in sides.items():
-        for found in reliability(cells):
-            row = dataclasses.asdict(found)
-            yield {"scores": name, "cells": row.pop("count"), **row}
+def class_table(classes: Sequence[GroupCalibration], unknown_below: float) -> str:
+    """The summary for the console: a line per group, at the threshold in use, scores as they were in the run."""
+    lines = [f"at unknown below {unknown_below:g}   cells  right    ECE (points)     counted are right  sensitivity"]
+    for row in classes:
+        values = (row.accuracy, row.predictive_value_before, row.sensitivity_before)
+        right, predictive, sensitivity = ("    -  " if v != v else f"{100 * v:5.1f} %" for v in values)
+        ece = (
+            "      -      "
+            if row.ece_before != row.ece_before
+            else f"{100 * row.ece_before:4.1f} -> {100 * row.ece_after:4.1f}"
+        )
+        lines.append(f"  {row.group:<18} {row.cells:7d}  {right}  {ece}     {predictive}            {sensitivity}")
+    return "\n".join(lines)
 
 
-def _threshold_rows(sides: Mapping[str, ScoredCells]) -> Iterator[dict[str, Any]]:
-    for name, cells in sides.items():
-        for point in coverage_accuracy(cells, THRESHOLDS):
-            yield {"scores": name, **dataclasses.asdict(point)}
+def changed_cells(matched: MatchedCells, temperature: float, unknown_below: float) -> Iterator[dict[str, Any]]:
+    """Rows of calibration_changes.csv: cells whose status is another one at the temperature."""
+    columns = [cell_classes.canonical_name(name) for name in matched.scored_classes]
+    background = np.clip(1 - matched.class_scores.sum(axis=1, keepdims=True), 0, 1)
+    scaled = with_temperature(np.concatenate([background, matched.class_scores], axis=1), temperature)
+    for row, name in enumerate(matched.predicted):
+        before, after = float(matched.score[row]), float(scaled[row, columns.index(name) + 1])
+        status = [cell_classes.UNKNOWN if score < unknown_below else cell_classes.COUNTED for score in (before, after)]
+        if status[0] == status[1] or name == cell_classes.UNKNOWN:
+            continue
+        yield {
+            "patient_id": matched.patient_ids[row],
+            "image": matched.images[row],
+            "cell_id": matched.cell_ids[row],
+            "predicted_class": name,
+            "score_before": before,
+            "score_after": after,
+            "status_before": status[0],
+            "status_after": status[1],
+            "annotated_class": matched.annotated[row],
+        }
+
+
+def _changes_words(changes: Sequence[Mapping[str, Any]], unknown_below: float) -> str:
+    """How many cells change their status, in a sentence."""
+    parts = []
+    for status, words in ((cell_classes.UNKNOWN, "become unknown"), (cell_classes.COUNTED, "are not unknown any more")):
+        of_status = [row for row in changes if row["status_after"] == status]
+        right = sum(row["predicted_class"] == row["annotated_class"] for row in of_status)
+        parts.append(f"{len(of_status)} {words} ({right} of them rightly named)")
+    return f"With the temperature, at unknown below {unknown_below:g}, {' and '.join(parts)}."
+
+
+def _bin_rows(by_group: Mapping[str, Mapping[str, ScoredCells]]) -> Iterator[dict[str, Any]]:
+    for group, sides in by_group.items():
+        for name, cells in sides.items():
+            for found in reliability(cells):
+                row = dataclasses.asdict(found)
+                yield {"group": group, "scores": name, "cells": row.pop("count"), **row}
+
+
+def _threshold_rows(by_group: Mapping[str, Mapping[str, ScoredCells]]) -> Iterator[dict[str, Any]]:
+    for group, sides in by_group.items():
+        for name, cells in sides.items():
+            for point in coverage_accuracy(cells, THRESHOLDS):
+                yield {"group": group, "scores": name, **dataclasses.asdict(point)}
 
 
 def store_temperature(
@@ -144,7 +209,8 @@ def store_temperature(
     except ValueError as error:
         raise CalibrationError(f"{path}: not JSON ({error}); export the model again.") from error
     stored = {TEMPERATURE: round(run_temperature * result.temperature, 6)}
-    numbers = {key: round(value, 6) for key, value in dataclasses.asdict(result).items() if key != TEMPERATURE}
+    described = (TEMPERATURE, "classes", "changes")  # the last two are in the tables
+    numbers = {key: round(value, 6) for key, value in dataclasses.asdict(result).items() if key not in described}
     info[CALIBRATION] = {**stored, **numbers, "run_temperature": run_temperature, **sources}
     atomic_write.write_json(path, info)
     return stored[TEMPERATURE]
