@@ -19,6 +19,32 @@ import math
 
 from scipy import special
 
+from tfod_csf.cytology.counting.reference_ranges import ReferenceRange
+
+
+def is_certain(
+    mark: str,
+    reference: ReferenceRange,
+    interval: tuple[float, float],
+    worst_percent: float,
+    cells: float,
+    alpha: float,
+) -> bool:
+    """Whether interval, worst case of the unknown cells and confidence sequence all lie where the mark is made.
+
+    Args:
+      mark: "high" or "low".
+      reference: the range.
+      interval: ends of the percentage's interval.
+      worst_percent: the percentage in the worst case of the unknown cells: lowest for "high", highest for "low".
+      cells: effective white cells.
+      alpha: probability with which a mark is ever wrongly certain.
+    """
+    limit = reference.highest_percent if mark == "high" else reference.lowest_percent
+    if reference.mark(worst_percent) != mark or not reference.is_certain(*interval):
+        return False
+    return is_excluded(limit / 100, worst_percent / 100 * cells, cells, alpha)
+
 
 def is_excluded(share: float, cells: float, all_cells: float, alpha: float) -> bool:
     """Whether the confidence sequence excludes a share.

@@ -346,16 +346,12 @@ def _shares(
 
 
 def _is_certain(share: Share, cells: float, alpha: float) -> bool:
-    """Whether interval, worst case of the unknown cells and confidence sequence all lie outside the range."""
-    reference = share.reference
-    if not reference or not share.mark or not reference.is_certain(share.ci_low, share.ci_high):
+    """Whether a share's mark is certain, given effective cells."""
+    worst = share.readings.worst_low if share.mark == "high" else share.readings.worst_high
+    if not share.reference or not share.mark or worst is None:
         return False
-    is_high = share.mark == "high"
-    limit = reference.highest_percent if is_high else reference.lowest_percent
-    worst = share.readings.worst_low if is_high else share.readings.worst_high
-    if worst is None or reference.mark(worst) != share.mark:
-        return False
-    return certain_marks.is_excluded(limit / 100, worst / 100 * cells, cells, alpha)
+    interval = share.ci_low, share.ci_high
+    return certain_marks.is_certain(share.mark, share.reference, interval, worst, cells, alpha)
 
 
 def long_rows(result: Differential) -> list[dict[str, Any]]:

@@ -58,10 +58,10 @@ class EnoughCells:
     why: str = ""
 
 
-def redrawn_percentages(
+def redrawn_counts(
     patient_id: str, image_counts: np.ndarray, draws: int = _DRAWS, seed: int = 0
 ) -> Iterator[np.ndarray]:
-    """Percentages on j = 1 .. `MAX_IMAGES_FACTOR` * I images drawn with replacement from a patient's I images.
+    """Cells on j = 1 .. `MAX_IMAGES_FACTOR` * I images drawn with replacement from a patient's I images.
 
     Args:
       patient_id: gives each patient random numbers of his own, whatever the order of patients.
@@ -70,7 +70,7 @@ def redrawn_percentages(
       seed: of the random numbers.
 
     Yields:
-      [B, J, K] some draws at a time; NaN where the drawn images hold no cell.
+      [B, J, K] white cells on the first j images, some draws at a time.
     """
     counts = np.asarray(image_counts, dtype=float)
     rng = np.random.default_rng([seed, zlib.crc32(patient_id.encode())])
@@ -78,9 +78,7 @@ def redrawn_percentages(
     step = max(1, _MAX_CHUNK_IMAGES // longest)
     for start in range(0, draws, step):
         drawn = rng.integers(0, len(counts), (min(step, draws - start), longest))
-        seen = counts[drawn].cumsum(axis=1)
-        with np.errstate(invalid="ignore"):
-            yield 100 * seen / seen.sum(axis=2, keepdims=True)
+        yield counts[drawn].cumsum(axis=1)
 
 
 def images_needed(patient_id: str, image_counts: np.ndarray, tolerance_points: float) -> int | None:
@@ -94,11 +92,12 @@ def images_needed(patient_id: str, image_counts: np.ndarray, tolerance_points: f
       tolerance_points: in percentage points.
     """
     counts = np.asarray(image_counts, dtype=float)
-    percent = 100 * counts.sum(axis=0) / counts.sum()
+    shares = counts.sum(axis=0) / counts.sum()
     within = np.zeros(MAX_IMAGES_FACTOR * len(counts))
-    for percents in redrawn_percentages(patient_id, counts):
-        errors = np.abs(percents - percent).max(axis=2)
-        within += (errors <= tolerance_points + 1e-9).sum(axis=0)  # NaN (no cell drawn yet) is not within
+    for seen in redrawn_counts(patient_id, counts):
+        cells = seen.sum(axis=2)
+        largest = np.max([np.abs(seen[:, :, k] - share * cells) for k, share in enumerate(shares)], axis=0)
+        within += ((largest <= (tolerance_points / 100 + 1e-9) * cells) & (cells > 0)).sum(axis=0)
     first = first_lasting(within / _DRAWS, PROBABILITY)
     return None if first is None else first + 1
 

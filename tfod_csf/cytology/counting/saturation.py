@@ -35,7 +35,7 @@ import numpy as np
 
 from tfod_csf.cytology.counting import intervals
 from tfod_csf.cytology.counting.clustering import MIN_IMAGES, Clustering
-from tfod_csf.cytology.counting.enough_cells import PROBABILITY, first_lasting, redrawn_percentages
+from tfod_csf.cytology.counting.enough_cells import PROBABILITY, first_lasting, redrawn_counts
 
 # What the paper reports beside Figure 2, in white cells.
 PAPER_CELLS = {"paper: onset of saturation": 150, "paper: the hospital's rule": 200, "paper: needed on average": 315}
@@ -185,8 +185,10 @@ def _random_orders(
 
 def _drawn_images(patient_id: str, counts: np.ndarray, percent: np.ndarray, rules: SaturationRules) -> Band:
     """Images with replacement; the draws are those of the answer where the rules have its number and seed."""
-    drawn = redrawn_percentages(patient_id, counts, rules.replicates, rules.seed)
-    percents = np.concatenate([part.astype(np.float32) for part in drawn])
+    drawn = redrawn_counts(patient_id, counts, rules.replicates, rules.seed)
+    with np.errstate(invalid="ignore"):  # NaN where the drawn images hold no cell
+        parts = [(100 * seen / seen.sum(axis=2, keepdims=True)).astype(np.float32) for seen in drawn]
+    percents = np.concatenate(parts)
     expected = np.arange(1, percents.shape[1] + 1) * counts.sum() / len(counts)
     return _band(expected, percents, percent, rules)
 
