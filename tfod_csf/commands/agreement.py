@@ -146,7 +146,8 @@ def _found(rows: list[dict]) -> str:
     text = (
         f"{plural(rows[0]['patients'], 'patient')} compared: mean absolute difference "
         f"{value['all', 'mean_absolute_difference']:.2f} points (100 minus it, the paper's accuracy: "
-        f"{value['all', 'paper_accuracy']:.1f} %)"
+        f"{value['all', 'paper_accuracy']:.1f} %), {value['all', 'patients_differing']:.0f} of them differ by more "
+        "than counting explains"
     )
     if ("cells", "kappa") not in value:
         return text

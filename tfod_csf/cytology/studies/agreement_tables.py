@@ -220,6 +220,8 @@ def write_agreement(
     others = _not_compared(only_machine, only_hospital, machine.without_percentages)
     csv_schemas.load("agreement_patients").write_into(output, itertools.chain(compared, others))
     rows = class_measures(ours, theirs, error_ratio)
+    differing = float((adjusted < 0.05).sum())
+    rows.append(measure_row("all", "patients_differing", "patients", len(ours.patient_ids), differing))
     if matched is not None:
         rows += cell_measures(matched)
         pairs = sorted(cell_pairs(matched).items())

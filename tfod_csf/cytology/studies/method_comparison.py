@@ -17,7 +17,7 @@ from scipy import stats
 # is used.
 MAX_PASSING_BABLOK = 5000
 # Weights that the weighted regression holds at once, 8 bytes each, a few arrays of them.
-_MAX_WEIGHTS = 1_000_000
+_MAX_WEIGHTS = 100_000
 _MAX_ITERATIONS = 500
 
 
