@@ -1,5 +1,8 @@
 """Temperature scaling (Guo et al. 2017): one number that makes a model's scores less, or more, sure of themselves.
 
+A temperature changes how sure a cell is, and so whether it is unknown, never whether it is a cell: `min_score` is
+compared with the score before it (`Detections.raw_scores`, raw_score in cells.csv).
+
 Fitted by the command `calibrate` on annotated cells, stored in model.json under "calibration", applied to the scores of
 every later detection. The order of a cell's classes does not change, only how far they are apart.
 """

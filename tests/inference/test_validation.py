@@ -6,9 +6,10 @@ import pytest
 from tfod_csf import classification
 from tfod_csf.classification import ClassificationError
 from tfod_csf.detections import Detections
+from tfod_csf.files import checksums
 from tfod_csf.inference.cell_selection import ScoreThresholds, select_cells
 from tfod_csf.inference.ground_truth import LabeledImage
-from tfod_csf.inference.validation import ValidationError, ValidationMatrix
+from tfod_csf.inference.validation import ValidationError, ValidationMatrix, refuse_training_records
 from tfod_csf.label_map import label_map_from_names, save_label_map
 from tfod_csf.model_folder import ModelFolder
 
@@ -75,3 +76,15 @@ def test_an_image_that_names_no_patient_is_refused():
     image = dataclasses.replace(labeled("a"), patient_id="")
     with pytest.raises(ValidationError, match="names no patient"):
         ValidationMatrix(ScoreThresholds(), 0.5).add(LABEL_MAP, image, found(image))
+
+
+def test_records_that_the_model_was_trained_on_are_refused(folder, tmp_path):
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.record").write_bytes(name.encode())
+    shards = [str(tmp_path / "test.record"), str(tmp_path / "train.record")]
+    refuse_training_records(folder, shards)  # a model that does not say what it was trained on
+    files = {"train.record": checksums.file_sha256(tmp_path / "train.record")}
+    trained = dataclasses.replace(folder, info={**folder.info, "training_data": {"files": files}})
+    refuse_training_records(trained, shards[:1])
+    with pytest.raises(ValidationError, match=r"train\.record: the model was trained on this record"):
+        refuse_training_records(trained, shards)

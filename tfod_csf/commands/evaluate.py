@@ -58,7 +58,7 @@ def main() -> None:
     if bool(FLAGS.input_path) == bool(FLAGS.images_dir):
         raise UserError("give --input_path (a TFRecord) or --images_dir (a folder of LabelImg XML), one of the two.")
     output_dir, class_map = common_flags.output_dir(FLAGS), common_flags.class_map(FLAGS)
-    from tfod_csf.inference import cell_selection, ground_truth
+    from tfod_csf.inference import cell_selection, ground_truth, validation
     from tfod_csf.model_folder import ModelFolder
     from tfod_csf.problems import ProblemLog
 
@@ -71,8 +71,10 @@ def main() -> None:
         )
     problems = ProblemLog(strict=FLAGS.strict)
     pairs, shards = _find_labeled_images(problems)
+    if FLAGS.store:
+        validation.refuse_training_records(folder, shards)
     from tfod_csf.evaluation.model_evaluation import ModelEvaluation
-    from tfod_csf.inference import detector, labeled_detections, record_reader, validation
+    from tfod_csf.inference import detector, labeled_detections, record_reader
 
     labels = folder.label_map
     model = detector.Detector.open(folder)

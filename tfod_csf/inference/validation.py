@@ -1,6 +1,7 @@
 """The confusion matrix of a model from labeled images, kept in its folder (`evaluate --store`)."""
 
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from tfod_csf.cell_classes import UNKNOWN
 from tfod_csf.classification import Classification
 from tfod_csf.errors import UserError
 from tfod_csf.evaluation.classification_counts import ClassificationCounter, ValidationImage
+from tfod_csf.files import checksums
 from tfod_csf.inference.cell_selection import Cells, ScoreThresholds
 from tfod_csf.inference.ground_truth import LabeledImage
 from tfod_csf.inference.image_detector import ImageDetector
@@ -18,6 +20,24 @@ from tfod_csf.model_folder import ModelFolder
 
 class ValidationError(UserError):
     """Labeled images that cannot make a confusion matrix."""
+
+
+def refuse_training_records(folder: ModelFolder, shards: Sequence[str]) -> None:
+    """Refuses records that the model was trained on, by their checksums in model.json.
+
+    On them a model makes fewer mistakes than on anybody else's cells, and its percentages would be corrected too
+    little.
+
+    Raises:
+      ValidationError: a shard is one of the training data.
+    """
+    trained_on = set((folder.info.get("training_data") or {}).get("files", {}).values())
+    for shard in shards:
+        if trained_on and checksums.file_sha256(shard) in trained_on:
+            raise ValidationError(
+                f"{shard}: the model was trained on this record; a confusion matrix needs patients it never saw: give "
+                "the test record."
+            )
 
 
 class ValidationMatrix:
