@@ -80,6 +80,21 @@ def test_both_readings_and_the_worst_case_are_side_by_side(page):
     assert not rows_of(parsed(page), "readings")
 
 
+def test_beyond_the_set_share_of_unknown_cells_no_percentage_is_the_result(page):
+    # 90 decided white cells and 30 unknown that are most likely neutrophils: 25 % of the white cells.
+    counts = {"lymphocyte": 60, "monocyte": 30, "unknown": 30}
+    cells = UndecidedCells({"m": {"lymphocyte": 60, "monocyte": 30}}, {"m": {"neutrophil": 30}})
+    result = differential("p", {"m": counts}, images_used=2, references=load_reference_ranges(), undecided=cells)
+    root = parsed(dataclasses.replace(page, result=result))
+    rows = {row[0]: row[1:] for row in rows_of(root, "differential")}
+    assert rows["lymphocyte"] == ["60"]
+    assert "so no percentages are given" in words(root.xpath("//p[@class='headline']")[0])
+    assert parsed(page).xpath("//figure")
+    assert not root.xpath("//figure")
+    # How far they could reach is said: 60 to 90 of 120.
+    assert rows_of(root, "readings")[0][-1] == "50.0 – 75.0"
+
+
 def test_the_name_is_text_in_heading_and_title(page):
     root = parsed(page)
     assert words(root.xpath("//h1")[0]) == "<i>王</i>"

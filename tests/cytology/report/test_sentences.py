@@ -82,7 +82,11 @@ def test_too_many_unknown_cells_stop_the_reader():
     (stop, *_) = sentences.remarks(found, RULES, 0)
     assert stop.level == "stop"
     assert stop.text.startswith("48 unknown cells may be white, 50.0 % of the white cells, more than 10 %")
-    assert "Not to be relied on: 50" in sentences.headline(found, RULES)
+    assert sentences.headline(found, RULES).replace("\u00a0", " ") == (
+        "48 white cells on 8 images: 40 lymphocytes, 8 monocytes, 0 neutrophils. 50 % of the white cells are unknown, "
+        "so no percentages are given."
+    )
+    assert sentences.shown_shares(found, RULES) == {}
     assert not sentences.enough_verdict(found, RULES).startswith("Yes")
     assert sentences.unknown_words(found) == "48 may be white: 50.0\u00a0% of the white cells"
 

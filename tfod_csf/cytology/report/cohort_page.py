@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from tfod_csf import cell_classes
 from tfod_csf.cytology.counting.cases import CASES
-from tfod_csf.cytology.counting.differential import Differential, DifferentialRules
+from tfod_csf.cytology.counting.differential import Differential, DifferentialRules, Share
 from tfod_csf.cytology.counting.enough_cells import NO, NOT_KNOWN
 from tfod_csf.cytology.report import charts, page_template, sentences
 from tfod_csf.cytology.signing import report_status
@@ -89,20 +89,24 @@ def cohort_html(patients: Sequence[CohortPatient], facts: page_template.RunFacts
 def _overview(patients: Sequence[CohortPatient], rules: DifferentialRules) -> list[tuple[str, str, str]]:
     """(name, value, more) of the numbers at the top."""
     results = [p.result for p in patients]
-    shared = sum(bool(r.shares) for r in results)
-    marked = sum(any(share.mark for share in r.shares.values()) for r in results)
+    shown = [sentences.shown_shares(r, rules) for r in results]
+    shared = sum(bool(shares) for shares in shown)
+    marked = sum(any(share.mark for share in shares.values()) for shares in shown)
     images, failed = sum(r.images_used for r in results), sum(r.images_failed for r in results)
     unknown, cells = sum(sum(r.unknown.likely.values()) for r in results), sum(r.all_cells for r in results)
     of_whom = plural(sum(r.images_failed > 0 for r in results), "patient")
-    few = f"; the others have fewer than {rules.min_white_cells} white cells" if shared < len(results) else ""
+    enough_of = sum(bool(r.shares) for r in results)
+    reasons = [f"fewer than {rules.min_white_cells} white cells"] if enough_of < len(results) else []
+    reasons += ["too many unknown ones"] if shared < enough_of else []
+    few = f"; the others have {' or '.join(reasons)}" if reasons else ""
     enough = sum(r.enough_cells for r in results)
     not_known = sum(r.enough.answer == NOT_KNOWN for r in results)
-    beyond = sum(_is_beyond(r, rules) for r in results)
-    of_shared = f"of {shared:,}{f'; not known of {not_known:,}' if not_known else ''}"
+    beyond = sum(sentences.has_too_many_unknown(r, rules) for r in results)
+    of_percentages = f"of {enough_of:,}{f'; not known of {not_known:,}' if not_known else ''}"
     states = [p.status for p in patients]
     return [
         ("With percentages", f"{shared:,}", f"of {len(results):,}{few}"),
-        (f"Enough cells for ± {rules.tolerance_points:g} points", f"{enough:,}", of_shared),
+        (f"Enough cells for ± {rules.tolerance_points:g} points", f"{enough:,}", of_percentages),
         ("Outside a reference range", f"{marked:,}", f"of {shared:,}"),
         ("Unknown cells", f"{unknown:,.0f}", f"{100 * unknown / cells:.1f} % of {cells:,.0f} cells" if cells else ""),
         (
@@ -116,11 +120,6 @@ def _overview(patients: Sequence[CohortPatient], rules: DifferentialRules) -> li
     ]
 
 
-def _is_beyond(result: Differential, rules: DifferentialRules) -> bool:
-    """Whether too much is unknown to rely on the percentages."""
-    return (result.unknown.white_percent or 0) > rules.max_unknown_percent
-
-
 def _not_final(states: Sequence[str]) -> str:
     preliminary, reviewed = (states.count(name) for name in (report_status.PRELIMINARY, report_status.REVIEWED))
     return f"{reviewed:,} reviewed and not signed, {preliminary:,} preliminary"
@@ -128,7 +127,8 @@ def _not_final(states: Sequence[str]) -> str:
 
 def _histograms(patients: Sequence[CohortPatient], facts: page_template.RunFacts) -> list[tuple[str, Markup, str]]:
     """(class, chart, marks in words) of each white-cell class; none without a patient with percentages."""
-    shares = [p.result.shares for p in patients if p.result.shares]
+    shown = [sentences.shown_shares(p.result, facts.rules) for p in patients]
+    shares = [share for share in shown if share]
     histograms = []
     for name in cell_classes.WHITE_CELLS if shares else ():
         marks = [share[name].mark for share in shares]
@@ -159,13 +159,14 @@ def _case_rows(patients: Sequence[CohortPatient]) -> Iterator[dict[str, Any]]:
 
 def _row(patient: CohortPatient, rules: DifferentialRules) -> dict[str, Any]:
     result = patient.result
-    marks = [share.mark for share in result.shares.values() if share.mark]
+    shares = sentences.shown_shares(result, rules)
+    marks = [share.mark for share in shares.values() if share.mark]
     letters = {
         "m": bool(marks),
         "e": result.enough.answer == NO,
         "k": result.enough.answer == NOT_KNOWN,
         "u": sum(result.unknown.likely.values()) > 0,
-        "x": _is_beyond(result, rules),
+        "x": sentences.has_too_many_unknown(result, rules),
         "f": result.images_failed > 0,
         "l": patient.images_limited > 0,
         "p": patient.status == report_status.PRELIMINARY,
@@ -175,7 +176,7 @@ def _row(patient: CohortPatient, rules: DifferentialRules) -> dict[str, Any]:
     per_100 = result.per_100_white_cells(cell_classes.ERYTHROCYTE)
     cells = [
         number(result.white_cells) if result.images_used else _NOTHING,
-        *(_share_cell(result, name) for name in cell_classes.WHITE_CELLS),
+        *(_share_cell(shares.get(name)) for name in cell_classes.WHITE_CELLS),
         _NOTHING if result.reach_points is None else f"{result.reach_points:.1f}",
         _NOTHING if result.cells_needed is None else str(result.cells_needed),
         _NOTHING if per_100 is None else f"{per_100:.0f}",
@@ -195,8 +196,7 @@ def _row(patient: CohortPatient, rules: DifferentialRules) -> dict[str, Any]:
     }
 
 
-def _share_cell(result: Differential, name: str) -> str | Markup:
-    share = result.shares.get(name)
+def _share_cell(share: Share | None) -> str | Markup:
     if share is None:
         return _NOTHING
     # The sign has its own element, so that the numbers are aligned.

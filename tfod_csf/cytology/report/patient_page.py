@@ -67,6 +67,7 @@ def patient_html(page: PatientPage, facts: page_template.RunFacts) -> str:
     failures = patient.images[patient.images["status"] != run_folder.OK].to_dict("records")
     shown_id = sentences.visible(result.patient_id)
     remarks = _remarks(page, facts)
+    shares = sentences.shown_shares(result, facts.rules)
     is_preliminary = page.status.name == report_status.PRELIMINARY
     return page_template.render(
         "patient.html.j2",
@@ -82,7 +83,8 @@ def patient_html(page: PatientPage, facts: page_template.RunFacts) -> str:
         of_patient=page.of_patient,
         sample=_sample_words(page.of_patient),
         white_count=clinical_remarks.white_count(result),
-        has_ranges=any(share.reference for share in result.shares.values()),
+        shares=shares,
+        has_ranges=any(share.reference for share in shares.values()),
         range_note=clinical_remarks.range_note(result),
         headline=sentences.headline(result, facts.rules),
         remarks=remarks,
@@ -94,10 +96,10 @@ def patient_html(page: PatientPage, facts: page_template.RunFacts) -> str:
         apart=[(name, n) for name, n in result.counts.items() if name not in cell_classes.WHITE_CELLS],
         unknown_words=sentences.unknown_words(result),
         worth_words=sentences.worth_words(result),
-        bars=charts.percent_bars(result.shares, "bars") if result.shares else "",
+        bars=charts.percent_bars(shares, "bars") if shares else "",
         case_words=sentences.CASE_WORDS.get(result.case or "", "none"),
         verdict=sentences.enough_verdict(result, facts.rules),
-        curves=charts.saturation_curves(page.settled, result.n_sat, "curves") if _has_curves(page) else "",
+        curves=charts.saturation_curves(page.settled, result.n_sat, "curves") if shares and page.settled.orders else "",
         bootstrap=page.settled.bootstrap is not None,
         model=page.model,
         several_models=len(result.models) > 1,
@@ -112,10 +114,6 @@ def patient_html(page: PatientPage, facts: page_template.RunFacts) -> str:
         images=_image_rows(patient, page.model, classes, numbers),
         cohort_href=page.cohort_href,
     )
-
-
-def _has_curves(page: PatientPage) -> bool:
-    return bool(page.result.shares) and page.settled.orders is not None
 
 
 def _remarks(page: PatientPage, facts: page_template.RunFacts) -> list[sentences.Remark]:

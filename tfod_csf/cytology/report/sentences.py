@@ -97,20 +97,27 @@ def headline(result: Differential, rules: DifferentialRules) -> str:
     where = f"{plural(result.white_cells, 'white cell')} on {plural(result.images_used, 'image')}"
     if not result.all_cells:
         return f"No cell was found on {plural(result.images_used, 'image')}."
+    counts = ", ".join(plural(result.counts[name], name) for name in cell_classes.WHITE_CELLS)
     if not result.shares:
-        counts = ", ".join(plural(result.counts[name], name) for name in cell_classes.WHITE_CELLS)
         return f"{where}: {counts}. Fewer than {max(rules.min_white_cells, 1)}, so no percentages are given."
+    if has_too_many_unknown(result, rules):
+        share = f"{result.unknown.white_percent:.0f}\u00a0%"
+        return f"{where}: {counts}. {share} of the white cells are unknown, so no percentages are given."
     parts = [
         f"{name}s {share.percent:.0f}\u00a0%{f' ({_plain_mark(share)})' if share.mark else ''}"
         for name, share in sorted(result.shares.items(), key=lambda item: -item[1].percent)
     ]
-    beyond = _has_too_many_unknown(result, rules)
-    unknown = f" Not to be relied on: {result.unknown.white_percent:.0f}\u00a0% of the white cells are unknown."
-    return f"{where}: {', '.join(parts)}.{unknown if beyond else ''}"
+    return f"{where}: {', '.join(parts)}."
 
 
-def _has_too_many_unknown(result: Differential, rules: DifferentialRules) -> bool:
+def has_too_many_unknown(result: Differential, rules: DifferentialRules) -> bool:
+    """Whether so many white cells are unknown that a page gives no percentages, only how far they could reach."""
     return (result.unknown.white_percent or 0) > rules.max_unknown_percent
+
+
+def shown_shares(result: Differential, rules: DifferentialRules) -> Mapping[str, Share]:
+    """The percentages that a page gives as the result; empty where too many white cells are unknown."""
+    return {} if has_too_many_unknown(result, rules) else result.shares
 
 
 def remarks(result: Differential, rules: DifferentialRules, images_limited: int) -> list[Remark]:
@@ -128,10 +135,10 @@ def remarks(result: Differential, rules: DifferentialRules, images_limited: int)
         add("look", f"{result.images_failed} of {plural(all_images, 'image')} could not be used (see Images).")
     if result.images_used and not result.shares:
         add("look", f"Fewer than {max(rules.min_white_cells, 1)} white cells were found: counts only.")
-    elif result.shares and result.enough.answer == NO:
+    elif shown_shares(result, rules) and result.enough.answer == NO:
         add("look", f"An interval reaches {result.reach_points:.1f} points from its percentage, or other images could "
             "have given other percentages: more white cells are needed (see Were enough cells counted?).")  # fmt: skip
-    elif result.shares and result.clustering.design_effect is None:
+    elif shown_shares(result, rules) and result.clustering.design_effect is None:
         add("look", "Clustering not known: how cells of one kind lie together does not show, and the intervals may be "
             "too narrow (see Were enough cells counted?).")  # fmt: skip
     if images_limited:
@@ -155,7 +162,7 @@ def _unknown_remarks(result: Differential, rules: DifferentialRules) -> list[Rem
     white = f"{plural(unknown.maybe_white, 'unknown cell')} may be white"
     if unknown.white_percent is not None:
         white += f", {unknown.white_percent:.1f} % of the white cells"
-    if _has_too_many_unknown(result, rules):
+    if has_too_many_unknown(result, rules):
         worst = " Each percentage may lie anywhere in its worst case until then." if result.shares else ""
         return [Remark("stop", f"{white}, more than {rules.max_unknown_percent:g} %: a person has to decide on them "
                 f"before the result can be relied on.{worst}")]  # fmt: skip
