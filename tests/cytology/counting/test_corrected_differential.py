@@ -41,6 +41,12 @@ def test_outcomes_of_each_image(patient):
     np.testing.assert_array_equal(counts[:, columns], simulated.cells.sum(axis=1)[:, :-1])
 
 
+def test_cells_of_an_image_that_was_not_examined_are_an_error(patient, corrections):
+    fewer = dataclasses.replace(patient, images=patient.images.iloc[1:])
+    with pytest.raises(run_tables.TableError, match=r"cells of 'sim_0001_001\.jpg', an image that simulated_detector"):
+        corrected.corrected_differential(fewer, corrections, True)
+
+
 def test_percentages_are_those_of_the_matrix(patient, corrections):
     found = corrected.corrected_differential(patient, corrections, True)
     counts = corrected.outcome_counts(patient, cohort_folder.MODEL, 0.8)

@@ -162,10 +162,20 @@ def _of_model(patient: PatientTables, corrections: Corrections, model: str, alph
 
 
 def outcome_counts(patient: PatientTables, model: str, unknown_below: float) -> np.ndarray:
-    """int [I, J] cells of each image that the model examined, by observed outcome."""
+    """int [I, J] cells of each image that the model examined, by observed outcome.
+
+    Raises:
+      TableError: cells.csv has cells of an image that the model has not examined by images.csv.
+    """
     images = {name: row for row, name in enumerate(_examined(patient, model)["image"])}
     columns = {name: column for column, name in enumerate(correction.OBSERVED)}
     cells = patient.cells[patient.cells["model"] == model]
+    not_examined = set(cells["image"]) - set(images)
+    if not_examined:
+        raise run_tables.TableError(
+            f"{patient.folder}: cells.csv has cells of {min(not_examined)!r}, an image that {model} has not examined; "
+            "run batch_infer again on this patient."
+        )
     counts = np.zeros((len(images), len(columns)), int)
     for image, name, score in zip(cells["image"], cells["predicted_class"], cells["score"], strict=True):
         counts[images[image], columns[classification.outcome(name, score, unknown_below)]] += 1
