@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -142,3 +144,37 @@ def test_ids_of_a_run_without_reading_its_cells(tmp_path, write_patient):
     (tmp_path / "patients" / "b" / "cells.csv").unlink()
     folders = {"=a": tmp_path / "patients" / "a", "王": tmp_path / "patients" / "b"}
     assert run_tables.folders_by_patient(tmp_path) == folders
+
+
+def test_undecided_cells_are_those_that_nobody_decided_on(tmp_path, write_patient):
+    write_patient(tmp_path / "p", "p", [{"monocyte": 4, "erythrocyte": 1}], score=0.6)
+    path = tmp_path / "p" / "cells.csv"
+    header, *rows = path.read_text(encoding="utf-8").splitlines()
+    rows[0] = rows[0].replace("unknown,unknown", "confirmed,monocyte")
+    rows[1] = rows[1].replace("unknown,unknown", "disputed,unknown")
+    rows[2] = rows[2].replace("unknown,unknown", "deleted,")
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    patient = run_tables.read_patient(tmp_path / "p")
+    assert patient.counts_by_model(decided=True) == {"m": {"monocyte": 1}}
+    # A disputed and an unknown monocyte, and an unknown erythrocyte; counted as predicted they stay undecided.
+    assert patient.undecided_by_model() == {"m": {"monocyte": 2, "erythrocyte": 1}}
+    recounted = patient.counted_with(Thresholds(0.5, 0.8, "as_predicted"))
+    assert recounted.counts_by_model()["m"]["monocyte"] == 2
+    assert recounted.undecided_by_model() == patient.undecided_by_model()
+    # Below the new threshold nothing but the dispute is undecided.
+    assert patient.counted_with(Thresholds(0.5, 0.5)).undecided_by_model() == {"m": {"monocyte": 1}}
+
+
+def test_means_over_models_and_one_model_alone(tmp_path, write_patient):
+    write_patient(tmp_path / "p", "p", [{"lymphocyte": 3}, {"neutrophil": 2}], models=("m", "n"))
+    patient = run_tables.read_patient(tmp_path / "p")
+    first = patient.cells.index[patient.cells["model"] == "n"][0]
+    patient = dataclasses.replace(patient, cells=patient.cells.drop(index=first))
+    np.testing.assert_array_equal(patient.mean_image_counts(("lymphocyte", "neutrophil")), [[2.5, 0], [0, 2]])
+    assert patient.of_model("n").counts_by_model() == {"n": {"lymphocyte": 2, "neutrophil": 2}}
+    assert patient.of_model("n").used_images == patient.used_images
+
+
+def test_without_models_there_are_no_image_counts(tmp_path, write_patient):
+    write_patient(tmp_path / "p", "p", [], failed=2)
+    assert run_tables.read_patient(tmp_path / "p").mean_image_counts(("lymphocyte",)).shape == (0, 1)

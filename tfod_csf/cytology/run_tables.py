@@ -12,6 +12,7 @@ Shape shorthand in this module:
   N: cells.
 """
 
+import collections
 import dataclasses
 import json
 import os
@@ -147,17 +148,20 @@ class PatientTables:
         Args:
           decided: leave undecided cells out.
         """
-        return self._sizes(self.cells[~self.is_undecided] if decided else self.cells, "counted_as")
+        wanted = ~self.is_undecided.to_numpy() if decided else np.ones(len(self.cells), bool)
+        return self._sizes(wanted, "counted_as")
 
     def undecided_by_model(self) -> dict[str, dict[str, int]]:
         """{model: {predicted_class: undecided cells}}: what they most likely are; a model without any is there."""
-        return self._sizes(self.cells[self.is_undecided], "predicted_class")
+        return self._sizes(self.is_undecided.to_numpy(), "predicted_class")
 
-    def _sizes(self, cells: pd.DataFrame, column: str) -> dict[str, dict[str, int]]:
+    def _sizes(self, wanted: np.ndarray, column: str) -> dict[str, dict[str, int]]:
+        """{model: {value of a column: cells}} of the [N] wanted cells."""
         counts: dict[str, dict[str, int]] = {model: {} for model in self.models}
-        sizes: dict[Any, int] = cells.groupby(["model", column], sort=False).size().to_dict()
-        for (model, name), count in sizes.items():
-            counts[model][name] = int(count)
+        # Counted from lists, a patient's few hundred cells take a tenth of the time that grouping them takes.
+        rows = zip(wanted.tolist(), self.cells["model"].tolist(), self.cells[column].tolist(), strict=True)
+        for (model, name), count in collections.Counter(row[1:] for row in rows if row[0]).items():
+            counts[model][name] = count
         return counts
 
     def mean_image_counts(self, classes: Sequence[str]) -> np.ndarray:
@@ -167,14 +171,18 @@ class PatientTables:
 
     def image_counts(self, classes: Sequence[str], model: str) -> np.ndarray:
         """[I, K] cells of one model per used image and class; images in the order of `used_images`."""
+        counts = np.zeros((len(self.used_images), len(classes)), dtype=int)
         images = {name: row for row, name in enumerate(self.used_images)}
         columns = {name: column for column, name in enumerate(classes)}
-        cells = self.cells[self.cells["model"] == model]
-        rows = cells["image"].map(images).to_numpy(dtype=float)
-        kinds = cells["counted_as"].map(cell_classes.canonical_name).map(columns).to_numpy(dtype=float)
-        wanted = ~(np.isnan(rows) | np.isnan(kinds))
-        flat = (rows[wanted] * len(columns) + kinds[wanted]).astype(int)
-        return np.bincount(flat, minlength=len(images) * len(columns)).reshape(len(images), len(columns))
+        names = {name: columns.get(cell_classes.canonical_name(name)) for name in self.cells["counted_as"].unique()}
+        cells = zip(
+            self.cells["model"].tolist(), self.cells["image"].tolist(), self.cells["counted_as"].tolist(), strict=True
+        )
+        for (of_model, image, name), count in collections.Counter(cells).items():
+            row, column = images.get(image), names[name]
+            if of_model == model and row is not None and column is not None:
+                counts[row, column] += count
+        return counts
 
     @property
     def scored_classes(self) -> tuple[str, ...]:

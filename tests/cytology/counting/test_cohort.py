@@ -26,6 +26,34 @@ def test_differentials_of_a_run_in_place(small_run):
     assert (rows["c"]["unknown"], rows["c"]["unknown_percent"]) == ("40", "100.00")
 
 
+def test_the_summary_says_of_whom_enough_is_not_known(tmp_path, write_patient, write_run):
+    write_run(tmp_path)
+    write_patient(tmp_path / "patients" / "p", "p", [{"lymphocyte": 100, "monocyte": 50, "neutrophil": 50}])
+    summary = cohort.write_differentials(tmp_path, tmp_path)
+    assert "0 of them with enough cells for the tolerance (not known of 1), " in str(summary)
+    row = rows_by_patient(tmp_path)["p"]
+    assert (row["enough_cells"], row["design_effect"], row["effective_cells"]) == ("not known", "", "200.00")
+    assert row["note"] == "clustering not known"
+
+
+def test_unknown_cells_of_a_bloody_tap(tmp_path, write_patient, write_run):
+    # 8 images of 5 lymphocytes, 1 monocyte, 6 unknown cells that are most likely neutrophils, 100 erythrocytes.
+    write_run(tmp_path)
+    folder = tmp_path / "patients" / "p"
+    write_patient(folder, "p", [{"lymphocyte": 5, "monocyte": 1, "erythrocyte": 100, "neutrophil": 6}] * 8)
+    path = folder / "cells.csv"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("counted,neutrophil", "unknown,unknown"), encoding="utf-8")
+    cohort.write_differentials(tmp_path, tmp_path)
+    row = rows_by_patient(tmp_path)["p"]
+    # 48 unknown of 896 cells, but of 96 white ones.
+    assert (row["unknown"], row["unknown_percent"], row["unknown_white_percent"]) == ("48", "5.36", "50.00")
+    assert (row["neutrophil_percent"], row["neutrophil_as_predicted_percent"]) == ("0.00", "50.00")
+    assert (row["neutrophil_worst_low_percent"], row["neutrophil_worst_high_percent"]) == ("0.00", "50.00")
+    assert (row["enough_cells"], row["lymphocyte_mark_certain"]) != ("yes", "yes")
+    assert csv_schemas.load("differentials").check(tmp_path / "differentials.csv") == 1
+
+
 def test_a_patient_all_of_whose_images_failed_is_in_the_table(tmp_path, write_patient, write_run):
     write_run(tmp_path)
     write_patient(tmp_path / "patients" / "p", "p", [], failed=3)

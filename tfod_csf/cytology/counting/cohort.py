@@ -20,6 +20,7 @@ from tfod_csf.cytology.counting.differential import (
     write_differential_csv,
     write_differentials_csv,
 )
+from tfod_csf.cytology.counting.enough_cells import NOT_KNOWN
 from tfod_csf.cytology.counting.reference_ranges import ReferenceRange, load_reference_ranges
 from tfod_csf.cytology.counting.unknown_cells import UndecidedCells
 from tfod_csf.files import atomic_write
@@ -33,6 +34,7 @@ class CohortSummary:
     patients: int = 0
     with_percentages: int = 0
     with_enough_cells: int = 0
+    enough_not_known: int = 0
     corrected: int = 0
     unlike_validation: int = 0
     with_failed_images: int = 0
@@ -42,6 +44,7 @@ class CohortSummary:
         self.patients += 1
         self.with_percentages += bool(result.shares)
         self.with_enough_cells += result.enough_cells
+        self.enough_not_known += result.enough.answer == NOT_KNOWN
         self.with_failed_images += result.images_failed > 0
         if result.corrected:
             self.corrected += bool(result.corrected.shares)
@@ -50,9 +53,13 @@ class CohortSummary:
     def __str__(self) -> str:
         return (
             f"{plural(self.patients, 'patient')}: {self.with_percentages} with percentages, "
-            f"{self.with_enough_cells} of them with enough cells for the tolerance, "
+            f"{self.with_enough_cells} of them with enough cells for the tolerance{self._not_known_text}, "
             f"{self.with_failed_images} with failed images{self._corrected_text}"
         )
+
+    @property
+    def _not_known_text(self) -> str:
+        return f" (not known of {self.enough_not_known})" if self.enough_not_known else ""
 
     @property
     def _corrected_text(self) -> str:
