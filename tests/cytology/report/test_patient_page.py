@@ -175,8 +175,9 @@ def test_corrected_percentages_stand_beside_the_raw_ones_and_say_where_the_matri
     assert (
         f"{corrections.matrices['simulated_detector'].num_cells} annotated cells of 5 patients that the model" in text
     )
+    assert "Unknown cells are taken to be what they were there; what they are here a person decides." in text
     other = dataclasses.replace(facts, corrections=dataclasses.replace(corrections, why_not="of another camera"))
     pages.write_report(run, tmp_path / "other", other)
     text = report_pages.text_of(report_pages.page(tmp_path / "other", "sim_0001"))
     assert "No corrected percentages: of another camera." in text
-    assert "Corrected for the detector" not in text
+    assert "corrected for the detector" not in text
