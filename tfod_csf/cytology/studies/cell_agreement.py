@@ -120,7 +120,7 @@ def quantiles_for(groups: int, alpha: float = 0.05) -> tuple[float, float]:
     degrees of freedom, times sqrt(groups / (groups - 1)), because a sample's own spread is too small by that.
 
     >>> [round(quantile, 4) for quantile in quantiles_for(10)], [round(quantile, 3) for quantile in quantiles_for(1000)]
-    ([0.0085, 0.9915], [0.025, 0.975])
+    ([0.0086, 0.9914], [0.025, 0.975])
     """
     reach = stats.t.ppf(1 - alpha / 2, groups - 1) * math.sqrt(groups / (groups - 1))
     return float(stats.norm.cdf(-reach)), float(stats.norm.cdf(reach))
