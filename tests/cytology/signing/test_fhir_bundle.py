@@ -25,7 +25,13 @@ def report():
     content = {
         "counts": dict(result.counts),
         "percentages": {
-            name: {"percent": share.percent, "ci_low": share.ci_low, "ci_high": share.ci_high, "mark": share.mark}
+            name: {
+                "percent": share.percent,
+                "ci_low": share.ci_low,
+                "ci_high": share.ci_high,
+                "mark": share.mark,
+                "mark_certain": share.mark_certain,
+            }
             for name, share in result.shares.items()
         },
         "reviewers": ["Li"],
@@ -52,6 +58,9 @@ def test_percentages_have_loincs_codes_and_ucums_units(report):
     assert [one["interpretation"][0]["coding"][0]["code"] for one in found.values()] == ["L", "N", "H"]
     # Goodman's interval for 10 of 100 at A = 5.731.
     assert neutrophils["note"][0]["text"].startswith("95 % interval for the choice of cells: 4.9 to 19.")
+    # Of three images whose cells may lie together no mark is certain.
+    assert neutrophils["note"][0]["text"].endswith("%; the mark against the reference range is not certain")
+    assert "mark" not in found["26486-1"]["note"][0]["text"]
 
 
 def test_counts_have_codes_of_our_own_only(report):

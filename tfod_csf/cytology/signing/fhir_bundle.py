@@ -1,7 +1,7 @@
 """A final report as an HL7 FHIR R4 Bundle: DiagnosticReport, Observations, Specimen, Patient.
 
-https://hl7.org/fhir/R4/diagnosticreport.html. Every observation has a code of our own (`CODE_SYSTEM`) and, where LOINC
-has one for exactly this quantity in cerebrospinal fluid, LOINC's. Units are UCUM's. The numbers are those that were
+https://hl7.org/fhir/R4/diagnosticreport.html. Every observation has a code of our own (`CODE_SYSTEM`) and, where one
+certainly means this quantity in cerebrospinal fluid, LOINC's. Units are UCUM's. The numbers are those that were
 signed: nothing is computed here but a person's words from them.
 
 The white-cell and erythrocyte counts per uL of the patient table came from the laboratory and are not sent back to it.
@@ -163,7 +163,8 @@ def _observations(report: FinalReport, identity: _Identity) -> Iterator[dict[str
         else:
             observation["valueQuantity"] = _quantity(share["percent"], "%", "%")
             ends = f"{share['ci_low']:.1f} to {share['ci_high']:.1f} %"
-            observation["note"] = [{"text": f"95 % interval for the choice of cells: {ends}"}]
+            doubt = "; the mark against the reference range is not certain" if share["mark_certain"] is False else ""
+            observation["note"] = [{"text": f"95 % interval for the choice of cells: {ends}{doubt}"}]
             observation |= _against_range(share["mark"], report.range_of(name))
         yield observation
     for name, count in report.counts.items():

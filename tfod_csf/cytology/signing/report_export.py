@@ -113,4 +113,5 @@ def flat_row(report: FinalReport) -> dict[str, Any]:
             row[f"{name}_ci_low_percent"] = share["ci_low"]
             row[f"{name}_ci_high_percent"] = share["ci_high"]
             row[f"{name}_mark"] = share["mark"]
+            row[f"{name}_mark_certain"] = share["mark_certain"]
     return row

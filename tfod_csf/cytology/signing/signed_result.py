@@ -117,6 +117,7 @@ def content_of(
                 "ci_low": round(share.ci_low, _DECIMALS),
                 "ci_high": round(share.ci_high, _DECIMALS),
                 "mark": share.mark,
+                "mark_certain": share.mark_certain,
             }
             for name, share in result.shares.items()
         },
