@@ -51,7 +51,7 @@ class FinalReport:
 
     @property
     def percentages(self) -> Mapping[str, Mapping[str, Any]]:
-        """{white-cell class: {percent, ci_low, ci_high, mark, mark_certain}}; empty where there are too few white cells."""
+        """{white-cell class: {percent, ci_low, ci_high, mark, mark_certain}}; empty with too few white cells."""
         return self.signature.content["percentages"]
 
     @property
