@@ -16,6 +16,14 @@ def test_reads_counts_images_and_failures(small_run):
     assert c.counts_by_model() == {"m": {"unknown": 40}}
 
 
+def test_a_models_own_class_unknown_is_undecided(tmp_path, write_patient):
+    write_patient(tmp_path / "p", "p", [{"lymphocyte": 40, "unknown": 10}])
+    patient = run_tables.read_patient(tmp_path / "p")
+    assert set(patient.cells["status"]) == {"counted"}
+    assert patient.counts_by_model(decided=True) == {"m": {"lymphocyte": 40}}
+    assert patient.undecided_by_model() == {"m": {"unknown": 10}}
+
+
 def test_counts_per_image_keep_images_without_cells(tmp_path, write_patient):
     write_patient(tmp_path / "p", "p", [{"lymphocyte": 3, "erythrocyte": 9}, {}, {"neutrophil": 2}], models=("m", "n"))
     patient = run_tables.read_patient(tmp_path / "p")

@@ -2,8 +2,8 @@
 
 Writes a folder that every command reads like that of batch_infer, with the cells as people decided; the machine's
 version is kept unchanged. The folder holds differentials.csv of all patients, review_summary.csv and
-review_differential.csv (before and after), review_changes.csv (every change, by whom and when), and for each reviewed
-patient a chain of revisions with checksums, signed if --signing_key is given.
+review_changes.csv (every change, by whom and when), and for each reviewed patient review_differential.csv (before and
+after) and a chain of revisions with checksums, signed if --signing_key is given.
 """
 
 import pathlib

@@ -93,9 +93,11 @@ def _found(rows: list[dict]) -> str:
     known = [row["n_sat_bootstrap"] for row in rows if row["saturated"] is not None]
     overall = summarize_cases(known, ["all"] * len(known))[-1] if known else None
     middle = f"median {overall.median:.0f} white cells" if overall and overall.median < float("inf") else "no median"
+    not_known = f", {len(rows) - len(known)} not known" if len(known) < len(rows) else ""
     return (
         f"{sum(row['saturated'] is True for row in rows)} of {len(rows)} patients saturated within "
-        f"+-{FLAGS.tolerance_points:g} points ({middle}; the paper: onset about 150, 315 on average, hospital rule 200)"
+        f"+-{FLAGS.tolerance_points:g} points{not_known} ({middle}; "
+        "the paper: onset about 150, 315 on average, hospital rule 200)"
     )
 
 

@@ -139,8 +139,13 @@ class PatientTables:
 
     @property
     def is_undecided(self) -> pd.Series:
-        """[N] whether neither the model's score nor a person has decided on a cell, however it is counted."""
-        return self.cells["status"].isin(cell_classes.UNDECIDED_STATUS)
+        """[N] whether neither the model nor a person has decided on a cell, however it is counted.
+
+        A model may have a class `unknown` of its own; such a cell is undecided however high its score is.
+        """
+        status = self.cells["status"]
+        is_own_class = (status == cell_classes.COUNTED) & (self.cells["counted_as"] == cell_classes.UNKNOWN)
+        return status.isin(cell_classes.UNDECIDED_STATUS) | is_own_class
 
     def counts_by_model(self, decided: bool = False) -> dict[str, dict[str, int]]:
         """{model: {counted_as: cells}} as `differential.differential` takes it; a model without cells is there.

@@ -36,6 +36,14 @@ def test_the_summary_says_of_whom_enough_is_not_known(tmp_path, write_patient, w
     assert row["note"] == "clustering not known"
 
 
+def test_the_summary_says_whose_percentages_are_not_to_be_relied_on(tmp_path, write_patient, write_run):
+    write_run(tmp_path)
+    image = {"lymphocyte": 10, "unknown": 5}  # 40 of 120 white cells
+    write_patient(tmp_path / "patients" / "p", "p", [image] * 8)
+    summary = str(cohort.write_differentials(tmp_path, tmp_path))
+    assert "1 with percentages (too many unknown white cells to rely on those of 1), " in summary
+
+
 def test_unknown_cells_of_a_bloody_tap(tmp_path, write_patient, write_run):
     # 8 images of 5 lymphocytes, 1 monocyte, 6 unknown cells that are most likely neutrophils, 100 erythrocytes.
     write_run(tmp_path)

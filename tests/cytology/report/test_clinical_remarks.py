@@ -27,7 +27,11 @@ def test_a_bloody_tap_is_said_with_its_numbers():
     assert text.startswith(
         "Blood in the fluid: 180 erythrocytes to 100 white cells on the images. Neutrophils and lymph"
     )
-    assert "To correct the white-cell count, give both cell counts" in text
+    assert text.endswith("blood_white_cells_per_ul, blood_erythrocytes_per_ul of the patient table (--patient_table).")
+    only_one = blood({"lymphocyte": 100, "erythrocyte": 180}, PatientFacts(60, "", "", "", 9_000, 7_000, None))
+    assert only_one.endswith(
+        "To correct the white-cell count, fill in blood_erythrocytes_per_ul of the patient table (--patient_table)."
+    )
     assert blood({"lymphocyte": 100}, PatientFacts(csf_erythrocytes_per_ul=999)) == ""
     assert "1,000 erythrocytes per µL" in blood({"lymphocyte": 100}, PatientFacts(csf_erythrocytes_per_ul=1000))
 

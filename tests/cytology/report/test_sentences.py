@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 
 from tfod_csf.cytology.counting.differential import DifferentialRules, differential
@@ -44,8 +46,17 @@ def test_remarks_name_what_to_look_at():
     assert texts[0].startswith("1 unknown cell may be white, 2.4 % of the white cells: a person decides on them")
     assert texts[1] == "1 of 4 images could not be used (see Images)."
     # Goodman, A = 5.731: (62.5 % * 40 + A / 2) / (40 + A) = 60.93 % is the middle, 17.21 points half the width.
-    assert texts[2].startswith("An interval reaches 18.8 points from its percentage, or other images could have given")
+    assert texts[2].startswith("An interval reaches 18.8 points from its percentage: more white cells are needed")
     assert texts[3].startswith("On 1 image the model reached its detection limit; some cells may be missing")
+
+
+def test_the_remark_names_the_reason_that_holds():
+    few = result({"lymphocyte": 40, "monocyte": 20, "neutrophil": 20})
+    short = dataclasses.replace(few, reach_points=9.0)  # every interval is short enough, yet the answer is no
+    (text,) = [remark.text for remark in sentences.remarks(short, RULES, 0)]
+    assert text.startswith("Other images could have given other percentages: more white cells are needed")
+    (text,) = [remark.text for remark in sentences.remarks(dataclasses.replace(few, reach_points=11.0), RULES, 0)]
+    assert text.startswith("An interval reaches 11.0 points from its percentage: more white cells are needed")
 
 
 def test_models_that_differ():
@@ -89,6 +100,25 @@ def test_too_many_unknown_cells_stop_the_reader():
     assert sentences.shown_shares(found, RULES) == {}
     assert not sentences.enough_verdict(found, RULES).startswith("Yes")
     assert sentences.unknown_words(found) == "48 may be white: 50.0\u00a0% of the white cells"
+
+
+def test_unknown_cells_counted_as_predicted_are_not_called_none():
+    # 64 decided white cells, 16 likely neutrophils counted as such: 16 of 80.
+    cells = UndecidedCells({"m": {"lymphocyte": 64}}, {"m": {"neutrophil": 16}})
+    found = differential("p", {"m": {"lymphocyte": 64, "neutrophil": 16}}, images_used=8, undecided=cells)
+    assert sentences.unknown_words(found) == (
+        "16 counted above under their most likely class: 20.0\u00a0% of the white cells"
+    )
+
+
+def test_counting_more_is_not_all_where_too_much_is_unknown():
+    cells = UndecidedCells({"m": {"lymphocyte": 32, "monocyte": 8}}, {"m": {"neutrophil": 10}})
+    counts = {"lymphocyte": 32, "monocyte": 8, "unknown": 10}
+    found = differential("p", {"m": counts}, images_used=8, image_counts=[[4, 1, 0]] * 8, undecided=cells)
+    verdict = sentences.enough_verdict(found, RULES)
+    assert verdict.startswith("No, not for")
+    assert verdict.endswith("More cells alone are not enough: a person has to decide on the unknown ones.")
+    assert not sentences.enough_verdict(found, DifferentialRules(max_unknown_percent=50)).endswith("unknown ones.")
 
 
 def test_unknown_erythrocytes_are_only_a_note():

@@ -35,6 +35,7 @@ def report():
             for name, share in result.shares.items()
         },
         "reviewers": ["Li"],
+        "checked": "all 3 images verified",
         "models": ["m"],
     }
     signature = Signature(1, "Dr Wu", "2022-01-24T15:00:00+08:00", "No blasts.", content, "ab" * 32)

@@ -45,7 +45,7 @@ def test_a_table_with_a_line_per_final_report(signed, capsys):
     assert (row["status"], row["signed_by"], row["comment"]) == ("final", "Dr Wu", "No tumor cells.")
     # 2 lymphocytes and 1 monocyte; the likely erythrocyte was left unknown by a person.
     assert (row["lymphocyte"], row["lymphocyte_percent"], row["neutrophil_percent"]) == ("2", "66.67", "0.00")
-    assert (row["erythrocyte"], row["unknown"]) == ("0", "1")
+    assert (row["erythrocyte"], row["unknown"], row["checked"]) == ("0", "1", "all 2 images verified")
     assert [path.name for path in (signed.root / "out").iterdir()] == ["report_export.csv"]
 
 
@@ -61,6 +61,7 @@ def test_a_bundle_per_final_report(signed, capsys):
     assert report["conclusion"].startswith("3 white cells on 2 images: lymphocytes 66.7 %, monocytes 33.3 %")
     assert report["conclusion"].endswith(" No tumor cells.")
     assert found[1]["identifier"] == [{"value": "王伟"}]
+    assert found[3]["method"]["text"].endswith("reviewed by Li: all 2 images verified")
     assert found[2]["accessionIdentifier"] == {"value": "S-17"}
     before = (signed.root / "out" / f"{folder_of(signed).name}.fhir.json").read_bytes()
     assert export(signed) == 0
@@ -94,7 +95,7 @@ def test_a_review_after_the_signature_is_refused_until_it_is_signed_again(signed
     assert export(signed, "--patient=王伟") == 1
     error = capsys.readouterr().err
     assert "the report is reviewed, not final: Signed on " in error
-    assert "(changed: counts, percentages, tables)" in error
+    assert "(changed: counts, percentages, cells.csv or images.csv)" in error
     assert not (signed.root / "out").exists()
     assert sign(signed, "--noreport", who="Dr Xu") == 0
     assert export(signed) == 0

@@ -43,7 +43,14 @@ def test_reviewed_and_final():
     final = report_status(COMPLETE, (SIGNED,), CONTENT)
     assert (final.name, final.missing, final.signature) == (FINAL, (), SIGNED)
     sample = dataclasses.replace(COMPLETE, images_verified=10, images_sampled=10, sampled_verified=10)
-    assert report_status(sample, (SIGNED,), CONTENT).name == FINAL
+    of_sample = report_status(sample, (SIGNED,), CONTENT)
+    assert of_sample.name == FINAL
+    # 10 of 12 seen: with 2 wrong among the 12, a sample of 10 would show none in 1 of 66 cases.
+    assert of_sample.checked == (
+        "10 of 12 images verified; 10 of the 10 sampled images verified, none with a wrong white cell "
+        "(95 % limit: 1 of 12 images)"
+    )
+    assert final.checked == "all 12 images verified"
 
 
 def test_only_the_newest_signature_over_these_numbers_counts():

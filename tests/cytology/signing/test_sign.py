@@ -80,7 +80,10 @@ def test_a_later_review_makes_the_signature_not_count(desk):
     review(desk, "again", cell="neutrophil", reviewer="Li")
     text = write_pages(desk)
     assert "Reviewed report, not signed" in text
-    assert "but other numbers: the signature does not count (changed: counts, percentages, tables)." in text
+    assert (
+        "but other numbers: the signature does not count (changed: counts, percentages, cells.csv or images.csv)."
+        in text
+    )
     assert "Dr Wu" not in text
     assert sign(desk, who="Dr Xu") == 0
     assert "Signed by Dr Xu" in write_pages(desk)
@@ -92,9 +95,12 @@ def test_other_flags_than_those_signed_do_not_show_the_signature(desk, tmp_path)
     assert sign(desk) == 0
     table = tmp_path / "patients.csv"
     table.write_text("patient_id,cells_per_ul\n王伟,80\n", encoding="utf-8")
-    assert "the signature does not count (changed: of patient)" in write_pages(desk, f"--patient_table={table}")
+    text = write_pages(desk, f"--patient_table={table}")
+    assert "the signature does not count (changed: the row of the patient table)" in text
     assert "Final report" in write_pages(desk)
-    assert "the signature does not count (changed: basis)" in write_pages(desk, "--tolerance_points=5")
+    assert "the signature does not count (changed: thresholds, rules or reference ranges)" in write_pages(
+        desk, "--tolerance_points=5"
+    )
 
 
 def test_a_table_that_was_edited_is_not_final(desk, capsys):

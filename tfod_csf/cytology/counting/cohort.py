@@ -33,16 +33,19 @@ class CohortSummary:
 
     patients: int = 0
     with_percentages: int = 0
+    with_too_many_unknown: int = 0
     with_enough_cells: int = 0
     enough_not_known: int = 0
     corrected: int = 0
     unlike_validation: int = 0
     with_failed_images: int = 0
 
-    def add(self, result: Differential) -> None:
-        """Counts one patient."""
+    def add(self, result: Differential, max_unknown_percent: float) -> None:
+        """Counts one patient; beyond so many unknown white cells the percentages are not to be relied on."""
         self.patients += 1
         self.with_percentages += bool(result.shares)
+        is_beyond = (result.unknown.white_percent or 0) > max_unknown_percent
+        self.with_too_many_unknown += bool(result.shares) and is_beyond
         self.with_enough_cells += result.enough_cells
         self.enough_not_known += result.enough.answer == NOT_KNOWN
         self.with_failed_images += result.images_failed > 0
@@ -52,10 +55,15 @@ class CohortSummary:
 
     def __str__(self) -> str:
         return (
-            f"{plural(self.patients, 'patient')}: {self.with_percentages} with percentages, "
+            f"{plural(self.patients, 'patient')}: {self.with_percentages} with percentages{self._unknown_text}, "
             f"{self.with_enough_cells} of them with enough cells for the tolerance{self._not_known_text}, "
             f"{self.with_failed_images} with failed images{self._corrected_text}"
         )
+
+    @property
+    def _unknown_text(self) -> str:
+        many = self.with_too_many_unknown
+        return f" (too many unknown white cells to rely on those of {many})" if many else ""
 
     @property
     def _not_known_text(self) -> str:
@@ -138,7 +146,7 @@ def write_differentials(
             of_patient = cells_per_ul.get(patient.patient_id)
             result = patient_differential(patient, of_patient, references, rules, corrections)
             write_differential_csv(output / run_folder.PATIENTS_DIR / folder.name / "differential.csv", result)
-            summary.add(result)
+            summary.add(result, (rules or DifferentialRules()).max_unknown_percent)
             yield result
 
     write_differentials_csv(output / "differentials.csv", results())

@@ -12,6 +12,8 @@ from tfod_csf.wording import number, plural
 
 # From so many erythrocytes per uL on, studies of bloody punctures call one traumatic.
 _BLOODY_PER_UL = 1000
+# Columns of the patient table that the correction of the white-cell count needs.
+_COUNTS = ("cells_per_ul", "csf_erythrocytes_per_ul", "blood_white_cells_per_ul", "blood_erythrocytes_per_ul")
 
 
 def blood_remark(result: Differential, of_patient: PatientFacts, rules: CaseRules) -> str:
@@ -34,7 +36,8 @@ def _corrected(of_patient: PatientFacts) -> str:
     counted, left = of_patient.cells_per_ul, of_patient.corrected_cells_per_ul
     from_blood = of_patient.white_cells_from_blood_per_ul
     if counted is None or from_blood is None or left is None:
-        return "To correct the white-cell count, give both cell counts of CSF and of blood in the patient table."
+        lacking = [name for name in _COUNTS if getattr(of_patient, name) is None]
+        return f"To correct the white-cell count, fill in {', '.join(lacking)} of the patient table (--patient_table)."
     return (
         f"By the blood counts it brought {number(from_blood)} white cells per µL; of the {number(counted)} counted, "
         f"{number(left)} remain. This correction often takes away too many, so it excludes nothing."

@@ -90,7 +90,7 @@ def patient_html(page: PatientPage, facts: page_template.RunFacts) -> str:
         remarks=remarks,
         review=page.review,
         review_words=reviews.review_words(page.review, result.images_used) if page.review else "",
-        review_rows=reviews.comparison_rows(page.review, result) if page.review else [],
+        review_rows=reviews.comparison_rows(page.review, result, facts.rules) if page.review else [],
         letters=list(labeled_fields.letters_of(page.fields).items()),
         white_cells=cell_classes.WHITE_CELLS,
         apart=[(name, n) for name, n in result.counts.items() if name not in cell_classes.WHITE_CELLS],

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from tfod_csf import cell_classes
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.counting import cohort
-from tfod_csf.cytology.counting.differential import Differential
+from tfod_csf.cytology.counting.differential import Differential, DifferentialRules
 from tfod_csf.cytology.report import page_template, sentences
 from tfod_csf.cytology.review import revisions
 from tfod_csf.wording import plural
@@ -71,11 +71,17 @@ def read_review(
     )
 
 
-def comparison_rows(review: Review, after: Differential) -> list[tuple[str, float, float, str, str, str]]:
-    """(class, count before, count after, percentage before, after, difference in points) of every class."""
+def comparison_rows(
+    review: Review, after: Differential, rules: DifferentialRules
+) -> list[tuple[str, float, float, str, str, str]]:
+    """(class, count before, count after, percentage before, after, difference in points) of every class.
+
+    Percentages are "" where the page gives none as the result (`sentences.shown_shares`).
+    """
+    shares_before, shares_after = (sentences.shown_shares(found, rules) for found in (review.before, after))
     rows: list[tuple[str, float, float, str, str, str]] = []
     for name in dict.fromkeys((*after.counts, *review.before.counts)):
-        first, last = review.before.shares.get(name), after.shares.get(name)
+        first, last = shares_before.get(name), shares_after.get(name)
         difference = f"{last.percent - first.percent:+.1f}".replace("-", "−") if first and last else ""
         earlier, later = ("" if share is None else f"{share.percent:.1f}" for share in (first, last))
         counts = review.before.counts.get(name, 0), after.counts.get(name, 0)

@@ -136,8 +136,7 @@ def remarks(result: Differential, rules: DifferentialRules, images_limited: int)
     if result.images_used and not result.shares:
         add("look", f"Fewer than {max(rules.min_white_cells, 1)} white cells were found: counts only.")
     elif shown_shares(result, rules) and result.enough.answer == NO:
-        add("look", f"An interval reaches {result.reach_points:.1f} points from its percentage, or other images could "
-            "have given other percentages: more white cells are needed (see Were enough cells counted?).")  # fmt: skip
+        add("look", f"{_why_not_enough(result, rules)}: more white cells are needed (see Were enough cells counted?).")
     elif shown_shares(result, rules) and result.clustering.design_effect is None:
         add("look", "Clustering not known: how cells of one kind lie together does not show, and the intervals may be "
             "too narrow (see Were enough cells counted?).")  # fmt: skip
@@ -152,6 +151,12 @@ def remarks(result: Differential, rules: DifferentialRules, images_limited: int)
     if spread is not None and spread > rules.tolerance_points:
         add("look", f"The models differ by up to {spread:.1f} points on a class.")
     return found
+
+
+def _why_not_enough(result: Differential, rules: DifferentialRules) -> str:
+    if (result.reach_points or 0) > rules.tolerance_points:
+        return f"An interval reaches {result.reach_points:.1f} points from its percentage"
+    return "Other images could have given other percentages"
 
 
 def _unknown_remarks(result: Differential, rules: DifferentialRules) -> list[Remark]:
@@ -178,7 +183,10 @@ def unknown_words(result: Differential) -> str:
     unknown = result.unknown
     if not unknown.maybe_white:
         return "most likely erythrocytes" if sum(unknown.likely.values()) else ""
-    return f"{number(unknown.maybe_white)} may be white: {unknown.white_percent:.1f}\u00a0% of the white cells"
+    share = f"{unknown.white_percent:.1f}\u00a0% of the white cells"
+    if not result.counts[cell_classes.UNKNOWN]:
+        return f"{number(unknown.maybe_white)} counted above under their most likely class: {share}"
+    return f"{number(unknown.maybe_white)} may be white: {share}"
 
 
 def worth_words(result: Differential) -> str:
@@ -214,8 +222,10 @@ def enough_verdict(result: Differential, rules: DifferentialRules) -> str:
             f"No, not for {within}: {counted}, and even {MAX_IMAGES_FACTOR} times as many images like these could give "
             "other percentages."
         )
+    beyond = has_too_many_unknown(result, rules)
     images = math.ceil(result.cells_needed * result.images_used / result.white_cells)
-    return f"No, not for {within}: about {needed} at these percentages ({images} images like these); {counted}."
+    no = f"No, not for {within}: about {needed} at these percentages ({images} images like these); {counted}."
+    return no + (" More cells alone are not enough: a person has to decide on the unknown ones." if beyond else "")
 
 
 def count_words(counts: Sequence[tuple[str, int]]) -> str:

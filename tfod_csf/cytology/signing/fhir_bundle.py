@@ -185,10 +185,14 @@ def _observation(report: FinalReport, identity: _Identity, code: dict[str, Any],
         **_collected("effectiveDateTime", report),
         "issued": report.signature.signed_at,
         "performer": [{"display": report.signature.signed_by}],
-        "method": {"text": f"Object detection on slide photographs, reviewed by {', '.join(report.reviewers)}"},
+        "method": {"text": _method(report)},
         "specimen": identity.reference("specimen"),
         "device": {"display": f"tfod_csf {__version__} (research software), {', '.join(report.models)}"},
     }
+
+
+def _method(report: FinalReport) -> str:
+    return f"Object detection on slide photographs, reviewed by {', '.join(report.reviewers)}: {report.checked}"
 
 
 def _quantity(value: float, unit: str, code: str) -> dict[str, Any]:

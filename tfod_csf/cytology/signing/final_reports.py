@@ -60,6 +60,11 @@ class FinalReport:
         return tuple(self.signature.content["reviewers"])
 
     @property
+    def checked(self) -> str:
+        """What people verified, and by which rule, as a clause."""
+        return self.signature.content["checked"]
+
+    @property
     def models(self) -> tuple[str, ...]:
         """Whose cells were reviewed."""
         return tuple(self.signature.content["models"])

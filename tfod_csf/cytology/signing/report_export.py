@@ -98,6 +98,7 @@ def flat_row(report: FinalReport) -> dict[str, Any]:
         "signed_at": signature.signed_at,
         "comment": signature.comment,
         "reviewers": "+".join(report.reviewers),
+        "checked": report.checked,
         "images_used": report.result.images_used,
         "white_cells": report.result.white_cells,
         "erythrocyte": report.counts[cell_classes.ERYTHROCYTE],

@@ -27,11 +27,13 @@ class ReportStatus:
       name: `PRELIMINARY`, `REVIEWED` or `FINAL`.
       missing: what is missing for a final report, one sentence each; empty for a final one.
       signature: over the numbers of the report; None unless it is final.
+      checked: what people have checked, and by which rule, as a clause; "" without a review.
     """
 
     name: str
     missing: tuple[str, ...]
     signature: Signature | None = None
+    checked: str = ""
 
 
 def report_status(
@@ -47,6 +49,7 @@ def report_status(
     if checked is None or content is None:
         return ReportStatus(PRELIMINARY, ("The history of reviews is broken.",))
     missing = _unchecked(checked)
+    rule = checked.rule if checked.reviewers else ""
     newest = signatures[-1] if signatures else None
     if newest is not None and newest.content != content:
         what = ", ".join(signed_result.differences(newest.content, content))
@@ -56,8 +59,8 @@ def report_status(
     elif newest is None and not missing:
         missing.append("Not signed.")
     if not missing:
-        return ReportStatus(FINAL, (), newest)
-    return ReportStatus(PRELIMINARY if _unchecked(checked) else REVIEWED, tuple(missing))
+        return ReportStatus(FINAL, (), newest, rule)
+    return ReportStatus(PRELIMINARY if _unchecked(checked) else REVIEWED, tuple(missing), checked=rule)
 
 
 def _unchecked(checked: Verification) -> list[str]:

@@ -25,6 +25,13 @@ from tfod_csf.files.checksums import file_sha256
 
 _DECIMALS = 2
 _TABLES = ("cells.csv", "images.csv")
+# Parts of the content whose names a reader of the page cannot know.
+_IN_WORDS = {
+    "of_patient": "the row of the patient table",
+    "basis": "thresholds, rules or reference ranges",
+    "tables": "cells.csv or images.csv",
+    "checked": "what is verified",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +139,8 @@ def content_of(
 def differences(signed: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What of a signed content is another now, in words.
 
-    >>> differences({"counts": 1, "tables": 2}, {"counts": 3, "tables": 2})
-    ['counts']
+    >>> differences({"counts": 1, "of_patient": 2}, {"counts": 3, "of_patient": 4})
+    ['counts', 'the row of the patient table']
     """
-    return [name.replace("_", " ") for name in {**signed, **now} if signed.get(name) != now.get(name)]
+    changed = [name for name in {**signed, **now} if signed.get(name) != now.get(name)]
+    return [_IN_WORDS.get(name, name.replace("_", " ")) for name in changed]
