@@ -68,6 +68,21 @@ def test_one_person_is_no_spread_to_compare_the_machine_with(table_1, tmp_path, 
     assert not [key for key in summary(tmp_path / "out") if key[0] == "machine_among_people"]
 
 
+def test_a_class_of_which_all_people_have_the_same_count_is_named(tmp_path, write_patient, write_run, capsys):
+    for name, counts in {"A": (5, 3, 2, 4), "B": (5, 4, 2, 4)}.items():
+        write_person(tmp_path / "people" / name, counts)
+    write_run(tmp_path / "round")
+    write_patient(tmp_path / "round" / "patients" / "p", "p", [dict(zip(CLASSES, (1, 3, 2, 4), strict=True))])
+    flags = [f"--person={name}={tmp_path / 'people' / name}" for name in "AB"]
+    flags += [f"--round={tmp_path / 'round'}", f"--output_dir={tmp_path / 'out'}"]
+    assert command_line.main(["observers", *flags]) == 0, capsys.readouterr().err
+    # Lymphocytes 3 and 4, the machine 3: z = -0.5 / (0.7071 sqrt(1 + 1 / 2)).
+    assert (
+        "the machine among 2 people: within them for every other class (z: lymphocyte -0.6); no spread to compare "
+        "with for monocyte, neutrophil, erythrocyte;"
+    ) in capsys.readouterr().out
+
+
 def test_a_round_that_differs_in_one_score_is_named(table_1, tmp_path, capsys):
     path = tmp_path / "round_2" / "patients" / "p" / "cells.csv"
     path.write_text(path.read_text(encoding="utf-8").replace("0.9000", "0.9001", 1), encoding="utf-8")

@@ -233,9 +233,16 @@ def machine_text(path: str | os.PathLike) -> str:
     ]
     if not rows:
         return ""
-    outside = [row["class"] for row in rows if row["note"].startswith("outside")]
+    of_class = [row for row in rows if row["measure"] == "machine_z"]
+    outside = [row["class"] for row in of_class if row["note"].startswith("outside")]
+    # Where all people have the same count, nothing says whether the machine lies within them.
+    unjudged = [row["class"] for row in of_class if row["value"] is None]
     verdict = f"outside them for {', '.join(outside)}" if outside else "within them for every class"
-    return f"the machine among {plural(rows[0]['observers'], 'person', 'people')}: {verdict} (z: {', '.join(scores)})"
+    if unjudged and not outside:
+        verdict = "within them for every other class" if scores else "not known"
+    same = f"; no spread to compare with for {', '.join(unjudged)}" if unjudged else ""
+    shown = f" (z: {', '.join(scores)})" if scores else ""
+    return f"the machine among {plural(rows[0]['observers'], 'person', 'people')}: {verdict}{shown}{same}"
 
 
 def table_text(found: ObserverStudy) -> str:
