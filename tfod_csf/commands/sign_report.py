@@ -1,10 +1,10 @@
 """Sign the reports of reviewed patients, which makes them final.
 
-Only a report on which nothing is left to check can be signed: no cell that may be white is undecided, and all images
-are verified, or a sample of them (review_export --sample_images). The signature is a record in
-patients/<id>/signatures/ over the numbers that these flags give and the checksums of the tables. It counts as long as
-exactly these numbers are reported: give report the same flags. When a table, a threshold or a row of the patient table
-changes, the report is no longer final, and the signature is not shown.
+Every patient must be named with --patient. Only a report on which nothing is left to check can be signed: no cell
+that may be white is undecided, and all images are verified, or a sample of them (review_export --sample_images). The
+signature is a record in patients/<id>/signatures/ over the numbers that these flags give and the checksums of the
+tables. It counts as long as exactly these numbers are reported: give report the same flags. When a table, a threshold
+or a row of the patient table changes, the report is no longer final, and the signature is not shown.
 """
 
 import pathlib
