@@ -1,5 +1,6 @@
 import pytest
 
+from tfod_csf.commands import command_line
 from tfod_csf.errors import UserError
 from tfod_csf.files import csv_schemas, csv_tables
 from tfod_csf.synthetic import truth
@@ -38,6 +39,18 @@ def test_differences_are_found_minus_true(tmp_path):
     assert "too few white cells" in text
     truth.write_comparison([first, second], tmp_path / "truth_comparison.csv")
     assert csv_schemas.load("truth_comparison").check(tmp_path / "truth_comparison.csv") == 6
+
+
+def test_patients_with_too_many_unknown_cells_are_counted_in_the_last_line(tmp_path, capsys):
+    percents = {"lymphocyte_percent": 50, "monocyte_percent": 25, "neutrophil_percent": 25}
+    row = {"patient_id": "p1", "white_cells": 96, **percents, "unknown_beyond_limit": "yes"}
+    csv_path, truth_path = _write(tmp_path, [])
+    for beyond, words in (("yes", "; 1 patient with too many unknown white cells: percentages not to be"), ("no", "")):
+        csv_tables.write_rows(csv_path, list(row), [row | {"unknown_beyond_limit": beyond}])
+        flags = [f"--inference_dir={tmp_path}", f"--truth={truth_path}"]
+        assert command_line.main(["compare_with_truth", *flags]) == 0
+        last = capsys.readouterr().out.splitlines()[-1]
+        assert last == f"Wrote {tmp_path / 'truth_comparison.csv'}{words}{' relied on' if words else ''}."
 
 
 def test_a_patient_without_true_counts_is_named(tmp_path):

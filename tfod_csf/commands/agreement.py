@@ -117,6 +117,12 @@ def main() -> None:
             f"{plural(len(hospital.notes), 'patient')} of the hospital with cells of other classes: percentages "
             "divided by their sum (note in agreement_patients.csv)."
         )
+    (unreliable,) = (row["value"] for row in rows if row["measure"] == "patients_unknown_beyond_limit")
+    if unreliable:
+        print(
+            f"{plural(unreliable, 'compared patient')} with too many unknown white cells: percentages not to be relied "
+            "on (note in agreement_patients.csv)."
+        )
 
 
 def _decision_levels() -> dict[str, list[float]]:
@@ -143,10 +149,11 @@ def _decision_levels() -> dict[str, list[float]]:
 def _found(rows: list[dict]) -> str:
     """The result in the paper's words and the experts'."""
     value = {(row["class"], row["measure"]): row["value"] for row in rows}
+    differing = value["all", "patients_differing"]
     text = (
         f"{plural(rows[0]['patients'], 'patient')} compared: mean absolute difference "
         f"{value['all', 'mean_absolute_difference']:.2f} points (100 minus it, the paper's accuracy: "
-        f"{value['all', 'paper_accuracy']:.1f} %), {value['all', 'patients_differing']:.0f} of them differ by more "
+        f"{value['all', 'paper_accuracy']:.1f} %), {plural(differing, 'of them differs', 'of them differ')} by more "
         "than counting explains"
     )
     if ("cells", "kappa") not in value:

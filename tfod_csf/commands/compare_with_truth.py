@@ -10,6 +10,7 @@ from absl import flags
 
 from tfod_csf.commands import command_line, common_flags
 from tfod_csf.errors import UserError
+from tfod_csf.wording import plural
 
 FLAGS = flags.FlagValues()
 common_flags.define_inference_dir(FLAGS)
@@ -29,7 +30,9 @@ def main() -> None:
     output = inference_dir / "truth_comparison.csv"
     truth.write_comparison(comparisons, output)
     print(truth.format_comparison(comparisons))
-    print(f"Wrote {output}.")
+    unreliable = sum(one.unknown_beyond_limit for one in comparisons)
+    words = f"; {plural(unreliable, 'patient')} with too many unknown white cells: percentages not to be relied on"
+    print(f"Wrote {output}{words if unreliable else ''}.")
 
 
 if __name__ == "__main__":

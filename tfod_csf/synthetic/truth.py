@@ -19,6 +19,7 @@ class PatientComparison:
       found_white_cells: white cells found and counted.
       true_percent: three numbers; None when the slides have no white cells.
       found_percent: three numbers; None when batch_infer gave no percentages (too few cells).
+      unknown_beyond_limit: so many white cells are unknown that the percentages are not to be relied on.
     """
 
     patient_id: str
@@ -27,6 +28,7 @@ class PatientComparison:
     found_white_cells: float
     true_percent: tuple[float, ...] | None
     found_percent: tuple[float, ...] | None
+    unknown_beyond_limit: bool = False
 
     @property
     def differences_points(self) -> tuple[float, ...] | None:
@@ -44,7 +46,7 @@ def compare(differentials_csv: str | os.PathLike, truth_csv: str | os.PathLike) 
     """
     true_columns = ["patient_id", "case", *WHITE_CELLS]
     truth = {row["patient_id"]: row for row in csv_schemas.load("truth").read(truth_csv, true_columns)}
-    columns = ["patient_id", "white_cells", *(f"{name}_percent" for name in WHITE_CELLS)]
+    columns = ["patient_id", "white_cells", *(f"{name}_percent" for name in WHITE_CELLS), "unknown_beyond_limit"]
     comparisons = []
     for row in csv_schemas.load("differentials").read(differentials_csv, columns):
         if row["patient_id"] not in truth:
@@ -60,6 +62,7 @@ def compare(differentials_csv: str | os.PathLike, truth_csv: str | os.PathLike) 
                 found_white_cells=row["white_cells"],
                 true_percent=tuple(100 * count / sum(counts) for count in counts) if sum(counts) else None,
                 found_percent=None if None in found else found,
+                unknown_beyond_limit=bool(row.get("unknown_beyond_limit")),
             )
         )
     return comparisons

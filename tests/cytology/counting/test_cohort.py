@@ -6,6 +6,7 @@ from tfod_csf.cell_classes import WHITE_CELLS
 from tfod_csf.commands import command_line
 from tfod_csf.cytology.counting import cohort
 from tfod_csf.cytology.counting.corrected_differential import read_corrections
+from tfod_csf.cytology.counting.differential import DifferentialRules
 from tfod_csf.files import csv_schemas, csv_tables
 from tfod_csf.synthetic import cohort_folder, cohorts
 
@@ -42,6 +43,23 @@ def test_the_summary_says_whose_percentages_are_not_to_be_relied_on(tmp_path, wr
     write_patient(tmp_path / "patients" / "p", "p", [image] * 8)
     summary = str(cohort.write_differentials(tmp_path, tmp_path))
     assert "1 with percentages (too many unknown white cells to rely on those of 1), " in summary
+
+
+def test_patients_beyond_the_limit_of_the_table_not_of_the_reader(tmp_path, write_patient, write_run):
+    write_run(tmp_path)
+    # 8 of 88 and 40 of 120 white cells.
+    for name, unknown in (("few", 1), ("many", 5)):
+        write_patient(tmp_path / "patients" / name, name, [{"lymphocyte": 10, "unknown": unknown}] * 8)
+    table = tmp_path / "differentials.csv"
+    cohort.write_differentials(tmp_path, tmp_path)
+    assert cohort.unreliable_patients(table) == {"many": 33.33}
+    for limit, beyond in ((5, ["few", "many"]), (40, [])):
+        cohort.write_differentials(tmp_path, tmp_path, rules=DifferentialRules(max_unknown_percent=limit))
+        assert list(cohort.unreliable_patients(table)) == beyond
+    # A table that does not say who is beyond its limit: the default limit of 10 %.
+    rows = [{key: row[key] for key in ("patient_id", "unknown_white_percent")} for row in csv_tables.read_rows(table)]
+    csv_tables.write_rows(table, list(rows[0]), rows)
+    assert cohort.unreliable_patients(table) == {"many": 33.33}
 
 
 def test_unknown_cells_of_a_bloody_tap(tmp_path, write_patient, write_run):

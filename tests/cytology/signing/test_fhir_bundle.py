@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from tfod_csf.cytology.counting.differential import differential
+from tfod_csf.cytology.counting.differential import DifferentialRules, differential
 from tfod_csf.cytology.counting.reference_ranges import load_reference_ranges
 from tfod_csf.cytology.patient_facts import PatientFacts
 from tfod_csf.cytology.signing import fhir_bundle
@@ -39,7 +39,19 @@ def report():
         "models": ["m"],
     }
     signature = Signature(1, "Dr Wu", "2022-01-24T15:00:00+08:00", "No blasts.", content, "ab" * 32)
-    return FinalReport(signature, PatientFacts(3, "S 1", "2022-01-24"), result, False)
+    return FinalReport(signature, PatientFacts(3, "S 1", "2022-01-24"), result, DifferentialRules(), False)
+
+
+def test_percentages_that_are_not_to_be_relied_on_are_absent(report):
+    # 20 unknown of 120 white cells.
+    counts = {"lymphocyte": 60, "monocyte": 30, "neutrophil": 10, "unknown": 20}
+    beyond = dataclasses.replace(report, result=differential("p", {"m": counts}, images_used=3))
+    percents = resources(beyond, "Observation")[:3]
+    assert not any("valueQuantity" in one or "interpretation" in one for one in percents)
+    reason = "16.7 % of the white cells are unknown: percentages not to be relied on"
+    assert [one["dataAbsentReason"]["text"] for one in percents] == [reason] * 3
+    (diagnostic,) = resources(beyond, "DiagnosticReport")
+    assert "17 % of the white cells are unknown, so no percentages are given. No blasts." in diagnostic["conclusion"]
 
 
 def resources(report, kind):

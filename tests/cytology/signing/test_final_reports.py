@@ -15,7 +15,10 @@ def test_the_numbers_are_the_signed_ones_whatever_flags_a_command_has(desk):
     assert (report.patient_id, report.reviewers, report.models) == ("王伟", ("Li",), ("m",))
     assert report.counts["monocyte"] == 1
     assert not report.corrects_earlier
-    assert report.headline == "3 white cells on 2 images: lymphocytes 66.7 %, monocytes 33.3 %, neutrophils 0.0 %."
+    assert (
+        report.headline
+        == "3 white cells on 2 images: lymphocytes 67\u00a0%, monocytes 33\u00a0%, neutrophils 0\u00a0%."
+    )
     assert report.range_of("neutrophil").high == 2
 
 

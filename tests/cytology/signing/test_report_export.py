@@ -4,6 +4,7 @@ import builtins
 import json
 
 import pytest
+from lxml import html
 
 from tests.support.signing_desk import folder_of, review, sign
 from tfod_csf.commands import command_line, export_report
@@ -58,7 +59,7 @@ def test_a_bundle_per_final_report(signed, capsys):
     assert (report["resourceType"], report["status"]) == ("DiagnosticReport", "final")
     assert report["performer"] == [{"display": "Dr Wu"}]
     assert report["effectiveDateTime"] == "2022-01-24T13:05:00+08:00"
-    assert report["conclusion"].startswith("3 white cells on 2 images: lymphocytes 66.7 %, monocytes 33.3 %")
+    assert report["conclusion"].startswith("3 white cells on 2 images: lymphocytes 67 %")
     assert report["conclusion"].endswith(" No tumor cells.")
     assert found[1]["identifier"] == [{"value": "王伟"}]
     assert found[3]["method"]["text"].endswith("reviewed by Li: all 2 images verified")
@@ -66,6 +67,19 @@ def test_a_bundle_per_final_report(signed, capsys):
     before = (signed.root / "out" / f"{folder_of(signed).name}.fhir.json").read_bytes()
     assert export(signed) == 0
     assert (signed.root / "out" / f"{folder_of(signed).name}.fhir.json").read_bytes() == before
+
+
+def test_the_conclusion_is_what_the_page_says_after_review(desk, capsys):
+    pytest.importorskip("fhir.resources")
+    review(desk, cell="neutrophil")
+    assert sign(desk, "--comment=No tumor cells.") == 0
+    assert export(desk) == 0, capsys.readouterr().err
+    page = html.parse(str(folder_of(desk) / "report.html")).getroot()
+    (said,) = page.xpath("//dt[.='Result after review']/following-sibling::dd")
+    conclusion = resources(desk)[1][0]["conclusion"]
+    assert conclusion == said.text_content().replace("\u00a0", " ")
+    # 2 lymphocytes and 1 neutrophil.
+    assert "lymphocytes 67 %, neutrophils 33 % (high, uncertain), monocytes 0 %. No tumor cells." in conclusion
 
 
 @pytest.mark.parametrize("file_format", ["fhir", "csv"])
@@ -125,8 +139,8 @@ def test_too_few_white_cells_for_percentages_are_exported_as_counts(desk, capsys
     absent = [one for one in found if "dataAbsentReason" in one]
     assert len(absent) == 3
     assert not any("valueQuantity" in one for one in absent)
-    conclusion = "3 white cells on 2 images: lymphocytes 2, monocytes 1, neutrophils 0; too few for percentages."
-    assert found[0]["conclusion"] == conclusion
+    counts = "3 white cells on 2 images: 2 lymphocytes, 1 monocyte, 0 neutrophils"
+    assert found[0]["conclusion"] == f"{counts}. Fewer than 30, so no percentages are given."
     assert export(desk, "--format=csv") == 0
     (row,) = csv_tables.read_rows(desk.root / "out" / "report_export.csv")
     assert (row["lymphocyte"], row["lymphocyte_percent"]) == ("2", "")

@@ -25,8 +25,8 @@ def test_command_on_the_papers_table(tmp_path, capsys):
     captured = capsys.readouterr()
     assert status == 0, captured.err
     assert "4 patients compared: mean absolute difference 5.33" in captured.out
-    assert "accuracy: 94.7 %), 1 of them differ by more than counting explains" in captured.out
-    assert csv_schemas.load("agreement").check(out / "agreement.csv") == 57
+    assert "accuracy: 94.7 %), 1 of them differs by more than counting explains" in captured.out
+    assert csv_schemas.load("agreement").check(out / "agreement.csv") == 58
     assert csv_schemas.load("agreement_limits").check(out / "agreement_limits.csv") == 4
     assert csv_schemas.load("agreement_levels").check(out / "agreement_levels.csv") == 3
     assert csv_schemas.load("agreement_patients").check(out / "agreement_patients.csv") == 7
@@ -40,6 +40,33 @@ def test_command_on_the_papers_table(tmp_path, capsys):
     assert rows["mine"]["note"] == "the hospital has no result"
     for name in ("patients", "bland_altman", "regression"):
         assert (out / f"agreement_{name}.png").stat().st_size > 10_000
+
+
+def test_patients_beyond_the_limit_of_unknown_cells_are_named(tmp_path, capsys):
+    write_machine(tmp_path / "differentials.csv")
+    rows = csv_tables.read_rows(tmp_path / "differentials.csv")
+    # The run's limit was 15 %: 12 % are not beyond it. The hospital does not have the last patient.
+    for row, percent, beyond in zip(rows, (12.0, 16.25, 0, 0), ("no", "yes", "no", "no"), strict=True):
+        row |= {"unknown_white_percent": percent, "unknown_beyond_limit": beyond}
+    rows.append(rows[1] | {"patient_id": "mine"})
+    csv_tables.write_rows(tmp_path / "differentials.csv", list(rows[0]), rows)
+    (tmp_path / "hospital.csv").write_text(TABLE_2.replace("1,7,91", "1,7,72"), encoding="utf-8")
+    flags = [f"--machine={tmp_path}", f"--hospital={tmp_path / 'hospital.csv'}", f"--output_dir={tmp_path / 'out'}"]
+    assert command_line.main(["agreement", *flags]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "1 compared patient with too many unknown white cells: percentages not to be relied on (note in "
+        "agreement_patients.csv)."
+    )
+    notes = {
+        row["patient_id"]: row["note"] for row in csv_tables.read_rows(tmp_path / "out" / "agreement_patients.csv")
+    }
+    assert notes["191155"] == (
+        "16.2 % of the white cells are unknown: percentages not to be relied on; the hospital's percentages add up to "
+        "80: divided by their sum"
+    )
+    assert (notes["190931"], notes["191172"], notes["mine"]) == ("", "", "the hospital has no result")
+    measures = {row["measure"]: row for row in csv_tables.read_rows(tmp_path / "out" / "agreement.csv")}
+    assert float(measures["patients_unknown_beyond_limit"]["value"]) == 1
 
 
 def test_limits_and_levels_of_the_papers_table(tmp_path):

@@ -70,6 +70,20 @@ def test_bias_at_a_level_of_a_known_line():
     assert (row["note"], row["patients"]) == ("", 18)
 
 
+def test_outliers_are_named_where_they_may_move_the_bias():
+    # The machine adds 1 or 2 points in turn; on the last of 20 patients it is 40 points too high.
+    lymphocytes = np.linspace(5, 50, 20)
+    added = np.where(np.arange(20) % 2, 1.0, 2.0)
+    added[-1] = 40
+    hospital = np.column_stack([lymphocytes, 90 - lymphocytes, np.full(20, 10.0)])
+    machine = hospital + np.column_stack([added, -added, 0 * added])
+    levels = [("lymphocyte", 40, "given"), ("neutrophil", 10, "given")]
+    with_outlier, without = level_rows(differentials(machine), differentials(hospital), levels)
+    last = differentials(machine).patient_ids[-1]
+    assert with_outlier["note"] == f"outliers may move the bias: {last}"
+    assert "outliers" not in without["note"]
+
+
 def test_one_patient_has_no_bias_and_a_level_outside_is_extrapolated():
     one = differentials([[80, 15, 5]])
     (row,) = level_rows(one, one, [("neutrophil", 2, "reference_high")])

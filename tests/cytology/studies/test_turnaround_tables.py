@@ -144,5 +144,5 @@ def test_wrong_times_are_one_sentence(tmp_path):
     path.write_text("patient_id,review_minutes\n", encoding="utf-8")
     with pytest.raises(run_tables.TableError, match="no patient in it"):
         turnaround_tables.read_review_times(path)
-    with pytest.raises(run_tables.TableError, match="no patient with a time"):
+    with pytest.raises(run_tables.TableError, match=r"run.json: no patient with a time \(seconds of the"):
         turnaround_tables.machine_minutes({"patients": {"a": {"seconds": None}}})

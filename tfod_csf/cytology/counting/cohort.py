@@ -23,7 +23,7 @@ from tfod_csf.cytology.counting.differential import (
 from tfod_csf.cytology.counting.enough_cells import NOT_KNOWN
 from tfod_csf.cytology.counting.reference_ranges import ReferenceRange, load_reference_ranges
 from tfod_csf.cytology.counting.unknown_cells import UndecidedCells
-from tfod_csf.files import atomic_write
+from tfod_csf.files import atomic_write, csv_schemas
 from tfod_csf.wording import plural
 
 
@@ -151,6 +151,30 @@ def write_differentials(
 
     write_differentials_csv(output / "differentials.csv", results())
     return summary
+
+
+def unreliable_patients(differentials_csv: str | os.PathLike) -> dict[str, float]:
+    """{patient_id: percent} of the patients whose unknown white cells are beyond the limit of a differentials.csv.
+
+    Percent of the white cells are unknown. Where the table does not say who is beyond its limit, the default limit of
+    `DifferentialRules` decides.
+    """
+    limit, found = DifferentialRules().max_unknown_percent, {}
+    columns = ["patient_id", "unknown_white_percent", "unknown_beyond_limit"]
+    for row in csv_schemas.load("differentials").read(differentials_csv, columns):
+        percent = row.get("unknown_white_percent") or 0.0
+        if row.get("unknown_beyond_limit", percent > limit):
+            found[row["patient_id"]] = percent
+    return found
+
+
+def unreliable_words(percent: float) -> str:
+    """What to say of a patient of `unreliable_patients`.
+
+    >>> unreliable_words(12.34)
+    '12.3 % of the white cells are unknown: percentages not to be relied on'
+    """
+    return f"{percent:.1f} % of the white cells are unknown: percentages not to be relied on"
 
 
 def write_rules(

@@ -101,6 +101,8 @@ class Differential:
       skipped_models: which models failed on images that another one examined, in words; their cells are not in
       `counts`.
       corrected: percentages corrected for the detector's mistakes; None where the run has no confusion matrix.
+      unknown_beyond_limit: whether so many white cells are unknown (`DifferentialRules.max_unknown_percent`) that the
+        percentages are not to be relied on; None without percentages.
     """
 
     patient_id: str
@@ -123,6 +125,7 @@ class Differential:
     note: str
     skipped_models: tuple[str, ...] = ()
     corrected: CorrectedDifferential | None = None
+    unknown_beyond_limit: bool | None = None
 
     def with_corrected(self, corrected: CorrectedDifferential) -> "Differential":
         """With corrected percentages, and the remark on pictures that are unlike the validation's."""
@@ -227,6 +230,7 @@ def differential(
     notes = _image_notes(counts_by_model, images_failed, images_limited)
     shares: dict[str, Share] = {}
     method, effective, half_width, reach, enough = "", None, None, None, EnoughCells(NO)
+    beyond_limit = None
     if white < rules.min_white_cells or not white:
         notes.append(f"fewer than {max(rules.min_white_cells, 1)} white cells: counts only")
     else:
@@ -253,7 +257,8 @@ def differential(
             notes.append("clustering not known")
         compared = {} if _has_pleocytosis(cells_per_ul, references) else references
         shares = _shares(fractions, bounds, by_model, compared, unknown, clustering, effective, rules)
-        if (unknown.white_percent or 0) > rules.max_unknown_percent:
+        beyond_limit = (unknown.white_percent or 0) > rules.max_unknown_percent
+        if beyond_limit:
             notes.append(f"unknown cells are {unknown.white_percent:.1f} % of the white cells")
     neutrophil = shares[cell_classes.NEUTROPHIL].percent if shares else None
     case, case_rule = assign_case(white, counts[cell_classes.ERYTHROCYTE], neutrophil, cells_per_ul, rules.cases)
@@ -276,6 +281,7 @@ def differential(
         case=case,
         case_rule=case_rule,
         note="; ".join(notes),
+        unknown_beyond_limit=beyond_limit,
     )
 
 
@@ -440,6 +446,7 @@ def wide_row(result: Differential) -> dict[str, Any]:
         **{f"unknown_likely_{name}": count for name, count in result.unknown.likely.items()},
         "unknown_white": result.unknown.maybe_white,
         "unknown_white_percent": result.unknown.white_percent,
+        "unknown_beyond_limit": result.unknown_beyond_limit,
         "other_cells": result.other_cells,
         "models_range_points": result.models_range_points,
         "cells_per_ul": result.cells_per_ul,

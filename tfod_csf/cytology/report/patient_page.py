@@ -7,6 +7,7 @@ from typing import Any
 from tfod_csf import cell_classes, run_folder
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.counting.differential import Differential
+from tfod_csf.cytology.counting.result_sentence import result_sentence
 from tfod_csf.cytology.counting.saturation import Saturation
 from tfod_csf.cytology.patient_facts import PatientFacts
 from tfod_csf.cytology.report import (
@@ -86,7 +87,7 @@ def patient_html(page: PatientPage, facts: page_template.RunFacts) -> str:
         shares=shares,
         has_ranges=any(share.reference for share in shares.values()),
         range_note=clinical_remarks.range_note(result),
-        headline=sentences.headline(result, facts.rules),
+        headline=result_sentence(result, facts.rules),
         remarks=remarks,
         review=page.review,
         review_words=reviews.review_words(page.review, result.images_used) if page.review else "",

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tfod_csf import __version__, cell_classes
+from tfod_csf.cytology.counting import cohort
 from tfod_csf.cytology.counting.reference_ranges import ReferenceRange
 from tfod_csf.cytology.signing.final_reports import FinalReport
 from tfod_csf.errors import UserError
@@ -121,7 +122,7 @@ def _diagnostic_report(
         "resultsInterpreter": [{"display": signature.signed_by}],
         "specimen": [identity.reference("specimen")],
         "result": [{"reference": f"urn:uuid:{one['id']}", "display": one["code"]["text"]} for one in observations],
-        "conclusion": " ".join(filter(None, (report.headline, signature.comment))),
+        "conclusion": " ".join(filter(None, (report.headline.replace("\u00a0", " "), signature.comment))),
     }
 
 
@@ -159,7 +160,7 @@ def _observations(report: FinalReport, identity: _Identity) -> Iterator[dict[str
         observation = _observation(report, identity, _code(f"{name}-percent", text, [(LOINC, code, display)]), name)
         share = report.percentages.get(name)
         if share is None:
-            observation["dataAbsentReason"] = {"text": "too few white cells for percentages"}
+            observation["dataAbsentReason"] = {"text": _why_absent(report)}
         else:
             observation["valueQuantity"] = _quantity(share["percent"], "%", "%")
             ends = f"{share['ci_low']:.1f} to {share['ci_high']:.1f} %"
@@ -172,6 +173,12 @@ def _observations(report: FinalReport, identity: _Identity) -> Iterator[dict[str
         observation = _observation(report, identity, _code(f"{name.replace(' ', '-')}-cells", text), f"{name}/cells")
         observation["valueQuantity"] = _quantity(count, "cells", "{cells}")
         yield observation
+
+
+def _why_absent(report: FinalReport) -> str:
+    if not report.result.shares:
+        return "too few white cells for percentages"
+    return cohort.unreliable_words(report.result.unknown.white_percent or 0)
 
 
 def _observation(report: FinalReport, identity: _Identity, code: dict[str, Any], name: str) -> dict[str, Any]:

@@ -9,9 +9,9 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from tfod_csf import cell_classes
-from tfod_csf.cytology.counting.differential import Differential
+from tfod_csf.cytology.counting.differential import Differential, DifferentialRules
 from tfod_csf.cytology.counting.reference_ranges import ReferenceRange
+from tfod_csf.cytology.counting.result_sentence import no_percentages, result_sentence
 from tfod_csf.cytology.patient_facts import PatientFacts
 from tfod_csf.cytology.signing import signed_result
 from tfod_csf.cytology.signing.report_status import FINAL, report_status
@@ -31,12 +31,14 @@ class FinalReport:
       signature: over it; its content holds the numbers.
       facts: the patient's row of the patient table when it was signed.
       result: computed again.
+      rules: that it was signed with.
       corrects_earlier: an earlier signature was over other numbers.
     """
 
     signature: Signature
     facts: PatientFacts
     result: Differential
+    rules: DifferentialRules
     corrects_earlier: bool
 
     @property
@@ -51,8 +53,13 @@ class FinalReport:
 
     @property
     def percentages(self) -> Mapping[str, Mapping[str, Any]]:
-        """{white-cell class: {percent, ci_low, ci_high, mark, mark_certain}}; empty with too few white cells."""
-        return self.signature.content["percentages"]
+        """{white-cell class: {percent, ci_low, ci_high, mark, mark_certain}}; empty where the page gives none."""
+        return {} if self.no_percentages else self.signature.content["percentages"]
+
+    @property
+    def no_percentages(self) -> str:
+        """Why there are no percentages, as a clause; "" where there are."""
+        return no_percentages(self.result, self.rules)
 
     @property
     def reviewers(self) -> tuple[str, ...]:
@@ -76,13 +83,8 @@ class FinalReport:
 
     @property
     def headline(self) -> str:
-        """The result in a sentence."""
-        white = f"{self.result.white_cells:g} white cells on {self.result.images_used} images"
-        if not self.percentages:
-            cells = ", ".join(f"{name}s {self.counts[name]:g}" for name in cell_classes.WHITE_CELLS)
-            return f"{white}: {cells}; too few for percentages."
-        shares = ", ".join(f"{name}s {share['percent']:.1f} %" for name, share in self.percentages.items())
-        return f"{white}: {shares}."
+        """The result in a sentence, as on the page."""
+        return result_sentence(self.result, self.rules)
 
 
 def read_final_report(folder: pathlib.Path, key: bytes | None = None) -> FinalReport:
@@ -109,4 +111,4 @@ def read_final_report(folder: pathlib.Path, key: bytes | None = None) -> FinalRe
     if status.name != FINAL:
         raise NotFinalError(f"{folder}: the report is {status.name}, not final: {' '.join(status.missing)}")
     corrects = any(earlier.content != signature.content for earlier in signatures[:-1])
-    return FinalReport(signature, facts, found.result, corrects)
+    return FinalReport(signature, facts, found.result, basis.rules, corrects)

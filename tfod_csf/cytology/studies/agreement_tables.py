@@ -13,6 +13,7 @@ import numpy as np
 from tfod_csf import cell_classes
 from tfod_csf.cytology import annotated_cells, run_tables
 from tfod_csf.cytology.annotated_cells import NOT_FOUND, ImageCells, MatchedCells
+from tfod_csf.cytology.counting import cohort
 from tfod_csf.cytology.counting.reference_ranges import ReferenceRange
 from tfod_csf.cytology.studies import agreement_plots, cell_agreement, method_comparison, reference_agreement
 from tfod_csf.cytology.studies.agreement import (
@@ -52,11 +53,13 @@ class MachineTable:
       differentials: of the patients with percentages.
       without_percentages: ids of the others.
       pleocytosis: {patient_id: whether there are too many white cells per uL}, of those for whom that is known.
+      unknown_percent: {patient_id: percent of the white cells that are unknown}, of those beyond the limit of the run.
     """
 
     differentials: Differentials
     without_percentages: list[str]
     pleocytosis: Mapping[str, bool]
+    unknown_percent: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 def read_hospital(path: str | os.PathLike, assumed_cells: int, are_counts: bool = False) -> HospitalTable:
@@ -123,7 +126,7 @@ def read_machine(path: str | os.PathLike, use_effective_cells: bool = True) -> M
     known = {"effective_cells": effective, "design_effect": design} if use_effective_cells else {}
     kept = {name: values for name, values in known.items() if not np.isnan(values).all()}
     found = Differentials(tuple(ids), np.array(percents).reshape(-1, len(columns)), cells, **kept)
-    return MachineTable(found, without, pleocytosis)
+    return MachineTable(found, without, pleocytosis, cohort.unreliable_patients(path))
 
 
 def match_all(
@@ -216,12 +219,18 @@ def write_agreement(
         )
     p_values = difference_p_values(ours, theirs)
     adjusted = holm(p_values)
-    compared = (_patient_row(ours, theirs, p, p_values[p], adjusted[p], hospital) for p in range(len(ours.patient_ids)))
+    notes = _patient_notes(machine, hospital)
+    compared = (
+        _patient_row(ours, theirs, p, p_values[p], adjusted[p], hospital) | {"note": notes.get(name, "")}
+        for p, name in enumerate(ours.patient_ids)
+    )
     others = _not_compared(only_machine, only_hospital, machine.without_percentages)
     csv_schemas.load("agreement_patients").write_into(output, itertools.chain(compared, others))
     rows = class_measures(ours, theirs, error_ratio)
     differing = float((adjusted < 0.05).sum())
     rows.append(measure_row("all", "patients_differing", "patients", len(ours.patient_ids), differing))
+    unreliable = float(len(set(ours.patient_ids) & set(machine.unknown_percent)))
+    rows.append(measure_row("all", "patients_unknown_beyond_limit", "patients", len(ours.patient_ids), unreliable))
     if matched is not None:
         rows += cell_measures(matched)
         pairs = sorted(cell_pairs(matched).items())
@@ -256,10 +265,18 @@ def _not_compared(
         yield {"patient_id": name, "note": "the hospital has no result"}
 
 
+def _patient_notes(machine: MachineTable, hospital: HospitalTable) -> dict[str, str]:
+    """{patient_id: note} of the compared patients of whom something is to be said."""
+    notes = dict(hospital.notes)
+    for name, percent in machine.unknown_percent.items():
+        notes[name] = "; ".join(filter(None, [cohort.unreliable_words(percent), notes.get(name)]))
+    return notes
+
+
 def _patient_row(
     machine: Differentials, theirs: Differentials, p: int, p_value: float, adjusted: float, table: HospitalTable
 ) -> dict[str, Any]:
-    """The row of one patient.
+    """The row of one patient, without its note.
 
     Args:
       machine, theirs: both sides' differentials of the same patients; `table` is what `theirs` was chosen from.
@@ -280,7 +297,6 @@ def _patient_row(
         "p_value": _three_digits(p_value),
         "p_value_holm": _three_digits(adjusted),
         "differs": bool(adjusted < 0.05),
-        "note": table.notes.get(patient_id, ""),
     }
 
 

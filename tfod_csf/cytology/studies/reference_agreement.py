@@ -109,6 +109,9 @@ def level_rows(
         row |= _limits_at(x, y, percent)
         is_inside = x.min() <= percent <= x.max()
         notes = [] if is_inside else [f"extrapolated: the hospital has {x.min():g} to {x.max():g} %"]
+        outliers = [machine.patient_ids[place] for place in method_checks.outliers(y - x)]
+        if outliers:
+            notes.append(f"outliers may move the bias: {', '.join(outliers)}")
         for prefix in ("weighted_deming", "deming"):
             try:
                 bias = fits[prefix](k).bias_at(percent)

@@ -102,7 +102,10 @@ def machine_minutes(run: Mapping[str, Any]) -> PatientMinutes:
     seconds = {name: patient.get("seconds") for name, patient in run.get("patients", {}).items()}
     found = {name: value for name, value in seconds.items() if isinstance(value, int | float) and value > 0}
     if not found:
-        raise run_tables.TableError("run.json: no patient with a time; run batch_infer again.")
+        raise run_tables.TableError(
+            "run.json: no patient with a time (seconds of the entries of patients); run batch_infer on the images "
+            "again."
+        )
     return PatientMinutes(np.array(list(found.values())) / 60, tuple(found))
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tfod_csf.commands import command_line
+from tfod_csf.cytology.counting import cohort
 from tfod_csf.cytology.run_tables import TableError
 from tfod_csf.cytology.studies.repeatability import repeatability_tables
 from tfod_csf.cytology.studies.repeatability.repeatability_tables import Result, component_rows, fields_variance
@@ -101,6 +102,7 @@ def write_runs(tmp_path, write_patient):
         for patient, lymphocytes in (("a", 20), ("b", 30)):
             images = [{"lymphocyte": lymphocytes + more, "monocyte": 10}] * 3
             write_patient(tmp_path / run / "patients" / patient, patient, images)
+        cohort.write_differentials(tmp_path / run, tmp_path / run)
     return [f"--run={tmp_path / run}" for run in ("one", "two")] + [f"--output_dir={tmp_path / 'out'}"]
 
 
@@ -112,6 +114,23 @@ def test_command_on_two_runs_without_a_table(tmp_path, write_patient, capsys):
     assert float(rows["a", "lymphocyte", "run"]["sd_points"]) == pytest.approx(expected, abs=1e-3)
     # Images that are all the same: other fields would give the same.
     assert rows["a", "lymphocyte", "run"]["sd_fields_points"] == "0.000"
+
+
+def test_patients_beyond_the_limit_of_unknown_cells_are_noted(tmp_path, write_patient, capsys):
+    flags = write_runs(tmp_path, write_patient)
+    table = tmp_path / "two" / "differentials.csv"
+    rows = csv_tables.read_rows(table)
+    rows[1] |= {"unknown_white_percent": "12.34", "unknown_beyond_limit": "yes"}
+    csv_tables.write_rows(table, list(rows[0]), rows)
+    (tmp_path / "one" / "differentials.csv").unlink()
+    assert command_line.main(["repeatability", *flags]) == 0
+    assert "2 problems: 2 noted" in capsys.readouterr().out
+    missing, beyond = csv_tables.read_rows(tmp_path / "out" / "problems.csv")
+    assert missing["reason"].startswith("no such file")
+    assert (beyond["item"], beyond["reason"]) == (
+        "b",
+        "12.3 % of the white cells are unknown: percentages not to be relied on",
+    )
 
 
 def test_command_on_runs_with_a_table(tmp_path, write_patient, capsys):

@@ -19,6 +19,7 @@ from scipy import stats
 
 from tfod_csf import cell_classes
 from tfod_csf.cytology import run_tables
+from tfod_csf.cytology.counting import cohort
 from tfod_csf.cytology.studies.repeatability.variance_components import TOTAL, Component, nested_components
 from tfod_csf.files import csv_schemas
 from tfod_csf.graphics import figures
@@ -114,6 +115,7 @@ def read_runs(
             counts = patient.image_counts(cell_classes.WHITE_CELLS, patient.model_or_first(model))
             run = str(inference_dir)
             measured[run, patient.patient_id] = counts.sum(axis=0).astype(float), fields_variance(counts)
+        _note_unreliable(inference_dir, problems)
     if path is None:
         return [Result(patient, {"run": run}, *found) for (run, patient), found in measured.items()]
     results, used = [], set()
@@ -127,6 +129,20 @@ def read_runs(
         if (run, name) not in used:
             problems.noted(run, f"patient {name!r} is in no row of {path}", "Add a row if it is a repeat.", name)
     return results
+
+
+def _note_unreliable(inference_dir: str | os.PathLike, problems: ProblemLog) -> None:
+    """Notes the patients of a run whose unknown white cells are beyond its limit; their results are kept."""
+    differentials = pathlib.Path(inference_dir) / "differentials.csv"
+    if not differentials.is_file():
+        problems.noted(
+            differentials, "no such file: whether too many cells are unknown is not said", "Run differential."
+        )
+        return
+    for name, percent in cohort.unreliable_patients(differentials).items():
+        problems.noted(
+            differentials, cohort.unreliable_words(percent), "Decide on the unknown cells where that is possible.", name
+        )
 
 
 def _rows(path: str | os.PathLike) -> list[csv_schemas.Row]:
