@@ -18,7 +18,7 @@ COUNTED = "counted"
 # What the machine decided may be decided again with other thresholds; any other status is a person's decision.
 MACHINE_STATUS = (COUNTED, UNKNOWN)
 # Two reviewers have decided differently, so that nobody has.
-DISPUTED = "disputed"
+CONFIRMED, DISPUTED = "confirmed", "disputed"
 UNDECIDED_STATUS = (UNKNOWN, DISPUTED)
 
 # What is made of cells below the threshold unknown_below: `counted_as`.

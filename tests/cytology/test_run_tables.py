@@ -20,7 +20,7 @@ def test_a_models_own_class_unknown_is_undecided(tmp_path, write_patient):
     write_patient(tmp_path / "p", "p", [{"lymphocyte": 40, "unknown": 10}])
     patient = run_tables.read_patient(tmp_path / "p")
     assert set(patient.cells["status"]) == {"counted"}
-    assert patient.counts_by_model(decided=True) == {"m": {"lymphocyte": 40}}
+    assert patient.counts_by_model(named=True) == {"m": {"lymphocyte": 40}}
     assert patient.undecided_by_model() == {"m": {"unknown": 10}}
 
 
@@ -163,7 +163,7 @@ def test_undecided_cells_are_those_that_nobody_decided_on(tmp_path, write_patien
     rows[2] = rows[2].replace("unknown,unknown", "deleted,")
     path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
     patient = run_tables.read_patient(tmp_path / "p")
-    assert patient.counts_by_model(decided=True) == {"m": {"monocyte": 1}}
+    assert patient.counts_by_model(named=True) == {"m": {"monocyte": 1}}
     # A disputed and an unknown monocyte, and an unknown erythrocyte; counted as predicted they stay undecided.
     assert patient.undecided_by_model() == {"m": {"monocyte": 2, "erythrocyte": 1}}
     recounted = patient.counted_with(Thresholds(0.5, 0.8, "as_predicted"))
@@ -171,6 +171,21 @@ def test_undecided_cells_are_those_that_nobody_decided_on(tmp_path, write_patien
     assert recounted.undecided_by_model() == patient.undecided_by_model()
     # Below the new threshold nothing but the dispute is undecided.
     assert patient.counted_with(Thresholds(0.5, 0.5)).undecided_by_model() == {"m": {"monocyte": 1}}
+
+
+def test_cells_that_a_person_left_unknown_are_not_named(tmp_path, write_patient):
+    write_patient(tmp_path / "p", "p", [{"monocyte": 3, "erythrocyte": 2}], score=0.6)
+    path = tmp_path / "p" / "cells.csv"
+    header, *rows = path.read_text(encoding="utf-8").splitlines()
+    for row, status in enumerate(("confirmed", "relabelled", "confirmed", "confirmed", "relabelled")):
+        name = "monocyte" if row == 2 else "unknown"
+        rows[row] = rows[row].replace("unknown,unknown", f"{status},{name}")
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    patient = run_tables.read_patient(tmp_path / "p")
+    assert patient.undecided_by_model() == {"m": {}}
+    assert patient.counts_by_model(named=True) == {"m": {"monocyte": 1}}
+    # An unknown erythrocyte that was left as it was is a likely one; one that a person called unknown is not.
+    assert patient.left_unknown_by_model() == {"m": {"unknown": 3, "erythrocyte": 1}}
 
 
 def test_means_over_models_and_one_model_alone(tmp_path, write_patient):

@@ -49,6 +49,11 @@ def main() -> None:
 
     inputs = differential_flags.read(FLAGS)
     facts = differential_flags.run_facts(FLAGS, inputs, folder)
+    if facts.threshold_remark:
+        raise UserError(
+            f"--unknown_below={FLAGS.unknown_below:g} is below that of the run: cells that reviewers saw as unknown "
+            "would count as decided. Sign without the flag, or run batch_infer with it and review again."
+        )
     key = key_files.read_key(FLAGS.signing_key) if FLAGS.signing_key else None
     signed = sign.sign_reports(
         folder, FLAGS.patient, signed_by, FLAGS.comment.strip(), facts.basis, inputs.patient_facts, key

@@ -147,24 +147,41 @@ class PatientTables:
         is_own_class = (status == cell_classes.COUNTED) & (self.cells["counted_as"] == cell_classes.UNKNOWN)
         return status.isin(cell_classes.UNDECIDED_STATUS) | is_own_class
 
-    def counts_by_model(self, decided: bool = False) -> dict[str, dict[str, int]]:
+    @property
+    def is_left_unknown(self) -> pd.Series:
+        """[N] whether a person looked at a cell and left it unknown, or made it so."""
+        return (self.cells["counted_as"] == cell_classes.UNKNOWN) & ~self.is_undecided
+
+    def counts_by_model(self, named: bool = False) -> dict[str, dict[str, int]]:
         """{model: {counted_as: cells}} as `differential.differential` takes it; a model without cells is there.
 
         Args:
-          decided: leave undecided cells out.
+          named: leave out undecided cells and those that a person left unknown.
         """
-        wanted = ~self.is_undecided.to_numpy() if decided else np.ones(len(self.cells), bool)
-        return self._sizes(wanted, "counted_as")
+        unnamed = self.is_undecided | self.is_left_unknown
+        wanted = ~unnamed.to_numpy() if named else np.ones(len(self.cells), bool)
+        return self._sizes(wanted, self.cells["counted_as"])
 
     def undecided_by_model(self) -> dict[str, dict[str, int]]:
         """{model: {predicted_class: undecided cells}}: what they most likely are; a model without any is there."""
-        return self._sizes(self.is_undecided.to_numpy(), "predicted_class")
+        return self._sizes(self.is_undecided.to_numpy(), self.cells["predicted_class"])
 
-    def _sizes(self, wanted: np.ndarray, column: str) -> dict[str, dict[str, int]]:
-        """{model: {value of a column: cells}} of the [N] wanted cells."""
+    def left_unknown_by_model(self) -> dict[str, dict[str, int]]:
+        """{model: {erythrocyte or unknown: cells}} that a person left unknown; a model without any is there.
+
+        The person saw the model's guess and did not take it, so it is not repeated here. Only an unknown cell that the
+        model finds most likely an erythrocyte, and that the person left as it was, remains a likely erythrocyte.
+        """
+        status, predicted = self.cells["status"], self.cells["predicted_class"].map(cell_classes.canonical_name)
+        is_erythrocyte = (status == cell_classes.CONFIRMED) & (predicted == cell_classes.ERYTHROCYTE)
+        likely = predicted.where(is_erythrocyte, cell_classes.UNKNOWN)
+        return self._sizes(self.is_left_unknown.to_numpy(), likely)
+
+    def _sizes(self, wanted: np.ndarray, names: pd.Series) -> dict[str, dict[str, int]]:
+        """{model: {name: cells}} of the [N] wanted cells."""
         counts: dict[str, dict[str, int]] = {model: {} for model in self.models}
         # Counted from lists, a patient's few hundred cells take a tenth of the time that grouping them takes.
-        rows = zip(wanted.tolist(), self.cells["model"].tolist(), self.cells[column].tolist(), strict=True)
+        rows = zip(wanted.tolist(), self.cells["model"].tolist(), names.tolist(), strict=True)
         for (model, name), count in collections.Counter(row[1:] for row in rows if row[0]).items():
             counts[model][name] = count
         return counts

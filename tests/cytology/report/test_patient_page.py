@@ -13,7 +13,7 @@ from tfod_csf.cytology.counting import corrected_differential
 from tfod_csf.cytology.counting.differential import differential
 from tfod_csf.cytology.counting.reference_ranges import load_reference_ranges
 from tfod_csf.cytology.counting.saturation import SaturationRules, saturation
-from tfod_csf.cytology.counting.unknown_cells import UndecidedCells
+from tfod_csf.cytology.counting.unknown_cells import UnnamedCells
 from tfod_csf.cytology.patient_facts import PatientFacts
 from tfod_csf.cytology.report import gallery, pages, patient_page
 from tfod_csf.cytology.report.patient_page import PatientPage
@@ -67,7 +67,7 @@ def test_counts_and_percentages_are_those_of_the_result(page):
 
 def test_both_readings_and_the_worst_case_are_side_by_side(page):
     # 100 decided white cells, 10 unknown that are most likely neutrophils and 5 most likely erythrocytes.
-    cells = UndecidedCells(
+    cells = UnnamedCells(
         {"m": {"lymphocyte": 60, "monocyte": 30, "neutrophil": 10}}, {"m": {"neutrophil": 10, "erythrocyte": 5}}
     )
     counts = {"lymphocyte": 60, "monocyte": 30, "neutrophil": 10, "unknown": 15}
@@ -83,7 +83,7 @@ def test_both_readings_and_the_worst_case_are_side_by_side(page):
 def test_beyond_the_set_share_of_unknown_cells_no_percentage_is_the_result(page):
     # 90 decided white cells and 30 unknown that are most likely neutrophils: 25 % of the white cells.
     counts = {"lymphocyte": 60, "monocyte": 30, "unknown": 30}
-    cells = UndecidedCells({"m": {"lymphocyte": 60, "monocyte": 30}}, {"m": {"neutrophil": 30}})
+    cells = UnnamedCells({"m": {"lymphocyte": 60, "monocyte": 30}}, {"m": {"neutrophil": 30}})
     result = differential("p", {"m": counts}, images_used=2, references=load_reference_ranges(), undecided=cells)
     root = parsed(dataclasses.replace(page, result=result))
     rows = {row[0]: row[1:] for row in rows_of(root, "differential")}

@@ -4,7 +4,7 @@ import numpy as np
 
 from tfod_csf.cytology.counting.differential import DifferentialRules, differential
 from tfod_csf.cytology.counting.reference_ranges import load_reference_ranges
-from tfod_csf.cytology.counting.unknown_cells import UndecidedCells
+from tfod_csf.cytology.counting.unknown_cells import UnnamedCells
 from tfod_csf.cytology.report import sentences
 
 RULES = DifferentialRules()
@@ -18,23 +18,6 @@ def result(counts, **more):
 
 def levels(found, **more):
     return [remark.level for remark in sentences.remarks(found, RULES, 0, **more)]
-
-
-def test_headline_with_percentages_and_marks():
-    # 60 : 30 : 10 of 100; Goodman's interval of 60 % reaches above 63 %, that of 10 % (4.9 to 19.5) lies above 2 %.
-    text = sentences.headline(result({"lymphocyte": 60, "monocyte": 30, "neutrophil": 10}), RULES)
-    expected = (
-        "100 white cells on 3 images: lymphocytes 60 % (low, uncertain), monocytes 30 %, neutrophils 10 % (high)."
-    )
-    assert text.replace("\u00a0", " ") == expected
-
-
-def test_headline_without_percentages():
-    text = sentences.headline(result({"lymphocyte": 1, "monocyte": 2}), RULES)
-    assert text.startswith("3 white cells on 3 images: 1 lymphocyte, 2 monocytes, 0 neutrophils. Fewer than 30, so no")
-    assert sentences.headline(result({}), RULES) == "No cell was found on 3 images."
-    no_image = result({}, images_used=0, images_failed=2)
-    assert sentences.headline(no_image, RULES) == "No image of this patient could be examined. There is no result."
 
 
 def test_remarks_name_what_to_look_at():
@@ -87,24 +70,39 @@ def test_verdicts():
 
 def test_too_many_unknown_cells_stop_the_reader():
     # 8 images of 5 lymphocytes, 1 monocyte, 6 unknown that are most likely neutrophils, and 100 erythrocytes.
-    cells = UndecidedCells({"m": {"lymphocyte": 40, "monocyte": 8, "erythrocyte": 800}}, {"m": {"neutrophil": 48}})
+    cells = UnnamedCells({"m": {"lymphocyte": 40, "monocyte": 8, "erythrocyte": 800}}, {"m": {"neutrophil": 48}})
     counts = {"lymphocyte": 40, "monocyte": 8, "erythrocyte": 800, "unknown": 48}
     found = differential("p", {"m": counts}, images_used=8, image_counts=[[5, 1, 0]] * 8, undecided=cells)
     (stop, *_) = sentences.remarks(found, RULES, 0)
     assert stop.level == "stop"
     assert stop.text.startswith("48 unknown cells may be white, 50.0 % of the white cells, more than 10 %")
-    assert sentences.headline(found, RULES).replace("\u00a0", " ") == (
-        "48 white cells on 8 images: 40 lymphocytes, 8 monocytes, 0 neutrophils. 50 % of the white cells are unknown, "
-        "so no percentages are given."
-    )
     assert sentences.shown_shares(found, RULES) == {}
     assert not sentences.enough_verdict(found, RULES).startswith("Yes")
     assert sentences.unknown_words(found) == "48 may be white: 50.0\u00a0% of the white cells"
 
 
+def test_cells_that_a_person_left_unknown_remain_unknown():
+    def remark(undecided, left, **rules):
+        cells = UnnamedCells({"m": {"lymphocyte": 80}}, {"m": undecided}, {"m": left})
+        counts = {"lymphocyte": 80, "unknown": sum(undecided.values()) + sum(left.values())}
+        found = differential("p", {"m": counts}, images_used=8, image_counts=[[10, 0, 0]] * 8, undecided=cells)
+        return sentences.remarks(found, DifferentialRules(**rules), 0)[0]
+
+    all_left = remark({}, {"unknown": 20})
+    assert (all_left.level, all_left.text) == (
+        "stop",
+        "20 unknown cells may be white, 20.0 % of the white cells, more than 10 %: a person looked at them and left "
+        "them unknown; they are of rarer classes or cannot be named. Each percentage may lie anywhere in its "
+        "worst case.",
+    )
+    some = remark({"neutrophil": 15}, {"unknown": 5}, max_unknown_percent=30)
+    assert some.level == "look"
+    assert some.text.endswith("the gallery shows them first (5 of them a person looked at and left unknown).")
+
+
 def test_unknown_cells_counted_as_predicted_are_not_called_none():
     # 64 decided white cells, 16 likely neutrophils counted as such: 16 of 80.
-    cells = UndecidedCells({"m": {"lymphocyte": 64}}, {"m": {"neutrophil": 16}})
+    cells = UnnamedCells({"m": {"lymphocyte": 64}}, {"m": {"neutrophil": 16}})
     found = differential("p", {"m": {"lymphocyte": 64, "neutrophil": 16}}, images_used=8, undecided=cells)
     assert sentences.unknown_words(found) == (
         "16 counted above under their most likely class: 20.0\u00a0% of the white cells"
@@ -112,17 +110,17 @@ def test_unknown_cells_counted_as_predicted_are_not_called_none():
 
 
 def test_counting_more_is_not_all_where_too_much_is_unknown():
-    cells = UndecidedCells({"m": {"lymphocyte": 32, "monocyte": 8}}, {"m": {"neutrophil": 10}})
+    cells = UnnamedCells({"m": {"lymphocyte": 32, "monocyte": 8}}, {"m": {"neutrophil": 10}})
     counts = {"lymphocyte": 32, "monocyte": 8, "unknown": 10}
     found = differential("p", {"m": counts}, images_used=8, image_counts=[[4, 1, 0]] * 8, undecided=cells)
     verdict = sentences.enough_verdict(found, RULES)
     assert verdict.startswith("No, not for")
-    assert verdict.endswith("More cells alone are not enough: a person has to decide on the unknown ones.")
-    assert not sentences.enough_verdict(found, DifferentialRules(max_unknown_percent=50)).endswith("unknown ones.")
+    assert verdict.endswith("More cells alone are not enough: too many are unknown.")
+    assert not sentences.enough_verdict(found, DifferentialRules(max_unknown_percent=50)).endswith("are unknown.")
 
 
 def test_unknown_erythrocytes_are_only_a_note():
-    cells = UndecidedCells({"m": {"lymphocyte": 100}}, {"m": {"erythrocyte": 50}})
+    cells = UnnamedCells({"m": {"lymphocyte": 100}}, {"m": {"erythrocyte": 50}})
     found = differential("p", {"m": {"lymphocyte": 100, "unknown": 50}}, images_used=8, undecided=cells)
     assert [remark.level for remark in sentences.remarks(found, RULES, 0)] == ["note", "look"]
     assert sentences.unknown_words(found) == "most likely erythrocytes"

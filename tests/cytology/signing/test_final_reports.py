@@ -10,7 +10,7 @@ from tfod_csf.cytology.signing.final_reports import NotFinalError, read_final_re
 
 def test_the_numbers_are_the_signed_ones_whatever_flags_a_command_has(desk):
     review(desk)
-    assert sign(desk, "--unknown_below=0.5", "--noreport") == 0
+    assert sign(desk, "--unknown_below=0.9", "--noreport") == 0
     report = read_final_report(folder_of(desk))
     assert (report.patient_id, report.reviewers, report.models) == ("王伟", ("Li",), ("m",))
     assert report.counts["monocyte"] == 1

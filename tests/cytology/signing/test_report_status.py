@@ -16,7 +16,12 @@ COMPLETE = Verification(
     undecided_white_cells=0,
     undecided_images=0,
 )
-CONTENT = {"counts": {"lymphocyte": 60}, "tables": {"cells.csv": "0"}}
+CONTENT = {
+    "counts": {"lymphocyte": 60},
+    "tables": {"cells.csv": "0"},
+    "unknown_white_percent": 10.0,
+    "basis": {"rules": {"max_unknown_percent": 10.0}},
+}
 SIGNED = Signature(1, "Wu", "2022-01-24T13:05:00+08:00", "", CONTENT, "1")
 
 
@@ -51,6 +56,15 @@ def test_reviewed_and_final():
         "(95 % limit: 1 of 12 images)"
     )
     assert final.checked == "all 12 images verified"
+
+
+def test_too_many_cells_left_unknown_are_not_final():
+    content = {**CONTENT, "unknown_white_percent": 10.01}
+    found = report_status(COMPLETE, (dataclasses.replace(SIGNED, content=content),), content)
+    assert (found.name, found.signature) == (PRELIMINARY, None)
+    assert found.missing[0].startswith(
+        "10.0 % of the white cells are unknown, more than 10 %: a person has to name them"
+    )
 
 
 def test_only_the_newest_signature_over_these_numbers_counts():

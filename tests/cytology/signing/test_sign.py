@@ -124,3 +124,25 @@ def test_a_name_and_patients_are_needed(desk, capsys):
     arguments = [f"--inference_dir={desk.output}", "--signed_by=Wu"]
     assert command_line.run(sign_report.main, sign_report.FLAGS, "", "sign_report", arguments) == 1
     assert "--patient is missing" in capsys.readouterr().err
+
+
+def test_verifying_images_does_not_make_their_unknown_cells_known(desk, capsys):
+    review(desk, cell="unknown")  # every image verified, the unknown cell left as it is
+    capsys.readouterr()
+    assert sign(desk) == 1
+    # 1 of 3 white cells.
+    assert "33.3 % of the white cells are unknown, more than 10 %: a person has to name them" in capsys.readouterr().err
+    text = write_pages(desk)
+    assert "Preliminary report" in text
+    assert "1 unknown cell may be white, 33.3 % of the white cells, more than 10 %: a person looked at them" in text
+    assert sign(desk, "--max_unknown_percent=40") == 0, capsys.readouterr().err
+
+
+def test_a_lower_threshold_than_the_runs_is_not_signed_and_is_said_on_the_page(desk, capsys):
+    review(desk)
+    capsys.readouterr()
+    assert sign(desk, "--unknown_below=0.55") == 1
+    assert "--unknown_below=0.55 is below that of the run" in capsys.readouterr().err
+    text = write_pages(desk, "--unknown_below=0.55")
+    assert "Cells count as known from a score of 55 % on; in the run it was 80 %." in text
+    assert "Cells count as known" not in write_pages(desk)

@@ -22,7 +22,7 @@ from tfod_csf.cytology.counting.differential import (
 )
 from tfod_csf.cytology.counting.enough_cells import NOT_KNOWN
 from tfod_csf.cytology.counting.reference_ranges import ReferenceRange, load_reference_ranges
-from tfod_csf.cytology.counting.unknown_cells import UndecidedCells
+from tfod_csf.cytology.counting.unknown_cells import UnnamedCells
 from tfod_csf.files import atomic_write, csv_schemas
 from tfod_csf.wording import plural
 
@@ -101,7 +101,9 @@ def patient_differential(
         references=references,
         rules=rules,
         image_counts=patient.mean_image_counts(cell_classes.WHITE_CELLS),
-        undecided=UndecidedCells(patient.counts_by_model(decided=True), patient.undecided_by_model()),
+        undecided=UnnamedCells(
+            patient.counts_by_model(named=True), patient.undecided_by_model(), patient.left_unknown_by_model()
+        ),
     )
     if patient.skipped_models:
         note = "; ".join(filter(None, [*patient.skipped_models, result.note]))

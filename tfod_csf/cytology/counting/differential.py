@@ -26,7 +26,7 @@ from tfod_csf.cytology.counting.clustering import Clustering, measure_clustering
 from tfod_csf.cytology.counting.corrected_differential import CorrectedDifferential
 from tfod_csf.cytology.counting.enough_cells import NO, YES, EnoughCells, enough_cells
 from tfod_csf.cytology.counting.reference_ranges import WHITE_CELLS_PER_UL, ReferenceRange
-from tfod_csf.cytology.counting.unknown_cells import Readings, UndecidedCells, UnknownCells, unknown_cells
+from tfod_csf.cytology.counting.unknown_cells import Readings, UnknownCells, UnnamedCells, unknown_cells
 from tfod_csf.files import csv_schemas
 from tfod_csf.wording import plural
 
@@ -200,7 +200,7 @@ def differential(
     references: Mapping[str, ReferenceRange] | None = None,
     rules: DifferentialRules = DifferentialRules(),
     image_counts: Sequence[Sequence[float]] | np.ndarray = (),
-    undecided: UndecidedCells | None = None,
+    undecided: UnnamedCells | None = None,
 ) -> Differential:
     """Computes the differential of one patient.
 
@@ -226,7 +226,7 @@ def differential(
     white = sum(counts[name] for name in cell_classes.WHITE_CELLS)
     image_counts = np.asarray(image_counts, dtype=float).reshape(-1, len(cell_classes.WHITE_CELLS))
     clustering = measure_clustering(image_counts)
-    unknown = unknown_cells(undecided or UndecidedCells.of_counts(counts_by_model), rules.min_white_cells)
+    unknown = unknown_cells(undecided or UnnamedCells.of_counts(counts_by_model), rules.min_white_cells)
     notes = _image_notes(counts_by_model, images_failed, images_limited)
     shares: dict[str, Share] = {}
     method, effective, half_width, reach, enough = "", None, None, None, EnoughCells(NO)

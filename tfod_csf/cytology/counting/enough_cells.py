@@ -153,8 +153,7 @@ def enough_cells(
 def _why_not_known(clustering: Clustering, unknown_white_percent: float, max_unknown_percent: float) -> str:
     if unknown_white_percent > max_unknown_percent:
         return (
-            f"unknown cells are {unknown_white_percent:.1f} % of the white cells, more than {max_unknown_percent:g} %: "
-            "a person has to decide on them"
+            f"unknown cells are {unknown_white_percent:.1f} % of the white cells, more than {max_unknown_percent:g} %"
         )
     if clustering.design_effect is not None:
         return ""

@@ -51,6 +51,17 @@ class RunFacts:
     corrections: Corrections | None = None
 
     @property
+    def threshold_remark(self) -> str:
+        """What to know when fewer cells are called unknown than in the run; "" otherwise."""
+        of_run = float((self.run.get("thresholds") or {}).get("unknown_below", 0))
+        if self.thresholds.unknown_below >= of_run:
+            return ""
+        return (
+            f"Cells count as known from a score of {100 * self.thresholds.unknown_below:g} % on; in the run it was "
+            f"{100 * of_run:g} %. Fewer cells are called unknown, and more of the known ones may be wrong."
+        )
+
+    @property
     def basis(self) -> Basis:
         """What a signature over a result of the report rests on."""
         return Basis(self.thresholds, self.changed, self.rules, self.references, self.population)

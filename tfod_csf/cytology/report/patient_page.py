@@ -119,6 +119,8 @@ def patient_html(page: PatientPage, facts: page_template.RunFacts) -> str:
 
 def _remarks(page: PatientPage, facts: page_template.RunFacts) -> list[sentences.Remark]:
     remarks = sentences.remarks(page.result, facts.rules, page.patient.num_limited)
+    if facts.threshold_remark:
+        remarks.insert(0, sentences.Remark("look", facts.threshold_remark))
     blood = clinical_remarks.blood_remark(page.result, page.of_patient, facts.rules.cases)
     if blood:
         remarks.append(sentences.Remark("look", blood))

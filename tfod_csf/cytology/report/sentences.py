@@ -12,6 +12,8 @@ from typing import Any
 from tfod_csf import cell_classes
 from tfod_csf.cytology.counting.differential import Differential, DifferentialRules, Share
 from tfod_csf.cytology.counting.enough_cells import MAX_IMAGES_FACTOR, NO, NOT_KNOWN, YES
+from tfod_csf.cytology.counting.result_sentence import plain_mark
+from tfod_csf.cytology.counting.unknown_cells import UnknownCells
 from tfod_csf.cytology.report.gallery import CellPicture
 from tfod_csf.wording import number, plural
 
@@ -83,31 +85,7 @@ def mark_text(share: Share) -> str:
     """The sign of a mark and the mark in words."""
     if not share.mark:
         return "within" if share.reference else ""
-    return f"{mark_sign(share)}\u00a0{_plain_mark(share)}"
-
-
-def _plain_mark(share: Share) -> str:
-    return share.mark if share.mark_certain else f"{share.mark}, uncertain"
-
-
-def headline(result: Differential, rules: DifferentialRules) -> str:
-    """The result in a sentence."""
-    if not result.images_used:
-        return "No image of this patient could be examined. There is no result."
-    where = f"{plural(result.white_cells, 'white cell')} on {plural(result.images_used, 'image')}"
-    if not result.all_cells:
-        return f"No cell was found on {plural(result.images_used, 'image')}."
-    counts = ", ".join(plural(result.counts[name], name) for name in cell_classes.WHITE_CELLS)
-    if not result.shares:
-        return f"{where}: {counts}. Fewer than {max(rules.min_white_cells, 1)}, so no percentages are given."
-    if has_too_many_unknown(result, rules):
-        share = f"{result.unknown.white_percent:.0f}\u00a0%"
-        return f"{where}: {counts}. {share} of the white cells are unknown, so no percentages are given."
-    parts = [
-        f"{name}s {share.percent:.0f}\u00a0%{f' ({_plain_mark(share)})' if share.mark else ''}"
-        for name, share in sorted(result.shares.items(), key=lambda item: -item[1].percent)
-    ]
-    return f"{where}: {', '.join(parts)}."
+    return f"{mark_sign(share)}\u00a0{plain_mark(share)}"
 
 
 def has_too_many_unknown(result: Differential, rules: DifferentialRules) -> bool:
@@ -168,14 +146,24 @@ def _unknown_remarks(result: Differential, rules: DifferentialRules) -> list[Rem
     if unknown.white_percent is not None:
         white += f", {unknown.white_percent:.1f} % of the white cells"
     if has_too_many_unknown(result, rules):
-        worst = " Each percentage may lie anywhere in its worst case until then." if result.shares else ""
-        return [Remark("stop", f"{white}, more than {rules.max_unknown_percent:g} %: a person has to decide on them "
-                f"before the result can be relied on.{worst}")]  # fmt: skip
+        worst = " Each percentage may lie anywhere in its worst case." if result.shares else ""
+        todo = _what_with_unknown(unknown, "a person has to decide on them before the result can be relied on")
+        return [Remark("stop", f"{white}, more than {rules.max_unknown_percent:g} %: {todo}.{worst}")]
     if not unknown.maybe_white:
         return [
             Remark("note", f"{plural(cells, 'unknown cell')}, most likely erythrocytes, not decided on by a person.")
         ]
-    return [Remark("look", f"{white}: a person decides on them; the gallery shows them first.")]
+    todo = _what_with_unknown(unknown, "a person decides on them; the gallery shows them first")
+    return [Remark("look", f"{white}: {todo}.")]
+
+
+def _what_with_unknown(unknown: UnknownCells, undecided_words: str) -> str:
+    """What is to be done about the unknown cells that may be white, or that a person could not name them."""
+    if not unknown.left_unknown:
+        return undecided_words
+    if unknown.left_unknown >= unknown.maybe_white:
+        return "a person looked at them and left them unknown; they are of rarer classes or cannot be named"
+    return f"{undecided_words} ({number(unknown.left_unknown)} of them a person looked at and left unknown)"
 
 
 def unknown_words(result: Differential) -> str:
@@ -225,7 +213,7 @@ def enough_verdict(result: Differential, rules: DifferentialRules) -> str:
     beyond = has_too_many_unknown(result, rules)
     images = math.ceil(result.cells_needed * result.images_used / result.white_cells)
     no = f"No, not for {within}: about {needed} at these percentages ({images} images like these); {counted}."
-    return no + (" More cells alone are not enough: a person has to decide on the unknown ones." if beyond else "")
+    return no + (" More cells alone are not enough: too many are unknown." if beyond else "")
 
 
 def count_words(counts: Sequence[tuple[str, int]]) -> str:

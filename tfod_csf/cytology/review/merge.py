@@ -25,7 +25,7 @@ from tfod_csf.evaluation.matching import match_one_to_one
 from tfod_csf.study.labelimg import BNDBOX_SIDES
 
 # Statuses of cells.csv that are a person's decision.
-CONFIRMED, DISPUTED = "confirmed", cell_classes.DISPUTED
+CONFIRMED, DISPUTED = cell_classes.CONFIRMED, cell_classes.DISPUTED
 VERIFIED, DISAGREEMENT = "verified", "disagreement"
 REFUSE, AS_UNKNOWN, NEWEST = "refuse", "unknown", "newest"
 

@@ -1,7 +1,8 @@
 """Whether a patient's report is preliminary, reviewed or final.
 
 preliminary  Something is left to check: nobody has reviewed the patient, a cell that may be white is undecided, or not
-             every image is verified, nor a sample by the rule of `review/sampling.py`.
+             every image is verified, nor a sample by the rule of `review/sampling.py`; or so many white cells are
+             unknown, also those that a person left so, that no percentages are given.
 reviewed     Nothing is left to check, and nobody has signed these numbers.
 final        Reviewed, and the newest signature is over exactly these numbers. When anything of them changes (a cell, a
              threshold, a reference range, a row of the patient table), the report is not final any more.
@@ -48,7 +49,8 @@ def report_status(
     """
     if checked is None or content is None:
         return ReportStatus(PRELIMINARY, ("The history of reviews is broken.",))
-    missing = _unchecked(checked)
+    missing = _unchecked(checked) or _too_many_unknown(content)
+    is_reviewed = not missing
     rule = checked.rule if checked.reviewers else ""
     newest = signatures[-1] if signatures else None
     if newest is not None and newest.content != content:
@@ -60,7 +62,7 @@ def report_status(
         missing.append("Not signed.")
     if not missing:
         return ReportStatus(FINAL, (), newest, rule)
-    return ReportStatus(PRELIMINARY if _unchecked(checked) else REVIEWED, tuple(missing), checked=rule)
+    return ReportStatus(REVIEWED if is_reviewed else PRELIMINARY, tuple(missing), checked=rule)
 
 
 def _unchecked(checked: Verification) -> list[str]:
@@ -74,6 +76,17 @@ def _unchecked(checked: Verification) -> list[str]:
     if not checked.is_verified_by_rule:
         missing.append(f"Review by a person: not complete; {checked.rule}.")
     return missing
+
+
+def _too_many_unknown(content: Mapping[str, Any]) -> list[str]:
+    """The sentence for a result without percentages, because too many white cells are unknown."""
+    share, limit = content["unknown_white_percent"], content["basis"]["rules"]["max_unknown_percent"]
+    if share <= limit:
+        return []
+    return [
+        f"{share:.1f} % of the white cells are unknown, more than {limit:g} %: a person has to name them, or a higher "
+        "--max_unknown_percent has to be chosen on purpose."
+    ]
 
 
 def day_of(moment: str) -> str:

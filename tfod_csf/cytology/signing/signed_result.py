@@ -117,6 +117,7 @@ def content_of(
         "models": list(result.models),
         "images_used": result.images_used,
         "images_failed": result.images_failed,
+        "unknown_white_percent": round(result.unknown.white_percent or 0, _DECIMALS),
         "counts": {name: round(count, _DECIMALS) for name, count in result.counts.items()},
         "percentages": {
             name: {
