@@ -9,10 +9,10 @@ accepted, else all images have to be checked. With 0 wrong of n the upper 95 % l
 about 3 / n (Hanley and Lippman-Hand, JAMA 1983;249:1743), less where n is a large part of all images.
 """
 
+import bisect
 import hashlib
 from collections.abc import Mapping
 
-import numpy as np
 from scipy import stats
 
 # Smaller samples are not accepted: with 0 wrong of 10 up to a quarter of many images may be wrong.
@@ -44,6 +44,10 @@ def wrong_images_at_most(images: int, sampled: int, wrong: int = 0, alpha: float
     >>> wrong_images_at_most(60, 20), wrong_images_at_most(10_000, 100), wrong_images_at_most(5, 5)
     (6, 293, 0)
     """
-    totals = np.arange(wrong, images - sampled + wrong + 1)
-    possible = stats.hypergeom.cdf(wrong, images, totals, sampled) >= alpha
-    return int(totals[possible].max())
+    totals = range(wrong, images - sampled + wrong + 1)
+
+    def is_impossible(total: int) -> bool:
+        return bool(stats.hypergeom.cdf(wrong, images, total, sampled) < alpha)
+
+    # The more images are wrong, the less likely is it that so few of the sample are.
+    return totals[bisect.bisect_left(totals, True, key=is_impossible) - 1]
