@@ -243,6 +243,7 @@ def test_the_package_itself_imports_nothing():
 # Where a module is tested that has no test file of its own name. Most are commands, which only check paths and make one
 # call: their tests run the command and check what it writes, beside the tests of what it calls.
 TESTED_IN = {
+    "cytology/counting/differential_tables.py": "cytology/counting/test_differential.py",
     "benchmarks/detector.py": "benchmarks/test_detector_benchmark.py",
     "benchmarks/forward_pass.py": "benchmarks/test_benchmark_run.py",
     "benchmarks/parts.py": "benchmarks/test_benchmark_run.py",

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from tfod_csf.cytology.counting.differential import (
-    DifferentialRules,
-    differential,
+from tfod_csf.cytology.counting.differential import DifferentialRules, differential
+from tfod_csf.cytology.counting.differential_tables import (
     long_rows,
     wide_row,
     write_differential_csv,

@@ -17,9 +17,8 @@ from tfod_csf.cytology.counting.differential import (
     Differential,
     DifferentialRules,
     differential,
-    write_differential_csv,
-    write_differentials_csv,
 )
+from tfod_csf.cytology.counting.differential_tables import write_differential_csv, write_differentials_csv
 from tfod_csf.cytology.counting.enough_cells import NOT_KNOWN
 from tfod_csf.cytology.counting.reference_ranges import ReferenceRange, load_reference_ranges
 from tfod_csf.cytology.counting.unknown_cells import UnnamedCells
@@ -40,12 +39,11 @@ class CohortSummary:
     unlike_validation: int = 0
     with_failed_images: int = 0
 
-    def add(self, result: Differential, max_unknown_percent: float) -> None:
-        """Counts one patient; beyond so many unknown white cells the percentages are not to be relied on."""
+    def add(self, result: Differential) -> None:
+        """Counts one patient."""
         self.patients += 1
         self.with_percentages += bool(result.shares)
-        is_beyond = (result.unknown.white_percent or 0) > max_unknown_percent
-        self.with_too_many_unknown += bool(result.shares) and is_beyond
+        self.with_too_many_unknown += bool(result.unknown_beyond_limit)
         self.with_enough_cells += result.enough_cells
         self.enough_not_known += result.enough.answer == NOT_KNOWN
         self.with_failed_images += result.images_failed > 0
@@ -148,7 +146,7 @@ def write_differentials(
             of_patient = cells_per_ul.get(patient.patient_id)
             result = patient_differential(patient, of_patient, references, rules, corrections)
             write_differential_csv(output / run_folder.PATIENTS_DIR / folder.name / "differential.csv", result)
-            summary.add(result, (rules or DifferentialRules()).max_unknown_percent)
+            summary.add(result)
             yield result
 
     write_differentials_csv(output / "differentials.csv", results())

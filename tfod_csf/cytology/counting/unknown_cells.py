@@ -98,6 +98,10 @@ class UnknownCells:
         both = self.maybe_white + self.white_cells
         return 100 * self.maybe_white / both if both else None
 
+    def exceeds(self, max_unknown_percent: float) -> bool:
+        """Whether so many white cells are unknown that percentages are not to be relied on."""
+        return (self.white_percent or 0) > max_unknown_percent
+
 
 def unknown_cells(cells: UnnamedCells, min_white_cells: float) -> UnknownCells:
     """Counts the unknown cells and reads the percentages in every way.

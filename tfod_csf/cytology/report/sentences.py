@@ -90,7 +90,7 @@ def mark_text(share: Share) -> str:
 
 def has_too_many_unknown(result: Differential, rules: DifferentialRules) -> bool:
     """Whether so many white cells are unknown that a page gives no percentages, only how far they could reach."""
-    return (result.unknown.white_percent or 0) > rules.max_unknown_percent
+    return result.unknown.exceeds(rules.max_unknown_percent)
 
 
 def shown_shares(result: Differential, rules: DifferentialRules) -> Mapping[str, Share]:

@@ -23,7 +23,8 @@ from tfod_csf.cytology import cell_rows, run_tables
 from tfod_csf.cytology.cell_rows import Cell
 from tfod_csf.cytology.counting import cohort
 from tfod_csf.cytology.counting.corrected_differential import Corrections
-from tfod_csf.cytology.counting.differential import Differential, DifferentialRules, long_rows, write_differential_csv
+from tfod_csf.cytology.counting.differential import Differential, DifferentialRules
+from tfod_csf.cytology.counting.differential_tables import long_rows, write_differential_csv
 from tfod_csf.cytology.counting.reference_ranges import ReferenceRange
 from tfod_csf.cytology.review import merge, revisions
 from tfod_csf.cytology.review.changes import ADDED, DELETED, MOVED, RELABELLED

@@ -116,7 +116,7 @@ def plot_comparison(
             for title, fit, style in lines:
                 try:
                     line = fit(x, y)
-                except ValueError:
+                except ValueError:  # no line can be drawn; agreement.csv says why
                     continue
                 slope, intercept = line.slope.value, line.intercept.value
                 panel.plot(ends, intercept + slope * ends, color=figures.INK, linewidth=1.2, linestyle=style)
