@@ -35,6 +35,17 @@ def exported(study, tmp_path):
     return tmp_path / "out"
 
 
+@pytest.mark.parametrize("name", ["../../../PWNED", "/tmp/PWNED", "..\\PWNED"])
+def test_a_table_cannot_make_the_export_write_outside(study, tmp_path, capsys, name):
+    for table in ("cells.csv", "images.csv"):
+        path = study.patient("p2") / table
+        path.write_text(path.read_text(encoding="utf-8").replace("a.jpg", name), encoding="utf-8")
+    before = set(tmp_path.rglob("*"))
+    assert _export(study, tmp_path / "out") == 1
+    assert "expected a path inside the folder" in capsys.readouterr().err
+    assert all(path.is_relative_to(tmp_path / "out") for path in set(tmp_path.rglob("*")) - before)
+
+
 def test_coco_is_read_by_pycocotools(exported, capsys):
     coco = pytest.importorskip("pycocotools.coco").COCO(str(exported / "coco.json"))
     names = {category["id"]: category["name"] for category in coco.loadCats(coco.getCatIds())}

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -201,3 +202,18 @@ def test_means_over_models_and_one_model_alone(tmp_path, write_patient):
 def test_without_models_there_are_no_image_counts(tmp_path, write_patient):
     write_patient(tmp_path / "p", "p", [], failed=2)
     assert run_tables.read_patient(tmp_path / "p").mean_image_counts(("lymphocyte",)).shape == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"name": "../../elsewhere"},
+        {"name": "/elsewhere"},
+        {"name": "m", "classification": {"file": "../m.json", "sha256": ""}},
+        {"name": "m", "classification": {"file": "/etc/passwd", "sha256": ""}},
+    ],
+)
+def test_a_run_whose_names_lead_out_of_its_folder_is_refused(tmp_path, model):
+    (tmp_path / "run.json").write_text(json.dumps({"models": [model]}), encoding="utf-8")
+    with pytest.raises(TableError, match=r"run\.json: the (model's name|file) '.*' is (a path|outside)"):
+        run_tables.read_run(tmp_path)

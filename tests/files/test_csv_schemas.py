@@ -223,7 +223,7 @@ TEXTS = ("=王", "+1", "-1", "@x", "'", "''=x", "a,b", 'a "b"', "two\nlines", "a
 
 def example_values(column):
     """Values of a column that are written without loss, the last one an empty cell where it may be empty."""
-    if column.kind == "text":
+    if column.is_text:
         values = list(TEXTS)
     elif column.kind == "flag":
         values = [True, False]
@@ -233,7 +233,7 @@ def example_values(column):
         values += [low + 0.25] if column.kind == "number" and (column.decimals is None or column.decimals >= 2) else []
         values += [low + 76.67] if column.kind == "count" and column.high > 100 else []
         values += [-3] if column.low < -3 else []
-    return values + ([] if column.empty == "no" else ["" if column.kind == "text" else None])
+    return values + ([] if column.empty == "no" else ["" if column.is_text else None])
 
 
 @pytest.mark.parametrize("name", csv_schemas.names())
@@ -260,3 +260,27 @@ def test_every_schema_file_loads(name):
 def test_documentation_is_rendered_from_the_schemas():
     text = (REPOSITORY / "docs" / "OUTPUTS.md").read_text(encoding="utf-8")
     assert text == csv_schemas.render_document(text), "run: python -m tfod_csf.files.csv_schemas docs/OUTPUTS.md"
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "expected"),
+    [
+        ("image", "../../PWNED", "a path inside the folder"),
+        ("image", "/etc/passwd", "a path inside the folder"),
+        ("image", "c:/a.jpg", "a path inside the folder"),
+        ("model", "../m", "a plain name"),
+        ("model", "m/n", "a plain name"),
+    ],
+)
+def test_a_path_in_a_table_that_leads_out_of_its_folder_is_refused(tmp_path, column, value, expected):
+    cells = {"patient_id": "p", "image": "day1/a.jpg", "status": "ok", "model": "m", column: value}
+    path = written(tmp_path, ",".join(cells) + "\n" + ",".join(cells.values()) + "\n")
+    with pytest.raises(TableError, match=f"line 2: {column} is '{value}'; expected {expected}"):
+        list(csv_schemas.load("images").read(path, list(cells)))
+
+
+def test_every_column_that_names_an_image_is_a_path():
+    for name in csv_schemas.names():
+        for column in csv_schemas.load(name).columns:
+            if column.name in ("image", "filename") and not name.startswith("input_"):
+                assert column.kind == "path", name

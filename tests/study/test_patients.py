@@ -210,3 +210,12 @@ def test_ids_that_differ_in_capitals_get_folders_that_differ_everywhere():
 def test_impossible_ids(patient_id):
     with pytest.raises(PatientsError):
         patients.safe_folder_name(patient_id)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only here can a file have such a name")
+def test_a_name_that_is_a_path_elsewhere_on_windows_is_skipped(tmp_path):
+    make(tmp_path, "p/a.jpg", "p/x\\..\\..\\b.jpg", "C:c.jpg/c.jpg")
+    images, problems = found(tmp_path)
+    assert images == [("p", "a.jpg", "p/a.jpg")]
+    reasons = [problem.reason for problem in problems.problems]
+    assert reasons == ["other systems take the file name for a path to another folder"] * 2

@@ -23,7 +23,7 @@ from xml.sax.saxutils import quoteattr
 from tfod_csf import __version__, cell_classes, run_folder
 from tfod_csf.cytology import cell_rows
 from tfod_csf.cytology.cell_rows import Cell
-from tfod_csf.files import atomic_write
+from tfod_csf.files import atomic_write, inner_paths
 
 FORMATS = ("coco", "qupath", "label_studio")
 
@@ -63,7 +63,9 @@ def patient_images(folder: pathlib.Path, model: str, images_dir: pathlib.Path | 
         if row["model"] != model:
             continue
         image = row["image"]
-        is_flat = images_dir is not None and (images_dir / image).is_file()
+        # An id that is no folder's name was given by a manifest or pattern, and then the image's path is the whole one.
+        is_flat = not inner_paths.is_plain_name(row["patient_id"])
+        is_flat = is_flat or (images_dir is not None and (images_dir / image).is_file())
         yield ImageCells(
             patient_id=row["patient_id"],
             image=image,

@@ -17,7 +17,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ import pandas as pd
 
 from tfod_csf import cell_classes, run_folder
 from tfod_csf.detections import BOX_SIDES
-from tfod_csf.files import csv_schemas
+from tfod_csf.files import csv_schemas, inner_paths
 from tfod_csf.files.csv_tables import TableError
 
 _CELL_COLUMNS = ("patient_id", "image", "model", "predicted_class", "score", "raw_score", "status", "counted_as")
@@ -313,10 +313,11 @@ def _read_csv(path: pathlib.Path, columns: Sequence[str]) -> pd.DataFrame:
     schema = csv_schemas.load(path.stem)
     if not path.is_file():
         raise TableError(f"{path}: no such file; run batch_infer again on this patient.")
-    kinds = {"text": str, "flag": object, "count": float, "number": float}
+    kinds = {"flag": object, "count": float, "number": float}
     described = schema.columns_for(schema.classes_in(path))
     values = schema.read_columns(path, columns)
-    return pd.DataFrame({name: pd.Series(cells, dtype=kinds[described[name].kind]) for name, cells in values.items()})
+    dtypes = {name: kinds.get(described[name].kind, str) for name in values}
+    return pd.DataFrame({name: pd.Series(cells, dtype=dtypes[name]) for name, cells in values.items()})
 
 
 def read_run(inference_dir: str | os.PathLike) -> dict[str, Any]:
@@ -330,7 +331,22 @@ def read_run(inference_dir: str | os.PathLike) -> dict[str, Any]:
         raise TableError(f"{path}: not JSON ({error}); run batch_infer again.") from error
     if not isinstance(run, dict):
         raise TableError(f"{path}: expected an object with the run's models and thresholds.")
+    _check_inner_names(path, run)
     return run
+
+
+def _check_inner_names(path: pathlib.Path, run: Mapping[str, Any]) -> None:
+    """Refuses names in run.json that would lead out of the run's folder; a run may come from somebody else.
+
+    Raises:
+      TableError: a model's name is none, or its classification is elsewhere.
+    """
+    for model in run.get("models") or []:
+        name, matrix = str(model.get("name", "")), model.get(run_folder.CLASSIFICATION)
+        if name and not inner_paths.is_plain_name(name):
+            raise TableError(f"{path}: the model's name {name!r} is a path; expected the name of a folder.")
+        if matrix and inner_paths.leads_out(str(matrix["file"])):
+            raise TableError(f"{path}: the file {matrix['file']!r} is outside of the run's folder.")
 
 
 def new_thresholds(

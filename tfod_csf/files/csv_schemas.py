@@ -10,7 +10,8 @@
 A schema table has the columns
   column    name in the header; `score_<class>` is one column per class, in the order of the label map; `[n]` is a
             column n that the table may lack, which then reads as empty
-  kind      text | flag (yes, no) | count (a whole number; two decimals where counts were averaged) | number
+  kind      text | path (text that is a relative path with "/", see `inner_paths`) | name (text that names a folder or
+            file) | flag (yes, no) | count (a whole number; two decimals where counts were averaged) | number
   decimals  of a number that is written; empty for the other kinds, and for numbers that a user writes
   low       smallest value that is read or written; empty for any
   high      largest one
@@ -33,12 +34,13 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from tfod_csf.files import atomic_write, csv_tables
+from tfod_csf.files import atomic_write, csv_tables, inner_paths
 from tfod_csf.files.csv_tables import TableError
 
 _SCHEMAS_DIR = pathlib.Path(__file__).parent / "schemas"
 _INPUT = "input_"
-_KINDS = ("text", "flag", "count", "number")
+_TEXTS = ("text", "path", "name")
+_KINDS = (*_TEXTS, "flag", "count", "number")
 _FLAGS = {"yes": True, "no": False}
 _PER_CLASS = "<class>"
 # So many rows at a time still fit the processor's cache; ten times as many are three times slower.
@@ -71,7 +73,7 @@ class Column:
             return None
         if self.kind == "flag":
             return "yes" if value else "no"
-        if self.kind == "text":
+        if self.is_text:
             return str(value)
         decimals = self.decimals if self.kind == "number" else 0 if float(value).is_integer() else 2
         number = str(value) if decimals is None else f"{value:.{decimals}f}"
@@ -87,10 +89,11 @@ class Column:
         Raises:
           ValueError: saying what was expected.
         """
-        if self.kind == "text":
-            if not cell and self.empty == "no":
+        if self.is_text:
+            text = csv_tables.unguard_text(cell)
+            if (self.empty == "no" and not text) or (text and self._leads_out(text)):
                 raise ValueError(self._expected)
-            return csv_tables.unguard_text(cell)
+            return text
         if not cell.strip():
             if self.empty == "no":
                 raise ValueError(self._expected)
@@ -108,7 +111,22 @@ class Column:
         return int(value) if self.kind == "count" and value.is_integer() else value
 
     @property
+    def is_text(self) -> bool:
+        """Whether its values are texts of any kind."""
+        return self.kind in _TEXTS
+
+    def _leads_out(self, text: str) -> bool:
+        """Whether a text that names a file leads out of the folder that the table is about."""
+        if self.kind == "path":
+            return inner_paths.leads_out(text)
+        return self.kind == "name" and not inner_paths.is_plain_name(text)
+
+    @property
     def _expected(self) -> str:
+        if self.kind == "path":
+            return "a path inside the folder (relative, with /, without ..)"
+        if self.kind == "name":
+            return "a plain name (no folder, no .. in it)"
         if self.kind == "text":
             return "a text"
         if self.kind == "flag":
@@ -126,7 +144,7 @@ class Column:
 
     def values_of(self, cells: Sequence[str]) -> list[Any]:
         """`value_of` of many cells, for text, flags and plain numbers without a call per cell."""
-        if self.kind in ("text", "flag"):
+        if self.is_text or self.kind == "flag":
             values = {cell: self.value_of(cell) for cell in set(cells)}
             return [values[cell] for cell in cells]
         convert: type[int] | type[float] = int if self.kind == "count" else float
@@ -350,8 +368,8 @@ def names() -> list[str]:
 
 
 def _rounding(column: Column, is_input: bool) -> str:
-    if column.kind == "text":
-        return "text"
+    if column.is_text:
+        return column.kind
     if column.kind == "flag":
         return "yes / no"
     if column.kind == "count":

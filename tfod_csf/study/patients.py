@@ -18,7 +18,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
 from tfod_csf.errors import UserError
-from tfod_csf.files import csv_schemas
+from tfod_csf.files import csv_schemas, inner_paths
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
 from tfod_csf.study.image_io import IMAGE_SUFFIXES, OTHER_IMAGE_SUFFIXES
@@ -79,7 +79,11 @@ def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
                 yield pathlib.Path(parent, name)
 
 
-def _is_text(path: pathlib.Path, problems: ProblemLog) -> bool:
+def _is_portable(folder: pathlib.Path, path: pathlib.Path, problems: ProblemLog) -> bool:
+    """Whether the tables can name the file: as text, and so that no system takes the name for a path elsewhere."""
+    if inner_paths.leads_out(path.relative_to(folder).as_posix()):
+        problems.skipped(path, "other systems take the file name for a path to another folder", "Rename the file.")
+        return False
     try:
         str(path).encode("utf-8")
     except UnicodeEncodeError:
@@ -92,7 +96,7 @@ def _is_text(path: pathlib.Path, problems: ProblemLog) -> bool:
 def _list_files(folder: pathlib.Path, what: str, problems: ProblemLog) -> list[pathlib.Path]:
     if not folder.is_dir():
         raise PatientsError(f"{folder}: {'is not a folder' if folder.exists() else 'no such folder'}; give the {what}.")
-    return [path for path in _walk(folder) if _is_text(path, problems)]
+    return [path for path in _walk(folder) if _is_portable(folder, path, problems)]
 
 
 def _is_image(path: pathlib.Path, problems: ProblemLog) -> bool:

@@ -1,3 +1,4 @@
+import dataclasses
 import shutil
 
 import numpy as np
@@ -89,3 +90,12 @@ def test_images_lie_in_the_patients_folder_or_directly_there(synthetic_run, pati
     flat = gallery.SourceImages(synthetic_run.parent / "slides" / "patient_002", patient)
     assert flat.pixels("patient_002_001.jpg").shape == (240, 320, 3)
     assert gallery.SourceImages(None, patient).pixels("patient_002_001.jpg") is None
+
+
+def test_a_patient_id_that_is_a_path_finds_no_picture_elsewhere(patient, synthetic_run, tmp_path):
+    image = patient.used_images[0]
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copyfile(synthetic_run.parent / "slides" / patient.patient_id / image, tmp_path / "elsewhere" / image)
+    (tmp_path / "images").mkdir()
+    outside = dataclasses.replace(patient, patient_id="../elsewhere")
+    assert not gallery.SourceImages(tmp_path / "images", outside).has(image)

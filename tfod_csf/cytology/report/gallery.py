@@ -24,6 +24,7 @@ from PIL import Image, ImageDraw
 from tfod_csf import cell_classes, run_folder
 from tfod_csf.cytology import run_tables
 from tfod_csf.detections import BOX_SIDES
+from tfod_csf.files import inner_paths
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import image_io
 
@@ -86,7 +87,9 @@ class SourceImages:
     """
 
     def __init__(self, images_dir: pathlib.Path | None, patient: run_tables.PatientTables):
-        self._folders = [] if images_dir is None else [images_dir / patient.patient_id, images_dir]
+        self._folders = [] if images_dir is None else [images_dir]
+        if images_dir is not None and inner_paths.is_plain_name(patient.patient_id):
+            self._folders.insert(0, images_dir / patient.patient_id)
         used = patient.images[patient.images["status"] == run_folder.OK]
         self._checksums = dict(zip(used["image"], used["sha256"], strict=True))
 
@@ -108,7 +111,7 @@ class SourceImages:
             try:
                 if (folder / image).is_file():
                     found.append(folder / image)
-            except (OSError, ValueError):  # an id that cannot be a path (NUL, too long)
+            except (OSError, ValueError):  # a name that cannot be a path (too long)
                 continue
         return found
 

@@ -27,7 +27,7 @@ from typing import Any
 from tfod_csf import __version__
 from tfod_csf.cytology import cell_rows
 from tfod_csf.errors import UserError
-from tfod_csf.files import atomic_write, key_files
+from tfod_csf.files import atomic_write, inner_paths, key_files
 from tfod_csf.files.checksums import file_sha256
 
 REVISIONS_DIR = "revisions"
@@ -118,6 +118,8 @@ def read_revisions(patient_folder: pathlib.Path, key: bytes | None = None) -> tu
             data = (folder / RECORD).read_bytes()
             record = json.loads(data)
             files, previous = dict(record["files"]), record["previous_sha256"]
+            if not all(map(inner_paths.is_plain_name, files)):
+                raise ValueError("its files are not all in its folder")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RevisionError(
                 f"{folder / RECORD}: the record cannot be read ({error}); the chain ends here."

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfod_csf.errors import UserError
-from tfod_csf.files import atomic_write
+from tfod_csf.files import atomic_write, inner_paths
 
 FILE_NAME = "cells.json"
 IMPORTED = "imported.json"  # in a revision: what the reviewer's folder said, in the form of cells.json
@@ -112,10 +112,10 @@ def write_sidecar(path: str | os.PathLike, sidecar: Sidecar) -> None:
 def _check_names(path: pathlib.Path, folder: str, files: Sequence[str], images: Sequence[str]) -> None:
     """Refuses names that lead out of the folders they belong in; the file comes back from outside."""
     for name in (folder, *files):
-        if pathlib.PurePath(name).name != name or name in ("", ".", ".."):
+        if not inner_paths.is_plain_name(name):
             raise ReviewError(f"{path}: {name!r} is not a plain file name; run review_export again.")
     for image in images:
-        if pathlib.PurePosixPath(image).is_absolute() or ".." in pathlib.PurePosixPath(image).parts:
+        if inner_paths.leads_out(image):
             raise ReviewError(f"{path}: {image!r} leads out of the patient's folder; run review_export again.")
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfod_csf.errors import UserError
+from tfod_csf.files import inner_paths
 
 _ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 # The two kinds of files of a checkpoint. The variables of a SavedModel have the same format but are not a checkpoint.
@@ -128,7 +129,7 @@ def _unpack(archive: str, folder: pathlib.Path) -> None:
                 match = _CHECKPOINT_FILE.match(name)
                 is_wanted = name == "checkpoint" or (match and match["prefix"] != _SAVED_MODEL_PREFIX)
                 # Links, devices and names that lead out of the folder do not belong to a checkpoint.
-                if not (is_wanted and member.isfile()) or ".." in parts or parts[0] == "/":
+                if not (is_wanted and member.isfile()) or inner_paths.leads_out(member.name):
                     continue
                 total += member.size
                 if total > _MAX_ARCHIVE_BYTES:
