@@ -86,7 +86,7 @@ def main() -> None:
         corrections=inputs.corrections,
     )
     problems = ProblemLog(strict=FLAGS.strict)
-    with folder_lock.one_writer(output_dir):  # else the tables of all patients could lack what another import wrote
+    with folder_lock.only_writer(output_dir):  # else the tables of all patients could lack what another import wrote
         try:
             session = review_session.run(folders, inference_dir, output_dir, _settings(), counting, problems, progress)
             images = review_session.write_training(session, output_dir, FLAGS.training_dir, problems)
