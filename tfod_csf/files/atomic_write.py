@@ -129,7 +129,7 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 def write_bytes(path: str | os.PathLike, data: bytes, durable: bool = True) -> None:
-    """Writes bytes that a library has encoded in memory; a disk that fills up is an error, never a file cut off."""
+    """Writes bytes that a library has encoded in memory; a disk that fills up is an error, never a truncated file."""
     with replacing(path, "wb", durable=durable) as file:
         file.write(data)
 
