@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import io
 import json
 import os
@@ -125,3 +126,50 @@ def test_a_path_the_system_refuses_is_one_sentence(tmp_path, capsys):
 
     with pytest.raises(OSError, match="no path"):
         command_line.run(broken, flags.FlagValues(), "", "any", [])
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.ESTALE, errno.EMFILE, errno.EDQUOT, errno.EROFS])
+def test_an_error_of_the_disk_that_names_no_file_is_one_sentence(capsys, number):
+    def main():
+        raise OSError(number, os.strerror(number))
+
+    assert command_line.run(main, flags.FlagValues(), "", "any", []) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"tfod_csf any: error: disk or output: {os.strerror(number)}; ")
+    assert error.count("\n") == 1
+
+
+def test_a_fault_of_the_program_keeps_its_traceback():
+    def main():
+        os.close(987654)
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        command_line.run(main, flags.FlagValues(), "", "any", [])
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no such device")
+def test_output_that_nobody_reads_or_that_finds_no_room_is_one_sentence():
+    command = [sys.executable, "-m", "tfod_csf", "batch_infer", "--help"]
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert run.returncode == 1
+    assert run.stderr == (
+        "tfod_csf batch_infer: error: disk or output: No space left on device; make room and run the same command "
+        "again.\n"
+    )
+    read, write = os.pipe()
+    os.close(read)
+    run = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert run.returncode == 141
+    assert run.stderr == "tfod_csf batch_infer: stopped, because the program that read its output has ended.\n"
+
+
+def test_a_name_that_is_no_utf8_can_be_printed():
+    code = (
+        "import sys\nfrom tfod_csf.commands import command_line\n"
+        "command_line._introduce = lambda arguments: print('\\udcff.jpg')\nsys.argv = ['tfod_csf', '--help']\n"
+        "sys.exit(command_line.main())\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "\\udcff.jpg\n", "")

@@ -5,16 +5,21 @@ after the paths are checked: `--help` and a mistyped flag answer in under a seco
 there are: `command_reference`.
 """
 
+import contextlib
 import difflib
 import errno
+import io
+import logging
+import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 
 from absl import flags
 from absl import logging as absl_logging
 
-from tfod_csf.commands import command_reference
+from tfod_csf.commands import command_reference, stop_signals
 from tfod_csf.commands.command_reference import ALIASES, command_names
 from tfod_csf.errors import UserError
 
@@ -26,6 +31,18 @@ _PLAIN_WORDS = {
     "could not convert string to float: .*": "expected a number",
     r"\('Non-boolean argument to boolean flag', .*\)": "expected true or false",
 }
+# An error without a path that the program itself has made.
+_OWN_FAULTS = (errno.EBADF, errno.EINVAL)
+_ADVICE = {
+    errno.ENOSPC: "make room and run the same command again",
+    errno.EDQUOT: "make room and run the same command again",
+    errno.EROFS: "give a folder that can be written",
+    errno.EMFILE: "raise the limit of open files (ulimit -n) and run the same command again",
+    errno.ENAMETOOLONG: "shorten the name",
+    errno.EIO: "the disk or network share has a fault; check it and run the same command again",
+    errno.ESTALE: "the network share was removed or mounted again; run the same command again",
+}
+_BROKEN_PIPE = 141  # as of a program that SIGPIPE ends
 
 
 def _is_no_flag(argument: str, flag_values: flags.FlagValues) -> bool:
@@ -78,50 +95,111 @@ def run(
 ) -> int:
     """Runs one command.
 
+    Args:
+      arguments: what follows the command's name; None takes those of the program, which then ends with the status.
+
     Returns:
       Exit status: 0 when it ended well, 1 after a `UserError` or a file that the system refuses (each printed as one
-      sentence), 130 when interrupted.
+      sentence), 128 + its number after a signal (130 Ctrl-C, 143 SIGTERM), 141 when nobody reads the output any more.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
+    with stop_signals.StopSignals(ends_process=arguments is None) as stop:
+        given = sys.argv[1:] if arguments is None else arguments
+        return _guarded(lambda: _run_command(main, flag_values, doc, name, given), f"tfod_csf {name}", stop)
+
+
+def _run_command(
+    main: Callable[[], None], flag_values: flags.FlagValues, doc: str, name: str, arguments: list[str]
+) -> None:
     if any(argument in _HELP_FLAGS for argument in arguments):
         print(command_reference.help_text(name, flag_values, doc))
-        return 0
+        return
+    _parse(name, flag_values, arguments)
+    absl_logging.use_absl_handler()
+    main()
+
+
+def _guarded(call: Callable[[], None], speaker: str, stop: stop_signals.StopSignals) -> int:
+    """Exit status of a call whose expected ends are one sentence each."""
     try:
-        _parse(name, flag_values, arguments)
-        absl_logging.use_absl_handler()
-        main()
-    except UserError as error:
-        print(f"tfod_csf {name}: error: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise  # not about a path the user could look at
-        reason = f"{error.filename or 'disk'}: {error.strerror}; check the path, its rights and the free space."
-        print(f"tfod_csf {name}: error: {reason}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"tfod_csf {name}: stopped; run the same command again to resume.", file=sys.stderr)
-        return 130
+        call()
+        sys.stdout.flush()
+    except BaseException as error:
+        ended = _ended(error, stop)
+        if ended is None:
+            raise
+        status, sentence = ended
+        _leave_standard_output()
+        with contextlib.suppress(OSError):  # the log may be on the disk that is full
+            print(f"{speaker}: {sentence}", file=sys.stderr, flush=True)
+        return status
     return 0
 
 
+def _ended(error: BaseException, stop: stop_signals.StopSignals) -> tuple[int, str] | None:
+    """Exit status and sentence of what ended a command; None for a fault of the program, which shows a traceback."""
+    if stop.number or isinstance(error, KeyboardInterrupt):
+        # After a signal any error may be its consequence, for example a worker process that got it too.
+        number = getattr(error, "number", 0) or stop.number or signal.SIGINT
+        cause = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        kept = "what was finished is kept and no file is half-written; run the same command again to resume."
+        return 128 + number, f"stopped by {cause}; {kept}"
+    if isinstance(error, UserError):
+        return 1, f"error: {error}"
+    if isinstance(error, BrokenPipeError) and error.filename is None:
+        return _BROKEN_PIPE, "stopped, because the program that read its output has ended."
+    if isinstance(error, OSError) and error.errno is not None:
+        if error.filename is None and error.errno in _OWN_FAULTS:
+            return None
+        advice = _ADVICE.get(error.errno, "check the path, its rights and the free space")
+        return 1, f"error: {error.filename or 'disk or output'}: {os.strerror(error.errno)}; {advice}."
+    return None
+
+
+def _leave_standard_output() -> None:
+    """Keeps Python from failing again at its end when standard output is a closed pipe or a file on a full disk."""
+    output = sys.stdout
+    try:
+        output.flush()
+    except OSError:
+        if output is sys.__stdout__ and output is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """The console script."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if not arguments or arguments[0] in (*_HELP_FLAGS, "help"):
-        print(command_reference.overview())
-        return 0 if arguments else 1
-    if arguments[0] == "--version":
+    """The console script; see `run`."""
+    with stop_signals.StopSignals(ends_process=arguments is None) as stop:
+        if arguments is None:
+            arguments = sys.argv[1:]
+            logging.raiseExceptions = False  # no traceback for each line that a closed pipe or a full disk refuses
+            for stream in (sys.stdout, sys.stderr):
+                if isinstance(stream, io.TextIOWrapper):
+                    stream.reconfigure(errors="backslashreplace")  # names of files that are no UTF-8
+        if not arguments or arguments[0] in (*_HELP_FLAGS, "help", "--version"):
+            return _guarded(lambda: _introduce(arguments), "tfod_csf", stop) or int(not arguments)
+        typed = arguments[0].removesuffix(".py")
+        name = ALIASES.get(typed, typed)
+        if name not in command_names():
+            return _guarded(lambda: _refuse(typed), "tfod_csf", stop)
+        return _guarded(lambda: _run_named(name, typed, arguments[1:]), f"tfod_csf {typed}", stop)
+
+
+def _introduce(arguments: list[str]) -> None:
+    """Prints the version or the list of commands."""
+    if arguments and arguments[0] == "--version":
         from tfod_csf import __version__
 
         print(f"tfod_csf {__version__}")
-        return 0
-    typed = arguments[0].removesuffix(".py")
-    name = ALIASES.get(typed, typed)
-    if name not in command_names():
-        near = difflib.get_close_matches(typed, [*command_names(), *ALIASES], n=1)
-        hint = f"did you mean {near[0]}?" if near else "tfod_csf --help lists the commands."
-        print(f"tfod_csf: error: there is no command {typed!r}; {hint}", file=sys.stderr)
-        return 1
+    else:
+        print(command_reference.overview())
+
+
+def _refuse(typed: str) -> None:
+    near = difflib.get_close_matches(typed, [*command_names(), *ALIASES], n=1)
+    hint = f"did you mean {near[0]}?" if near else "tfod_csf --help lists the commands."
+    raise UserError(f"there is no command {typed!r}; {hint}")
+
+
+def _run_named(name: str, typed: str, arguments: list[str]) -> None:
+    """Runs the command `name`, which the user called `typed`."""
     module = command_reference.command_module(name)
-    return run(module.main, module.FLAGS, module.__doc__ or "", typed, arguments[1:])
+    _run_command(module.main, module.FLAGS, module.__doc__ or "", typed, arguments)

@@ -1,0 +1,68 @@
+"""Ctrl-C, SIGTERM (how a cluster or a machine that is switched off ends a job) and SIGHUP end a command in order."""
+
+import os
+import signal
+import threading
+import time
+from types import FrameType
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+_LONGEST_END = 9.0  # s: what has not ended then is ended
+_DOUBLE = 1.0  # s: `timeout` and terminals may send one signal to a process and once more to its group
+
+
+class Stopped(KeyboardInterrupt):
+    """Raised where the main thread is when the signal comes; no `except Exception` keeps it.
+
+    Attributes:
+      number: the signal's.
+    """
+
+    def __init__(self, number: int):
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+class StopSignals:
+    """Context manager: inside it the first signal raises `Stopped`, a later one ends the process at once.
+
+    A process that has not ended 9 s after the first signal is ended: something kept the exception, or a thread waits.
+    Signals that the caller ignores (nohup) stay ignored. Outside the main thread Python cannot catch signals.
+
+    Attributes:
+      number: of the signal that came, or 0.
+    """
+
+    def __init__(self, ends_process: bool):
+        """ends_process: the process ends after the block, and has 9 s for that too."""
+        self.number = 0
+        self._ends_process = ends_process
+        self._came = 0.0
+        self._timer: threading.Timer | None = None
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> "StopSignals":
+        if threading.current_thread() is threading.main_thread():
+            for number in (getattr(signal, name) for name in _NAMES if hasattr(signal, name)):
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._timer is not None and not self._ends_process:
+            self._timer.cancel()
+        if self.number and self._ends_process:
+            return  # a further signal still ends the process at once
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.number:
+            if time.monotonic() - self._came > _DOUBLE:
+                os._exit(128 + number)
+            return
+        self.number, self._came = number, time.monotonic()
+        self._timer = threading.Timer(_LONGEST_END, os._exit, (128 + number,))
+        self._timer.daemon = True
+        self._timer.start()
+        raise Stopped(number)
