@@ -10,15 +10,17 @@ from tfod_csf.commands.stop_signals import Stopped, StopSignals
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no such signals on Windows")
 
-# A program whose one command does what the code says, after it has printed "in".
+# A program whose one command does what the code says; `ready()` tells the test to send the signal.
 PROGRAM = """
 import os, sys, time
 from absl import flags
 from tfod_csf import worker_pool
 from tfod_csf.commands import command_line
 
-def main():
+def ready():
     print("in", flush=True)
+
+def main():
     {body}
 
 if __name__ == "__main__":
@@ -39,7 +41,7 @@ def started(tmp_path, body, **how):
 
 @pytest.mark.parametrize(("number", "said"), [(2, "Ctrl-C"), (15, "SIGTERM"), (1, "SIGHUP")])
 def test_a_signal_is_one_sentence_and_128_and_its_number(tmp_path, number, said):
-    process = started(tmp_path, "try:\n    time.sleep(60)\nfinally:\n    print('cleaned')")
+    process = started(tmp_path, "try:\n    ready()\n    time.sleep(60)\nfinally:\n    print('cleaned')")
     process.send_signal(number)
     out, error = process.communicate(timeout=30)
     assert process.returncode == 128 + number
@@ -52,7 +54,7 @@ def test_a_signal_is_one_sentence_and_128_and_its_number(tmp_path, number, said)
 
 def test_an_error_that_follows_the_signal_is_not_what_is_said(tmp_path):
     process = started(
-        tmp_path, "try:\n    time.sleep(60)\nexcept BaseException:\n    raise RuntimeError('pool broken')"
+        tmp_path, "try:\n    ready()\n    time.sleep(60)\nexcept BaseException:\n    raise RuntimeError('pool broken')"
     )
     process.terminate()
     assert "Traceback" not in process.communicate(timeout=30)[1]
@@ -61,9 +63,8 @@ def test_an_error_that_follows_the_signal_is_not_what_is_said(tmp_path):
 
 def test_a_second_signal_ends_at_once_but_a_double_one_does_not(tmp_path):
     # `timeout` sends the signal to the process and to its group.
-    body = (
-        "try:\n    time.sleep(60)\nfinally:\n    time.sleep(0.5)\n    print('cleaned', flush=True)\n    time.sleep(60)"
-    )
+    body = "try:\n    ready()\n    time.sleep(60)\n"
+    body += "finally:\n    time.sleep(0.5)\n    print('cleaned', flush=True)\n    time.sleep(60)"
     process = started(tmp_path, body)
     process.terminate()
     time.sleep(0.1)
@@ -79,7 +80,7 @@ def test_a_second_signal_ends_at_once_but_a_double_one_does_not(tmp_path):
 
 def test_what_does_not_end_is_ended(tmp_path):
     body = "from tfod_csf.commands import stop_signals\nstop_signals._LONGEST_END = 0.3\n"
-    body += "while True:\n    try:\n        time.sleep(60)\n    except BaseException:\n        pass"
+    body += "while True:\n    try:\n        ready()\n        time.sleep(60)\n    except BaseException:\n        pass"
     process = started(tmp_path, body)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
@@ -88,7 +89,7 @@ def test_what_does_not_end_is_ended(tmp_path):
 
 def test_a_thread_that_waits_does_not_keep_the_process(tmp_path):
     body = "import threading\nfrom tfod_csf.commands import stop_signals\nstop_signals._LONGEST_END = 0.3\n"
-    body += "threading.Thread(target=time.sleep, args=(60,)).start()\ntime.sleep(60)"
+    body += "threading.Thread(target=time.sleep, args=(60,)).start()\nready()\ntime.sleep(60)"
     process = started(tmp_path, body)
     process.terminate()
     process.communicate(timeout=30)
@@ -99,7 +100,7 @@ def test_a_signal_that_the_caller_ignores_stays_ignored(tmp_path):
     def ignore():
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
-    process = started(tmp_path, "time.sleep(0.5)\nprint('done')", preexec_fn=ignore)
+    process = started(tmp_path, "ready()\ntime.sleep(0.5)\nprint('done')", preexec_fn=ignore)
     process.send_signal(signal.SIGHUP)
     out, error = process.communicate(timeout=30)
     assert (process.returncode, out, error) == (0, "done\n", "")
@@ -111,7 +112,7 @@ def test_workers_end_with_the_command_and_say_nothing(tmp_path, to):
     (tmp_path / "slow.py").write_text(
         "import os, time\ndef slow(item):\n    time.sleep(0 if item == 0 else 60)\n    return os.getpid()\n"
     )
-    process = started(tmp_path, f"from slow import slow\n{body}", start_new_session=True)
+    process = started(tmp_path, f"from slow import slow\nready()\n{body}", start_new_session=True)
     worker = int(process.stdout.readline())
     (os.killpg if to == "group" else os.kill)(process.pid, signal.SIGTERM)
     _, error = process.communicate(timeout=30)
