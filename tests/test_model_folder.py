@@ -5,8 +5,11 @@ import json
 
 import pytest
 
-from tfod_csf import label_map
+from tests.support.saved_models import ONE_EMPTY_GRAPH, graph_of
+from tfod_csf import label_map, model_folder
 from tfod_csf.classification import ClassificationError
+from tfod_csf.files import manifest
+from tfod_csf.files.saved_model_operations import SavedModelError
 from tfod_csf.model_folder import DEFAULT_THRESHOLDS, ModelFolder, ModelFolderError, fingerprint
 from tfod_csf.synthetic import cohort_folder, cohorts
 
@@ -15,7 +18,7 @@ from tfod_csf.synthetic import cohort_folder, cohorts
 def folder(tmp_path):
     path = tmp_path / "my_model"
     (path / "saved_model").mkdir(parents=True)
-    (path / "saved_model" / "saved_model.pb").touch()
+    (path / "saved_model" / "saved_model.pb").write_bytes(ONE_EMPTY_GRAPH)
     label_map.save_label_map(label_map.label_map_from_names(["lymphocyte", "monocyte"]), path / "label_map.pbtxt")
     return path
 
@@ -98,3 +101,67 @@ def test_fingerprint_follows_the_weights(hand_made_model, tmp_path):
     one = fingerprint(tmp_path)
     (variables / "v").write_bytes(b"2")
     assert fingerprint(tmp_path) != one
+
+
+@pytest.fixture
+def listed_folder(folder):
+    (folder / "saved_model" / "variables").mkdir()
+    (folder / "saved_model" / "variables" / "variables.index").write_bytes(b"weights")
+    (folder / "model.json").write_text(json.dumps({"manifest": "SHA256SUMS"}))
+    manifest.write(folder)
+    return folder
+
+
+def test_files_as_they_were_exported_are_vouched_for(listed_folder, folder):
+    (listed_folder / "NOTES.txt").write_text("a person's own, which nothing reads")
+    assert ModelFolder.open(listed_folder).vouched_for_by == "SHA256SUMS"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("saved_model/variables/variables.index", b"weighty", "saved_model/variables/variables.index was changed"),
+        ("saved_model/assets/table.txt", b"x", "saved_model/assets/table.txt was added"),
+        ("classification.json", b"{}", "classification.json was added"),
+        ("model.json", b'{"thresholds": {"min_score": 0.1}}', "model.json was changed"),
+        ("SHA256SUMS", None, "SHA256SUMS is missing"),
+        ("saved_model/variables/variables.index", None, "saved_model/variables/variables.index is missing"),
+    ],
+)
+def test_a_folder_that_does_not_match_needs_trust(listed_folder, name, content, words, caplog):
+    path = listed_folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.unlink() if content is None else path.write_bytes(content)
+    with pytest.raises(ModelFolderError, match=rf"my_model: {words}; .* or give --trust"):
+        ModelFolder.open(listed_folder)
+    with pytest.raises(ModelFolderError, match=words):
+        model_folder.check_unchanged(listed_folder)
+    model_folder.check_unchanged(listed_folder, trust=True)
+    if name != "classification.json":  # which is no confusion matrix
+        assert ModelFolder.open(listed_folder, trust=True).vouched_for_by == f"--trust: {words}"
+    assert "opened because of --trust" in caplog.text
+
+
+def test_a_folder_of_another_making_is_opened_with_a_warning(folder, caplog):
+    model_folder.check_unchanged(folder)
+    assert caplog.text == ""
+    assert ModelFolder.open(folder).vouched_for_by == "nothing"
+    assert "has no SHA256SUMS; nothing says that this is the model as it was exported" in caplog.text
+
+
+def test_a_model_that_does_more_than_compute_needs_trust(folder):
+    path = folder / "saved_model" / "saved_model.pb"
+    path.write_bytes(graph_of({"serve": [("WriteFile", ""), ("PyFunc", "")]}).SerializeToString())
+    manifest.write(folder)
+    with pytest.raises(ModelFolderError, match=r"can reach files, the network or Python \(PyFunc, WriteFile\)"):
+        ModelFolder.open(folder)
+    assert "PyFunc, WriteFile" in ModelFolder.open(folder, trust=True).vouched_for_by
+    path.write_bytes(b"")
+    with pytest.raises(SavedModelError, match="holds no graph"):
+        ModelFolder.open(folder, trust=True)
+
+
+def test_what_is_stored_in_the_folder_later_is_vouched_for_too(listed_folder):
+    model_folder.store_classification(listed_folder, matrix_of(["lymphocyte", "monocyte"]))
+    opened = ModelFolder.open(listed_folder)
+    assert (opened.vouched_for_by, opened.classification.model) == ("SHA256SUMS", "my_model")

@@ -7,16 +7,22 @@
       label_map.pbtxt    its classes
       model.json         input type, thresholds, class order, limits, training data, versions
       classification.json  what became of annotated validation cells, where evaluate --store was run
+      SHA256SUMS         checksums of all of these
 
-A folder that TFOD itself exported has no label_map.pbtxt and no model.json: put the label map of its training into it;
-without model.json the default thresholds count.
+A folder that TFOD itself exported has no label_map.pbtxt, no model.json and no SHA256SUMS: put the label map of its
+training into it; without model.json the default thresholds count.
+
+A model is a program: it is opened only if its files match their checksums and its graph only computes, or if the user
+says that it can be trusted.
 """
 
 import dataclasses
 import hashlib
 import json
+import logging
 import os
 import pathlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +30,7 @@ from tfod_csf import classification
 from tfod_csf import label_map as label_maps
 from tfod_csf.classification import Classification
 from tfod_csf.errors import UserError
-from tfod_csf.files import checksums
+from tfod_csf.files import checksums, manifest, saved_model_operations
 from tfod_csf.label_map import LabelMap
 
 SAVED_MODEL_DIR = "saved_model"
@@ -33,13 +39,17 @@ PIPELINE_CONFIG = "pipeline.config"
 LABEL_MAP = "label_map.pbtxt"
 INFO = "model.json"
 CLASSIFICATION = "classification.json"
+MANIFEST = manifest.FILE_NAME
 
 # A detection counts as a cell from the first on, and as a cell of a known class from the second on (80 % in the paper).
 DEFAULT_THRESHOLDS = {"min_score": 0.5, "unknown_below": 0.8}
 
 
+_log = logging.getLogger("tfod_csf")
+
+
 class ModelFolderError(UserError):
-    """A folder that is not an exported model."""
+    """A folder that is not an exported model, or not one to be opened without the user's word."""
 
 
 @dataclass(frozen=True)
@@ -51,20 +61,28 @@ class ModelFolder:
       label_map: its classes.
       info: contents of model.json; `thresholds` {"min_score", "unknown_below"} is always there.
       classification: contents of classification.json; None where there is none.
+      vouched_for_by: what says that this is the model as it was exported, for run.json: "SHA256SUMS", "nothing" (a
+        folder without it), or "--trust: " and what does not match or is suspicious.
     """
 
     path: pathlib.Path
     label_map: LabelMap
     info: dict[str, Any] = field(repr=False)
     classification: Classification | None = field(default=None, repr=False)
+    vouched_for_by: str = "nothing"
 
     @classmethod
-    def open(cls, path: str | os.PathLike) -> "ModelFolder":
-        """Reads label map and model.json.
+    def open(cls, path: str | os.PathLike, trust: bool = False) -> "ModelFolder":
+        """Reads label map and model.json, and checks the files and what the SavedModel would do.
+
+        Args:
+          path: the folder.
+          trust: open it although its files do not match SHA256SUMS or its graph reaches beyond computing.
 
         Raises:
           ModelFolderError: no SavedModel, no label map, a model.json or classification.json that cannot be read or
-            contradicts the label map.
+            contradicts the label map, or, without `trust`, files or operations that a model of ours does not have.
+          SavedModelError: saved_model.pb cannot be read.
         """
         path = pathlib.Path(path)
         if path.name == SAVED_MODEL_DIR and (path / "saved_model.pb").is_file():
@@ -75,6 +93,9 @@ class ModelFolder:
             )
         if not (path / LABEL_MAP).is_file():
             raise ModelFolderError(f"{path}: holds no {LABEL_MAP}; put the label map of its training there.")
+        vouched_for_by = _check_trust(path, [*_changes(path), *_suspicious_operations(path)], trust)
+        if vouched_for_by == "nothing":
+            _log.warning("%s: has no %s; nothing says that this is the model as it was exported.", path, MANIFEST)
         label_map = label_maps.load_label_map(path / LABEL_MAP)
         matrix = path / CLASSIFICATION
         found = classification.read(matrix) if matrix.is_file() else None
@@ -85,7 +106,7 @@ class ModelFolder:
             )
         # Runs name the model by its folder, which may have been renamed since.
         named = None if found is None else dataclasses.replace(found, model=path.resolve().name)
-        return cls(path, label_map, _read_info(path / INFO, label_map), named)
+        return cls(path, label_map, _read_info(path / INFO, label_map), named, vouched_for_by)
 
     @property
     def name(self) -> str:
@@ -110,6 +131,55 @@ class ModelFolder:
         return self.info["thresholds"]
 
 
+def check_unchanged(path: str | os.PathLike, trust: bool = False) -> None:
+    """Refuses a folder whose files do not match its SHA256SUMS; one without it passes.
+
+    Raises:
+      ModelFolderError: files do not match, and not `trust`.
+    """
+    _check_trust(pathlib.Path(path), _changes(pathlib.Path(path)), trust)
+
+
+def _check_trust(path: pathlib.Path, reasons: Sequence[str], trust: bool) -> str:
+    """Who vouches for a model against which these reasons speak, see `ModelFolder`."""
+    if reasons and not trust:
+        raise ModelFolderError(
+            f"{path}: {'; '.join(reasons)}; copy or export the model again, or give --trust if you know why it differs "
+            "and who made it."
+        )
+    if reasons:
+        _log.warning("%s: opened because of --trust, although %s.", path, "; ".join(reasons))
+        return f"--trust: {'; '.join(reasons)}"
+    return MANIFEST if (path / MANIFEST).is_file() else "nothing"
+
+
+def _changes(path: pathlib.Path) -> list[str]:
+    """How the folder differs from its manifest; a file beside the model's that nothing reads is no difference."""
+    listed = manifest.read(path)
+    if listed is None:
+        return [f"{MANIFEST} is missing"] if _names_manifest(path / INFO) else []
+    names = [name for name in (PIPELINE_CONFIG, LABEL_MAP, INFO, CLASSIFICATION) if (path / name).is_file()]
+    for folder in (SAVED_MODEL_DIR, CHECKPOINT_DIR):
+        names += [file.relative_to(path).as_posix() for file in (path / folder).rglob("*") if file.is_file()]
+    return manifest.differences(path, listed, names)
+
+
+def _names_manifest(path: pathlib.Path) -> bool:
+    """Whether the exporter that wrote this model.json wrote a manifest too."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8")).get("manifest") == MANIFEST
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _suspicious_operations(path: pathlib.Path) -> list[str]:
+    found = saved_model_operations.operations_beyond_computing(path / SAVED_MODEL_DIR)
+    if not found:
+        return []
+    names = ", ".join(found[:5]) + (" and others" if len(found) > 5 else "")
+    return [f"its SavedModel holds operations that can reach files, the network or Python ({names})"]
+
+
 def store_classification(path: str | os.PathLike, found: Classification) -> str:
     """Writes classification.json into a model's folder; returns a sentence for the console.
 
@@ -118,7 +188,8 @@ def store_classification(path: str | os.PathLike, found: Classification) -> str:
     """
     found.check_enough()
     target = pathlib.Path(path) / CLASSIFICATION
-    found.write(target)
+    with manifest.replacing_listed(path, CLASSIFICATION) as beside:
+        found.write(beside)
     return (
         f"confusion matrix of {found.num_cells} annotated cells of {len(found.patients)} patients stored in {target}; "
         "batch_infer hands it on from now on, and percentages are corrected with it."

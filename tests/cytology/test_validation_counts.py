@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from tests.support.saved_models import ONE_EMPTY_GRAPH
 from tfod_csf import classification
 from tfod_csf.commands import command_line
 from tfod_csf.cytology import annotated_cells, validation_counts
@@ -57,7 +58,7 @@ def test_reviewed_cells_are_not_the_models(folder):
 def test_calibrate_stores_the_matrix_at_the_temperature_it_stores(folder, capsys):
     model = folder / cohort_folder.MODEL
     (model / "saved_model").mkdir(parents=True)
-    (model / "saved_model" / "saved_model.pb").write_bytes(b"weights")
+    (model / "saved_model" / "saved_model.pb").write_bytes(ONE_EMPTY_GRAPH)
     (model / "model.json").write_text("{}")
     save_label_map(label_map_from_names(list(cohorts.STUDY_CLASSES)), model / "label_map.pbtxt")
     flags = [f"--inference_dir={folder / 'run'}", f"--annotations_dir={folder / 'xml'}", f"--output_dir={folder / 'o'}"]

@@ -46,6 +46,7 @@ def test_model_folder_holds_thresholds_classes_and_fingerprint_of_the_records(ti
     assert info["limits"]["max_total_detections"] == 8
     assert len(info["training_data"]["files"]) == 2
     assert len(info["training_data"]["fingerprint"]) == 64
+    assert model.vouched_for_by == "SHA256SUMS"
     assert info["largest_difference_from_checkpoint"] <= 1e-4
     assert {"tfod_csf", "tensorflow", "python"} <= set(info["versions"])
 
@@ -141,15 +142,6 @@ def test_a_difference_is_an_error_and_leaves_nothing(exporter, config, classes, 
     with pytest.raises(parity.ParityError, match=r"differs from the checkpoint by .* so nothing was exported"):
         exporter.export("image_tensor", config, tiny_checkpoint, tmp_path / "out", classes)
     assert _snapshot(tmp_path) == []
-
-
-def test_an_earlier_export_is_replaced_whole(exporter, tmp_path):
-    output, part = tmp_path / "out", tmp_path / ".new.part"
-    (output / "saved_model").mkdir(parents=True)
-    part.mkdir()
-    (part / "model.json").touch()
-    exporter.put_in_place(part, output)
-    assert _snapshot(tmp_path) == [str(output), str(output / "model.json")]
 
 
 def test_newest_checkpoint_of_a_folder_or_the_one_named(exporter, tiny_checkpoint, tmp_path):

@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tests.support.saved_models import ONE_EMPTY_GRAPH
 from tfod_csf import classification
 from tfod_csf.classification import ClassificationError
 from tfod_csf.detections import Detections
@@ -45,7 +46,7 @@ def found(image):
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "m" / "saved_model").mkdir(parents=True)
-    (tmp_path / "m" / "saved_model" / "saved_model.pb").touch()
+    (tmp_path / "m" / "saved_model" / "saved_model.pb").write_bytes(ONE_EMPTY_GRAPH)
     save_label_map(LABEL_MAP, tmp_path / "m" / "label_map.pbtxt")
     return ModelFolder.open(tmp_path / "m")
 

@@ -47,7 +47,7 @@ def run(options: BenchmarkOptions, output_csv: str | os.PathLike, say: Callable[
     """
     presets = {name: network_presets.network_preset(name, options.input_size).name for name in options.networks}
     for model in options.models:
-        ModelFolder.open(model)
+        ModelFolder.open(model, options.trust)
     jobs = list(_jobs(options))
     if not jobs:
         raise BenchmarkError("there is nothing to measure; name --parts and --networks, or exported --models.")

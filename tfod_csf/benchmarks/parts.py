@@ -21,6 +21,7 @@ class BenchmarkOptions:
     networks: Sequence[str]
     compute_dtypes: Sequence[str] = ("float32",)
     models: Sequence[str] = ()
+    trust: bool = False
     input_size: str = ""
     max_proposals: int = 300
     batch_size: int = 4
@@ -91,7 +92,7 @@ def _measure_exported_model(job: Job, options: BenchmarkOptions, work_dir: str) 
     from tfod_csf.model_folder import ModelFolder
 
     return detector.measure(
-        ModelFolder.open(job.model), _images(work_dir)[:_MAX_IMAGES_OF_EXPORTED_MODEL], options.repeats
+        ModelFolder.open(job.model, options.trust), _images(work_dir)[:_MAX_IMAGES_OF_EXPORTED_MODEL], options.repeats
     ) | {"batch_size": 1}
 
 

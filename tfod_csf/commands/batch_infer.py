@@ -4,6 +4,7 @@ Writes OUT/patients/<id>/{cells.csv, images.csv, differential.csv, pictures/}, O
 OUT/problems.csv. A second run with the same flags repeats only the patients whose images, models or thresholds have
 changed. An unreadable image is reported and marks its patient; it does not stop the run. Several models are averaged:
 the percentages of each patient (the paper's way, with the spread between models), or cell by cell (--ensemble=cell).
+A model is a program: one that was changed after its export, or that does more than compute, is refused without --trust.
 
 Example: tfod_csf batch_infer --model=exported_models/csf --images_dir=patients --output_dir=results
 """
@@ -54,6 +55,7 @@ flags.DEFINE_integer(
     lower_bound=1,
     flag_values=FLAGS,
 )
+common_flags.define_trust(FLAGS)
 common_flags.define_problem_limits(FLAGS)
 
 
@@ -66,7 +68,7 @@ def main() -> None:
     from tfod_csf.model_folder import ModelFolder
     from tfod_csf.problems import ProblemLog
 
-    folders = [ModelFolder.open(path) for path in FLAGS.model]
+    folders = [ModelFolder.open(path, FLAGS.trust) for path in FLAGS.model]
     thresholds = cell_selection.common_thresholds(
         {folder.name: folder.thresholds for folder in folders},
         min_score=FLAGS.min_score,
@@ -88,6 +90,7 @@ def main() -> None:
         ),
         matrices={folder.name: folder.classification for folder in folders if folder.classification},
         num_rounds=FLAGS.rounds,
+        vouched_for_by={folder.name: folder.vouched_for_by for folder in folders},
     )
     print(f"{run}\n{run.differentials}; {problems.summary()} (problems.csv); written to {output_dir}.")
     num_skipped = len(problems.skipped_files())

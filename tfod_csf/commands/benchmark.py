@@ -26,6 +26,7 @@ common_flags.define_list(
     FLAGS, "compute_dtypes", _DTYPES, "Number formats in which inference is measured.", choices=_DTYPES
 )
 common_flags.define_list(FLAGS, "models", [], "Exported model folders to measure as batch_infer runs them.")
+common_flags.define_trust(FLAGS)
 flags.DEFINE_string(
     "input_size",
     "",

@@ -39,6 +39,7 @@ flags.DEFINE_boolean(
     "percentages; that of the scores at the stored temperature.",
     flag_values=FLAGS,
 )
+common_flags.define_trust(FLAGS)
 common_flags.define_class_map(FLAGS)
 flags.DEFINE_boolean(
     "ignore_unmatched",
@@ -65,10 +66,13 @@ def _model_name(run: dict) -> str:
 
 def main() -> None:
     """Matches cells, fits, writes, stores where asked, and says what changed."""
+    from tfod_csf import model_folder
+
     inference_dir, output_dir = common_flags.inference_dir(FLAGS), common_flags.output_dir(FLAGS)
     annotations_dir = common_flags.annotations_dir(FLAGS)
     if FLAGS.model:
         common_flags.existing_folder(FLAGS, "model", "give the folder that exporter_main_v2 wrote")
+        model_folder.check_unchanged(FLAGS.model, FLAGS.trust)
     if FLAGS.store and not FLAGS.model:
         raise UserError("--store needs --model, the folder that is to keep the confusion matrix.")
     from tfod_csf.cytology import annotated_cells, run_tables
@@ -122,7 +126,7 @@ def _matrix_of(run: dict, name: str) -> "Classification":
     from tfod_csf.classification import Classification
     from tfod_csf.model_folder import ModelFolder, fingerprint
 
-    folder = ModelFolder.open(FLAGS.model)
+    folder = ModelFolder.open(FLAGS.model, FLAGS.trust)
     entry: dict = next((model for model in run.get("models", []) if model.get("name") == name), {})
     if entry.get("fingerprint") != fingerprint(folder.saved_model_dir):
         raise UserError(f"--model={FLAGS.model}: the run was made with other weights; run batch_infer again.")

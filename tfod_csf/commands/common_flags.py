@@ -405,6 +405,18 @@ def define_problem_limits(flag_values: flags.FlagValues) -> None:
     )
 
 
+def define_trust(flag_values: flags.FlagValues) -> None:
+    """--trust."""
+    flags.DEFINE_boolean(
+        "trust",
+        False,
+        "Open a model folder although its files do not match its SHA256SUMS, or its SavedModel holds operations that "
+        "can reach files, the network or Python. A model is a program that runs with your rights: only if you know who "
+        "made it.",
+        flag_values=flag_values,
+    )
+
+
 def define_strict(flag_values: flags.FlagValues) -> None:
     """--strict."""
     flags.DEFINE_boolean(

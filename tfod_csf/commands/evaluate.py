@@ -50,6 +50,7 @@ flags.DEFINE_boolean(
     "The images must be of patients that the model never trained on, with every cell annotated.",
     flag_values=FLAGS,
 )
+common_flags.define_trust(FLAGS)
 common_flags.define_problem_limits(FLAGS)
 
 
@@ -62,7 +63,7 @@ def main() -> None:
     from tfod_csf.model_folder import ModelFolder
     from tfod_csf.problems import ProblemLog
 
-    folder = ModelFolder.open(FLAGS.model)
+    folder = ModelFolder.open(FLAGS.model, FLAGS.trust)
     thresholds = cell_selection.common_thresholds({folder.name: folder.thresholds}, min_score=FLAGS.min_score)
     if FLAGS.store and thresholds.min_score != folder.thresholds["min_score"]:
         raise UserError(

@@ -72,6 +72,7 @@ def main() -> None:
     from tfod_csf import label_map
     from tfod_csf.config import supported
     from tfod_csf.export import export_checks
+    from tfod_csf.files import folder_lock
 
     side_inputs = [name for name in FLAGS if name.startswith(("use_side", "side_input")) and FLAGS[name].value]
     if side_inputs:
@@ -89,19 +90,15 @@ def main() -> None:
     from tfod_csf.export import exporter, parity_images
 
     exporter.use_only_the_cpu()
-    differences = exporter.export(
-        FLAGS.input_type,
-        config,
-        *paths,
-        classes,
-        exporter.ExportOptions(
-            min_score=FLAGS.min_score,
-            unknown_below=FLAGS.unknown_below,
-            compute_dtype=FLAGS.compute_dtype,
-            batch_signature=FLAGS.batch_signature,
-            parity_images=parity_images.from_records(config),
-        ),
+    options = exporter.ExportOptions(
+        min_score=FLAGS.min_score,
+        unknown_below=FLAGS.unknown_below,
+        compute_dtype=FLAGS.compute_dtype,
+        batch_signature=FLAGS.batch_signature,
+        parity_images=parity_images.from_records(config),
     )
+    with folder_lock.only_writer(FLAGS.output_directory, swapped=True):
+        differences = exporter.export(FLAGS.input_type, config, *paths, classes, options)
     print(
         f"Wrote {FLAGS.output_directory}; SavedModel and checkpoint differ by at most {max(differences.values()):.2g}."
     )

@@ -37,10 +37,12 @@ def main() -> None:
     """Reads, fits, writes, and says whether training saturated."""
     output_dir = common_flags.output_dir(FLAGS)
     from tfod_csf.evaluation.training_report import training_tables
+    from tfod_csf.files import folder_lock
 
-    row, best = training_tables.write_training_report(
-        FLAGS.model_dir, output_dir, FLAGS.precision_tolerance, FLAGS.loss_tolerance
-    )
+    with folder_lock.only_writer(output_dir):
+        row, best = training_tables.write_training_report(
+            FLAGS.model_dir, output_dir, FLAGS.precision_tolerance, FLAGS.loss_tolerance
+        )
     if row is None:
         verdict = "neither precision nor total loss was recorded"
     elif "a" not in row:

@@ -6,6 +6,7 @@ from tfod_csf import model_folder
 from tfod_csf.config import supported
 from tfod_csf.config.protos import pipeline_pb2
 from tfod_csf.errors import UserError
+from tfod_csf.files import folder_lock
 from tfod_csf.label_map import LabelMap, check_num_classes
 
 INPUT_TYPES = ("image_tensor", "float_image_tensor", "encoded_image_string_tensor", "tf_example")
@@ -15,6 +16,7 @@ _EXPORTED_NAMES = {
     model_folder.PIPELINE_CONFIG,
     model_folder.LABEL_MAP,
     model_folder.INFO,
+    model_folder.MANIFEST,
 }
 
 
@@ -45,7 +47,7 @@ def check_export(
 
 def check_replaceable(output: pathlib.Path) -> None:
     """Raises ExportError unless `output` is free, or holds nothing but an earlier export."""
-    names = [path.name for path in output.iterdir()] if output.is_dir() else []
+    names = folder_lock.entries(output) if output.is_dir() else []
     foreign = sorted(name for name in names if name not in _EXPORTED_NAMES)
     if foreign or (output.exists() and not output.is_dir()):
         raise ExportError(

@@ -1,15 +1,13 @@
 """From checkpoint to model folder: TFOD's directory layout and signatures, plus label map and thresholds.
 
 Everything is written into a folder beside the final one, compared with the checkpoint (`parity.py`), and only then
-renamed: whatever is at the output directory is complete and checked.
+takes its place, in one step where the system has one: whatever is at the output directory is complete and checked.
 """
 
 import dataclasses
 import hashlib
 import pathlib
 import platform
-import shutil
-import uuid
 from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
@@ -23,7 +21,7 @@ from tfod_csf.config.protos import pipeline_pb2
 from tfod_csf.export import parity, parity_images
 from tfod_csf.export.detection_module import DetectionModule
 from tfod_csf.export.export_checks import ExportError, check_export, check_has_checkpoint
-from tfod_csf.files import atomic_write
+from tfod_csf.files import atomic_write, manifest
 from tfod_csf.files.checksums import file_sha256
 from tfod_csf.label_map import LabelMap, save_label_map
 from tfod_csf.modeling import model_builder
@@ -82,9 +80,7 @@ def export(
     check_export(input_type, pipeline_config, pathlib.Path(trained_checkpoint_dir), output, label_map)
     checkpoint = latest_checkpoint(trained_checkpoint_dir)
     model = restored_model(pipeline_config, checkpoint, options.compute_dtype)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    part = output.parent / f".{output.name}.{uuid.uuid4().hex[:8]}.part"
-    try:
+    with atomic_write.replacing_folder(output) as part:
         _write_checkpoint(model, part / model_folder.CHECKPOINT_DIR)
         module = DetectionModule(model, config, input_type)
         signatures = {"serving_default": module.__call__.get_concrete_function()}
@@ -97,9 +93,7 @@ def export(
         differences = _compare(part, input_type, options)
         info = _info(input_type, pipeline_config, checkpoint, label_map, options, differences)
         atomic_write.write_json(part / model_folder.INFO, info)
-        put_in_place(part, output)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        manifest.write(part)
     return differences
 
 
@@ -169,15 +163,6 @@ def _compare(part: pathlib.Path, input_type: str, options: ExportOptions) -> dic
     )
 
 
-def put_in_place(part: pathlib.Path, output: pathlib.Path) -> None:
-    """Renames `part` to `output`; an earlier export is moved away first and removed afterwards."""
-    earlier = part.with_suffix(".old")
-    if output.exists():
-        output.rename(earlier)
-    part.rename(output)
-    shutil.rmtree(earlier, ignore_errors=True)
-
-
 def _info(
     input_type: str,
     pipeline_config: pipeline_pb2.TrainEvalPipelineConfig,
@@ -193,6 +178,7 @@ def _info(
     step = "step/.ATTRIBUTES/VARIABLE_VALUE"
     return {
         "format": 1,
+        "manifest": model_folder.MANIFEST,
         "input_type": input_type,
         "signatures": ["serving_default", *(["serving_batch"] if options.batch_signature else [])],
         "compute_dtype": options.compute_dtype,

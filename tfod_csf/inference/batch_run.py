@@ -93,6 +93,7 @@ def run(
     write_differentials: Callable[[pathlib.Path, Mapping[str, Any]], Any],
     num_rounds: int = 1,
     matrices: Mapping[str, Classification] | None = None,
+    vouched_for_by: Mapping[str, str] | None = None,
 ) -> BatchRun:
     """Examines all images and writes everything that batch_infer writes.
 
@@ -106,6 +107,7 @@ def run(
         the contents of its run.json, which is written last.
       num_rounds: how often the images are examined; see `rounds`.
       matrices: {model: contents of its classification.json}; copied into the folder and named in run.json.
+      vouched_for_by: {model: `ModelFolder.vouched_for_by`}, for run.json.
 
     Raises:
       UserError: no images, models that cannot be used, a matrix of another model, or an output folder that holds
@@ -130,6 +132,7 @@ def run(
     for model in record["models"]:
         if model["name"] in used:
             model[run_folder.CLASSIFICATION] = classification.write_into_run(output_dir, used[model["name"]])
+    record["models_vouched_for_by"] = dict(vouched_for_by or {})
     differentials = write_differentials(output_dir, record)
     if num_rounds > 1:
         record["rounds"] = {"number": num_rounds, "differing_patients": differing}

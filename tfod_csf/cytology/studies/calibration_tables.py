@@ -25,7 +25,7 @@ from tfod_csf.cytology.studies.calibration import (
     scored_cells,
 )
 from tfod_csf.errors import UserError
-from tfod_csf.files import atomic_write, csv_schemas
+from tfod_csf.files import atomic_write, csv_schemas, manifest
 from tfod_csf.graphics import figures
 from tfod_csf.model_folder import INFO
 from tfod_csf.score_temperature import CALIBRATION, TEMPERATURE, temperature_of, with_temperature
@@ -212,7 +212,8 @@ def store_temperature(
     described = (TEMPERATURE, "classes", "changes")  # the last two are in the tables
     numbers = {key: round(value, 6) for key, value in dataclasses.asdict(result).items() if key not in described}
     info[CALIBRATION] = {**stored, **numbers, "run_temperature": run_temperature, **sources}
-    atomic_write.write_json(path, info)
+    with manifest.replacing_listed(model_folder, INFO) as beside:
+        atomic_write.write_json(beside, info)
     return stored[TEMPERATURE]
 
 
