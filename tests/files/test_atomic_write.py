@@ -240,3 +240,14 @@ def test_what_is_no_file_is_not_replaced(tmp_path):
         with pytest.raises(atomic_write.NotAFileError, match="is not a file"), atomic_write.replacing(path):
             pass
     assert names(tmp_path) == ["pipe"]
+
+
+def test_a_copy_is_complete_or_the_old_file_stays(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "folder" / "target"
+    source.write_bytes(bytes(range(256)) * 9000)  # more than is copied at once
+    atomic_write.copy_file(source, target)
+    assert target.read_bytes() == source.read_bytes()
+    with pytest.raises(FileNotFoundError):
+        atomic_write.copy_file(tmp_path / "absent", target)
+    assert target.read_bytes() == source.read_bytes()
+    assert names(target.parent) == ["target"]

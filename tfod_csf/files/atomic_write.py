@@ -31,6 +31,7 @@ _TOO_OLD = 24 * 3600  # s: after that a file of another computer is taken for on
 # What the system says about a full or vanished disk without naming the file.
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
 _RENAME_EXCHANGE = 2
+_COPIED_AT_ONCE = 1 << 20  # bytes
 _log = logging.getLogger("tfod_csf")
 _being_written: set[pathlib.Path] = set()
 
@@ -73,6 +74,8 @@ def is_temporary(name: str) -> bool:
 def replacing_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """Yields a path in the folder of `path` for a writer that opens its own file; at the end it replaces `path`.
 
+    The bytes are on the disk before the rename, so that a power cut leaves the old file or the new one.
+
     Raises:
       NotAFileError: `path` is a folder, a device or a pipe.
     """
@@ -84,6 +87,7 @@ def replacing_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     _being_written.add(beside)
     try:
         yield beside
+        _sync(beside)
         os.replace(beside, path)
     except BaseException as error:
         with contextlib.suppress(OSError):
@@ -102,14 +106,12 @@ def _name_the_final_path(error: OSError, beside: pathlib.Path, path: pathlib.Pat
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike, mode: str = "w", durable: bool = True, **open_arguments: Any) -> Iterator[IO]:
+def replacing(path: str | os.PathLike, mode: str = "w", **open_arguments: Any) -> Iterator[IO]:
     """Opens a file that replaces `path` when the block ends and is removed when the block raises.
 
     Args:
       path: final path; missing parent folders are created.
       mode: "w" (text, UTF-8 unless `encoding` is given) or "wb".
-      durable: the bytes are on the disk before the rename, so that a power cut leaves the old file or the new one.
-        Without it, call `sync_folder` once for many files.
       **open_arguments: passed to `open`, for example `newline=""`.
     """
     with replacing_path(path) as beside:
@@ -117,9 +119,6 @@ def replacing(path: str | os.PathLike, mode: str = "w", durable: bool = True, **
             open_arguments.setdefault("encoding", "utf-8")
         with open(beside, mode, **open_arguments) as file:
             yield file
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
@@ -128,10 +127,19 @@ def write_text(path: str | os.PathLike, text: str) -> None:
         file.write(text)
 
 
-def write_bytes(path: str | os.PathLike, data: bytes, durable: bool = True) -> None:
-    """Writes bytes that a library has encoded in memory; a disk that fills up is an error, never a truncated file."""
-    with replacing(path, "wb", durable=durable) as file:
+def write_bytes(path: str | os.PathLike, data: bytes | memoryview) -> None:
+    """Writes bytes that a library has encoded in memory.
+
+    Libraries that write into an open file by themselves, like Pillow, overlook that a full disk took only a part of it.
+    """
+    with replacing(path, "wb") as file:
         file.write(data)
+
+
+def copy_file(source: str | os.PathLike, target: str | os.PathLike) -> None:
+    """Copies a file's bytes; the target is complete or unchanged."""
+    with open(source, "rb") as original, replacing(target, "wb") as file:
+        shutil.copyfileobj(original, file, _COPIED_AT_ONCE)
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
@@ -198,25 +206,26 @@ def _exchange(first: pathlib.Path, second: pathlib.Path) -> bool:
     return renameat2(at_cwd, os.fsencode(first), at_cwd, os.fsencode(second), _RENAME_EXCHANGE) == 0
 
 
+def _sync(path: str | os.PathLike) -> None:
+    """Returns when a file's bytes, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY if os.path.isdir(path) else os.O_RDWR)  # Windows syncs what it may write
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_folder(folder: str | os.PathLike) -> None:
     """Returns when the names in a folder are on the disk; does nothing where folders cannot be opened (Windows)."""
     with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _sync(folder)
 
 
 def _sync_tree(folder: pathlib.Path) -> None:
     """Returns when everything in a folder is on the disk."""
     for root, _, names in os.walk(folder):
         for name in names:
-            descriptor = os.open(os.path.join(root, name), os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            _sync(os.path.join(root, name))
         sync_folder(root)
 
 

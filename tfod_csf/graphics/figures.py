@@ -4,6 +4,7 @@ Figures are made without pyplot, so nothing global is kept and thousands can be 
 """
 
 import functools
+import io
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -98,8 +99,9 @@ def save(figure: Figure, path: str | os.PathLike) -> None:
     """Writes a figure completely or not at all; without a date, so that equal figures are equal files."""
     suffix = pathlib.Path(path).suffix.lstrip(".")
     metadata = {"Date": None} if suffix == "svg" else {"Software": None}
-    with atomic_write.replacing(path, "wb") as file:
-        figure.savefig(file, format=suffix, dpi=150, metadata=metadata)
+    encoded = io.BytesIO()
+    figure.savefig(encoded, format=suffix, dpi=150, metadata=metadata)
+    atomic_write.write_bytes(path, encoded.getbuffer())
 
 
 def reference_line(axes: Axes, text: str, x: float | None = None, y: float | None = None, along: float = 0.02) -> None:

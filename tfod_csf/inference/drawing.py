@@ -8,6 +8,7 @@ label, if there is such a place.
 Boxes are (ymin, xmin, ymax, xmax) in pixels of the picture; rectangles of labels are (left, top, right, bottom).
 """
 
+import io
 import os
 
 import numpy as np
@@ -86,8 +87,9 @@ def _letter_size(
 
 def save_picture(picture: Image.Image, path: str | os.PathLike) -> None:
     """Writes a JPEG, whole or not at all."""
-    with atomic_write.replacing(path, "wb") as file:
-        picture.save(file, format="JPEG", quality=_JPEG_QUALITY)
+    encoded = io.BytesIO()
+    picture.save(encoded, format="JPEG", quality=_JPEG_QUALITY)
+    atomic_write.write_bytes(path, encoded.getbuffer())
 
 
 def _areas(rectangles: np.ndarray) -> np.ndarray:

@@ -4,9 +4,9 @@ Patients are of the paper's five kinds (section "Validating the DNN"). `truth.cs
 a cell cut by the edge counts when at least `MIN_VISIBLE` of it is in the field.
 """
 
-import concurrent.futures
 import dataclasses
 import functools
+import io
 import os
 import pathlib
 
@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from tfod_csf import worker_pool
 from tfod_csf.cell_classes import STUDY_CLASSES, UNKNOWN, WHITE_CELLS
 from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write, csv_schemas
@@ -211,9 +212,10 @@ def _write_field(output_dir: pathlib.Path, settings: FieldSettings, job: tuple[P
     pixels, objects = render_field(patient, image_index, settings)
     folder = output_dir / patient.patient_id
     name = f"{patient.patient_id}_{image_index + 1:03d}.jpg"
-    with atomic_write.replacing(folder / name, "wb") as file:
-        quality = int(np.random.default_rng([patient.seed, 1 + image_index, 7]).integers(86, 96))
-        Image.fromarray(pixels).save(file, format="JPEG", quality=quality)
+    quality = int(np.random.default_rng([patient.seed, 1 + image_index, 7]).integers(86, 96))
+    encoded = io.BytesIO()
+    Image.fromarray(pixels).save(encoded, format="JPEG", quality=quality)
+    atomic_write.write_bytes(folder / name, encoded.getbuffer())
     annotation = labelimg.Annotation(
         path=folder / name,
         filename=name,
@@ -255,8 +257,8 @@ def synthesize(
     patients = plan_patients(num_patients, seed)
     jobs = [(patient, index) for patient in patients for index in range(images_per_patient)]
     write = functools.partial(_write_field, output_dir, settings)
-    with concurrent.futures.ProcessPoolExecutor(num_processes) as pool:
-        counts = list(progress_bar(pool.map(write, jobs, chunksize=4), unit="image", total=len(jobs), desc="rendering"))
+    written = worker_pool.ordered_map(write, jobs, num_processes or min(worker_pool.available_cores(), len(jobs)))
+    counts = list(progress_bar(written, unit="image", total=len(jobs), desc="rendering"))
     rows = []
     for index, patient in enumerate(patients):
         own = counts[index * images_per_patient : (index + 1) * images_per_patient]

@@ -10,6 +10,7 @@ folders within a patient (often days) are not copied. A name that is part of the
 """
 
 import dataclasses
+import io
 import os
 import pathlib
 import re
@@ -124,15 +125,15 @@ def _write_copy(loaded: image_io.LoadedImage, target: pathlib.Path) -> tuple[pat
         stripped = None
     if stripped is not None:
         path = target.with_name(f"{target.name}.jpg")
-        with atomic_write.replacing(path, "wb") as file:
-            file.write(stripped)
+        atomic_write.write_bytes(path, stripped)
         pixels = _loaded(path)
         if pixels is not None and np.array_equal(pixels, loaded.pixels):
             return path, JPEG_STRIPPED
         path.unlink()  # turned by EXIF: the stripped file shows another picture
     path = target.with_name(f"{target.name}.png")
-    with atomic_write.replacing(path, "wb") as file:
-        Image.fromarray(loaded.pixels).save(file, "PNG")  # from the pixels alone: no profile, no text
+    encoded = io.BytesIO()
+    Image.fromarray(loaded.pixels).save(encoded, "PNG")  # from the pixels alone: no profile, no text
+    atomic_write.write_bytes(path, encoded.getbuffer())
     copied = _loaded(path)
     if copied is None or not np.array_equal(copied, loaded.pixels):
         raise BlindError(f"{loaded.path}: its copy does not show the same picture; please report this image.")

@@ -12,7 +12,6 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -146,8 +145,7 @@ def unblind(
         target = output_dir / names.in_path(relative)
         text = _in_file(path, names)
         if text is None:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
+            atomic_write.copy_file(path, target)
             is_named = False
         else:
             atomic_write.write_text(target, text)

@@ -142,8 +142,7 @@ def _write_image(target: pathlib.Path, name: str, row: Mapping, data: bytes, cel
     xml_path = (target / name).with_suffix(".xml")
     annotation = Annotation(xml_path, name, row["width"], row["height"], objects, folder=target.name)
     labelimg.write_annotation(annotation, xml_path)
-    with atomic_write.replacing(target / name, "wb") as file:
-        file.write(data)
+    atomic_write.write_bytes(target / name, data)
     return ShownImage(
         image=row["image"],
         sha256=row["sha256"],

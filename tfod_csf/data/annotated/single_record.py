@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 
@@ -11,7 +10,7 @@ from tfod_csf.data.annotated.annotated_set import ReadingOptions
 from tfod_csf.data.annotated.create_tf_record import MAX_SKIPPED_FLAG, read_files
 from tfod_csf.data.annotated.dataset_split import SplitError, SplitImage
 from tfod_csf.data.records import tf_example_encoder as encoder
-from tfod_csf.files import csv_schemas, tfrecord
+from tfod_csf.files import atomic_write, csv_schemas, tfrecord
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
 from tfod_csf.study.image_io import IMAGE_SUFFIXES
@@ -130,10 +129,9 @@ def partition(
     test_keys = dataset_split.split(to_split, ratio, "image", seed)
     for image in images:
         target = output_dir / ("test" if image.key in test_keys else "train") / image.key
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(image.path, target)
+        atomic_write.copy_file(image.path, target)
         if copy_xml:
             xml_path = xml_of[image.key]
-            shutil.copyfile(xml_path, target.with_name(xml_path.name))
+            atomic_write.copy_file(xml_path, target.with_name(xml_path.name))
     problems.write_csv(output_dir / "problems.csv")
     return {"train": len(images) - len(test_keys), "test": len(test_keys)}
