@@ -10,7 +10,6 @@ Shape shorthand in this module:
 """
 
 import dataclasses
-import json
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,7 @@ import numpy as np
 from tfod_csf import cell_classes, run_folder
 from tfod_csf.cell_classes import STUDY_CLASSES, UNKNOWN, WHITE_CELLS
 from tfod_csf.errors import UserError
-from tfod_csf.files import atomic_write, checksums
+from tfod_csf.files import atomic_write, checksums, given_files
 
 # A class of the label map, or a name of the annotator, that the study does not have; `unknown` is one of them.
 OTHER = "other"
@@ -217,7 +216,7 @@ def read(path: str | os.PathLike) -> Classification:
     """
     path = pathlib.Path(path)
     try:
-        contents = json.loads(path.read_text(encoding="utf-8"))
+        contents = given_files.read_json(path)
         found = _from(contents)
     except OSError as error:
         raise ClassificationError(f"{path}: cannot be read ({error.strerror}); run evaluate --store again.") from error

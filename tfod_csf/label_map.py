@@ -16,10 +16,11 @@ from google.protobuf import text_format
 
 from tfod_csf.config.protos import string_int_label_map_pb2
 from tfod_csf.errors import UserError
-from tfod_csf.files import atomic_write
+from tfod_csf.files import atomic_write, given_files
 
 NO_CLASS_ID = -1
 _BACKGROUND = "background"
+_MAX_BYTES = 5_000_000  # TFOD's largest label map, of 1,203 classes, has 0.1 MB
 
 
 class LabelMapError(UserError):
@@ -180,7 +181,7 @@ def load_label_map(path: str | os.PathLike) -> LabelMap:
     """
     path = pathlib.Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = given_files.read_text(path, _MAX_BYTES)
     except OSError as error:
         raise LabelMapError(f"{path}: the label map cannot be read ({error.strerror or error}).") from error
     except UnicodeDecodeError as error:

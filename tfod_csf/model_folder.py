@@ -18,7 +18,6 @@ says that it can be trusted.
 
 import dataclasses
 import hashlib
-import json
 import logging
 import os
 import pathlib
@@ -30,7 +29,7 @@ from tfod_csf import classification
 from tfod_csf import label_map as label_maps
 from tfod_csf.classification import Classification
 from tfod_csf.errors import UserError
-from tfod_csf.files import checksums, manifest, saved_model_operations
+from tfod_csf.files import checksums, given_files, manifest, saved_model_operations
 from tfod_csf.label_map import LabelMap
 
 SAVED_MODEL_DIR = "saved_model"
@@ -167,7 +166,7 @@ def _changes(path: pathlib.Path) -> list[str]:
 def _names_manifest(path: pathlib.Path) -> bool:
     """Whether the exporter that wrote this model.json wrote a manifest too."""
     try:
-        return json.loads(path.read_text(encoding="utf-8")).get("manifest") == MANIFEST
+        return given_files.read_json(path).get("manifest") == MANIFEST
     except (OSError, ValueError, AttributeError):
         return False
 
@@ -200,7 +199,9 @@ def fingerprint(saved_model_dir: str | os.PathLike) -> str:
     """sha256 over names and contents of the SavedModel's files; the same weights and graph give the same digest."""
     digest = hashlib.sha256()
     folder = pathlib.Path(saved_model_dir)
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in sorted(map(pathlib.Path, given_files.files_below(folder, follow_links=False))):
+        if not path.is_file():
+            continue
         # fingerprint.pb holds a random id of the export, which does not change what the model computes.
         if path.name == "fingerprint.pb":
             continue
@@ -213,7 +214,7 @@ def _read_info(path: pathlib.Path, label_map: LabelMap) -> dict[str, Any]:
     info: dict[str, Any] = {}
     if path.is_file():
         try:
-            info = json.loads(path.read_text(encoding="utf-8"))
+            info = given_files.read_json(path)
             thresholds = {
                 name: float(info.get("thresholds", {}).get(name, value)) for name, value in DEFAULT_THRESHOLDS.items()
             }

@@ -8,6 +8,7 @@ wrong differential.
 
 import collections
 import dataclasses
+import errno
 import logging
 import os
 import re
@@ -15,7 +16,7 @@ from collections.abc import Iterable
 
 from tfod_csf.errors import UserError
 from tfod_csf.files import csv_schemas
-from tfod_csf.wording import plural
+from tfod_csf.wording import plural, visible
 
 SKIPPED = "skipped"
 MENDED = "mended"
@@ -56,7 +57,7 @@ class Problem:
     def __str__(self) -> str:
         where = f"{self.file}, {self.item}" if self.item else self.file
         times = f"{self.count} times: " if self.count > 1 else ""
-        return f"{where}: {self.action}: {times}{self.reason}. {self.remedy}".rstrip()
+        return visible(f"{where}: {self.action}: {times}{self.reason}. {self.remedy}".rstrip())
 
 
 class ProblemLog:
@@ -83,6 +84,15 @@ class ProblemLog:
     def noted(self, file: str | os.PathLike, reason: str, remedy: str = "", item: str = "", count: int = 1) -> None:
         """Records something used unchanged that a person should know of."""
         self.add(Problem(str(file), item, NOTED, reason, remedy, count))
+
+    def unlisted_folder(self, error: OSError) -> None:
+        """Records a folder that cannot be listed; an `on_error` of `given_files.files_below`."""
+        shown = os.fsencode(error.filename).decode("utf-8", "backslashreplace")
+        if error.errno == errno.EISDIR:
+            self.skipped(shown, f"it {error.strerror}", "Rename it; files in it are used like those of any folder.")
+        else:
+            reason = f"the folder cannot be listed ({error.strerror}); what is in it is missing"
+            self.skipped(shown, reason, "Check its rights and the connection, then run again.")
 
     def add(self, problem: Problem) -> None:
         """Records a problem, for example one found by a worker process."""
@@ -145,4 +155,6 @@ class ProblemLog:
 
     def write_csv(self, path: str | os.PathLike) -> None:
         """Writes problems.csv (also when there are none: an empty table is an answer)."""
-        csv_schemas.load("problems").write(path, map(dataclasses.asdict, self.problems))
+        rows = (dataclasses.asdict(problem) for problem in self.problems)
+        shown = ({name: visible(v) if isinstance(v, str) else v for name, v in row.items()} for row in rows)
+        csv_schemas.load("problems").write(path, shown)

@@ -57,3 +57,17 @@ def test_what_is_refused(data, words):
     reason, remedy = caught.value.args
     assert words in reason
     assert remedy
+
+
+@pytest.mark.parametrize("encoding", ["punycode", "idna", "utf-7", "cp037", "unicode_escape", "base64", "zlib"])
+def test_encodings_that_are_not_of_texts_are_refused(encoding):
+    # Python's punycode takes quadratic time: these two million letters would take minutes.
+    data = f"<?xml version='1.0' encoding='{encoding}'?><annotation></annotation>-{'a' * 2_000_000}".encode()
+    with pytest.raises(HardenedXmlError, match=r"encoding|not well-formed"):
+        hardened_xml.parse(data)
+
+
+@pytest.mark.parametrize("encoding", ["GBK", "GB2312", "Big5", "Shift_JIS", "windows-1252", "latin1", "ISO-8859-15"])
+def test_encodings_that_programs_write_texts_in_are_read(encoding):
+    data = f"<?xml version='1.0' encoding='{encoding}'?><annotation/>".encode(encoding)
+    assert hardened_xml.parse(data)[0].tag == "annotation"

@@ -1,5 +1,6 @@
 import hashlib
 import io
+import os
 import pathlib
 import struct
 import zlib
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tfod_csf.problems import ProblemLog
-from tfod_csf.study import image_io
+from tfod_csf.study import image_io, image_limits
 
 HEIGHT, WIDTH = 12, 20
 
@@ -159,7 +160,7 @@ def test_of_several_pages_the_first_is_read_and_that_is_said(tmp_path):
 
 def test_too_many_pixels_are_refused_before_decoding(tmp_path, monkeypatch):
     path = save(tmp_path / "a.png", picture())
-    monkeypatch.setattr(image_io, "MAX_PIXELS", HEIGHT * WIDTH - 1)
+    monkeypatch.setattr(image_limits, "MAX_PIXELS", HEIGHT * WIDTH - 1)
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
     loaded, said = opened(path)
     assert loaded is None
@@ -196,3 +197,46 @@ def test_a_folder_or_missing_file_is_a_row(tmp_path):
         loaded, said = opened(path)
         assert loaded is None
         assert "cannot be read" in said
+
+
+def progressive(num_scans: int) -> bytes:
+    """A progressive JPEG whose last scan is repeated until it has this many."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture()).save(buffer, "JPEG", progressive=True)
+    data = buffer.getvalue()
+    last = data.rindex(b"\xff\xda")
+    scan = data[last:-2]
+    return data[:last] + scan * (num_scans - image_limits.jpeg_scans(data) + 1) + data[-2:]
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused_before_decoding(tmp_path, monkeypatch):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(progressive(100))
+    assert opened(path)[0] is not None
+    path.write_bytes(progressive(3000))
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
+    loaded, said = opened(path)
+    assert loaded is None
+    assert "3,000 scans, more than 100" in said
+
+
+def test_an_image_file_of_gigabytes_is_refused_before_it_is_read(tmp_path):
+    path = save(tmp_path / "a.jpg", picture())
+    os.truncate(path, 6_000_000_000)
+    loaded, said = opened(path)
+    assert loaded is None
+    assert "6,000,000,000 bytes" in said
+
+
+def test_a_pipe_is_a_row(tmp_path):
+    os.mkfifo(tmp_path / "a.jpg")
+    loaded, said = opened(tmp_path / "a.jpg")
+    assert loaded is None
+    assert "is a named pipe" in said
+
+
+def test_pages_of_a_tiff_are_counted_up_to_a_hundred(tmp_path):
+    pages = [Image.new("L", (4, 4))] * 102
+    loaded, said = opened(save(tmp_path / "a.tif", pages[0], save_all=True, append_images=pages[1:]))
+    assert loaded is not None
+    assert "more than 100 pictures in the file" in said

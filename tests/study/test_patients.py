@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from tfod_csf.problems import ProblemLog
+from tfod_csf.problems import ProblemLog, StrictProblemError
 from tfod_csf.study import patients
 from tfod_csf.study.patients import PatientsError
 
@@ -214,8 +214,70 @@ def test_impossible_ids(patient_id):
 
 @pytest.mark.skipif(os.name != "posix", reason="only here can a file have such a name")
 def test_a_name_that_is_a_path_elsewhere_on_windows_is_skipped(tmp_path):
-    make(tmp_path, "p/a.jpg", "p/x\\..\\..\\b.jpg", "C:c.jpg/c.jpg")
+    make(tmp_path, "p/a.jpg", "p/x\\..\\..\\b.jpg", "C:c/c.jpg")
     images, problems = found(tmp_path)
     assert images == [("p", "a.jpg", "p/a.jpg")]
     reasons = [problem.reason for problem in problems.problems]
     assert reasons == ["other systems take the file name for a path to another folder"] * 2
+
+
+def test_a_folder_that_cannot_be_listed_is_a_row_and_an_error_with_strict(tmp_path, monkeypatch):
+    make(tmp_path, "A/1.jpg", "A/1.xml", "B/1.jpg", "B/1.xml")
+    scandir = os.scandir
+
+    def refusing(path):  # root may list every folder, so rights cannot be tried here
+        if os.path.basename(path) == "B":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    images, problems = found(tmp_path)
+    assert [image[0] for image in images] == ["A"]
+    assert problems.skipped_files() == {str(tmp_path / "B")}
+    assert "cannot be listed (Permission denied)" in problems.problems[0].reason
+    with pytest.raises(StrictProblemError, match="cannot be listed"):
+        patients.find_images(tmp_path, ProblemLog(strict=True))
+    _, reported = paired(tmp_path)
+    assert [name for name, _ in reported] == ["B"]
+    make(tmp_path, "xml/A/1.xml", "xml/B/1.xml", "images/A/1.jpg")
+    _, reported = paired(tmp_path / "images", tmp_path / "xml")
+    assert [name for name, _ in reported] == ["B"]
+
+
+def test_a_folder_named_like_a_file_is_a_row_and_searched(tmp_path):
+    make(tmp_path, "A/x.jpg/1.jpg", "A/2.jpg")
+    (tmp_path / "A" / "y.xml").mkdir()
+    images, problems = found(tmp_path)
+    assert [image[2] for image in images] == ["A/2.jpg", "A/x.jpg/1.jpg"]
+    assert sorted(pathlib.Path(file).name for file in problems.skipped_files()) == ["x.jpg", "y.xml"]
+
+
+def test_an_id_that_is_no_folder_name_costs_only_its_own_patient(tmp_path):
+    long_ids = ["p" * 210, "王" * 85]  # 210 and 255 bytes
+    make(tmp_path, "A/1.jpg", *(f"{patient_id}/{number}.jpg" for patient_id in long_ids for number in (1, 2)))
+    images, problems = found(tmp_path)
+    assert [image[0] for image in images] == ["A"]
+    assert len(problems.skipped_files()) == 4
+    assert "too long for a folder name (210 bytes, 200 allowed)" in problems.problems[0].reason
+
+
+def test_patients_that_differ_only_in_capitals_or_stored_accents_are_noted(tmp_path):
+    names = ["Zoé", unicodedata.normalize("NFD", "Zoé"), "smith", "Smith", "jones"]
+    images, problems = found(make(tmp_path, *(f"{name}/1.jpg" for name in names)))
+    assert len({image[0] for image in images}) == 5
+    assert [problem.action for problem in problems.problems] == ["noted", "noted"]
+    assert "'Smith', 'smith'" in problems.problems[0].reason
+    assert "'Zoe\\u0301', 'Zo\\xe9'" in problems.problems[1].reason
+
+
+@pytest.mark.parametrize("name", ["-1.jpg", "a\nb.jpg", "\x1b[31m.jpg", "\u202egpj.exe.jpg", "x" * 251 + ".jpg"])
+def test_odd_names_are_used_and_shown_escaped(tmp_path, name, caplog):
+    make(tmp_path, f"P/{name}", "P/2.gif", "P/\x1b[31m\n\u202e.gif")
+    problems = ProblemLog()
+    images = patients.find_images(tmp_path, problems)
+    assert [image.name for image in images] == [name]
+    problems.write_csv(tmp_path / "problems.csv")
+    written = (tmp_path / "problems.csv").read_text(encoding="utf-8")
+    assert "\\x1b[31m\\n\\u202e.gif" in caplog.text
+    assert "\\x1b[31m\\n\\u202e.gif" in written
+    assert not set("\x1b\u202e") & set(caplog.text + written)

@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 
 from tfod_csf.config.protos import pipeline_pb2
 from tfod_csf.errors import UserError
-from tfod_csf.files import atomic_write
+from tfod_csf.files import atomic_write, given_files
 
 # Members of DetectionModel that TFOD has and this package's schema does not.
 _OTHER_META_ARCHITECTURES = ("ssd", "center_net", "experimental_model")
@@ -23,6 +23,7 @@ _NO_SUCH_FIELD = re.compile(r'Message type "(?P<message>[\w.]+)" has no field na
 _POSITION = re.compile(r"^(?P<line>\d+):(?P<column>\d+) : (?:'.*?': )?(?P<what>.*)$", re.DOTALL)
 _TWICE = re.compile(r"should not have multiple|is specified along with field")
 _PACKAGE = "tfod_csf.protos."
+_MAX_BYTES = 5_000_000  # TFOD's configs have a few kilobytes
 _BACKSLASH_HINT = "write / or \\\\ in Windows paths."
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -41,7 +42,7 @@ def load_pipeline_config(path: str | os.PathLike) -> pipeline_pb2.TrainEvalPipel
     """
     path = pathlib.Path(path)
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = given_files.read_text(path, _MAX_BYTES)
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: there is no such file; --pipeline_config_path wants a pipeline.config.") from error
     except OSError as error:

@@ -21,6 +21,7 @@ from tfod_csf.cytology import run_tables
 from tfod_csf.detections import BOX_SIDES
 from tfod_csf.errors import UserError
 from tfod_csf.evaluation.matching import match_one_to_one
+from tfod_csf.files import given_files
 from tfod_csf.label_map import mapped_name
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
@@ -67,7 +68,8 @@ def read_annotations(
     if not root.is_dir():
         raise AnnotationsError(f"{folder}: no such folder; give a folder of LabelImg XML.")
     found = {}
-    paths = sorted(p for p in root.rglob("*") if p.suffix.lower() == ".xml" and not p.name.startswith("."))
+    below = given_files.files_below(root, problems.unlisted_folder, lambda name: not name.startswith("."))
+    paths = sorted(path for path in map(pathlib.Path, below) if path.suffix.lower() == ".xml")
     for path in paths:
         annotation = labelimg.read_annotation(path, problems)
         if annotation is None:

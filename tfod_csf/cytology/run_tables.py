@@ -14,7 +14,6 @@ Shape shorthand in this module:
 
 import collections
 import dataclasses
-import json
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ import pandas as pd
 
 from tfod_csf import cell_classes, run_folder
 from tfod_csf.detections import BOX_SIDES
-from tfod_csf.files import csv_schemas, inner_paths
+from tfod_csf.files import csv_schemas, given_files, inner_paths
 from tfod_csf.files.csv_tables import TableError
 
 _CELL_COLUMNS = ("patient_id", "image", "model", "predicted_class", "score", "raw_score", "status", "counted_as")
@@ -243,7 +242,7 @@ def patient_folders(inference_dir: str | os.PathLike) -> list[pathlib.Path]:
         raise TableError(
             f"{inference_dir}: no folder {run_folder.PATIENTS_DIR}/ in it; give the output folder of batch_infer."
         )
-    folders = sorted(path.parent for path in patients.glob("*/images.csv"))
+    folders = given_files.folders_with(patients, "images.csv")
     if not folders:
         raise TableError(f"{patients}: no <patient>/images.csv in it; batch_infer has written no patient here.")
     return folders
@@ -324,10 +323,10 @@ def read_run(inference_dir: str | os.PathLike) -> dict[str, Any]:
     """run.json of an inference folder."""
     path = pathlib.Path(inference_dir) / "run.json"
     try:
-        run = json.loads(path.read_text(encoding="utf-8"))
+        run = given_files.read_json(path)
     except FileNotFoundError as error:
         raise TableError(f"{path}: no such file; give the output folder of batch_infer.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise TableError(f"{path}: not JSON ({error}); run batch_infer again.") from error
     if not isinstance(run, dict):
         raise TableError(f"{path}: expected an object with the run's models and thresholds.")

@@ -3,6 +3,8 @@
 import hashlib
 import os
 
+from tfod_csf.files import given_files
+
 _BLOCK_BYTES = 1 << 18
 
 
@@ -12,7 +14,7 @@ def add_file(digest: "hashlib._Hash", path: str | os.PathLike) -> None:
     Raises:
       OSError: the file cannot be read.
     """
-    with open(path, "rb") as file:
+    with given_files.open_file(path) as file:
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
 

@@ -13,10 +13,12 @@ import secrets
 from collections.abc import Iterator
 
 from tfod_csf.errors import UserError
+from tfod_csf.files import given_files
 
 _BYTES = 32
 _HEADER = "tfod_csf-key-1"
 _OWNER_ONLY = 0o600
+_MAX_FILE_BYTES = 10_000  # one line of 80; more is another file
 _log = logging.getLogger("tfod_csf")
 
 
@@ -63,7 +65,7 @@ def read_key(path: str | os.PathLike) -> bytes:
     """
     path = pathlib.Path(path)
     try:
-        words = path.read_text(encoding="ascii").split()
+        words = given_files.read_text(path, _MAX_FILE_BYTES, "ascii").split()
         mode = path.stat().st_mode
     except (OSError, UnicodeDecodeError) as error:
         raise KeyFileError(f"{path}: the key file cannot be read ({getattr(error, 'strerror', error)}).") from None

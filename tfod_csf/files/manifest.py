@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from tfod_csf.errors import UserError
-from tfod_csf.files import atomic_write, checksums, folder_lock
+from tfod_csf.files import atomic_write, checksums, folder_lock, given_files
 
 FILE_NAME = "SHA256SUMS"
 _LINE = re.compile(r"(?P<sha256>[0-9a-f]{64})  (?P<name>[^/\0][^\0]*)")
@@ -38,7 +38,7 @@ def read(folder: str | os.PathLike) -> dict[str, set[str]] | None:
     """
     path = pathlib.Path(folder) / FILE_NAME
     try:
-        text = path.read_text(encoding="utf-8")
+        text = given_files.read_text(path)
     except FileNotFoundError:
         return None
     except UnicodeDecodeError as error:

@@ -17,10 +17,11 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from tfod_csf.errors import UserError
-from tfod_csf.files import saved_model_pb2
+from tfod_csf.files import given_files, saved_model_pb2
 
 SAVED_MODEL = "saved_model.pb"
 # TensorFlow takes these instead of saved_model.pb where they are there.
+_MAX_BYTES = 2_147_483_647  # of a protobuf message
 _OTHER_FORMS = ("saved_model.cpb", "saved_model.pbtxt")
 
 _SAVER = "SaveV2|RestoreV2|MergeV2Checkpoints"
@@ -71,7 +72,7 @@ def operations_beyond_computing(saved_model_dir: str | os.PathLike) -> list[str]
             )
     path = folder / SAVED_MODEL
     try:
-        model: Any = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+        model: Any = saved_model_pb2.SavedModel.FromString(given_files.read_bytes(path, _MAX_BYTES))
     except DecodeError as error:
         raise SavedModelError(
             f"{path}: is damaged or not a SavedModel; copy the model again, or export it with exporter_main_v2."

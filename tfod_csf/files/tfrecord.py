@@ -22,7 +22,7 @@ from typing import BinaryIO
 import google_crc32c
 
 from tfod_csf.errors import UserError
-from tfod_csf.files import atomic_write
+from tfod_csf.files import atomic_write, given_files
 
 _LENGTH = struct.Struct("<Q")
 _HEADER = struct.Struct("<QI")
@@ -100,7 +100,7 @@ def read_records(path: str | os.PathLike) -> Iterator[bytes]:
       TFRecordError: a record is damaged, or the file is compressed or of another kind. The message gives the number of
           the record (from 1) and the byte where it begins.
     """
-    with open(path, "rb") as file:
+    with given_files.open_file(path) as file:
         for number in itertools.count(1):
             where = f"record {number} (at byte {file.tell()})"
             header = file.read(_HEADER.size)

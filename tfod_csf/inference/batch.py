@@ -19,7 +19,7 @@ from typing import Any
 
 from tfod_csf import __version__, run_folder
 from tfod_csf.errors import UserError
-from tfod_csf.files import atomic_write
+from tfod_csf.files import atomic_write, given_files
 from tfod_csf.files.checksums import file_sha256
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.image_detector import ImageDetector
@@ -199,7 +199,7 @@ def _stamp(
 
 def _read_stamp(folder: pathlib.Path) -> dict[str, Any] | None:
     try:
-        return json.loads((folder / _STAMP).read_text(encoding="utf-8"))
+        return given_files.read_json(folder / _STAMP)
     except (OSError, ValueError):
         return None  # never finished, or damaged: redone
 

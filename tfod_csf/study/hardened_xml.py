@@ -4,12 +4,23 @@ DOCTYPE and entities are looked for in the decoded text, before a parser sees it
 nested entities that expand to gigabytes can be brought in, whatever the encoding.
 """
 
+import codecs
 import re
 
 from lxml import etree
 
 _DECLARATION = re.compile(r"\s*<\?xml[^>]*\?>")
 _DECLARED_ENCODING = re.compile(rb"<\?xml[^>]{0,200}encoding\s*=\s*[\"']([A-Za-z0-9._-]+)[\"']")
+# Python's names of the encodings that programs write texts in. It has others that compress, or take quadratic time.
+_TEXT_ENCODINGS = frozenset(
+    {"ascii", "utf-8", "utf-8-sig", "gb2312", "gbk", "gb18030", "big5", "big5hkscs", "cp950", "euc_jp", "shift_jis"}
+    | {"cp932", "euc_kr", "cp949", "koi8-r", "koi8-u", "mac-roman", "tis-620", "cp437", "cp850", "cp852", "cp866"}
+    | {
+        "cp874",
+        *(f"cp{number}" for number in range(1250, 1259)),
+        *(f"iso8859-{number}" for number in range(1, 17) if number != 12),
+    }
+)
 _FORBIDDEN = re.compile(r"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
 # A byte order mark decides; the longer mark first, because UTF-32's begins with UTF-16's.
 _MARKS = (
@@ -51,7 +62,10 @@ def _decode(data: bytes) -> tuple[str, str]:
     if declared.lower() in ("gbk", "gb2312", "gb18030", "cp936"):
         return data.decode("gb18030"), ""  # the superset of the other three
     try:
-        return data.decode(declared or "utf-8"), ""
+        encoding = codecs.lookup(declared or "utf-8").name
+        if encoding not in _TEXT_ENCODINGS:
+            raise HardenedXmlError(f"{declared!r} is not an encoding of texts that is read", "Save the file as UTF-8.")
+        return data.decode(encoding), ""
     except (UnicodeError, LookupError):
         text = data.decode("gb18030")  # what Chinese Windows programs write without declaring it
         return text, f"is not {declared or 'UTF-8'}, was read as GB18030"

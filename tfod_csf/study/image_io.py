@@ -17,7 +17,10 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
+from tfod_csf.files import given_files
 from tfod_csf.problems import ProblemLog
+from tfod_csf.study import image_limits
+from tfod_csf.study.image_limits import MAX_FILE_BYTES, ImageLimitError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp")
 # Formats of microscope programs and phones that are not read; such files are reported, not silently ignored.
@@ -25,7 +28,7 @@ OTHER_IMAGE_SUFFIXES = (
     *(".gif", ".webp", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".jxr", ".svs", ".ndpi", ".mrxs"),
     *(".scn", ".vsi", ".czi", ".zvi", ".lif", ".nd2", ".oib", ".oif", ".dcm", ".psd", ".raw", ".dng"),
 )
-MAX_PIXELS = 80_000_000  # a 100x field has up to about 25 million; more is a slide scan or a decompression bomb
+MAX_COUNTED_FRAMES = 100
 JPEG_QUALITY = 95  # for images that are not a plain JPEG; with full color resolution (4:4:4)
 # Pillow's format -> the suffixes that go with it. Pillow calls a JPEG with several pictures inside (phones) MPO.
 _JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
@@ -97,26 +100,45 @@ def _open_checked(path: pathlib.Path) -> tuple[Image.Image, bytes]:
     """The undecoded image and the bytes of its file; the header is checked before the rest is read.
 
     Raises:
-      _UnusableError: empty, not an image, or too many pixels.
+      OSError: it cannot be read, is no regular file, or is larger than MAX_FILE_BYTES.
+      _UnusableError: empty, or not an image.
+      ImageLimitError: too many pixels or scans.
     """
-    if path.stat().st_size == 0:
-        raise _UnusableError("the file has 0 bytes", _COPY_AGAIN)
+    with given_files.open_file(path, MAX_FILE_BYTES) as file:
+        start = file.read(16)
+        if not start:
+            raise _UnusableError("the file has 0 bytes", _COPY_AGAIN)
+        try:
+            file.seek(0)
+            image_limits.check_size(*Image.open(file, formats=_FORMATS).size)
+            file.seek(0)
+            data = given_files.read_open(file, path, MAX_FILE_BYTES)
+            # The file may have been written to since its header was read: what is decoded is checked again.
+            image_limits.check_scans(data)
+            image = Image.open(io.BytesIO(data), formats=_FORMATS)
+            image_limits.check_size(*image.size)
+        except Image.DecompressionBombError as error:
+            size = str(error).partition(" exceeds")[0]  # "Image size (400000000 pixels)"
+            raise image_limits.too_large(size) from None
+        except UnidentifiedImageError:
+            reason = f"the content is not an image that can be read (it begins with {start!r})"
+            raise _UnusableError(reason, _COPY_AGAIN) from None
+    return image, data
+
+
+def _num_frames(image: Image.Image) -> int:
+    """Number of pictures in the file, counted up to MAX_COUNTED_FRAMES + 1: each page of a TIFF takes time to find."""
+    if not isinstance(image, TiffImageFile):
+        return getattr(image, "n_frames", 1) if image.format in ("WEBP", "PNG", "MPO") else 1
+    number = 1
     try:
-        with Image.open(path, formats=_FORMATS) as header:
-            width, height = header.size
-        if width * height <= MAX_PIXELS:
-            data = path.read_bytes()
-            return Image.open(io.BytesIO(data), formats=_FORMATS), data
-        too_large = f"{width} x {height} pixels"
-    except Image.DecompressionBombError as error:
-        too_large = str(error).partition(" exceeds")[0]  # "Image size (400000000 pixels)"
-    except UnidentifiedImageError:
-        with open(path, "rb") as file:
-            start = file.read(16)
-        reason = f"the content is not an image that can be read (it begins with {start!r})"
-        raise _UnusableError(reason, _COPY_AGAIN) from None
-    reason = f"{too_large}, more than {MAX_PIXELS:,}; was not decoded"
-    raise _UnusableError(reason, "Cut the slide scan into fields, or export single fields.")
+        while number <= MAX_COUNTED_FRAMES:
+            image.seek(number)
+            number += 1
+    except EOFError:
+        pass
+    image.seek(0)
+    return number
 
 
 def _is_turned(image: Image.Image, annotated_size: tuple[int, int] | None) -> tuple[bool, str]:
@@ -148,7 +170,9 @@ def _scaled_gray(values: np.ndarray) -> tuple[np.ndarray, int]:
     """Integers [H, W] as uint8, and the bit depth: the smallest of 8, 10, 12, 14, 16 that holds the brightest."""
     brightest = int(values.max(initial=0))
     bits = next(bits for bits in (8, 10, 12, 14, 16) if brightest < 2**bits)
-    return np.round(values * (255 / (2**bits - 1))).astype(np.uint8), bits
+    # A table, because the products of all pixels would take eight bytes each.
+    table = np.round(np.arange(2**bits) * (255 / (2**bits - 1))).astype(np.uint8)
+    return table[values], bits
 
 
 def _rgb_of_gray(image: Image.Image) -> tuple[Image.Image, str]:
@@ -158,7 +182,7 @@ def _rgb_of_gray(image: Image.Image) -> tuple[Image.Image, str]:
         values = np.asarray(image)
         if values.dtype.kind == "f" or values.min(initial=0) < 0 or values.max(initial=0) >= 2**16:
             raise _UnusableError(f"pixels of mode {image.mode} ({values.dtype}) have no known range", _EXPORT)
-        gray, bits = _scaled_gray(values.astype(np.uint32))
+        gray, bits = _scaled_gray(values)
         lost = f"16-bit samples read as {bits} bits (brightest {values.max()}) and scaled to 8; {lost}"
         image = Image.fromarray(gray)
     return image.convert("RGB"), lost
@@ -195,9 +219,10 @@ def _load(path: pathlib.Path, annotated_size: tuple[int, int] | None, problems: 
     with image:
         if path.suffix.lower() not in _SUFFIXES_OF[image.format or ""]:
             repairs.append(f"the content is {image.format}, not what the name says, and was read as such")
-        num_frames = getattr(image, "n_frames", 1) if image.format in ("TIFF", "WEBP", "PNG", "MPO") else 1
+        num_frames = _num_frames(image)
         if num_frames > 1:
-            repairs.append(f"{num_frames} pictures in the file, of which the first was read")
+            number = f"more than {MAX_COUNTED_FRAMES}" if num_frames > MAX_COUNTED_FRAMES else num_frames
+            repairs.append(f"{number} pictures in the file, of which the first was read")
         turned, about_orientation = _is_turned(image, annotated_size)
         image.load()
         is_plain_jpeg = image.format == "JPEG" and image.mode == "RGB" and not turned
@@ -229,8 +254,10 @@ def open_image(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _load(path, annotated_size, problems)
-    except _UnusableError as error:
+    except (_UnusableError, ImageLimitError) as error:
         problems.skipped(path, *error.args)
+    except given_files.UnusableFileError as error:
+        problems.skipped(path, f"the file cannot be read ({error.strerror})", "Put an image here, or move it away.")
     except OSError as error:
         if error.errno is None:  # from the decoder
             problems.skipped(path, f"the image data are damaged or truncated ({error})", _COPY_AGAIN)

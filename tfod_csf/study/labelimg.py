@@ -22,7 +22,7 @@ from lxml import etree
 
 from tfod_csf import np_box_ops
 from tfod_csf.cell_classes import UNKNOWN
-from tfod_csf.files import atomic_write
+from tfod_csf.files import atomic_write, given_files
 from tfod_csf.label_map import LabelMap, mapped_name, normalize_name
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import hardened_xml
@@ -173,10 +173,7 @@ def read_annotation(path: str | os.PathLike, problems: ProblemLog) -> Annotation
     """
     path = pathlib.Path(path)
     try:
-        size = path.stat().st_size
-        if size > MAX_XML_BYTES:
-            raise HardenedXmlError(f"the XML has {size:,} bytes", "Put a LabelImg annotation here.")
-        root, repair = hardened_xml.parse(path.read_bytes())
+        root, repair = hardened_xml.parse(given_files.read_bytes(path, MAX_XML_BYTES))
         if root.tag != "annotation":
             remedy = "Put a LabelImg (Pascal VOC) XML here."
             raise HardenedXmlError(f"the root element is <{root.tag}>, not <annotation>", remedy)

@@ -15,10 +15,10 @@ import pathlib
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from tfod_csf.errors import UserError
-from tfod_csf.files import csv_schemas, inner_paths
+from tfod_csf.files import csv_schemas, given_files, inner_paths
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
 from tfod_csf.study.image_io import IMAGE_SUFFIXES, OTHER_IMAGE_SUFFIXES
@@ -62,30 +62,45 @@ def _loose(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _is_loop(folder: pathlib.Path) -> bool:
-    """Whether a folder is a link to one of its own parents."""
-    return folder.is_symlink() and os.path.realpath(folder) in map(os.path.realpath, folder.parents)
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Listed:
+    """A file below a folder: where it is, and its path below the folder with "/"."""
+
+    path: str
+    key: str
+
+    @property
+    def suffix(self) -> str:
+        """In small letters, with its dot."""
+        return os.path.splitext(self.path)[1].lower()
+
+    @property
+    def stem(self) -> str:
+        """The name without its suffix."""
+        return os.path.splitext(self.key.rpartition("/")[2])[0]
+
+    @property
+    def parent(self) -> str:
+        """Path of its folder below the folder that was listed; "" for that one."""
+        return self.key.rpartition("/")[0]
 
 
-def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Files below a folder in sorted order; linked folders are followed, system files and folders ignored."""
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        if _is_loop(pathlib.Path(parent)):
-            folders.clear()
-            continue
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
-        for name in sorted(files):
-            if not name.startswith("."):  # .DS_Store, and macOS's ._IMG_0001.jpg, which is not an image
-                yield pathlib.Path(parent, name)
+def _is_wanted(name: str) -> bool:
+    """Whether a name is none of the system's: .DS_Store, and macOS's ._IMG_0001.jpg, which is not an image."""
+    return not name.startswith(".") and name != "__MACOSX"
 
 
-def _is_portable(folder: pathlib.Path, path: pathlib.Path, problems: ProblemLog) -> bool:
+def _is_file_name(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in (*IMAGE_SUFFIXES, ".xml")
+
+
+def _is_portable(path: str, key: str, problems: ProblemLog) -> bool:
     """Whether the tables can name the file: as text, and so that no system takes the name for a path elsewhere."""
-    if inner_paths.leads_out(path.relative_to(folder).as_posix()):
+    if inner_paths.leads_out(key):
         problems.skipped(path, "other systems take the file name for a path to another folder", "Rename the file.")
         return False
     try:
-        str(path).encode("utf-8")
+        path.encode("utf-8")
     except UnicodeEncodeError:
         shown = os.fsencode(path).decode("utf-8", "backslashreplace")
         problems.skipped(shown, "the file name is not UTF-8", "Rename the file (convmv renames whole folders).")
@@ -93,28 +108,33 @@ def _is_portable(folder: pathlib.Path, path: pathlib.Path, problems: ProblemLog)
     return True
 
 
-def _list_files(folder: pathlib.Path, what: str, problems: ProblemLog) -> list[pathlib.Path]:
+def _list_files(folder: pathlib.Path, what: str, problems: ProblemLog) -> list[_Listed]:
+    """Files below a folder in sorted order; linked folders are followed, system files and folders ignored."""
     if not folder.is_dir():
         raise PatientsError(f"{folder}: {'is not a folder' if folder.exists() else 'no such folder'}; give the {what}.")
-    return [path for path in _walk(folder) if _is_portable(folder, path, problems)]
+    start = len(os.path.join(folder, ""))
+    paths = given_files.files_below(folder, problems.unlisted_folder, _is_wanted, _is_file_name)
+    files = (_Listed(path, path[start:].replace(os.sep, "/")) for path in paths)
+    return [listed for listed in files if _is_portable(listed.path, listed.key, problems)]
 
 
-def _is_image(path: pathlib.Path, problems: ProblemLog) -> bool:
-    suffix = path.suffix.lower()
+def _is_image(listed: _Listed, problems: ProblemLog) -> bool:
+    suffix = listed.suffix
     if suffix in OTHER_IMAGE_SUFFIXES:
-        problems.skipped(path, f"{suffix} images are not read", "Export it as JPEG, PNG or TIFF.")
+        problems.skipped(listed.path, f"{suffix} images are not read", "Export it as JPEG, PNG or TIFF.")
     return suffix in IMAGE_SUFFIXES
 
 
-def _by_folder(folder: pathlib.Path, paths: list[pathlib.Path], problems: ProblemLog) -> list[ImageFile]:
+def _by_folder(folder: pathlib.Path, files: list[_Listed], problems: ProblemLog) -> list[ImageFile]:
     flat_patient = folder.resolve().name or "images"
-    while any(path.relative_to(folder).parts[:-1][:1] == (flat_patient,) for path in paths):
+    folders = {listed.key.partition("/")[0] for listed in files if "/" in listed.key}
+    while flat_patient in folders:
         flat_patient += "_"  # a sub-folder of that name is another patient
     images = []
-    for path in paths:
-        parts = path.relative_to(folder).parts
-        patient_id = parts[0] if len(parts) > 1 else flat_patient
-        images.append(ImageFile(path, patient_id, "/".join(parts[1:] or parts), "/".join(parts)))
+    for listed in files:
+        first, _, rest = listed.key.partition("/")
+        patient_id = first if rest else flat_patient
+        images.append(ImageFile(pathlib.Path(listed.path), patient_id, rest or first, listed.key))
     num_flat = sum("/" not in image.key for image in images)
     if 0 < num_flat < len(images):
         reason = f"{num_flat} images lie beside the patients' folders and were taken as patient {flat_patient!r}"
@@ -122,9 +142,7 @@ def _by_folder(folder: pathlib.Path, paths: list[pathlib.Path], problems: Proble
     return images
 
 
-def _by_pattern(
-    folder: pathlib.Path, paths: list[pathlib.Path], patient_pattern: str, problems: ProblemLog
-) -> list[ImageFile]:
+def _by_pattern(files: list[_Listed], patient_pattern: str, problems: ProblemLog) -> list[ImageFile]:
     try:
         pattern = re.compile(patient_pattern)
     except re.error as error:
@@ -134,8 +152,8 @@ def _by_pattern(
             f"--patient_pattern: {patient_pattern!r} has no group named patient; write for example (?P<patient>P\\d+)_."
         )
     images = []
-    for path in paths:
-        key = path.relative_to(folder).as_posix()
+    for listed in files:
+        path, key = pathlib.Path(listed.path), listed.key
         match = pattern.search(key)
         if match and match["patient"]:
             images.append(ImageFile(path, match["patient"], key, key))
@@ -145,9 +163,9 @@ def _by_pattern(
 
 
 def _by_manifest(
-    folder: pathlib.Path, paths: list[pathlib.Path], manifest: str | os.PathLike, problems: ProblemLog
+    folder: pathlib.Path, files: list[_Listed], manifest: str | os.PathLike, problems: ProblemLog
 ) -> list[ImageFile]:
-    by_key = {path.relative_to(folder).as_posix(): path for path in paths}
+    by_key = {listed.key: pathlib.Path(listed.path) for listed in files}
     patients: dict[str, str] = {}
     for row in csv_schemas.load("input_manifest").read(manifest):
         item = f"line {row.line}"
@@ -169,27 +187,55 @@ def _by_manifest(
     return [ImageFile(by_key[key], patients[key], key, key) for key in sorted(patients)]
 
 
+def _note_names_alike(folder: pathlib.Path, images: Sequence[ImageFile], problems: ProblemLog) -> None:
+    by_loose_name: dict[str, list[str]] = defaultdict(list)
+    for patient_id in sorted({image.patient_id for image in images}):
+        by_loose_name[_loose(patient_id)].append(patient_id)
+    for alike in by_loose_name.values():
+        if len(alike) > 1:
+            names = ", ".join(map(ascii, alike))  # composed and separate accents look the same otherwise
+            reason = f"patients {names} differ only in capitals or in how accents are stored"
+            problems.noted(folder, reason, "Give their folders one name if it is one person.")
+
+
 def _all_images(
-    images_dir: str | os.PathLike,
+    folder: pathlib.Path,
+    listed: list[_Listed],
     problems: ProblemLog,
     manifest: str | os.PathLike | None,
     patient_pattern: str | None,
 ) -> list[ImageFile]:
+    """Images among the files of the images folder, sorted by patient and key."""
     if manifest and patient_pattern:
         raise PatientsError("--manifest and --patient_pattern both say whose image it is; give one of them.")
-    folder = pathlib.Path(images_dir)
-    paths = [path for path in _list_files(folder, "folder of images", problems) if _is_image(path, problems)]
-    if not paths:
-        raise PatientsError(f"{folder}: no image was found in it (looked for {', '.join(IMAGE_SUFFIXES)}).")
+    files = [one for one in listed if _is_image(one, problems)]
+    if not files:
+        looked = f"looked for {', '.join(IMAGE_SUFFIXES)}; {problems.summary()}"
+        raise PatientsError(f"{folder}: no image was found in it ({looked}).")
     if manifest:
-        images = _by_manifest(folder, paths, manifest, problems)
+        images = _by_manifest(folder, files, manifest, problems)
     elif patient_pattern:
-        images = _by_pattern(folder, paths, patient_pattern, problems)
+        images = _by_pattern(files, patient_pattern, problems)
     else:
-        images = _by_folder(folder, paths, problems)
+        images = _by_folder(folder, files, problems)
     if not images:
         raise PatientsError(f"{folder}: no image could be assigned to a patient; see the lines above for the reasons.")
+    _note_names_alike(folder, images, problems)
     return sorted(images, key=lambda image: (image.patient_id, image.key))
+
+
+def _with_folder_names(images: list[ImageFile], problems: ProblemLog) -> list[ImageFile]:
+    """Those whose patient can have a folder of results."""
+    refused = {}
+    for patient_id in {image.patient_id for image in images}:
+        try:
+            safe_folder_name(patient_id)
+        except PatientsError as error:
+            refused[patient_id] = str(error).rstrip(".")
+    for image in images:
+        if image.patient_id in refused:
+            problems.skipped(image.path, refused[image.patient_id], "Nothing was written for this patient.")
+    return [image for image in images if image.patient_id not in refused]
 
 
 def _one_of_each_stem(
@@ -199,13 +245,13 @@ def _one_of_each_stem(
 
     That is the one that <filename> of their XML names, or else the first in the order of IMAGE_SUFFIXES.
     """
-    by_stem: dict[pathlib.Path, list[ImageFile]] = defaultdict(list)
-    for image in images:
-        by_stem[image.path.with_suffix("")].append(image)
+    num_of_stem = Counter(os.path.splitext(image.key)[0] for image in images)
+    by_stem: dict[str, list[ImageFile]] = defaultdict(list)
+    for image in images if len(num_of_stem) < len(images) else ():
+        if num_of_stem[stem := os.path.splitext(image.key)[0]] > 1:
+            by_stem[stem].append(image)
     duplicates = set()
     for same in by_stem.values():
-        if len(same) == 1:
-            continue
         annotations = (labelimg.read_annotation(path, ProblemLog(quiet=True)) for path in xml_files_of(same[0]))
         wanted = {_loose(annotation.filename) for annotation in annotations if annotation}
         order = IMAGE_SUFFIXES.index
@@ -214,7 +260,7 @@ def _one_of_each_stem(
             reason = f"taken for a copy of {same[0].path.name}: the same name with another suffix"
             problems.skipped(image.path, reason, "Rename it if it is another picture.")
             duplicates.add(image.key)
-    return [image for image in images if image.key not in duplicates]
+    return [image for image in images if image.key not in duplicates] if duplicates else images
 
 
 def _xml_beside(image: ImageFile) -> list[pathlib.Path]:
@@ -237,32 +283,39 @@ def find_images(
     Raises:
       PatientsError: no such folder, no images, a pattern or manifest that cannot be used.
     """
-    return _one_of_each_stem(_all_images(images_dir, problems, manifest, patient_pattern), problems, _xml_beside)
+    folder = pathlib.Path(images_dir)
+    listed = _list_files(folder, "folder of images", problems)
+    images = _all_images(folder, listed, problems, manifest, patient_pattern)
+    images = _one_of_each_stem(_with_folder_names(images, problems), problems, _xml_beside)
+    if not images:
+        raise PatientsError(f"{folder}: no image is left; see the lines above for the reasons.")
+    return images
 
 
 class _XmlFiles:
     """The XML files of an annotations folder, looked up for an image by sub-folder and stem.
 
     Args:
-      paths: all files of the folder.
+      files: all files of the folder.
       is_separate: the folder is not the images folder, so that XML of all sub-folders may lie directly in it.
     """
 
-    def __init__(self, folder: pathlib.Path, paths: list[pathlib.Path], images: list[ImageFile], is_separate: bool):
+    def __init__(self, files: list[_Listed], images: list[ImageFile], is_separate: bool):
         self._by_stem: dict[tuple[str, str], list[pathlib.Path]] = defaultdict(list)
-        for path in paths:
-            if path.suffix.lower() == ".xml":
-                self._by_stem[path.parent.relative_to(folder).as_posix(), _loose(path.stem)].append(path)
-        counts = Counter({(_loose(image.path.stem), image.path.parent) for image in images})
-        num_folders = Counter(stem for stem, _ in counts)
-        self._flat_stems = {stem for stem, number in num_folders.items() if is_separate and number == 1}
+        for listed in files:
+            if listed.suffix == ".xml":
+                self._by_stem[listed.parent, _loose(listed.stem)].append(pathlib.Path(listed.path))
+        num_folders: Counter[str] = Counter()
+        if is_separate:
+            num_folders.update(stem for stem, _ in {(_loose(image.path.stem), image.path.parent) for image in images})
+        self._flat_stems = {stem for stem, number in num_folders.items() if number == 1}
 
     def of(self, image: ImageFile) -> list[pathlib.Path]:
         """XML files whose name is the image's, capitals aside."""
         stem = _loose(image.path.stem)
-        candidates = self._by_stem.get((pathlib.PurePosixPath(image.key).parent.as_posix(), stem), [])
+        candidates = self._by_stem.get((image.key.rpartition("/")[0], stem), [])
         if not candidates and stem in self._flat_stems:
-            candidates = self._by_stem.get((".", stem), [])
+            candidates = self._by_stem.get(("", stem), [])
         return candidates
 
     def exactly_of(self, image: ImageFile) -> list[pathlib.Path]:
@@ -290,10 +343,13 @@ def find_pairs(
     Raises:
       PatientsError: as `find_images`, and when no image has an XML.
     """
-    images = _all_images(images_dir, problems, manifest, patient_pattern)
-    folder = pathlib.Path(annotations_dir or images_dir)
-    listed = _list_files(folder, "folder of annotations", ProblemLog(quiet=True))
-    xml_files = _XmlFiles(folder, listed, images, is_separate=annotations_dir is not None)
+    folder = pathlib.Path(images_dir)
+    listed = _list_files(folder, "folder of images", problems)
+    images = _all_images(folder, listed, problems, manifest, patient_pattern)
+    if annotations_dir is not None and not os.path.samefile(images_dir, annotations_dir):
+        folder = pathlib.Path(annotations_dir)
+        listed = _list_files(folder, "folder of annotations", problems)
+    xml_files = _XmlFiles(listed, images, is_separate=annotations_dir is not None)
     images = _one_of_each_stem(images, problems, xml_files.of)
     exact = {path for image in images for path in xml_files.exactly_of(image)}
     shared = Counter(path for image in images for path in xml_files.of(image) if path not in exact)

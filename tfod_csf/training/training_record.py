@@ -5,13 +5,12 @@ numbers mean are stored beside it.
 """
 
 import dataclasses
-import json
 import os
 import pathlib
 
 from tfod_csf import __version__
 from tfod_csf.errors import UserError
-from tfod_csf.files import atomic_write
+from tfod_csf.files import atomic_write, given_files
 
 FILE_NAME = "training.json"
 RUNNING = "running"
@@ -61,7 +60,7 @@ def load(model_dir: str | os.PathLike) -> TrainingRecord | None:
         return None
     names = {field.name for field in dataclasses.fields(TrainingRecord)}
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = given_files.read_json(path)
         return TrainingRecord(**{name: value for name, value in values.items() if name in names})
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not a record of a training run ({error}); restore or delete it.") from error

@@ -90,7 +90,7 @@ class SecretFiles:
 
 def _visible(folder: pathlib.Path) -> list[str]:
     """Names in a folder except hidden files."""
-    return [path.name for path in folder.glob("*") if not path.name.startswith(".")]
+    return [path.name for path in folder.iterdir() if not path.name.startswith(".")] if folder.exists() else []
 
 
 def find_annotations(

@@ -18,7 +18,7 @@ from typing import Any
 
 from tfod_csf.cytology.blinding.blind import BlindError
 from tfod_csf.cytology.blinding.pseudonyms import BlindedImage
-from tfod_csf.files import atomic_write, csv_tables
+from tfod_csf.files import atomic_write, csv_tables, given_files
 from tfod_csf.study import patients
 
 _TOKEN = re.compile(r"(?<![a-z0-9])([pi][a-z2-7]{4,52})(\.(?:jpg|png))?(?![a-z0-9])")
@@ -140,7 +140,8 @@ def unblind(
         raise BlindError(f"--output_dir={output_dir}: lies in --results_dir; names do not go there.")
     names = Names.of(rows)
     num_files = num_named = 0
-    for path in progress(sorted(path for path in results_dir.rglob("*") if path.is_file())):
+    below = given_files.files_below(results_dir, follow_links=False)
+    for path in progress([path for path in map(pathlib.Path, below) if path.is_file()]):
         relative = path.relative_to(results_dir).as_posix()
         target = output_dir / names.in_path(relative)
         text = _in_file(path, names)

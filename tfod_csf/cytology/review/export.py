@@ -26,10 +26,11 @@ from tfod_csf.cytology.review.sidecar import (
     Sidecar,
     write_sidecar,
 )
-from tfod_csf.files import atomic_write
+from tfod_csf.files import atomic_write, given_files
 from tfod_csf.files.checksums import file_sha256
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
+from tfod_csf.study.image_limits import MAX_FILE_BYTES
 from tfod_csf.study.labelimg import Annotation, LabeledObject
 
 TO_VERIFY = "TO_VERIFY.txt"
@@ -121,7 +122,7 @@ def _image_bytes(row: Mapping, images: Mapping[str, pathlib.Path], problems: Pro
         problems.skipped(row["image"], reason, "Give the folder batch_infer read with --images_dir.")
         return None
     try:
-        data = path.read_bytes()
+        data = given_files.read_bytes(path, MAX_FILE_BYTES)
     except OSError as error:
         problems.skipped(path, f"the file cannot be read ({error.strerror})", "Check the disk and its rights.")
         return None

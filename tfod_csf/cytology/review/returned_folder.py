@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence, Set
 
 from tfod_csf import cell_classes
 from tfod_csf.cytology.review.sidecar import CLASSES_FILE, FILE_NAME, ReviewError, ShownImage, Sidecar
+from tfod_csf.files import given_files
 from tfod_csf.files.checksums import file_sha256
 from tfod_csf.label_map import LabelMap, LabelMapItem, mapped_name
 from tfod_csf.problems import SKIPPED, ProblemLog
@@ -86,7 +87,7 @@ def _is_saved_in_other_format(image: pathlib.Path, problems: ProblemLog) -> bool
 def _skip_unrelated_files(folder: pathlib.Path, sidecar: Sidecar, problems: ProblemLog) -> None:
     """Rows for pictures and XML that are not of this export."""
     own = {*sidecar.images, *(pathlib.PurePath(name).with_suffix(".xml").name for name in sidecar.images)}
-    for path in sorted(folder.rglob("*")):
+    for path in map(pathlib.Path, given_files.files_below(folder, problems.unlisted_folder)):
         if path.name.startswith(".") or path.relative_to(folder).as_posix() in own or not path.is_file():
             continue
         if path.suffix.lower() in IMAGE_SUFFIXES:

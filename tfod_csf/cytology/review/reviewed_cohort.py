@@ -11,7 +11,6 @@ Every command that reads batch_infer's output reads this folder too.
 """
 
 import dataclasses
-import json
 import os
 import pathlib
 from collections import Counter
@@ -30,7 +29,7 @@ from tfod_csf.cytology.review import merge, revisions
 from tfod_csf.cytology.review.changes import ADDED, DELETED, MOVED, RELABELLED
 from tfod_csf.cytology.review.patient_import import CHANGES
 from tfod_csf.cytology.review.revisions import Revision
-from tfod_csf.files import atomic_write, csv_schemas
+from tfod_csf.files import atomic_write, csv_schemas, given_files
 from tfod_csf.files.checksums import file_sha256
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import patients
@@ -186,7 +185,7 @@ def recorded_reviews(output_dir: str | os.PathLike) -> dict[str, dict[str, Any]]
       RevisionError: run.json cannot be read.
     """
     try:
-        run = json.loads(pathlib.Path(output_dir, "run.json").read_text(encoding="utf-8"))
+        run = given_files.read_json(pathlib.Path(output_dir, "run.json"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

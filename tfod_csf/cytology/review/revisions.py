@@ -27,7 +27,7 @@ from typing import Any
 from tfod_csf import __version__
 from tfod_csf.cytology import cell_rows
 from tfod_csf.errors import UserError
-from tfod_csf.files import atomic_write, inner_paths, key_files
+from tfod_csf.files import atomic_write, given_files, inner_paths, key_files
 from tfod_csf.files.checksums import file_sha256
 
 REVISIONS_DIR = "revisions"
@@ -115,7 +115,7 @@ def read_revisions(patient_folder: pathlib.Path, key: bytes | None = None) -> tu
     folders = (patient_folder / REVISIONS_DIR).glob("[0-9]*")
     for number, folder in enumerate(sorted(folders)):
         try:
-            data = (folder / RECORD).read_bytes()
+            data = given_files.read_bytes(folder / RECORD)
             record = json.loads(data)
             files, previous = dict(record["files"]), record["previous_sha256"]
             if not all(map(inner_paths.is_plain_name, files)):

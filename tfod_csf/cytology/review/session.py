@@ -15,6 +15,7 @@ from tfod_csf.cytology.review.patient_import import ImportSettings, PatientImpor
 from tfod_csf.cytology.review.reviewed_cohort import Counting, ReviewedPatient
 from tfod_csf.cytology.review.revisions import RevisionError
 from tfod_csf.cytology.review.sidecar import FILE_NAME, ReviewError, read_sidecar
+from tfod_csf.files import given_files
 from tfod_csf.problems import ProblemLog
 from tfod_csf.wording import plural
 
@@ -75,7 +76,7 @@ def folders_to_import(
         raise ReviewError(f"--output_dir={output_dir}: give a folder of its own; the run and the export are kept.")
     if (run / "review_summary.csv").is_file():
         raise ReviewError(f"--inference_dir={inference_dir}: is a reviewed state; give the run of batch_infer itself.")
-    folders = [review] if (review / FILE_NAME).is_file() else sorted(p.parent for p in review.glob(f"*/{FILE_NAME}"))
+    folders = [review] if (review / FILE_NAME).is_file() else given_files.folders_with(review, FILE_NAME)
     if not folders:
         raise ReviewError(f"--review_dir={review_dir}: no {FILE_NAME} in it; give the folder review_export wrote.")
     return folders

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfod_csf.errors import UserError
-from tfod_csf.files import atomic_write, inner_paths
+from tfod_csf.files import atomic_write, given_files, inner_paths
 
 FILE_NAME = "cells.json"
 IMPORTED = "imported.json"  # in a revision: what the reviewer's folder said, in the form of cells.json
@@ -127,7 +127,7 @@ def read_sidecar(path: str | os.PathLike) -> Sidecar:
     """
     path = pathlib.Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = given_files.read_json(path)
         if content["format"] != _FORMAT:
             raise ReviewError(f"{path}: format {content['format']!r}; this version reads {_FORMAT!r}.")
         if content.pop("checksum") != _checksum(content):

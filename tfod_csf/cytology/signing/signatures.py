@@ -17,7 +17,7 @@ from typing import Any
 
 from tfod_csf import __version__, provenance
 from tfod_csf.errors import UserError
-from tfod_csf.files import atomic_write, key_files
+from tfod_csf.files import atomic_write, given_files, key_files
 
 SIGNATURES_DIR = "signatures"
 _OWN = ("sha256", "hmac_sha256")  # computed from the rest of a record
@@ -67,7 +67,7 @@ def read_signatures(patient_folder: pathlib.Path, key: bytes | None = None) -> t
     found: list[Signature] = []
     for number, path in enumerate(sorted((patient_folder / SIGNATURES_DIR).glob("[0-9]*.json")), start=1):
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = given_files.read_json(path)
             previous, sha256 = record["previous_sha256"], record["sha256"]
             fields = {field.name: record[field.name] for field in dataclasses.fields(Signature)}
         except (OSError, ValueError, KeyError, TypeError) as error:

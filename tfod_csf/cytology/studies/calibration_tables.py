@@ -1,7 +1,6 @@
 """The calibration study: tables, figure, and the temperature's entry in model.json."""
 
 import dataclasses
-import json
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ from tfod_csf.cytology.studies.calibration import (
     scored_cells,
 )
 from tfod_csf.errors import UserError
-from tfod_csf.files import atomic_write, csv_schemas, manifest
+from tfod_csf.files import atomic_write, csv_schemas, given_files, manifest
 from tfod_csf.graphics import figures
 from tfod_csf.model_folder import INFO
 from tfod_csf.score_temperature import CALIBRATION, TEMPERATURE, temperature_of, with_temperature
@@ -203,7 +202,7 @@ def store_temperature(
     """
     path = pathlib.Path(model_folder) / INFO
     try:
-        info = json.loads(path.read_text(encoding="utf-8"))
+        info = given_files.read_json(path)
     except FileNotFoundError as error:
         raise CalibrationError(f"{path}: no such file; give the folder that exporter_main_v2 wrote.") from error
     except ValueError as error:

@@ -19,10 +19,12 @@ from tfod_csf import worker_pool
 from tfod_csf.data.annotated.dataset_split import SplitImage
 from tfod_csf.data.records.ready_image import ReadyImage
 from tfod_csf.errors import UserError
+from tfod_csf.files import given_files
 from tfod_csf.label_map import LabelMap
 from tfod_csf.problems import Problem, ProblemLog
 from tfod_csf.progress_bar import progress_bar
 from tfod_csf.study.annotated_images import read_annotated_image
+from tfod_csf.study.image_limits import MAX_FILE_BYTES
 from tfod_csf.study.labelimg import LabeledObject
 from tfod_csf.study.patients import AnnotatedFile, ImageFile
 
@@ -136,7 +138,7 @@ class AnnotatedSet:
 
 def _unchanged_file(entry: Entry) -> bytes:
     try:
-        data = entry.image.path.read_bytes()
+        data = given_files.read_bytes(entry.image.path, MAX_FILE_BYTES)
     except OSError as error:
         raise AnnotatedSetError(f"{entry.image.path}: cannot be read anymore ({error.strerror or error}).") from error
     if hashlib.sha256(data).hexdigest() != entry.sha256:

@@ -10,7 +10,7 @@ from tfod_csf.data.annotated.annotated_set import ReadingOptions
 from tfod_csf.data.annotated.create_tf_record import MAX_SKIPPED_FLAG, read_files
 from tfod_csf.data.annotated.dataset_split import SplitError, SplitImage
 from tfod_csf.data.records import tf_example_encoder as encoder
-from tfod_csf.files import atomic_write, csv_schemas, tfrecord
+from tfod_csf.files import atomic_write, csv_schemas, given_files, tfrecord
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
 from tfod_csf.study.image_io import IMAGE_SUFFIXES
@@ -70,7 +70,7 @@ def find_pascal_files(
         found = next((path for path in lists if path.is_file()), None)
         if found is None:
             raise PatientsError(f"{lists[1]}: no such file; --set names a list of images in ImageSets/Main.")
-        for line in found.read_text(encoding="utf-8-sig").splitlines():
+        for line in given_files.read_text(found).splitlines():
             stem = pathlib.PurePath(line.split()[0]).name if line.strip() else ""
             if not stem:
                 continue

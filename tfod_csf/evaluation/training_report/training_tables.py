@@ -1,6 +1,5 @@
 """The training report: reads a model directory's event files and best.json, writes training_*.csv and the figure."""
 
-import json
 import math
 import os
 import pathlib
@@ -14,7 +13,7 @@ from tfod_csf.cell_classes import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILI
 from tfod_csf.errors import UserError
 from tfod_csf.evaluation.training_report.event_files import Series, read_scalars
 from tfod_csf.evaluation.training_report.training_curves import AsymptoteFit, fit_asymptote, smoothed
-from tfod_csf.files import csv_schemas
+from tfod_csf.files import csv_schemas, given_files
 from tfod_csf.graphics import figures
 
 # The first that a run has is its precision in the figure; TFOD's names.
@@ -54,7 +53,7 @@ def read_best(model_dir: str | os.PathLike) -> dict[str, Any] | None:
     for path in (pathlib.Path(model_dir, "best", "best.json"), pathlib.Path(model_dir, "best.json")):
         if path.is_file():
             try:
-                return json.loads(path.read_text(encoding="utf-8"))
+                return given_files.read_json(path)
             except ValueError as error:
                 raise UserError(f"{path}: not JSON ({error}).") from error
     return None

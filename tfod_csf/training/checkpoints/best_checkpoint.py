@@ -1,6 +1,5 @@
 """The best checkpoint of a run by mAP, copied into `<model_dir>/best` with best.json."""
 
-import json
 import math
 import os
 import pathlib
@@ -8,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 
 from tfod_csf.errors import UserError
-from tfod_csf.files import atomic_write
+from tfod_csf.files import atomic_write, given_files
 
 BEST_FOLDER = "best"
 BEST_FILE = "best.json"
@@ -43,7 +42,7 @@ def read_best(model_dir: str | os.PathLike) -> dict | None:
     """
     path = pathlib.Path(model_dir) / BEST_FOLDER / BEST_FILE
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return given_files.read_json(path)
     except FileNotFoundError:
         return None
     except ValueError as error:
