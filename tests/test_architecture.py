@@ -291,7 +291,6 @@ UNTESTED = {
     "data/records/ready_image.py": "fields without a method",
     "errors.py": "an exception class without code",
     "inference/image_detector.py": "a protocol and an exception class without code",
-    "run_folder.py": "names",
     "legacy_keras.py": "one assignment before TensorFlow is imported; every other test of a network fails without it",
 }
 

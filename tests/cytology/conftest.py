@@ -1,11 +1,12 @@
 """Small and large inference folders, as batch_infer writes them, made from counts."""
 
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 
 import pytest
 
+from tests.support.examined_study import record_tables
+from tfod_csf import run_folder
 from tfod_csf.files import csv_schemas
 
 CLASSES = ("lymphocyte", "monocyte", "neutrophil", "erythrocyte")
@@ -43,12 +44,13 @@ def _write_patient(
         rows.append(row | {"model": ""})
     csv_schemas.load("cells").write(folder / "cells.csv", cells, CLASSES)
     csv_schemas.load("images").write(folder / "images.csv", rows, CLASSES)
+    if folder.parent.name == "patients":
+        record_tables(folder.parents[1])
 
 
 def _write_run(output: pathlib.Path, **more) -> None:
     run = {"thresholds": {"min_score": 0.5, "unknown_below": 0.8, "count_unknown": "apart"}, **more}
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "run.json").write_text(json.dumps(run), encoding="utf-8")
+    run_folder.finish(output, run)
 
 
 @pytest.fixture(scope="session")
@@ -101,7 +103,7 @@ def odd_run(tmp_path_factory) -> pathlib.Path:
         "chinese": ("患者 王\u202e=1", [{}], {"failed": 1}),
         "failed": ("failed only", [], {"failed": 3}),
         "few": ("few", [{"lymphocyte": 4, "plasma cell<b>": 1}], {}),
-        "models": ("two models", [{"lymphocyte": 40, "neutrophil": 13}] * 6, {"models": ("m", "<i>n</i>")}),
+        "models": ("two models", [{"lymphocyte": 40, "neutrophil": 13}] * 6, {"models": ("m", "<i>n")}),
         "unsure": ("unsure", [{"lymphocyte": 40, "neutrophil": 13}] * 6, {"score": 0.6}),
         "red": ("red", [{"erythrocyte": 40}] * 6, {}),
         "one": ("one image", [{"lymphocyte": 40, "neutrophil": 13}], {}),

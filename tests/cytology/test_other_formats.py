@@ -40,6 +40,7 @@ def test_a_table_cannot_make_the_export_write_outside(study, tmp_path, capsys, n
     for table in ("cells.csv", "images.csv"):
         path = study.patient("p2") / table
         path.write_text(path.read_text(encoding="utf-8").replace("a.jpg", name), encoding="utf-8")
+    study.record()
     before = set(tmp_path.rglob("*"))
     assert _export(study, tmp_path / "out") == 1
     assert "expected a path inside the folder" in capsys.readouterr().err

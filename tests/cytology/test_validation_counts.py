@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from tests.support.examined_study import record_tables
 from tests.support.saved_models import ONE_EMPTY_GRAPH
 from tfod_csf import classification
 from tfod_csf.commands import command_line
@@ -51,6 +52,7 @@ def test_a_temperature_makes_cells_unknown_and_none_missed(folder):
 def test_reviewed_cells_are_not_the_models(folder):
     path = folder / "run" / "patients" / "sim_0001" / "cells.csv"
     path.write_text(path.read_text().replace(",counted,", ",confirmed,", 1))
+    record_tables(folder / "run")
     with pytest.raises(TableError, match="a person has decided on cells"):
         counted(folder)
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tfod_csf import classification
+from tfod_csf import classification, run_folder
 from tfod_csf.detections import Detections
 from tfod_csf.errors import UserError
 from tfod_csf.files import csv_tables
@@ -58,7 +58,9 @@ def test_run_json_is_written_last_and_holds_the_settings(images_dir, tmp_path):
     out = tmp_path / "out"
 
     def write_differentials(folder, record):
-        assert sorted(path.name for path in folder.iterdir()) == ["patients", "problems.csv"]
+        assert sorted(path.name for path in folder.iterdir()) == ["patients", "problems.csv", "run.json"]
+        with pytest.raises(run_folder.RunError, match="is not finished"):
+            run_folder.finished_run(folder)
         return "counted"
 
     done = run(images_dir, out, Brightness(), write_differentials=write_differentials)
@@ -77,6 +79,8 @@ def test_run_json_is_written_last_and_holds_the_settings(images_dir, tmp_path):
         "draw": False,
     }
     assert "rounds" not in record
+    assert run_folder.finished_run(out) == record
+    assert sorted(record["tables"]) == ["p1", "王=1"]
     assert csv_tables.read_rows(out / "problems.csv") == []
 
 

@@ -6,6 +6,7 @@ import pathlib
 
 import pytest
 
+from tfod_csf import run_folder
 from tfod_csf.inference import inference_record
 from tfod_csf.inference.batch import BatchResult
 from tfod_csf.inference.cell_selection import ScoreThresholds
@@ -14,7 +15,6 @@ from tfod_csf.label_map import LabelMap, label_map_from_names
 from tfod_csf.problems import ProblemLog
 
 THRESHOLDS = ScoreThresholds(0.5, 0.8, "apart", 0.6)
-STARTED = "2022-01-24T13:05:00+08:00"
 
 
 @dataclasses.dataclass
@@ -28,9 +28,9 @@ class Model:
 
 
 def record(result, models, problems=None):
-    return inference_record.make_record(
-        STARTED, {"images_dir": "slides"}, models, THRESHOLDS, result, problems or ProblemLog(quiet=True)
-    )
+    at_start = inference_record.record_at_start({"images_dir": "slides"}, models, THRESHOLDS, 2)
+    assert at_start["finished"] is None
+    return inference_record.make_record(at_start, result, problems or ProblemLog(quiet=True))
 
 
 @pytest.fixture
@@ -70,8 +70,9 @@ def test_patients_and_images(result):
 
 def test_how_it_was_made(result):
     found = record(result, [Model("m1", fingerprint="f" * 64)])
-    assert (found["started"], found["settings"]) == (STARTED, {"images_dir": "slides"})
-    assert found["finished"] > "2022"
+    assert found["settings"] == {"images_dir": "slides"}
+    assert found["finished"] >= found["started"] > "2022"
+    assert found["num_patients"] == 2
     model = found["models"][0]
     assert (model["fingerprint"], model["temperature"]) == ("f" * 64, 1.5)
     assert model["classes"] == ["lymphocyte", "monocyte"]
@@ -100,7 +101,7 @@ def test_nothing_examined():
 
 
 def test_the_file_is_json_without_nan(tmp_path, result):
-    inference_record.write_record(tmp_path / "run.json", record(result, [Model("m1")]))
+    run_folder.finish(tmp_path, record(result, [Model("m1")]), {})
 
     def refuse(name):
         raise AssertionError(name)

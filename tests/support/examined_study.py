@@ -10,11 +10,18 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from tests.support.labeled_folders import HEIGHT, WIDTH, write_image
+from tfod_csf import run_folder
 from tfod_csf.files import csv_schemas
 from tfod_csf.study.patients import folder_names
 
 CLASSES = ("lymphocyte", "monocyte", "neutrophil", "erythrocyte")
 Cell = tuple[str, float, tuple[float, float, float, float]]
+
+
+def record_tables(inference_dir: pathlib.Path) -> None:
+    """Makes the tables in a folder as they are now those of its finished run."""
+    path = inference_dir / "run.json"
+    run_folder.finish(inference_dir, json.loads(path.read_text(encoding="utf-8")) if path.exists() else {})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +61,11 @@ class Study:
         folder = self.patient(patient_id)
         csv_schemas.load("cells").write(folder / "cells.csv", cells, CLASSES)
         csv_schemas.load("images").write(folder / "images.csv", rows, CLASSES)
+        self.record()
+
+    def record(self) -> None:
+        """Makes the tables as they are now those of the run, for tests that change them."""
+        record_tables(self.inference_dir)
 
 
 def write_study(
@@ -65,7 +77,7 @@ def write_study(
     thresholds = {"min_score": 0.5, "unknown_below": 0.8, "count_unknown": "apart"}
     run = {"settings": settings, "thresholds": thresholds, "models": [{"name": m, "fingerprint": m} for m in models]}
     study.inference_dir.mkdir(parents=True)
-    (study.inference_dir / "run.json").write_text(json.dumps(run), encoding="utf-8")
+    run_folder.finish(study.inference_dir, run)
     seed = 0
     for patient_id, images in patients.items():
         for image in images:

@@ -7,6 +7,7 @@ import pathlib
 from lxml import html
 from PIL import Image
 
+from tfod_csf import run_folder
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.counting.differential import DifferentialRules
 from tfod_csf.cytology.counting.reference_ranges import load_reference_ranges
@@ -33,7 +34,7 @@ def write(
 ) -> pages.ReportSummary:
     """The report of an inference folder, counted with its own thresholds or with others."""
     counted_with = thresholds or run_tables.new_thresholds(run)[0]
-    facts = facts_of(run_tables.read_run(run), counted_with, changed=thresholds is not None)
+    facts = facts_of(run_folder.read_run(run), counted_with, changed=thresholds is not None)
     return pages.write_report(run, output, facts, pages.ReportOptions(**options))
 
 

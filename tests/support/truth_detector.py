@@ -9,10 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tfod_csf import run_folder
 from tfod_csf.cell_classes import STUDY_CLASSES
 from tfod_csf.cytology.counting import cohort
 from tfod_csf.detections import Detections
-from tfod_csf.inference import batch_run, inference_record
+from tfod_csf.inference import batch_run
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.label_map import label_map_from_names
 from tfod_csf.problems import ProblemLog
@@ -92,9 +93,11 @@ def infer(
         ScoreThresholds(),
         output_dir,
         ProblemLog(quiet=True),
-        write_differentials=lambda folder, record: cohort.write_differentials(folder, folder),
+        write_differentials=lambda folder, record: cohort.write_differentials(
+            folder, folder, folders=run_folder.folders_of(folder, record)
+        ),
     )
     fixed = {"started": "2022-01-24T09:30:00+08:00", "finished": "2022-01-24T09:31:40+08:00", "machine": {}}
     fixed["versions"] = {"tfod_csf": run.record["version"]}
-    inference_record.write_record(output_dir / "run.json", run.record | fixed)
+    run_folder.finish(output_dir, run.record | fixed, run.record["tables"])
     return output_dir

@@ -62,6 +62,7 @@ common_flags.define_problem_limits(FLAGS)
 def main() -> None:
     """Checks paths and models, runs them, and says what was found in a few lines."""
     _, output_dir = common_flags.images_dir_apart_from_output(FLAGS)
+    from tfod_csf import run_folder
     from tfod_csf.cytology.counting import cohort, corrected_differential
     from tfod_csf.cytology.counting.differential import DifferentialRules
     from tfod_csf.inference import batch_run, cell_selection
@@ -86,7 +87,11 @@ def main() -> None:
         output_dir,
         problems,
         write_differentials=lambda folder, record: cohort.write_differentials(
-            folder, folder, rules=rules, corrections=corrected_differential.corrections_of_record(folder, record)
+            folder,
+            folder,
+            rules=rules,
+            corrections=corrected_differential.corrections_of_record(folder, record),
+            folders=run_folder.folders_of(folder, record),
         ),
         matrices={folder.name: folder.classification for folder in folders if folder.classification},
         num_rounds=FLAGS.rounds,

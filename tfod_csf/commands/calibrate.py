@@ -75,12 +75,13 @@ def main() -> None:
         model_folder.check_unchanged(FLAGS.model, FLAGS.trust)
     if FLAGS.store and not FLAGS.model:
         raise UserError("--store needs --model, the folder that is to keep the confusion matrix.")
+    from tfod_csf import run_folder
     from tfod_csf.cytology import annotated_cells, run_tables
     from tfod_csf.cytology.studies import agreement_tables, calibration_tables
     from tfod_csf.problems import ProblemLog
     from tfod_csf.progress_bar import bar_over
 
-    run = run_tables.read_run(inference_dir)
+    run = run_folder.read_run(inference_dir)
     name = _model_name(run)
     matrix = _matrix_of(run, name) if FLAGS.store else None  # checks come before tables are read
     problems = ProblemLog()

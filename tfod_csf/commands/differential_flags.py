@@ -179,12 +179,12 @@ def run_facts(
       replicates: random orders and bootstrap samples of the saturation.
       date: printed on the pages; None for today.
     """
-    from tfod_csf.cytology import run_tables
+    from tfod_csf import run_folder
     from tfod_csf.cytology.counting.saturation import SaturationRules
     from tfod_csf.cytology.report.page_template import RunFacts
 
     return RunFacts(
-        run=run_tables.read_run(run_dir),
+        run=run_folder.read_run(run_dir),
         thresholds=inputs.thresholds,
         changed=inputs.changed,
         rules=inputs.rules,

@@ -33,12 +33,13 @@ def main() -> None:
     inference_dir, output_dir = common_flags.inference_dir(FLAGS), common_flags.output_dir(FLAGS)
     if not FLAGS.formats:
         raise UserError(f"--formats is empty; use some of {','.join(_FORMATS)}.")
+    from tfod_csf import run_folder
     from tfod_csf.cytology import cell_rows, other_formats, run_tables
     from tfod_csf.progress_bar import progress_bar
 
     folders = run_tables.patient_folders(inference_dir)
     model = cell_rows.one_model(cell_rows.run_models(inference_dir), FLAGS.model)
-    settings = run_tables.read_run(inference_dir).get("settings", {})
+    settings = run_folder.read_run(inference_dir).get("settings", {})
     images_dir = pathlib.Path(FLAGS.images_dir or settings.get("images_dir") or ".")
     progress = progress_bar(folders, unit="patient")
     images = (image for folder in progress for image in other_formats.patient_images(folder, model, images_dir))

@@ -37,7 +37,7 @@ def main() -> None:
     inference_dir, output_dir = common_flags.inference_dir(FLAGS), common_flags.output_dir(FLAGS)
     if FLAGS.review_times and not FLAGS.technician_times:
         raise UserError("--review_times needs --technician_times: there is nothing to compare it with.")
-    from tfod_csf.cytology import run_tables
+    from tfod_csf import run_folder
     from tfod_csf.cytology.studies import turnaround_tables
 
     hand = turnaround_tables.read_hand_times(FLAGS.technician_times) if FLAGS.technician_times else None
@@ -61,7 +61,7 @@ def main() -> None:
             f"{paired['error_independent']:.1f}, standard deviation {paired['sd']:.1f}"
         )
     if hand is not None:
-        minutes = turnaround_tables.machine_minutes(run_tables.read_run(inference_dir))
+        minutes = turnaround_tables.machine_minutes(run_folder.read_run(inference_dir))
         print("\n".join(turnaround_tables.remarks(hand, minutes, review)))
     for row in image_rows:
         rank = "not defined" if math.isnan(row["spearman"]) else f"{row['spearman']:+.2f}"

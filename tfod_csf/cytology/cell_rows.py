@@ -83,7 +83,7 @@ def run_models(inference_dir: str | os.PathLike) -> tuple[str, ...]:
     Raises:
       TableError: the folder is not an output of batch_infer, or no model examined an image.
     """
-    stored = run_tables.read_run(inference_dir).get("models") or []
+    stored = run_folder.read_run(inference_dir).get("models") or []
     if stored:
         return tuple(model["name"] for model in stored)
     for patient in run_tables.read_patients(inference_dir):

@@ -1,4 +1,4 @@
-"""Reads what batch_infer wrote: cells.csv and images.csv of each patient, and run.json.
+"""Reads what batch_infer wrote: cells.csv and images.csv of each patient.
 
 Patients are read one after the other, so that memory does not grow with their number:
 
@@ -16,7 +16,7 @@ import collections
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ import pandas as pd
 
 from tfod_csf import cell_classes, run_folder
 from tfod_csf.detections import BOX_SIDES
-from tfod_csf.files import csv_schemas, given_files, inner_paths
+from tfod_csf.files import csv_schemas
 from tfod_csf.files.csv_tables import TableError
 
 _CELL_COLUMNS = ("patient_id", "image", "model", "predicted_class", "score", "raw_score", "status", "counted_as")
@@ -232,9 +232,10 @@ class PatientTables:
 
 
 def patient_folders(inference_dir: str | os.PathLike) -> list[pathlib.Path]:
-    """Folders of all patients of a run, sorted.
+    """Folders of all patients of a finished run, sorted.
 
     Raises:
+      RunError: the run is not finished, or a patient's tables are not those that it wrote (`run_folder.finished_run`).
       TableError: the folder is not an output of batch_infer, or holds no patient.
     """
     patients = pathlib.Path(inference_dir) / run_folder.PATIENTS_DIR
@@ -242,7 +243,7 @@ def patient_folders(inference_dir: str | os.PathLike) -> list[pathlib.Path]:
         raise TableError(
             f"{inference_dir}: no folder {run_folder.PATIENTS_DIR}/ in it; give the output folder of batch_infer."
         )
-    folders = given_files.folders_with(patients, "images.csv")
+    folders = run_folder.folders_of(inference_dir, run_folder.finished_run(inference_dir))
     if not folders:
         raise TableError(f"{patients}: no <patient>/images.csv in it; batch_infer has written no patient here.")
     return folders
@@ -319,35 +320,6 @@ def _read_csv(path: pathlib.Path, columns: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series(cells, dtype=dtypes[name]) for name, cells in values.items()})
 
 
-def read_run(inference_dir: str | os.PathLike) -> dict[str, Any]:
-    """run.json of an inference folder."""
-    path = pathlib.Path(inference_dir) / "run.json"
-    try:
-        run = given_files.read_json(path)
-    except FileNotFoundError as error:
-        raise TableError(f"{path}: no such file; give the output folder of batch_infer.") from error
-    except ValueError as error:
-        raise TableError(f"{path}: not JSON ({error}); run batch_infer again.") from error
-    if not isinstance(run, dict):
-        raise TableError(f"{path}: expected an object with the run's models and thresholds.")
-    _check_inner_names(path, run)
-    return run
-
-
-def _check_inner_names(path: pathlib.Path, run: Mapping[str, Any]) -> None:
-    """Refuses names in run.json that would lead out of the run's folder; a run may come from somebody else.
-
-    Raises:
-      TableError: a model's name is none, or its classification is elsewhere.
-    """
-    for model in run.get("models") or []:
-        name, matrix = str(model.get("name", "")), model.get(run_folder.CLASSIFICATION)
-        if name and not inner_paths.is_plain_name(name):
-            raise TableError(f"{path}: the model's name {name!r} is a path; expected the name of a folder.")
-        if matrix and inner_paths.leads_out(str(matrix["file"])):
-            raise TableError(f"{path}: the file {matrix['file']!r} is outside of the run's folder.")
-
-
 def new_thresholds(
     inference_dir: str | os.PathLike,
     min_score: float | None = None,
@@ -360,9 +332,10 @@ def new_thresholds(
       (thresholds, whether any of them differs from the run's, so that cells must be counted again).
 
     Raises:
+      RunError: the run is not finished.
       TableError: min_score is below the run's; cells below it were never written.
     """
-    stored = read_run(inference_dir).get("thresholds", {})
+    stored = run_folder.read_run(inference_dir).get("thresholds", {})
     try:
         run = Thresholds(
             float(stored["min_score"]), float(stored["unknown_below"]), stored.get("count_unknown", cell_classes.APART)

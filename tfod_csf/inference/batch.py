@@ -30,7 +30,6 @@ from tfod_csf.study.patients import ImageFile, folder_names
 from tfod_csf.wording import plural
 
 _STAMP = "stamp.json"
-_TABLES = ("cells.csv", "images.csv")
 _PAGES = ("report.html", "report.pdf")  # of the command report; made of earlier cells they would contradict the tables
 
 
@@ -47,12 +46,14 @@ class BatchResult:
       folders: {patient id: folder}.
       reused: patients that were done already.
       kept: folders of patients of an earlier run with the same models and thresholds that are not in this input.
+      tables: {patient's folder: {table: sha256}} of all of them, as they were written.
     """
 
     summaries: dict[str, PatientSummary] = dataclasses.field(default_factory=dict)
     folders: dict[str, pathlib.Path] = dataclasses.field(default_factory=dict)
     reused: set[str] = dataclasses.field(default_factory=set)
     kept: list[str] = dataclasses.field(default_factory=list)
+    tables: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
 
     @property
     def num_images(self) -> int:
@@ -102,7 +103,8 @@ def run(
     names = folder_names(list(by_patient))
     patients_dir = output_dir / run_folder.PATIENTS_DIR
     settings = run_settings(detectors, thresholds, draw)
-    result = BatchResult(kept=_earlier_patients(patients_dir, set(names.values()), settings))
+    result = BatchResult(tables=_earlier_patients(patients_dir, set(names.values()), settings))
+    result.kept = sorted(result.tables)
     owners: dict[str, str] = {}  # checksum of an image -> where it was first seen
     with progress_bar(unit="image", total=len(images)) as progress:
         for patient_id, patient_images in by_patient.items():
@@ -113,6 +115,7 @@ def run(
             if stamp is not None and _is_done(folder, stamp, settings, checksums):
                 problems.extend(Problem(**problem) for problem in stamp["problems"])
                 summary = PatientSummary(**stamp["summary"])
+                result.tables[folder.name] = stamp["tables"]
                 result.reused.add(patient_id)
                 progress.update(len(patient_images))
             else:
@@ -124,8 +127,10 @@ def run(
                 finally:
                     problems.problems.extend(own_problems.problems)
                 summary.input_hash = _input_hash(checksums)
+                tables = result.tables[folder.name] = run_folder.table_checksums(folder)
                 if not summary.detector_failures:
-                    atomic_write.write_json(folder / _STAMP, _stamp(settings, checksums, summary, own_problems))
+                    stamp = _stamp(settings, checksums, summary, own_problems, tables)
+                    atomic_write.write_json(folder / _STAMP, stamp)
             result.summaries[patient_id], result.folders[patient_id] = summary, folder
             _note_shared_images(patient_id, patient_images, checksums, owners, problems)
     return result
@@ -187,13 +192,18 @@ def _input_hash(checksums: Mapping[str, str | None]) -> str:
 
 
 def _stamp(
-    settings: dict[str, Any], checksums: Mapping[str, str | None], summary: PatientSummary, problems: ProblemLog
+    settings: dict[str, Any],
+    checksums: Mapping[str, str | None],
+    summary: PatientSummary,
+    problems: ProblemLog,
+    tables: Mapping[str, str],
 ) -> dict[str, Any]:
     return {
         "settings": settings,
         "images": dict(checksums),
         "summary": dataclasses.asdict(summary),
         "problems": [dataclasses.asdict(problem) for problem in problems.problems],
+        "tables": dict(tables),
     }
 
 
@@ -212,24 +222,34 @@ def _is_done(
         stamp.get("settings") == settings
         and stamp.get("images") == checksums
         and None not in checksums.values()
-        and all((folder / name).is_file() for name in _TABLES)
+        and stamp.get("tables") == _tables_of(folder)
     )
+
+
+def _tables_of(folder: pathlib.Path) -> dict[str, str] | None:
+    try:
+        return run_folder.table_checksums(folder)
+    except OSError:
+        return None
 
 
 def _clear(folder: pathlib.Path) -> None:
     """Removes an earlier run's files, the stamp first."""
     (folder / _STAMP).unlink(missing_ok=True)
-    for name in (*_TABLES, *_PAGES):
+    for name in (*run_folder.TABLES, *_PAGES):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "pictures", ignore_errors=True)
 
 
-def _earlier_patients(patients_dir: pathlib.Path, names: set[str], settings: dict[str, Any]) -> list[str]:
-    """Folders of patients that are not in this input but done in the same way, so that they stay in the tables.
+def _earlier_patients(
+    patients_dir: pathlib.Path, names: set[str], settings: dict[str, Any]
+) -> dict[str, dict[str, str]]:
+    """{folder: its tables} of patients that are not in this input but done in the same way; they stay in the run.
 
     Raises:
-      BatchError: one of them was done with other models or thresholds.
+      BatchError: one of them was done with other models or thresholds, or its tables were changed since.
     """
+    tables = {}
     kept = sorted(path.parent.name for path in patients_dir.glob("*/images.csv") if path.parent.name not in names)
     for name in kept:
         stamp = _read_stamp(patients_dir / name)
@@ -239,7 +259,13 @@ def _earlier_patients(patients_dir: pathlib.Path, names: set[str], settings: dic
                 f"input ({len(kept)} such folders); they do not fit into one table: use another --output_dir or move "
                 "them away."
             )
-    return kept
+        if stamp.get("tables") != _tables_of(patients_dir / name):
+            raise BatchError(
+                f"{patients_dir / name}: the tables of this patient of an earlier run, not in this input, were changed "
+                "after they had been written; put them back, or move the folder away."
+            )
+        tables[name] = stamp["tables"]
+    return tables
 
 
 def _note_shared_images(

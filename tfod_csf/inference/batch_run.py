@@ -1,7 +1,7 @@
 """A whole run of batch_infer: from folders of patients to tables, run.json and problems.csv.
 
-Mistakes come first: images are found before a model is loaded, which takes seconds. run.json is written last, so a
-folder that holds one is complete.
+Mistakes come first: images are found before a model is loaded, which takes seconds. run.json says from before the first
+patient is touched that the run is not finished, and is written last as finished (`run_folder`).
 """
 
 import dataclasses
@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tfod_csf import classification, model_folder, provenance, run_folder
+from tfod_csf import classification, model_folder, run_folder
 from tfod_csf.classification import Classification, ClassificationError
 from tfod_csf.errors import UserError
 from tfod_csf.inference import batch, inference_record, rounds
@@ -103,32 +103,31 @@ def run(
       thresholds: what counts as a cell.
       output_dir: OUT of the module `batch`.
       problems: gets everything that was skipped or repaired; written to OUT/problems.csv.
-      write_differentials: counts the cells of a finished folder (`cohort.write_differentials`), given the folder and
-        the contents of its run.json, which is written last.
+      write_differentials: counts the cells of a folder (`cohort.write_differentials`), given the folder and the
+        contents of its run.json, which is written last.
       num_rounds: how often the images are examined; see `rounds`.
       matrices: {model: contents of its classification.json}; copied into the folder and named in run.json.
       vouched_for_by: {model: `ModelFolder.vouched_for_by`}, for run.json.
 
     Raises:
       UserError: no images, models that cannot be used, a matrix of another model, or an output folder that holds
-        another run. problems.csv is
-        written if there were problems.
+        another run. problems.csv is written if there were problems.
     """
-    started = provenance.now()
     try:
         images = patients.find_images(settings.images_dir, problems, settings.manifest, settings.patient_pattern)
         detectors = open_models()
         used = _matrices_of(detectors, matrices or {})
+        num_patients = len({image.patient_id for image in images})
+        at_start = inference_record.record_at_start(dataclasses.asdict(settings), detectors, thresholds, num_patients)
+        run_folder.begin(output_dir, at_start)
         result = batch.run(images, detectors, thresholds, output_dir, problems, settings.draw)
-        differing = rounds.run_further_rounds(num_rounds, images, detectors, thresholds, output_dir)
+        differing = rounds.run_further_rounds(num_rounds, images, detectors, thresholds, output_dir, at_start)
     except UserError:
         if problems.problems:
             problems.write_csv(output_dir / "problems.csv")
         raise
     problems.write_csv(output_dir / "problems.csv")
-    record = inference_record.make_record(
-        started, dataclasses.asdict(settings), detectors, thresholds, result, problems
-    )
+    record = {**inference_record.make_record(at_start, result, problems), "tables": result.tables}
     for model in record["models"]:
         if model["name"] in used:
             model[run_folder.CLASSIFICATION] = classification.write_into_run(output_dir, used[model["name"]])
@@ -136,7 +135,8 @@ def run(
     differentials = write_differentials(output_dir, record)
     if num_rounds > 1:
         record["rounds"] = {"number": num_rounds, "differing_patients": differing}
-    inference_record.write_record(output_dir / "run.json", record)
+    run_folder.check_tables(output_dir, result.tables)
+    record = run_folder.finish(output_dir, record, result.tables)
     num_files = len({str(image.path) for image in images} | problems.skipped_files())
     return BatchRun(result, record, differentials, num_files)
 

@@ -1,13 +1,12 @@
 """run.json: models, thresholds, versions and machine behind the results, the files they are from, and the speed."""
 
+import dataclasses
 import importlib.metadata
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfod_csf import __version__, provenance, worker_pool
-from tfod_csf.files import atomic_write
 from tfod_csf.inference.batch import BatchResult
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.image_detector import ImageDetector
@@ -33,26 +32,22 @@ def machine() -> dict[str, Any]:
     return {"processor": provenance.processor(), "cores": cores, "system": platform.platform()}
 
 
-def make_record(
-    started: str,
+def record_at_start(
     settings: Mapping[str, Any],
     detectors: Sequence[ImageDetector],
     thresholds: ScoreThresholds,
-    result: BatchResult,
-    problems: ProblemLog,
+    num_patients: int,
 ) -> dict[str, Any]:
-    """Contents of run.json.
+    """What run.json says of a run from its start on.
 
     Args:
-      started: `provenance.now()` at the start.
       settings: folders and options of the command, as they are to be recorded.
+      num_patients: patients in the input.
     """
-    seconds = {detector.name: _seconds_per_image(detector.name, result) for detector in detectors}
-    known = [value for value in seconds.values() if value is not None]
     return {
         "version": __version__,
-        "started": started,
-        "finished": provenance.now(),
+        "started": provenance.now(),
+        "finished": None,
         "settings": dict(settings),
         "models": [
             {
@@ -60,16 +55,30 @@ def make_record(
                 "fingerprint": detector.fingerprint,
                 "temperature": detector.temperature,
                 "classes": detector.label_map.names,
-                "seconds_per_image": seconds[detector.name],
             }
             for detector in detectors
         ],
-        "thresholds": {
-            "min_score": thresholds.min_score,
-            "unknown_below": thresholds.unknown_below,
-            "count_unknown": thresholds.count_unknown,
-            "duplicate_iou": thresholds.duplicate_iou,
-        },
+        "thresholds": dataclasses.asdict(thresholds),
+        "num_patients": num_patients,
+    }
+
+
+def make_record(
+    at_start: Mapping[str, Any],
+    result: BatchResult,
+    problems: ProblemLog,
+) -> dict[str, Any]:
+    """Contents of run.json of a run whose images have all been examined, without the tables' checksums.
+
+    Args:
+      at_start: of `record_at_start`.
+    """
+    models = [{**model, "seconds_per_image": _seconds_per_image(model["name"], result)} for model in at_start["models"]]
+    known = [model["seconds_per_image"] for model in models if model["seconds_per_image"] is not None]
+    return {
+        **at_start,
+        "finished": provenance.now(),
+        "models": models,
         "versions": versions(),
         "machine": machine(),
         "images": {"found": result.num_images, "failed": result.num_failed},
@@ -103,8 +112,3 @@ def _seconds_per_image(model: str, result: BatchResult) -> float | None:
     summaries = [summary for summary in result.summaries.values() if model in summary.detection_seconds]
     images = sum(summary.examined.get(model, 0) for summary in summaries)
     return round(sum(summary.detection_seconds[model] for summary in summaries) / images, 4) if images else None
-
-
-def write_record(path: str | os.PathLike, record: Mapping[str, Any]) -> None:
-    """Writes run.json."""
-    atomic_write.write_json(path, dict(record))

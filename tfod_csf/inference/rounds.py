@@ -1,10 +1,11 @@
 """The same images several times through the same models: does the machine repeat itself (the paper's Table 1)?"""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from tfod_csf import run_folder
-from tfod_csf.inference import batch
+from tfod_csf import provenance, run_folder
+from tfod_csf.inference import batch, inference_record
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.image_detector import ImageDetector
 from tfod_csf.problems import ProblemLog
@@ -22,8 +23,12 @@ def run_further_rounds(
     detectors: Sequence[ImageDetector],
     thresholds: ScoreThresholds,
     output_dir: pathlib.Path,
+    at_start: Mapping[str, Any],
 ) -> list[str]:
     """Runs rounds 2, 3, ... without pictures and compares each with the first, which is in `output_dir` already.
+
+    Args:
+      at_start: of `inference_record.record_at_start`; each round is a run with a run.json of its own.
 
     Returns:
       Patients whose cells.csv differs in any byte between two rounds.
@@ -32,7 +37,11 @@ def run_further_rounds(
     differing = set()
     for number in range(2, num_rounds + 1):
         # Their problems are those of the first round, which reported them.
-        batch.run(images, detectors, thresholds, round_dir(output_dir, number), ProblemLog(quiet=True), draw=False)
+        folder, problems = round_dir(output_dir, number), ProblemLog(quiet=True)
+        of_round = {**at_start, "started": provenance.now(), "round": number}
+        run_folder.begin(folder, of_round)
+        result = batch.run(images, detectors, thresholds, folder, problems, draw=False)
+        run_folder.finish(folder, inference_record.make_record(of_round, result, problems), result.tables)
         for patient_id, name in names.items():
             patient = pathlib.Path(run_folder.PATIENTS_DIR, name, "cells.csv")
             first, other = (round_dir(output_dir, n) / patient for n in (1, number))

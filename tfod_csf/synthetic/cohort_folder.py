@@ -20,7 +20,7 @@ from tfod_csf import __version__, cell_classes, classification, provenance, run_
 from tfod_csf.cell_classes import STUDY_CLASSES, UNKNOWN
 from tfod_csf.classification import Classification, FoundCells, ValidationPatient
 from tfod_csf.errors import UserError
-from tfod_csf.files import atomic_write, csv_schemas
+from tfod_csf.files import csv_schemas
 from tfod_csf.study import labelimg
 from tfod_csf.synthetic import cohorts
 from tfod_csf.synthetic.cohorts import MISSED, OUTCOMES, TRUE_CLASSES, SimulatedPatient
@@ -63,7 +63,7 @@ def write_cohort(
         patients have too few cells.
     """
     output = pathlib.Path(output_dir)
-    if (output / "run.json").exists():
+    if (output / run_folder.RUN_JSON).exists():
         raise UserError(f"{output}: already holds a run; name an empty folder or delete this one.")
     matrix = classification_of(validation, seed)
     model: dict[str, Any] = {"name": MODEL, "fingerprint": MODEL, "temperature": 1.0, "classes": list(STUDY_CLASSES)}
@@ -93,7 +93,7 @@ def write_cohort(
         "thresholds": THRESHOLDS,
         "patients": summaries,
     }
-    atomic_write.write_json(output / "run.json", record)
+    run_folder.finish(output, record)
     return rows
 
 

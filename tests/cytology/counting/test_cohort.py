@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from tests.support.examined_study import record_tables
 from tfod_csf.cell_classes import WHITE_CELLS
 from tfod_csf.commands import command_line
 from tfod_csf.cytology.counting import cohort
@@ -70,6 +71,7 @@ def test_unknown_cells_of_a_bloody_tap(tmp_path, write_patient, write_run):
     path = folder / "cells.csv"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("counted,neutrophil", "unknown,unknown"), encoding="utf-8")
+    record_tables(tmp_path)
     cohort.write_differentials(tmp_path, tmp_path)
     row = rows_by_patient(tmp_path)["p"]
     # 48 unknown of 896 cells, but of 96 white ones.
@@ -130,6 +132,7 @@ def test_a_model_that_failed_on_images_is_skipped_and_named(tmp_path, write_pati
             if not failed or name == "images.csv":
                 kept.append(",".join(values))
         path.write_text("\n".join([header, *kept]) + "\n", encoding="utf-8")
+    record_tables(tmp_path)
     cohort.write_differentials(tmp_path, tmp_path)
     row = rows_by_patient(tmp_path)["p"]
     # Averaged, 100 and 30 white cells would be 65.

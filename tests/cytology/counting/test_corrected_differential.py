@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tfod_csf import run_folder
 from tfod_csf.classification import ClassificationError
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.counting import corrected_differential as corrected
@@ -118,14 +119,14 @@ def test_a_matrix_that_contradicts_the_counting_is_not_used(run, patient):
     [("fingerprint", "other", "other weights"), ("temperature", 1.5, "temperature 1, not 1.5")],
 )
 def test_a_matrix_of_another_model_is_not_used(run, field, value, expected):
-    record = run_tables.read_run(run)
+    record = run_folder.read_run(run)
     record["models"][0][field] = value
     matrices = corrected.read_corrections(run).matrices
     assert expected in corrected.corrections_of_run(record, matrices).why_not
 
 
 def test_a_run_without_a_matrix_and_one_whose_matrix_is_gone(run, tmp_path):
-    record = run_tables.read_run(run)
+    record = run_folder.read_run(run)
     (tmp_path / "run.json").write_text(json.dumps(record))
     with pytest.raises(ClassificationError, match="cannot be read"):
         corrected.read_corrections(tmp_path)

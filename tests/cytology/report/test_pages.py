@@ -8,6 +8,7 @@ from urllib.parse import unquote
 import pytest
 from lxml import html
 
+from tests.support.examined_study import record_tables
 from tests.support.report_pages import page, text_of, write
 from tfod_csf.commands import command_line
 from tfod_csf.cytology import run_tables
@@ -258,7 +259,7 @@ def test_cohort_without_percentages_and_with_many_failures(odd_ids):
     ("file", "content", "part"),
     [
         ("run.json", "{", "not JSON"),
-        ("run.json", "{}", "thresholds lack"),
+        ("run.json", "{}", "is not finished"),
         ("patients/few/cells.csv", "patient_id\n", "column 'image' is missing"),
         ("patients/few/images.csv", "", "the file is empty"),
     ],
@@ -266,6 +267,8 @@ def test_cohort_without_percentages_and_with_many_failures(odd_ids):
 def test_damaged_tables_are_one_sentence(odd_run, tmp_path, capsys, file, content, part):
     shutil.copytree(odd_run, tmp_path / "run")
     (tmp_path / "run" / file).write_text(content, encoding="utf-8")
+    if file != "run.json":
+        record_tables(tmp_path / "run")
     flags = [f"--inference_dir={tmp_path / 'run'}", "--pages=patients", "--patient=few", "--replicates=100"]
     assert command_line.main(["report", *flags]) == 1
     said = capsys.readouterr().err

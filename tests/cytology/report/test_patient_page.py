@@ -8,6 +8,7 @@ from lxml import html
 
 from tests.support import report_pages
 from tests.support.report_pages import facts_of, words
+from tfod_csf import run_folder
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.counting import corrected_differential
 from tfod_csf.cytology.counting.differential import differential
@@ -159,7 +160,7 @@ def test_corrected_percentages_stand_beside_the_raw_ones_and_say_where_the_matri
     settings = cohorts.CohortSettings(patients=1, images_per_patient=6)
     validation = [cohorts.simulate_patient(settings, number) for number in range(1, 6)]
     cohort_folder.write_cohort(run, cohorts.simulate(settings), validation=validation)
-    facts = report_pages.facts_of(run_tables.read_run(run), run_tables.new_thresholds(run)[0])
+    facts = report_pages.facts_of(run_folder.read_run(run), run_tables.new_thresholds(run)[0])
     corrections = corrected_differential.read_corrections(run)
     facts = dataclasses.replace(facts, corrections=corrections)
     pages.write_report(run, tmp_path / "out", facts)

@@ -60,6 +60,7 @@ def test_an_edited_table_is_nobodys_review(desk, tmp_path):
     output = reviewed(desk)
     cells = output / "patients" / "p1" / "cells.csv"
     cells.write_text(cells.read_text(encoding="utf-8").replace(",lymphocyte,0.9", ",monocyte,0.9"), encoding="utf-8")
+    examined_study.record_tables(output)
     write(output, tmp_path / "report")
     root = html.parse(str(page(tmp_path / "report", "p1"))).getroot()
     assert "not that of the newest revision (1)" in root.xpath("//li[@class='stop']")[0].text_content()

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from tfod_csf import run_folder
 from tfod_csf.commands import command_line
 from tfod_csf.cytology.annotated_cells import MatchedCells
 from tfod_csf.cytology.studies import calibration_tables
@@ -155,7 +156,7 @@ def test_too_few_cells_and_another_model_are_one_sentence(calibrated_run, tmp_pa
     (tmp_path / "other").mkdir()
     assert command_line.main(["calibrate", *calibrated_run[:3], f"--model={tmp_path / 'other'}"]) == 1
     assert "the run was made with m, not with other" in capsys.readouterr().err
-    (tmp_path / "run" / "run.json").write_text('{"thresholds": {"min_score": 0.5, "unknown_below": 0.8}}')
+    run_folder.finish(tmp_path / "run", {"thresholds": {"min_score": 0.5, "unknown_below": 0.8}})
     assert command_line.main(["calibrate", *calibrated_run[:3], f"--model={tmp_path / 'other'}"]) == 1
     assert "no cells of model 'other'; it has m" in capsys.readouterr().err
 

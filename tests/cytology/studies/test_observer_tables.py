@@ -1,5 +1,6 @@
 import pytest
 
+from tests.support.examined_study import record_tables
 from tfod_csf.commands import command_line
 from tfod_csf.files import csv_schemas, csv_tables
 from tfod_csf.study.labelimg import Annotation, LabeledObject, write_annotation
@@ -88,6 +89,10 @@ def test_a_round_that_differs_in_one_score_is_named(table_1, tmp_path, capsys):
     path.write_text(path.read_text(encoding="utf-8").replace("0.9000", "0.9001", 1), encoding="utf-8")
     cut = tmp_path / "round_3" / "patients" / "p" / "cells.csv"
     cut.write_text("\n".join(cut.read_text(encoding="utf-8").splitlines()[:-1]) + "\n", encoding="utf-8")
+    assert command_line.main(["observers", *table_1]) == 1
+    assert "cells.csv: was changed after the run had written it" in capsys.readouterr().err
+    record_tables(tmp_path / "round_2")
+    record_tables(tmp_path / "round_3")
     assert command_line.main(["observers", *table_1]) == 0
     assert "2 images differ" in capsys.readouterr().out
     rows = csv_tables.read_rows(tmp_path / "out" / "observers_differences.csv")

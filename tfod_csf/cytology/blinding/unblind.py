@@ -2,9 +2,10 @@
 
 A pseudonym is long and looks like nothing else, so it is replaced wherever it is a word of its own. Everything else is
 copied unchanged; text inside a picture (a plot's title) keeps its pseudonyms, and checksums in the results are those of
-the blinded files.
+the blinded files, apart from those of the patients' tables in the run.json of a finished run.
 """
 
+import contextlib
 import csv
 import dataclasses
 import html
@@ -16,6 +17,7 @@ import urllib.parse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from tfod_csf import run_folder
 from tfod_csf.cytology.blinding.blind import BlindError
 from tfod_csf.cytology.blinding.pseudonyms import BlindedImage
 from tfod_csf.files import atomic_write, csv_tables, given_files
@@ -140,6 +142,7 @@ def unblind(
         raise BlindError(f"--output_dir={output_dir}: lies in --results_dir; names do not go there.")
     names = Names.of(rows)
     num_files = num_named = 0
+    finished: dict[pathlib.Path, pathlib.Path] = {}  # {folder of a run: its copy}
     below = given_files.files_below(results_dir, follow_links=False)
     for path in progress([path for path in map(pathlib.Path, below) if path.is_file()]):
         relative = path.relative_to(results_dir).as_posix()
@@ -153,4 +156,15 @@ def unblind(
             is_named = text != path.read_text(encoding="utf-8-sig")
         num_files += 1
         num_named += is_named or target != output_dir / relative
+        if path.name == run_folder.RUN_JSON:
+            finished[path.parent] = target.parent
+    for source, target_folder in finished.items():
+        _finish(source, target_folder)
     return num_files, num_named
+
+
+def _finish(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Makes a copied run finished with its tables as they are now; one that was not finished stays so."""
+    with contextlib.suppress(run_folder.RunError):
+        run_folder.finished_run(source)
+        run_folder.finish(target, json.loads((target / run_folder.RUN_JSON).read_text(encoding="utf-8")))

@@ -1,6 +1,6 @@
 """The differentials of all patients of a run, one patient in memory at a time.
 
-batch_infer ends with `write_differentials(output_dir, output_dir)`; the command `differential` does the same into
+batch_infer ends with `write_differentials` into its own folder; the command `differential` does the same into
 another folder with other thresholds, ranges or rules.
 """
 
@@ -120,6 +120,7 @@ def write_differentials(
     rules: DifferentialRules | None = None,
     corrections: Corrections | None = None,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    folders: Iterable[pathlib.Path] | None = None,
 ) -> CohortSummary:
     """Writes patients/<id>/differential.csv and differentials.csv for every patient of a run.
 
@@ -132,14 +133,19 @@ def write_differentials(
       rules: numbers of the rules; None takes the defaults.
       corrections: confusion matrices of the run's models; None gives no corrected percentages.
       progress: wraps the list of patients' folders, for example in a progress bar.
+      folders: of the patients, from whoever is writing the run just now; None takes those of a finished run.
+
+    Raises:
+      RunError, TableError: as `run_tables.patient_folders`.
     """
+    folders = run_tables.patient_folders(inference_dir) if folders is None else folders
     output = pathlib.Path(output_dir)
     references = load_reference_ranges() if references is None else references
     cells_per_ul = cells_per_ul or {}
     summary = CohortSummary()
 
     def results() -> Iterator[Differential]:
-        for folder in progress(run_tables.patient_folders(inference_dir)):
+        for folder in progress(folders):
             patient = run_tables.read_patient(folder, details=corrections is not None)
             if thresholds is not None:
                 patient = patient.counted_with(thresholds)

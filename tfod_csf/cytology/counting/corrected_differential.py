@@ -88,7 +88,7 @@ def read_corrections(inference_dir: str | os.PathLike, thresholds: Thresholds | 
     Raises:
       ClassificationError: a copy is missing, was changed, or cannot be used.
     """
-    return corrections_of_record(inference_dir, run_tables.read_run(inference_dir), thresholds)
+    return corrections_of_record(inference_dir, run_folder.read_run(inference_dir), thresholds)
 
 
 def corrections_of_record(

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from tfod_csf import cell_classes
+from tfod_csf import cell_classes, run_folder
 from tfod_csf.cytology import cell_rows, run_tables
 from tfod_csf.cytology.review import export
 from tfod_csf.cytology.review.sidecar import ReviewError, Sidecar
@@ -77,7 +77,7 @@ def export_run(
     Raises:
       UserError: a patient or model that the run does not have, images that cannot be found, or a folder that exists.
     """
-    run = run_tables.read_run(inference_dir)
+    run = run_folder.read_run(inference_dir)
     folders = {patients.patient_id_of(folder.name): folder for folder in run_tables.patient_folders(inference_dir)}
     unknown = [patient for patient in settings.patients if patient not in folders]
     if unknown:

@@ -29,7 +29,7 @@ from tfod_csf.cytology.review import merge, revisions
 from tfod_csf.cytology.review.changes import ADDED, DELETED, MOVED, RELABELLED
 from tfod_csf.cytology.review.patient_import import CHANGES
 from tfod_csf.cytology.review.revisions import Revision
-from tfod_csf.files import atomic_write, csv_schemas, given_files
+from tfod_csf.files import csv_schemas, given_files
 from tfod_csf.files.checksums import file_sha256
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import patients
@@ -214,7 +214,8 @@ def write_cohort(
     run, output = pathlib.Path(inference_dir), pathlib.Path(output_dir)
     recorded, kept = recorded_reviews(output), {}
     reviewed = []
-    for machine in progress(run_tables.patient_folders(run)):
+    machines = run_tables.patient_folders(run)
+    for machine in progress(machines):
         folder, patient_id = output / run_folder.PATIENTS_DIR / machine.name, patients.patient_id_of(machine.name)
         state = recorded.get(patient_id, {})
         try:
@@ -244,7 +245,6 @@ def write_cohort(
     }
     for model, matrix in (counting.corrections.matrices if counting.corrections else {}).items():
         classification.write_into_run(output, dataclasses.replace(matrix, model=model))
-    atomic_write.write_json(output / "run.json", {**run_tables.read_run(run), "review": {**kept, **states}})
     cohort.write_differentials(
         output,
         output,
@@ -254,5 +254,7 @@ def write_cohort(
         rules=counting.rules,
         corrections=counting.corrections,
         progress=progress,
+        folders=[output / run_folder.PATIENTS_DIR / name for name in run_folder.tables_of(output)],
     )
+    run_folder.finish(output, {**run_folder.read_run(run), "review": {**kept, **states}})
     return reviewed

@@ -1,0 +1,100 @@
+"""A run on disk: unfinished, finished, and every way in which a folder can contradict its run.json."""
+
+import hashlib
+import json
+import shutil
+
+import pytest
+
+from tfod_csf import run_folder
+from tfod_csf.run_folder import RunError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A finished run of the patients a and b, whose tables hold a word each."""
+    out = tmp_path / "out"
+    run_folder.begin(out, {"thresholds": {"min_score": 0.5}})
+    for patient in ("b", "a"):
+        (out / "patients" / patient).mkdir(parents=True)
+        for name in run_folder.TABLES:
+            (out / "patients" / patient / name).write_text(f"{patient} {name}", encoding="utf-8")
+    run_folder.finish(out, {"thresholds": {"min_score": 0.5}})
+    return out
+
+
+def test_a_finished_run_names_its_tables(folder):
+    run = run_folder.finished_run(folder)
+    assert run == run_folder.read_run(folder) == json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    assert run["thresholds"] == {"min_score": 0.5}
+    assert run["tables"]["a"]["cells.csv"] == hashlib.sha256(b"a cells.csv").hexdigest()
+    assert run_folder.folders_of(folder, run) == [folder / "patients" / "a", folder / "patients" / "b"]
+    (folder / "patients" / "notes").mkdir()  # holds no tables, so it is no patient
+    (folder / "patients" / "a" / "report.html").write_text("of another command")
+    run_folder.finished_run(folder)
+
+
+def test_a_run_is_unfinished_from_begin_on(folder):
+    run_folder.begin(folder, {"started": "2022-01-24T09:30:00+08:00"})
+    for read in (run_folder.read_run, run_folder.finished_run):
+        with pytest.raises(
+            RunError, match=r"began at 2022-01-24T09:30:00\+08:00 is not finished; run the same command"
+        ):
+            read(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "run.json: no such file; give the output folder of a finished batch_infer"),
+        ("{", "run.json: not JSON"),
+        ("[]", "expected an object"),
+        ("{}", "began at a time not noted is not finished"),
+        ('{"finished": "2022"}', "holds no checksums of the patients' tables"),
+        ('{"finished": "2022", "tables": {"a": 1}}', "holds no checksums of the patients' tables"),
+        ('{"finished": "2022", "tables": {"../../a": {}, "a": {}, "b": {}}}', "tables of this patient of the run are"),
+    ],
+)
+def test_another_run_json_is_refused(folder, text, message):
+    (folder / "run.json").unlink()
+    if text is not None:
+        (folder / "run.json").write_text(text, encoding="utf-8")
+    with pytest.raises(RunError, match=message):
+        run_folder.finished_run(folder)
+
+
+def edit(patients):
+    path = patients / "a" / "cells.csv"
+    path.write_bytes(path.read_bytes().swapcase())  # of the same size
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (edit, r"a/cells.csv: was changed after the run had written it"),
+        (lambda patients: (patients / "b" / "images.csv").unlink(), r"b/images.csv: cannot be read \(No such file"),
+        (lambda patients: shutil.rmtree(patients / "b"), r"b: the tables of this patient .* are gone \(1 such of 2\)"),
+        (lambda patients: shutil.copytree(patients / "b", patients / "c"), r"c: a patient that run.json does not name"),
+        (lambda patients: (patients / "a").rename(patients / "z"), r"z: a patient that run.json does not name"),
+    ],
+)
+def test_tables_that_are_not_the_runs_are_refused(folder, change, message):
+    change(folder / "patients")
+    run_folder.read_run(folder)
+    with pytest.raises(RunError, match=message):
+        run_folder.finished_run(folder)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"name": "../../elsewhere"},
+        {"name": "/elsewhere"},
+        {"name": "m", "classification": {"file": "../m.json", "sha256": ""}},
+        {"name": "m", "classification": {"file": "/etc/passwd", "sha256": ""}},
+    ],
+)
+def test_a_run_whose_names_lead_out_of_its_folder_is_refused(tmp_path, model):
+    (tmp_path / "run.json").write_text(json.dumps({"finished": "2022", "models": [model]}), encoding="utf-8")
+    with pytest.raises(RunError, match=r"run\.json: the (model's name|file) '.*' is (a path|outside)"):
+        run_folder.read_run(tmp_path)
