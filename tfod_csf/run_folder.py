@@ -32,6 +32,8 @@ FAILED = "failed"
 
 # {patient's folder: {table: sha256}}, the key `tables` of run.json.
 Tables = Mapping[str, Mapping[str, str]]
+# Pages for readers beside the tables they are made from, the one that the others are printed from first.
+PAGES = ("report.html", "report.pdf")
 
 
 class RunError(UserError):
@@ -177,3 +179,10 @@ def _check_table(path: pathlib.Path, expected: str) -> None:
             f"{path}: was changed after the run had written it; put the file back, or move it away and run the same "
             "command again (cells are changed with review_import)."
         )
+
+
+def remove_pages(patient_folder: pathlib.Path) -> None:
+    """Removes a patient's pages and those of all patients, before anything changes that they are made from."""
+    for folder in (patient_folder.parent.parent, patient_folder):
+        for name in PAGES:
+            (folder / name).unlink(missing_ok=True)

@@ -32,21 +32,26 @@ def main() -> None:
     """Copies, writes the table, and says what must be kept."""
     images_dir, output_dir = common_flags.images_dir_apart_from_output(FLAGS)
     from tfod_csf.cytology.blinding import blind, blind_study
+    from tfod_csf.files import folder_lock
     from tfod_csf.problems import ProblemLog
     from tfod_csf.progress_bar import bar_over
 
     problems, secret = ProblemLog(strict=FLAGS.strict), blind.SecretFiles.beside(FLAGS.key_file)
-    study = blind_study.blind_study(
-        images_dir,
-        FLAGS.annotations_dir,
-        output_dir,
-        secret,
-        FLAGS.reuse_key,
-        problems,
-        FLAGS.manifest,
-        FLAGS.patient_pattern,
-        progress=bar_over("image"),
-    )
+    secret.check_apart(output_dir)
+    # Two blindings with one key would each write the table without the other's images.
+    with folder_lock.only_writer(secret.key, swapped=True), folder_lock.only_writer(output_dir):
+        study = blind_study.blind_study(
+            images_dir,
+            FLAGS.annotations_dir,
+            output_dir,
+            secret,
+            FLAGS.reuse_key,
+            problems,
+            FLAGS.manifest,
+            FLAGS.patient_pattern,
+            progress=bar_over("image"),
+        )
+    blind.forget_when(output_dir)
     print(
         f"{study}; {problems.summary()} ({secret.problems}); written to {output_dir}. Keep {secret.key} and "
         f"{secret.mapping} on another disk; without both, names are lost."

@@ -66,6 +66,13 @@ def _model_name(run: dict) -> str:
 
 def main() -> None:
     """Matches cells, fits, writes, stores where asked, and says what changed."""
+    from tfod_csf.files import folder_lock
+
+    with folder_lock.only_writer(common_flags.output_dir(FLAGS)):
+        _calibrate()
+
+
+def _calibrate() -> None:
     from tfod_csf import model_folder
 
     inference_dir, output_dir = common_flags.inference_dir(FLAGS), common_flags.output_dir(FLAGS)

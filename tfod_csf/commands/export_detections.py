@@ -35,6 +35,7 @@ def main() -> None:
         raise UserError(f"--formats is empty; use some of {','.join(_FORMATS)}.")
     from tfod_csf import run_folder
     from tfod_csf.cytology import cell_rows, other_formats, run_tables
+    from tfod_csf.files import folder_lock
     from tfod_csf.progress_bar import progress_bar
 
     folders = run_tables.patient_folders(inference_dir)
@@ -44,9 +45,10 @@ def main() -> None:
     progress = progress_bar(folders, unit="patient")
     images = (image for folder in progress for image in other_formats.patient_images(folder, model, images_dir))
     classes = cell_rows.read_cells(folders[0] / "cells.csv").classes
-    num_images, num_cells = other_formats.write_formats(
-        images, output_dir, FLAGS.formats, cell_rows.names_of(classes), FLAGS.image_prefix
-    )
+    with folder_lock.only_writer(output_dir):
+        num_images, num_cells = other_formats.write_formats(
+            images, output_dir, FLAGS.formats, cell_rows.names_of(classes), FLAGS.image_prefix
+        )
     print(
         f"{num_cells} cells on {num_images} images of {len(folders)} patients as {', '.join(FLAGS.formats)}; "
         f"written to {output_dir}."

@@ -31,15 +31,18 @@ def main() -> None:
     """Reads the final reports, writes them, and says how many are not final."""
     inference_dir, output_dir = common_flags.inference_dir(FLAGS), common_flags.output_dir(FLAGS)
     from tfod_csf.cytology.signing import report_export
-    from tfod_csf.files import key_files
+    from tfod_csf.files import folder_lock, key_files
     from tfod_csf.progress_bar import bar_over
     from tfod_csf.wording import plural
 
     key = key_files.read_key(FLAGS.signing_key) if FLAGS.signing_key else None
-    summary = report_export.export_reports(
-        inference_dir, output_dir, FLAGS.format, FLAGS.patient, key, bar_over("patient")
-    )
+    with folder_lock.only_writer(output_dir):
+        summary = report_export.export_reports(
+            inference_dir, output_dir, FLAGS.format, FLAGS.patient, key, bar_over("patient")
+        )
     left = f"; {plural(len(summary.not_final), 'patient')} without one not exported" if summary.not_final else ""
+    for path in summary.removed:
+        print(f"{path}: removed; the report that was exported there is not final any more.")
     print(f"{plural(summary.exported, 'final report')} written to {output_dir}{left}.")
 
 

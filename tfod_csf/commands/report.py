@@ -41,6 +41,7 @@ def main() -> None:
     )
     output_dir = common_flags.output_dir(FLAGS) if FLAGS.output_dir else inference_dir
     from tfod_csf.cytology.report import chromium, pages
+    from tfod_csf.files import folder_lock
     from tfod_csf.progress_bar import bar_over, progress_bar
     from tfod_csf.wording import plural
 
@@ -56,10 +57,13 @@ def main() -> None:
         patient_pages=FLAGS.pages != "cohort",
         cohort_page=FLAGS.pages != "patients",
     )
-    summary = pages.write_report(inference_dir, output_dir, facts, options, inputs.patient_facts, bar_over("patient"))
-    if FLAGS.pdf:
-        for page in progress_bar(summary.pages, unit="PDF"):
-            chromium.print_pdf(program, page, page.with_suffix(".pdf"))
+    with folder_lock.only_writer(output_dir):
+        summary = pages.write_report(
+            inference_dir, output_dir, facts, options, inputs.patient_facts, bar_over("patient")
+        )
+        if FLAGS.pdf:
+            for page in progress_bar(summary.pages, unit="PDF"):
+                chromium.print_pdf(program, page, page.with_suffix(".pdf"))
     if summary.without_crops:
         lack = f"{plural(summary.without_crops, 'patient')} without pictures of cells"
         print(f"{lack}: give --images_dir where the images are now.")

@@ -22,15 +22,17 @@ def main() -> None:
     inference_dir, output_dir = common_flags.inference_dir(FLAGS), common_flags.output_dir(FLAGS)
     from tfod_csf.cytology import run_tables
     from tfod_csf.cytology.review import reviewer_agreement
+    from tfod_csf.files import folder_lock
     from tfod_csf.problems import ProblemLog
     from tfod_csf.progress_bar import bar_over
 
     problems = ProblemLog(strict=FLAGS.strict)
     folders = bar_over("patient")(run_tables.patient_folders(inference_dir))
-    try:
-        found = reviewer_agreement.write_agreement(folders, output_dir, problems, FLAGS.matching_iou_threshold)
-    finally:
-        problems.write_csv(output_dir / "problems.csv")
+    with folder_lock.only_writer(output_dir):
+        try:
+            found = reviewer_agreement.write_agreement(folders, output_dir, problems, FLAGS.matching_iou_threshold)
+        finally:
+            problems.write_csv(output_dir / "problems.csv")
     print(found)
     print(f"{problems.summary()}; written to {output_dir}.")
 

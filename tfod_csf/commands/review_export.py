@@ -34,6 +34,7 @@ def main() -> None:
     """Writes a folder per patient and says what to do next."""
     inference_dir, output_dir = common_flags.inference_dir(FLAGS), common_flags.output_dir(FLAGS)
     from tfod_csf.cytology.review import export_session
+    from tfod_csf.files import folder_lock
     from tfod_csf.problems import ProblemLog
     from tfod_csf.progress_bar import bar_over
 
@@ -47,7 +48,8 @@ def main() -> None:
         extra_names=common_flags.extra_names(FLAGS),
         sample_images=FLAGS.sample_images,
     )
-    session = export_session.export_run(inference_dir, output_dir, settings, problems, bar_over("patient"))
+    with folder_lock.only_writer(output_dir):
+        session = export_session.export_run(inference_dir, output_dir, settings, problems, bar_over("patient"))
     print(
         f"{session}; {problems.summary()}; written to {output_dir}. Next: see {output_dir / 'HOW_TO_REVIEW.txt'}, then "
         "review_import."

@@ -19,6 +19,7 @@ from tfod_csf.errors import UserError
 if TYPE_CHECKING:
     from tfod_csf.cytology.review.patient_import import ImportSettings
     from tfod_csf.cytology.review.session import Session
+    from tfod_csf.problems import ProblemLog
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string(
@@ -58,7 +59,9 @@ flags.DEFINE_string(
     "Folder for the verified images with their XML, to be used by create_csf_tf_record; default: they are not written.",
     flag_values=FLAGS,
 )
-flags.DEFINE_boolean("report", True, "Write report.html of every patient that gets a new revision.", flag_values=FLAGS)
+flags.DEFINE_boolean(
+    "report", True, "Write report.html of every reviewed patient who has none of this state.", flag_values=FLAGS
+)
 common_flags.define_run_images_dir(FLAGS)
 common_flags.define_strict(FLAGS)
 differential_flags.define(FLAGS)
@@ -69,6 +72,7 @@ def main() -> None:
     if not FLAGS.reviewer.strip():
         raise UserError("--reviewer is empty; a review needs a name.")
     inference_dir, output_dir = common_flags.inference_dir(FLAGS), common_flags.output_dir(FLAGS)
+    from tfod_csf.cytology.report import page_state
     from tfod_csf.cytology.review import reviewed_cohort
     from tfod_csf.cytology.review import session as review_session
     from tfod_csf.files import folder_lock
@@ -86,18 +90,20 @@ def main() -> None:
         corrections=inputs.corrections,
     )
     problems = ProblemLog(strict=FLAGS.strict)
+    facts = differential_flags.run_facts(FLAGS, inputs, inference_dir)
     with folder_lock.only_writer(output_dir):  # else the tables of all patients could lack what another import wrote
+        page_state.remove_outdated(output_dir, facts, inputs.patient_facts)
         try:
             session = review_session.run(folders, inference_dir, output_dir, _settings(), counting, problems, progress)
-            images = review_session.write_training(session, output_dir, FLAGS.training_dir, problems)
+            images = _write_training(session, output_dir, problems)
         finally:
             problems.write_csv(output_dir / "problems.csv")
+        pages = _write_pages(session, output_dir, inputs, progress) if FLAGS.report else []
     print(session)
     if inputs.unmatched:
         print(inputs.unmatched)
     if FLAGS.training_dir:
         print(f"{images[0]} verified images with {images[1]} cells for training; written to {FLAGS.training_dir}.")
-    pages = _write_pages(session, output_dir, inputs, progress) if FLAGS.report else []
     more = f", with {len(pages)} report.html" if pages else ""
     print(f"{problems.summary()} (problems.csv); written to {output_dir}{more}.")
     if session.refused:
@@ -128,18 +134,34 @@ def _settings() -> "ImportSettings":
     )
 
 
+def _write_training(session: "Session", output_dir: pathlib.Path, problems: "ProblemLog") -> tuple[int, int]:
+    """Writes the verified images for training where they were asked for; returns (images, cells)."""
+    from tfod_csf.cytology.review import session as review_session
+    from tfod_csf.files import folder_lock
+
+    if not FLAGS.training_dir:
+        return 0, 0
+    with folder_lock.only_writer(FLAGS.training_dir):
+        return review_session.write_training(session, output_dir, FLAGS.training_dir, problems)
+
+
 def _write_pages(
     session: "Session", output_dir: pathlib.Path, inputs: differential_flags.DifferentialInputs, progress: Callable
 ) -> list[pathlib.Path]:
-    """The pages of patients with a new revision; `tfod_csf report` writes those of all patients and of the cohort."""
+    """The pages that reviewed patients lack: new ones, and those that an import which was stopped did not write.
+
+    `tfod_csf report` writes those of all patients and of the cohort.
+    """
+    from tfod_csf import run_folder
     from tfod_csf.cytology.report import pages
 
-    new = tuple(one.patient_id for one in session.new)
-    if not new:
+    reviewed = session.reviewed
+    lacking = tuple(one.after.patient_id for one in reviewed if not (one.folder / run_folder.PAGES[0]).is_file())
+    if not lacking:
         return []
     facts = differential_flags.run_facts(FLAGS, inputs, output_dir)
     images_dir = pathlib.Path(FLAGS.images_dir) if FLAGS.images_dir else None
-    options = pages.ReportOptions(images_dir=images_dir, patients=new)
+    options = pages.ReportOptions(images_dir=images_dir, patients=lacking)
     return pages.write_report(output_dir, output_dir, facts, options, inputs.patient_facts, progress).pages
 
 

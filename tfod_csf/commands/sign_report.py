@@ -45,7 +45,7 @@ def main() -> None:
     folder = common_flags.inference_dir(FLAGS)
     from tfod_csf.cytology.report import pages
     from tfod_csf.cytology.signing import sign
-    from tfod_csf.files import key_files
+    from tfod_csf.files import folder_lock, key_files
 
     inputs = differential_flags.read(FLAGS)
     facts = differential_flags.run_facts(FLAGS, inputs, folder)
@@ -55,18 +55,21 @@ def main() -> None:
             "would count as decided. Sign without the flag, or run batch_infer with it and review again."
         )
     key = key_files.read_key(FLAGS.signing_key) if FLAGS.signing_key else None
-    signed = sign.sign_reports(
-        folder, FLAGS.patient, signed_by, FLAGS.comment.strip(), facts.basis, inputs.patient_facts, key
-    )
+    pages_written: list[pathlib.Path] = []
+    with folder_lock.only_writer(folder):
+        signed = sign.sign_reports(
+            folder, FLAGS.patient, signed_by, FLAGS.comment.strip(), facts.basis, inputs.patient_facts, key
+        )
+        if FLAGS.report:
+            images_dir = pathlib.Path(FLAGS.images_dir) if FLAGS.images_dir else None
+            options = pages.ReportOptions(images_dir=images_dir, patients=tuple(signed))
+            pages_written = pages.write_report(folder, folder, facts, options, inputs.patient_facts).pages
     for patient, signature in signed.items():
         print(f"{patient}: signed by {signature.signed_by} on {signature.signed_at}, checksum {signature.sha256}")
     if inputs.unmatched:
         print(inputs.unmatched)
     if FLAGS.report:
-        images_dir = pathlib.Path(FLAGS.images_dir) if FLAGS.images_dir else None
-        options = pages.ReportOptions(images_dir=images_dir, patients=tuple(signed))
-        written = pages.write_report(folder, folder, facts, options, inputs.patient_facts).pages
-        print(f"{len(written)} report.html written; run report with the same flags for the page of all patients.")
+        print(f"{len(pages_written)} report.html written; run report with the same flags for the page of all patients.")
 
 
 if __name__ == "__main__":

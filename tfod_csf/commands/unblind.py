@@ -32,12 +32,14 @@ def main() -> None:
         common_flags.output_dir(FLAGS),
     )
     from tfod_csf.cytology.blinding import blind, pseudonyms, unblind
-    from tfod_csf.files import key_files
+    from tfod_csf.files import folder_lock, key_files
     from tfod_csf.progress_bar import bar_over
 
     key = key_files.read_key(FLAGS.key_file)
+    blind.SecretFiles.beside(FLAGS.key_file).check_finished()
     rows = pseudonyms.read_mapping(FLAGS.mapping or blind.SecretFiles.beside(FLAGS.key_file).mapping, key)
-    num_files, num_named = unblind.unblind(results_dir, output_dir, rows, progress=bar_over("file"))
+    with folder_lock.only_writer(output_dir, swapped=True):
+        num_files, num_named = unblind.unblind(results_dir, output_dir, rows, progress=bar_over("file"))
     print(f"{num_files} files, names put back in {num_named}; written to {output_dir}. They hold patients' names.")
 
 

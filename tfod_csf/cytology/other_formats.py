@@ -23,9 +23,16 @@ from xml.sax.saxutils import quoteattr
 from tfod_csf import __version__, cell_classes, run_folder
 from tfod_csf.cytology import cell_rows
 from tfod_csf.cytology.cell_rows import Cell
+from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write, inner_paths
 
 FORMATS = ("coco", "qupath", "label_studio")
+QUPATH_DIR = "qupath"
+_GEOJSON = ".geojson"
+
+
+class ForeignFilesError(UserError):
+    """A folder to be replaced holds files that this program did not write."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,6 +192,19 @@ def label_studio_config(categories: Iterable[str]) -> str:
     )
 
 
+def _check_own(folder: pathlib.Path) -> None:
+    """Refuses to replace a folder that holds more than files of an earlier export.
+
+    Raises:
+      ForeignFilesError: naming the first.
+    """
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() or (path.is_file() and path.suffix != _GEOJSON):
+            raise ForeignFilesError(
+                f"{path}: is not of an earlier export, which would be replaced; move it away, or give another folder."
+            )
+
+
 class _Items:
     """Writes the items of a JSON array one by one."""
 
@@ -213,12 +233,19 @@ def write_formats(
 
     Returns:
       (images, cells) written.
+
+    Raises:
+      ForeignFilesError: the folder qupath/, which is replaced as a whole, holds something of another origin.
     """
     num_images = num_cells = 0
+    if "qupath" in formats:
+        _check_own(output_dir / QUPATH_DIR)
     ids = {name: number for number, name in enumerate(categories, start=1)}
     with contextlib.ExitStack() as stack:
         coco_images: list[dict] = []
-        coco = tasks = None
+        coco = tasks = qupath = None
+        if "qupath" in formats:
+            qupath = stack.enter_context(atomic_write.replacing_folder(output_dir / QUPATH_DIR))
         if "coco" in formats:
             coco_file = stack.enter_context(atomic_write.replacing(output_dir / "coco.json"))
             coco_file.write('{"annotations": [')
@@ -236,10 +263,11 @@ def write_formats(
                 ids.setdefault(cell.label, len(ids) + 1)
             if tasks is not None:
                 tasks.add(label_studio_task(image, image_prefix))
-            if "qupath" in formats:
-                path = output_dir / "qupath" / image.patient_folder / f"{image.image}.geojson"
+            if qupath is not None:
+                path = qupath / image.patient_folder / f"{image.image}{_GEOJSON}"
+                path.parent.mkdir(parents=True, exist_ok=True)
                 text = json.dumps(qupath_collection(image), ensure_ascii=False, allow_nan=False)
-                atomic_write.write_text(path, text + "\n")
+                path.write_text(text + "\n", encoding="utf-8", newline="\n")
             num_images += 1
             num_cells += len(image.cells)
         if coco is not None:

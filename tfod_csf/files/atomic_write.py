@@ -121,6 +121,33 @@ def replacing(path: str | os.PathLike, mode: str = "w", **open_arguments: Any) -
             yield file
 
 
+def create_text(path: str | os.PathLike, text: str) -> None:
+    """Writes a file that must not be there yet: of two processes at the same moment, one gets the error.
+
+    Raises:
+      FileExistsError: it is there.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = _beside(path)
+    _being_written.add(beside)
+    try:
+        with open(beside, "x", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(beside, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links: reserve the name, then fill it
+            path.touch(exist_ok=False)
+            os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+        _being_written.discard(beside)
+
+
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes UTF-8 text with "\\n" line ends."""
     with replacing(path, newline="\n") as file:

@@ -13,11 +13,10 @@ import secrets
 from collections.abc import Iterator
 
 from tfod_csf.errors import UserError
-from tfod_csf.files import given_files
+from tfod_csf.files import atomic_write, given_files
 
 _BYTES = 32
 _HEADER = "tfod_csf-key-1"
-_OWNER_ONLY = 0o600
 _MAX_FILE_BYTES = 10_000  # one line of 80; more is another file
 _log = logging.getLogger("tfod_csf")
 
@@ -35,15 +34,12 @@ def create_key(path: str | os.PathLike) -> bytes:
     path = pathlib.Path(path)
     key = secrets.token_bytes(_BYTES)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # O_EXCL: two runs at the same time cannot both create it; the mode holds from the first moment.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
+        with owner_only():
+            atomic_write.create_text(path, f"{_HEADER} {key.hex()}\n")
     except FileExistsError:
         raise KeyFileError(f"{path}: the key file exists and is never overwritten.") from None
     except OSError as error:
         raise KeyFileError(f"{path}: the key file cannot be written ({error.strerror}).") from None
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(f"{_HEADER} {key.hex()}\n")
     return key
 
 

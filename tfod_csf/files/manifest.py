@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from tfod_csf.errors import UserError
-from tfod_csf.files import atomic_write, checksums, folder_lock, given_files
+from tfod_csf.files import atomic_write, checksums, folder_lock, given_files, inner_paths
 
 FILE_NAME = "SHA256SUMS"
 _LINE = re.compile(r"(?P<sha256>[0-9a-f]{64})  (?P<name>[^/\0][^\0]*)")
@@ -46,7 +46,7 @@ def read(folder: str | os.PathLike) -> dict[str, set[str]] | None:
     listed: dict[str, set[str]] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         match = _LINE.fullmatch(line)
-        if match is None or ".." in pathlib.PurePosixPath(match["name"]).parts:
+        if match is None or inner_paths.leads_out(match["name"]):
             raise ManifestError(f"{path}, line {number}: is not a checksum and a file's name; copy the folder again.")
         listed.setdefault(match["name"], set()).add(match["sha256"])
     return listed

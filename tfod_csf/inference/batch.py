@@ -30,7 +30,6 @@ from tfod_csf.study.patients import ImageFile, folder_names
 from tfod_csf.wording import plural
 
 _STAMP = "stamp.json"
-_PAGES = ("report.html", "report.pdf")  # of the command report; made of earlier cells they would contradict the tables
 
 
 class BatchError(UserError):
@@ -236,7 +235,8 @@ def _tables_of(folder: pathlib.Path) -> dict[str, str] | None:
 def _clear(folder: pathlib.Path) -> None:
     """Removes an earlier run's files, the stamp first."""
     (folder / _STAMP).unlink(missing_ok=True)
-    for name in (*run_folder.TABLES, *_PAGES):
+    run_folder.remove_pages(folder)  # made of earlier cells they would contradict the tables
+    for name in run_folder.TABLES:
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "pictures", ignore_errors=True)
 

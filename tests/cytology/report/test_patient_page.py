@@ -37,7 +37,7 @@ def page(tmp_path, write_patient):
         patient.patient_id, counts, images_used=2, images_failed=1, references=load_reference_ranges()
     )
     settled = saturation("p", [[40, 20, 0], [20, 10, 10]], SaturationRules(replicates=100))
-    return PatientPage(patient, PatientFacts(), result, settled, "m", (), (), 0, "", None, "", STATUS, "")
+    return PatientPage(patient, PatientFacts(), result, settled, "m", (), (), 0, "", None, "", STATUS, "", "0" * 64)
 
 
 STATUS = ReportStatus(report_status.PRELIMINARY, ("Review by a person: none.",))

@@ -11,6 +11,7 @@ folders within a patient (often days) are not copied. A name that is part of the
 
 import dataclasses
 import io
+import json
 import os
 import pathlib
 import re
@@ -46,17 +47,20 @@ class SecretFiles:
 
     Attributes:
       key, mapping, problems: paths.
+      unfinished: there while a blinding is under way, or after one was stopped; names its output folder.
     """
 
     key: pathlib.Path
     mapping: pathlib.Path
     problems: pathlib.Path
+    unfinished: pathlib.Path
 
     @classmethod
     def beside(cls, key_file: str | os.PathLike) -> "SecretFiles":
         """The usual names beside a key file."""
         key = pathlib.Path(key_file)
-        return cls(key, key.with_name(f"{key.name}.mapping.csv"), key.with_name(f"{key.name}.problems.csv"))
+        names = ("mapping.csv", "problems.csv", "unfinished.json")
+        return cls(key, *(key.with_name(f"{key.name}.{name}") for name in names))
 
     def check_apart(self, output_dir: pathlib.Path) -> None:
         """Refuses secret files in the folder that is given away.
@@ -64,28 +68,69 @@ class SecretFiles:
         Raises:
           BlindError: one of the files would lie in it.
         """
-        for path in (self.key, self.mapping, self.problems):
+        for path in (self.key, self.mapping, self.problems, self.unfinished):
             if path.resolve().is_relative_to(output_dir.resolve()):
                 raise BlindError(f"{path}: would lie in the blinded folder {output_dir}; keep it on another disk.")
+
+    def check_finished(self) -> None:
+        """Refuses a table that does not name all images that were blinded.
+
+        Raises:
+          BlindError: a blinding with this key was stopped.
+        """
+        if self.unfinished.exists():
+            raise BlindError(
+                f"{self.unfinished}: a blinding with this key was stopped; run the same blind again first."
+            )
 
     def open(self, reuse_key: bool, output_dir: pathlib.Path) -> tuple[bytes, list[BlindedImage]]:
         """The key and what was blinded with it so far; a new key and nothing when there was none.
 
+        From here on until `finish` the blinding is unfinished. One that was stopped is resumed, with its key.
+
         Raises:
-          BlindError: without `reuse_key`, when the key file exists or the output holds something.
+          BlindError: without `reuse_key`, when the key file exists or the output holds something; or a blinding into
+            another folder was stopped.
         """
-        if reuse_key:
-            key = key_files.read_key(self.key)
-            return key, pseudonyms.read_mapping(self.mapping, key) if self.mapping.exists() else []
-        for path in (self.key, self.mapping):
-            if path.exists():
-                raise BlindError(
-                    f"{path}: exists and is never overwritten; give another --key_file, or --reuse_key to add "
-                    "images to the same blinding."
-                )
-        if _visible(output_dir):
-            raise BlindError(f"--output_dir={output_dir}: is not empty; a new blinding needs a new folder.")
-        return key_files.create_key(self.key), []
+        is_resumed = self._is_stopped_in(output_dir)
+        if not reuse_key and not is_resumed:
+            for path in (self.key, self.mapping):
+                if path.exists():
+                    raise BlindError(
+                        f"{path}: exists and is never overwritten; give another --key_file, or --reuse_key to add "
+                        "images to the same blinding."
+                    )
+            if _visible(output_dir):
+                raise BlindError(f"--output_dir={output_dir}: is not empty; a new blinding needs a new folder.")
+        if reuse_key and not is_resumed:
+            key_files.read_key(self.key)
+        with key_files.owner_only():
+            atomic_write.write_json(self.unfinished, {"output_dir": str(output_dir.resolve())})
+        key = key_files.read_key(self.key) if self.key.exists() else key_files.create_key(self.key)
+        return key, pseudonyms.read_mapping(self.mapping, key) if self.mapping.exists() else []
+
+    def finish(self) -> None:
+        """Says that images and table are complete."""
+        self.unfinished.unlink()
+
+    def _is_stopped_in(self, output_dir: pathlib.Path) -> bool:
+        """Whether a blinding into this folder was stopped.
+
+        Raises:
+          BlindError: one into another folder was.
+        """
+        try:
+            stopped_in = json.loads(self.unfinished.read_text(encoding="utf-8"))["output_dir"]
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BlindError(f"{self.unfinished}: cannot be read ({error}); give another --key_file.") from None
+        if stopped_in != str(output_dir.resolve()):
+            raise BlindError(
+                f"--output_dir={output_dir}: a blinding with this key into {stopped_in} was stopped; finish it first "
+                "with that --output_dir."
+            )
+        return True
 
 
 def _visible(folder: pathlib.Path) -> list[str]:
@@ -236,9 +281,24 @@ def blind(
             blinded_sha256=file_sha256(path),
             written=written,
         )
-    for folder in [*output_dir.glob("*"), output_dir]:
-        os.utime(folder, (_DATE, _DATE))
+    _note_unnamed(output_dir, rows.values(), problems)
+    forget_when(output_dir)
     return list(rows.values())
+
+
+def forget_when(output_dir: pathlib.Path) -> None:
+    """Gives the folders of a blinded copy the date of its files; the lock's file comes and goes in the outer one."""
+    for folder in [*output_dir.glob("[!.]*"), output_dir]:
+        os.utime(folder, (_DATE, _DATE))
+
+
+def _note_unnamed(output_dir: pathlib.Path, rows: Iterable[BlindedImage], problems: ProblemLog) -> None:
+    """Notes copies that no row of the table names: of images that were removed since a blinding was stopped."""
+    named = {f"{row.pseudonym}/{pathlib.PurePath(row.blinded_image).stem}" for row in rows}
+    for path in sorted(output_dir.glob("[!.]*/[!.]*")):
+        if path.relative_to(output_dir).with_suffix("").as_posix() not in named:
+            reason = "its original is not among the images any more, and the table does not name it"
+            problems.noted(path, reason, "Delete it from the blinded folder.")
 
 
 def _image_name(patient_id: str, image: str) -> str:

@@ -70,6 +70,7 @@ def blind_study(
     finally:
         with key_files.owner_only():
             problems.write_csv(secret.problems)
+    secret.finish()
     copied = {(row.patient_id, row.image) for row in rows}
     num_skipped = sum((image.patient_id, image.name) not in copied for image in images)
     return BlindedStudy(rows, len(images), num_skipped)

@@ -134,17 +134,34 @@ def unblind(
       (files written, files among them in which or in whose path a name was put back).
 
     Raises:
-      BlindError: the output exists, or lies in the results.
+      BlindError: the output exists, or lies in the results, or these hold a link to somewhere else. Nothing is written.
     """
     if output_dir.exists() and any(output_dir.iterdir()):
         raise BlindError(f"--output_dir={output_dir}: is not empty; give a new folder for the results with names.")
     if output_dir.resolve().is_relative_to(results_dir.resolve()):
         raise BlindError(f"--output_dir={output_dir}: lies in --results_dir; names do not go there.")
     names = Names.of(rows)
+    with atomic_write.replacing_folder(output_dir) as folder:
+        return _copy(results_dir, folder, names, progress)
+
+
+def _copy(
+    results_dir: pathlib.Path,
+    output_dir: pathlib.Path,
+    names: Names,
+    progress: Callable[[Iterable[Any]], Iterable[Any]],
+) -> tuple[int, int]:
+    """Copies every file; see `unblind`.
+
+    Raises:
+      BlindError: one is a link to a file or folder outside, which may be anybody's.
+    """
     num_files = num_named = 0
     finished: dict[pathlib.Path, pathlib.Path] = {}  # {folder of a run: its copy}
     below = given_files.files_below(results_dir, follow_links=False)
     for path in progress([path for path in map(pathlib.Path, below) if path.is_file()]):
+        if not path.resolve().is_relative_to(results_dir.resolve()):
+            raise BlindError(f"{path}: is a link out of --results_dir, which is not followed; remove it.")
         relative = path.relative_to(results_dir).as_posix()
         target = output_dir / names.in_path(relative)
         text = _in_file(path, names)

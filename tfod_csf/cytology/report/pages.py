@@ -17,7 +17,7 @@ from tfod_csf.cytology.counting import cohort
 from tfod_csf.cytology.counting.differential import Differential
 from tfod_csf.cytology.counting.saturation import saturation
 from tfod_csf.cytology.patient_facts import PatientFacts
-from tfod_csf.cytology.report import gallery, labeled_fields, page_template, reviews
+from tfod_csf.cytology.report import gallery, labeled_fields, page_state, page_template, reviews
 from tfod_csf.cytology.report.cohort_page import CohortPatient, cohort_html
 from tfod_csf.cytology.report.patient_page import PatientPage, patient_html
 from tfod_csf.cytology.review.revisions import RevisionError
@@ -28,7 +28,7 @@ from tfod_csf.cytology.signing.signatures import SignatureError, read_signatures
 from tfod_csf.cytology.signing.signed_result import Basis
 from tfod_csf.files import atomic_write
 
-PAGE = "report.html"
+PAGE = run_folder.PAGES[0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +91,10 @@ def write_report(
     output, summary, kept = pathlib.Path(output_dir), ReportSummary(), []
     wants_cohort = options.cohort_page and not options.patients
     missing = set(options.patients)
-    for folder in progress(run_tables.patient_folders(inference_dir)):
+    folders = run_tables.patient_folders(inference_dir)
+    if wants_cohort:
+        _remove_first(output, {folder.name for folder in folders})
+    for folder in progress(folders):
         patient = run_tables.read_patient(folder, details=True)
         missing.discard(patient.patient_id)
         if options.patients and patient.patient_id not in options.patients:
@@ -99,6 +102,8 @@ def write_report(
         examined = _examine(patient, facts, options, (patient_facts or {}).get(patient.patient_id, PatientFacts()))
         path = output / run_folder.PATIENTS_DIR / folder.name / PAGE
         if options.patient_pages:
+            for name in run_folder.PAGES:
+                path.with_name(name).unlink(missing_ok=True)  # also a PDF, which would be of the earlier page
             page = _patient_page(examined, facts, options, wants_cohort)
             atomic_write.write_text(path, patient_html(page, facts))
             summary.patient_pages.append(path)
@@ -113,6 +118,20 @@ def write_report(
         summary.cohort_page = output / PAGE
         atomic_write.write_text(summary.cohort_page, cohort_html(kept, facts))
     return summary
+
+
+def _remove_first(output: pathlib.Path, names: set[str]) -> None:
+    """Removes what the new pages would contradict if they were not all written: that of all patients, which is written
+    last, and those of patients who are not in the run any more.
+
+    Args:
+      names: of the folders of the run's patients.
+    """
+    for name in run_folder.PAGES:
+        (output / name).unlink(missing_ok=True)
+    for path in sorted((output / run_folder.PATIENTS_DIR).glob(f"*/{PAGE}")):
+        if path.parent.name not in names and page_state.state_in(path):
+            run_folder.remove_pages(path.parent)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,6 +208,7 @@ def _patient_page(
         num_fields=num_fields,
         images_dir=str(images_dir or ""),
         cohort_href=f"../../{PAGE}" if wants_cohort else "",
+        made_from=page_state.state_of(patient.folder, examined.of_patient, facts),
     )
 
 

@@ -43,6 +43,7 @@ class PatientPage:
         are broken.
       status: preliminary, reviewed or final.
       cohort_href: address of the cohort's page, "" without one.
+      made_from: `page_state.state_of` the patient.
     """
 
     patient: run_tables.PatientTables
@@ -58,6 +59,7 @@ class PatientPage:
     review_error: str
     status: ReportStatus
     cohort_href: str
+    made_from: str
 
 
 def patient_html(page: PatientPage, facts: page_template.RunFacts) -> str:
@@ -114,6 +116,7 @@ def patient_html(page: PatientPage, facts: page_template.RunFacts) -> str:
         image_classes=classes,
         images=_image_rows(patient, page.model, classes, numbers),
         cohort_href=page.cohort_href,
+        made_from=page.made_from,
     )
 
 

@@ -13,7 +13,7 @@ import pathlib
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
-from tfod_csf import cell_classes, provenance, run_folder
+from tfod_csf import cell_classes, run_folder
 from tfod_csf.cytology import cell_rows
 from tfod_csf.cytology.cell_rows import Cell
 from tfod_csf.cytology.review import revisions, sampling
@@ -78,6 +78,23 @@ class ExportSource:
     thresholds: Mapping[str, float]
 
 
+@dataclasses.dataclass(frozen=True)
+class ExportMark:
+    """What the folders of one export have in common.
+
+    Attributes:
+      export_id: unique for every export.
+      exported: ISO time with zone.
+    """
+
+    export_id: str
+    exported: str
+
+
+class _NothingToShowError(Exception):
+    """None of a patient's images can be shown."""
+
+
 def review_names(patient_folder: str, images: Sequence[str]) -> dict[str, str]:
     """{image: name in the review folder}, unique without its ending and without regard to capitals.
 
@@ -137,11 +154,13 @@ def _object_of(cell: ShownCell) -> LabeledObject:
     return LabeledObject(cell.name, xmin, ymin, xmax, ymax, difficult=cell.difficult)
 
 
-def _write_image(target: pathlib.Path, name: str, row: Mapping, data: bytes, cells: Sequence[Cell]) -> ShownImage:
+def _write_image(
+    target: pathlib.Path, folder_name: str, name: str, row: Mapping, data: bytes, cells: Sequence[Cell]
+) -> ShownImage:
     shown = tuple(shown_cell(cell) for cell in cells if cell.counted_as)
     objects = [_object_of(cell) for cell in shown]
     xml_path = (target / name).with_suffix(".xml")
-    annotation = Annotation(xml_path, name, row["width"], row["height"], objects, folder=target.name)
+    annotation = Annotation(xml_path, name, row["width"], row["height"], objects, folder=folder_name)
     labelimg.write_annotation(annotation, xml_path)
     atomic_write.write_bytes(target / name, data)
     return ShownImage(
@@ -171,12 +190,12 @@ def check_is_new(targets: Iterable[pathlib.Path]) -> None:
 def export_patient(
     source: ExportSource,
     output_dir: pathlib.Path,
-    export_id: str,
+    mark: ExportMark,
     extra_names: Sequence[str],
     problems: ProblemLog,
     sample_images: int | None = None,
 ) -> Sidecar | None:
-    """Writes output_dir/<patient>/ for LabelImg.
+    """Writes output_dir/<patient>/ for LabelImg; the folder is complete or absent.
 
     Args:
       extra_names: classes a reviewer may use beside the model's and `unknown`.
@@ -193,6 +212,28 @@ def export_patient(
     check_is_new([target])
     chain = revisions.read_revisions(source.folder)
     revisions.check_is_current(source.folder, chain)
+    try:
+        with atomic_write.replacing_folder(target, may_exist=False) as folder:
+            return _write_patient(folder, source, chain, mark, extra_names, problems, sample_images)
+    except _NothingToShowError as error:
+        problems.noted(source.folder, str(error), "Run batch_infer again when the images are there.")
+        return None
+
+
+def _write_patient(
+    target: pathlib.Path,
+    source: ExportSource,
+    chain: tuple[revisions.Revision, ...],
+    mark: ExportMark,
+    extra_names: Sequence[str],
+    problems: ProblemLog,
+    sample_images: int | None,
+) -> Sidecar:
+    """Writes the files of a patient into a folder; see `export_patient`.
+
+    Raises:
+      _NothingToShowError: none of the images can be shown.
+    """
     table = cell_rows.read_cells(source.folder / "cells.csv").of_model(source.model)
     by_image = table.by_image()
     all_rows = cell_rows.read_images(source.folder / "images.csv")
@@ -202,19 +243,18 @@ def export_patient(
     for image, name in names.items():
         data = _image_bytes(rows[image], source.images, problems)
         if data is not None:
-            images[name] = _write_image(target, name, rows[image], data, by_image.get(image, []))
+            cells = by_image.get(image, [])
+            images[name] = _write_image(target, source.folder.name, name, rows[image], data, cells)
     if not images:
-        reason = f"none of the {len(rows)} images that model {source.model!r} examined can be shown"
-        problems.noted(source.folder, reason, "Run batch_infer again when the images are there.")
-        return None
+        raise _NothingToShowError(f"none of the {len(rows)} images that model {source.model!r} examined can be shown")
     used = sorted({cell.label for cell in table.cells} - {""})
     class_names = tuple(dict.fromkeys([*cell_rows.names_of(table.classes), *extra_names, *used]))
     machine = revisions.machine_revision(chain).folder if chain else source.folder
     patient_id = next(iter(rows.values()))["patient_id"]
     checksums = {image: row["sha256"] for image, row in rows.items()}
     sidecar = Sidecar(
-        export_id=export_id,
-        exported=provenance.now(),
+        export_id=mark.export_id,
+        exported=mark.exported,
         patient_id=patient_id,
         folder=source.folder.name,
         model=source.model,

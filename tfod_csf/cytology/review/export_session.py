@@ -1,19 +1,27 @@
-"""One export over all patients of a run: the images are found again, and every patient gets a folder for LabelImg."""
+"""One export over all patients of a run: the images are found again, and every patient gets a folder for LabelImg.
+
+While it is under way, the output folder holds `UNFINISHED`, from which the same command resumes after it was stopped.
+"""
 
 import dataclasses
+import json
 import os
 import pathlib
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from tfod_csf import cell_classes, run_folder
+from tfod_csf import cell_classes, provenance, run_folder
 from tfod_csf.cytology import cell_rows, run_tables
 from tfod_csf.cytology.review import export
-from tfod_csf.cytology.review.sidecar import ReviewError, Sidecar
+from tfod_csf.cytology.review.export import ExportMark
+from tfod_csf.cytology.review.sidecar import FILE_NAME, ReviewError, Sidecar, read_sidecar
+from tfod_csf.files import atomic_write, checksums
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import patients
 from tfod_csf.wording import plural
+
+UNFINISHED = "unfinished_export.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,18 +91,64 @@ def export_run(
     if unknown:
         raise ReviewError(f"--patient={unknown[0]}: no such patient in {inference_dir} ({len(folders)} patients).")
     chosen = settings.patients or list(folders)
-    export.check_is_new(output_dir / folders[patient_id].name for patient_id in chosen)
     model = cell_rows.one_model(cell_rows.run_models(inference_dir), settings.model)
     files = _files_by_patient(settings, run.get("settings", {}))
-    export_id, thresholds, shown = str(uuid.uuid4()), run.get("thresholds", {}), {}
+    thresholds = run.get("thresholds", {})
+    shown: dict[str, Sidecar | None] = {}
+    mark, done = _begin(inference_dir, output_dir, settings, [folders[patient_id].name for patient_id in chosen])
     for patient_id in progress(chosen):
+        if folders[patient_id].name in done:
+            shown[patient_id] = done[folders[patient_id].name]
+            continue
         source = export.ExportSource(folders[patient_id], files.get(patient_id, {}), model, thresholds)
         shown[patient_id] = export.export_patient(
-            source, output_dir, export_id, settings.extra_names, problems, settings.sample_images
+            source, output_dir, mark, settings.extra_names, problems, settings.sample_images
         )
     export.write_instructions(output_dir)
     problems.write_csv(output_dir / "problems.csv")
+    (output_dir / UNFINISHED).unlink()
     return ExportSession(shown)
+
+
+def _begin(
+    inference_dir: str | os.PathLike, output_dir: pathlib.Path, settings: ExportSettings, names: Sequence[str]
+) -> tuple[ExportMark, dict[str, Sidecar]]:
+    """Marks the export as unfinished, or finds the one that was stopped.
+
+    Args:
+      names: folders that are to be written.
+
+    Returns:
+      (mark of the export, {folder: what is shown in it} of the folders that are done).
+
+    Raises:
+      ReviewError: a folder exists that is not of this export, or another export was stopped here.
+    """
+    path = output_dir / UNFINISHED
+    wanted = {"run": checksums.file_sha256(pathlib.Path(inference_dir, "run.json")), **dataclasses.asdict(settings)}
+    wanted = json.loads(json.dumps(wanted))
+    if not path.exists():
+        export.check_is_new(output_dir / name for name in names)
+        mark = ExportMark(str(uuid.uuid4()), provenance.now())
+        atomic_write.write_json(path, {**dataclasses.asdict(mark), "of": wanted})
+        return mark, {}
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        mark, of_what = ExportMark(stored["export_id"], stored["exported"]), stored["of"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ReviewError(f"{path}: cannot be read ({error}); give another --output_dir.") from None
+    if of_what != wanted:
+        raise ReviewError(
+            f"{path}: an export of another run, or with other flags, was stopped here; run that command again, or give "
+            "another --output_dir."
+        )
+    done = {}
+    for name in names:
+        if (output_dir / name).exists():
+            done[name] = read_sidecar(output_dir / name / FILE_NAME)
+            if done[name].export_id != mark.export_id:
+                export.check_is_new([output_dir / name])
+    return mark, done
 
 
 def _files_by_patient(settings: ExportSettings, run_settings: Mapping[str, Any]) -> dict[str, dict[str, pathlib.Path]]:

@@ -110,6 +110,7 @@ def bring_up_to_date(machine: pathlib.Path, folder: pathlib.Path, problems: Prob
     for name in ("cells.csv", "images.csv"):
         wanted = file_sha256(source / name)
         if not (folder / name).is_file() or file_sha256(folder / name) != wanted:
+            run_folder.remove_pages(folder)
             revisions.copy_file(source / name, folder / name)
     if chain and revisions.machine_revision(chain).record["machine_sha256"] != revisions.tables_sha256(machine):
         reason = "the machine has examined the patient again since the review; the reviewed state was kept"
@@ -191,6 +192,16 @@ def recorded_reviews(output_dir: str | os.PathLike) -> dict[str, dict[str, Any]]
     except (OSError, ValueError) as error:
         raise revisions.RevisionError(f"{output_dir}/run.json: cannot be read ({error}); put it back.") from None
     return dict(run.get("review", {}))
+
+
+def begin(inference_dir: str | os.PathLike, output_dir: str | os.PathLike) -> None:
+    """Marks the reviewed state as unfinished until `write_cohort` ends: readers refuse it meanwhile.
+
+    Raises:
+      RevisionError, RunError: run.json of either folder cannot be read.
+    """
+    recorded = recorded_reviews(output_dir)
+    run_folder.begin(output_dir, {**run_folder.read_run(inference_dir), "review": recorded})
 
 
 def _change_rows(reviewed: Iterable[ReviewedPatient]) -> Iterator[dict[str, Any]]:

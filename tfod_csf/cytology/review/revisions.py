@@ -16,15 +16,12 @@ import dataclasses
 import hashlib
 import hmac
 import json
-import os
 import pathlib
-import shutil
 import unicodedata
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from tfod_csf import __version__
+from tfod_csf import __version__, run_folder
 from tfod_csf.cytology import cell_rows
 from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write, given_files, inner_paths, key_files
@@ -222,38 +219,29 @@ def append_revision(
     chain = read_revisions(patient_folder)
     if (chain[-1].sha256 if chain else "") != (follows.sha256 if follows else ""):
         raise RevisionError(f"{patient_folder}: another import was made at the same time; import again.")
-    folder = patient_folder / REVISIONS_DIR
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f".{uuid.uuid4().hex[:8]}.part"
-    part.mkdir()
+    target = patient_folder / REVISIONS_DIR / _folder_name(len(chain))
     try:
-        write_files(part)
-        record = {
-            "number": len(chain),
-            "kind": kind,
-            **fields,
-            "version": __version__,
-            "files": {path.name: file_sha256(path) for path in sorted(part.iterdir())},
-            "previous_sha256": chain[-1].sha256 if chain else "",
-        }
-        if key is not None:
-            record["signature"] = {"key_id": key_files.key_id(key), "hmac_sha256": _signature(record, key)}
-        atomic_write.write_json(part / RECORD, record)
-        target = folder / _folder_name(len(chain))
-        try:
-            os.rename(part, target)
-        except OSError:
-            raise RevisionError(
-                f"{target}: another import added this revision at the same moment; import again."
-            ) from None
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
+        with atomic_write.replacing_folder(target, may_exist=False) as part:
+            write_files(part)
+            record = {
+                "number": len(chain),
+                "kind": kind,
+                **fields,
+                "version": __version__,
+                "files": {path.name: file_sha256(path) for path in sorted(part.iterdir())},
+                "previous_sha256": chain[-1].sha256 if chain else "",
+            }
+            if key is not None:
+                record["signature"] = {"key_id": key_files.key_id(key), "hmac_sha256": _signature(record, key)}
+            atomic_write.write_json(part / RECORD, record)
+    except FileExistsError:
+        raise RevisionError(f"{target}: another import added this revision at the same moment; import again.") from None
     return Revision(target, file_sha256(target / RECORD), record)
 
 
 def make_current(patient_folder: pathlib.Path, revision: Revision) -> None:
-    """Copies a revision's tables to where every command reads a patient's tables."""
+    """Copies a revision's tables to where every command reads a patient's tables; pages of earlier ones go first."""
+    run_folder.remove_pages(patient_folder)
     for name in TABLES:
         copy_file(revision.folder / name, patient_folder / name)
 

@@ -107,6 +107,7 @@ def run(
     """
     session = Session()
     owners, recorded = _owners(folders), reviewed_cohort.recorded_reviews(output_dir)
+    reviewed_cohort.begin(inference_dir, output_dir)
     for folder in progress(folders):
         try:
             sidecar = read_sidecar(folder / FILE_NAME)

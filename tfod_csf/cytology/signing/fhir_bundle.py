@@ -10,6 +10,7 @@ still has: of what is used here, R4B only allows more kinds of subjects (https:/
 does not check; those here are few, fixed, and compared with the specification's in the tests.
 """
 
+import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from tfod_csf.cytology.signing.final_reports import FinalReport
 from tfod_csf.errors import UserError
 
 CODE_SYSTEM = "urn:x-tfod-csf:observations"
+_SIGNATURE_SYSTEM = f"{CODE_SYSTEM}:signature"
 LOINC, UCUM = "http://loinc.org", "http://unitsofmeasure.org"
 # Cells of a class per 100 leukocytes in cerebrospinal fluid.
 LOINC_CODES = {
@@ -58,6 +60,16 @@ def bundle(report: FinalReport) -> dict[str, Any]:
         "timestamp": report.signature.signed_at,
         "entry": [{"fullUrl": f"urn:uuid:{resource['id']}", "resource": resource} for resource in resources],
     }
+
+
+def is_own(data: bytes) -> bool:
+    """Whether the bytes are a bundle that `bundle` made."""
+    try:
+        entries = json.loads(data)["entry"]
+        reports = [one["resource"] for one in entries if one["resource"]["resourceType"] == "DiagnosticReport"]
+        return [one["identifier"][0]["system"] for one in reports] == [_SIGNATURE_SYSTEM]
+    except (ValueError, KeyError, IndexError, TypeError):
+        return False
 
 
 def check(content: Mapping[str, Any]) -> None:
@@ -107,7 +119,7 @@ def _diagnostic_report(
     report: FinalReport, identity: _Identity, observations: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     signature = report.signature
-    identifiers = [{"system": f"{CODE_SYSTEM}:signature", "value": signature.sha256}]
+    identifiers = [{"system": _SIGNATURE_SYSTEM, "value": signature.sha256}]
     return {
         "resourceType": "DiagnosticReport",
         "id": identity.of("report"),

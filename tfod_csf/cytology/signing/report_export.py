@@ -15,13 +15,15 @@ from tfod_csf.files import atomic_write, csv_schemas
 
 CSV, FHIR = "csv", "fhir"
 TABLE = "report_export"
+BUNDLE_SUFFIX = ".fhir.json"
 
 
 @dataclasses.dataclass
 class ExportSummary:
-    """Files that were written, and one sentence per patient whose report is not final."""
+    """Files that were written or removed, and one sentence per patient whose report is not final."""
 
     files: list[pathlib.Path] = dataclasses.field(default_factory=list)
+    removed: list[pathlib.Path] = dataclasses.field(default_factory=list)
     exported: int = 0
     not_final: list[str] = dataclasses.field(default_factory=list)
 
@@ -35,6 +37,9 @@ def export_reports(
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> ExportSummary:
     """Writes final reports for the laboratory's system.
+
+    Bundles of an earlier export are removed where the patient's report is not final any more: they would be older than
+    the tables.
 
     Args:
       reviewed_dir: output of review_import.
@@ -57,6 +62,7 @@ def export_reports(
     # Read once before anything is written, so that a refusal leaves nothing behind; kept are folders, not reports.
     chosen = [folders[name] for name in patients or folders]
     final = [folder for folder in progress(chosen) if _is_final(folder, key, summary)]
+    _remove_outdated(output, {folder.name for folder in chosen} - {folder.name for folder in final}, summary)
     if summary.not_final and patients:
         raise NotFinalError(summary.not_final[0])
     if not final:
@@ -69,11 +75,20 @@ def export_reports(
         for folder in final:
             content = fhir_bundle.bundle(read_final_report(folder, key))
             fhir_bundle.check(content)
-            path = output / f"{folder.name}.fhir.json"
+            path = output / f"{folder.name}{BUNDLE_SUFFIX}"
             atomic_write.write_json(path, content)
             summary.files.append(path)
     summary.exported = len(final)
     return summary
+
+
+def _remove_outdated(output: pathlib.Path, names: set[str], summary: ExportSummary) -> None:
+    """Removes the bundles that this program wrote of patients (by folder) whose report is not final."""
+    for name in sorted(names):
+        path = output / f"{name}{BUNDLE_SUFFIX}"
+        if path.is_file() and fhir_bundle.is_own(path.read_bytes()):
+            path.unlink()
+            summary.removed.append(path)
 
 
 def _is_final(folder: pathlib.Path, key: bytes | None, summary: ExportSummary) -> bool:

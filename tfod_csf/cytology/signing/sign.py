@@ -3,10 +3,11 @@
 import os
 from collections.abc import Mapping, Sequence
 
+from tfod_csf import run_folder
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.patient_facts import PatientFacts
 from tfod_csf.cytology.signing import signed_result
-from tfod_csf.cytology.signing.report_status import PRELIMINARY, report_status
+from tfod_csf.cytology.signing.report_status import FINAL, PRELIMINARY, report_status
 from tfod_csf.cytology.signing.signatures import Signature, SignatureError, append_signature, read_signatures
 from tfod_csf.cytology.signing.signed_result import Basis
 
@@ -21,6 +22,9 @@ def sign_reports(
     key: bytes | None = None,
 ) -> dict[str, Signature]:
     """Signs the reports of these patients: all of them, or none when one cannot be signed.
+
+    A report that the person has signed already, with the same comment and over the same numbers, keeps its signature,
+    so that a command that was stopped can be run again. Pages of the patients are removed: they show another status.
 
     Args:
       reviewed_dir: output of review_import.
@@ -39,7 +43,7 @@ def sign_reports(
       RevisionError, SignatureError: a history is broken, or something is left to check; names the patient and what.
     """
     folders = run_tables.folders_by_patient(reviewed_dir)
-    contents = {}
+    contents, kept = {}, {}
     for patient in patients:
         if patient not in folders:
             raise run_tables.TableError(f"{reviewed_dir}: no patient {patient!r} in it; see differentials.csv.")
@@ -50,8 +54,12 @@ def sign_reports(
             raise SignatureError(
                 f"{folders[patient]}: patient {patient!r} cannot be signed: {status.missing[0]} Nothing was signed."
             )
+        if status.name == FINAL and (signatures[-1].signed_by, signatures[-1].comment) == (signed_by, comment):
+            kept[patient] = signatures[-1]
         contents[patient] = found.content
+    for patient in contents:
+        run_folder.remove_pages(folders[patient])
     return {
-        patient: append_signature(folders[patient], signed_by, comment, content, key)
+        patient: kept.get(patient) or append_signature(folders[patient], signed_by, comment, content, key)
         for patient, content in contents.items()
     }
