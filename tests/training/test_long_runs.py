@@ -142,7 +142,7 @@ def stopped_run(records_dir, tmp_path_factory) -> dict:
 
 
 def test_sigterm_saves_and_ends_the_run(stopped_run):
-    assert stopped_run["status"] == 130, stopped_run["log"][-2000:]
+    assert stopped_run["status"] == 143, stopped_run["log"][-2000:]
     assert "Traceback" not in stopped_run["log"]
     record = json.loads((stopped_run["model_dir"] / "training.json").read_text())
     assert record["status"] == "stopped"

@@ -30,6 +30,17 @@ def test_classes_without_boxes_are_named(config, tmp_path):
     notices = preflight.check_training(config, "pipeline.config", str(tmp_path), evaluates=True).notices
     assert "Training records: no box of class 'blue'; it cannot be learned." in notices
     assert "Evaluation records: no box of blue; such a class has no average precision." in notices
+    assert any("batch_size is 2, but there are only 1 training images" in notice for notice in notices)
+
+
+def test_evaluation_records_without_any_box_are_named(config, tmp_path):
+    import tensorflow as tf
+
+    example = tiny_training.make_example(tf, "one.jpg", [], [], seed=0)
+    tiny_training.write_records(tmp_path / "none.record", [example])
+    config.eval_input_reader[0].tf_record_input_reader.input_path[:] = [str(tmp_path / "none.record")]
+    notices = preflight.check_training(config, "pipeline.config", str(tmp_path), evaluates=True).notices
+    assert any("no image has a box; there is no average precision, and no checkpoint" in notice for notice in notices)
 
 
 def test_display_names_and_numbers_are_classes_too(config, tmp_path):

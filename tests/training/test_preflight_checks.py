@@ -1,8 +1,6 @@
 """Each check by itself; that the commands run them is in test_preflight.py."""
 
 import collections
-import pathlib
-import shutil
 
 import pytest
 
@@ -63,17 +61,6 @@ def test_records_without_a_box_can_be_evaluated_on(config, tmp_path):
     assert (checked.statistics.num_examples, checked.absent_classes) == (1, ["red", "blue"])
     with pytest.raises(TrainingSetupError, match="none of 1 images has a box"):
         preflight_checks.check_input(reader, 2, "train_input_reader", max_train_boxes=5)
-
-
-def test_latest_checkpoint_is_tensorflows(trained_run, tmp_path):
-    import tensorflow as tf
-
-    assert preflight_checks.latest_checkpoint(trained_run["model_dir"]) == tf.train.latest_checkpoint(
-        str(trained_run["model_dir"])
-    )
-    assert preflight_checks.latest_checkpoint(tmp_path) is None
-    shutil.copy(pathlib.Path(trained_run["model_dir"]) / "checkpoint", tmp_path)
-    assert preflight_checks.latest_checkpoint(tmp_path) is None
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,13 @@ import pytest
 from tfod_csf.errors import UserError
 from tfod_csf.training import training_record
 from tfod_csf.training.checkpoints.checkpoint_keeper import CheckpointKeeper, NonFiniteWeightsError
-from tfod_csf.training.training_loop import LoopSettings, NonFiniteLossError, StoppedError, TrainingLoop
+from tfod_csf.training.training_loop import (
+    ExplodedLossError,
+    LoopSettings,
+    NonFiniteLossError,
+    StoppedError,
+    TrainingLoop,
+)
 
 
 class ScriptedTrainer:
@@ -23,6 +29,7 @@ class ScriptedTrainer:
         self.global_step = tf.Variable(first_step, dtype=tf.int64)
         self.weight = tf.Variable(1.0)
         self.blocks = []
+        self.gradient_is_finite = True
 
     def steps(self, num_steps):
         self.blocks.append(num_steps)
@@ -31,6 +38,7 @@ class ScriptedTrainer:
             self.global_step.assign_add(1)
             yield {
                 "losses": {"Loss/RPNLoss/objectness_loss": loss, "Loss/total_loss": loss},
+                "gradient_is_finite": self.tf.constant(self.gradient_is_finite),
                 "images": self.tf.zeros([1, 4, 4, 3]),
                 "source_ids": self.tf.constant([f"image_{int(self.global_step.numpy())}.jpg"]),
             }
@@ -51,7 +59,7 @@ class ScriptedEvaluation:
 def make_loop(tmp_path):
     import tensorflow as tf
 
-    def make(loss_of, evaluations=(), first_step=0, **settings):
+    def make(loss_of, evaluations=(), first_step=0, record=None, **settings):
         trainer = ScriptedTrainer(tf, loss_of, first_step)
         checkpoint = tf.train.Checkpoint(step=trainer.global_step, weight=trainer.weight)
         keeper = CheckpointKeeper(checkpoint, tmp_path, trainer.global_step, [trainer.weight])
@@ -61,7 +69,7 @@ def make_loop(tmp_path):
             evaluations,
             LoopSettings(**settings),
             lambda step: 0.1,
-            training_record.TrainingRecord(),
+            record or training_record.TrainingRecord(),
             str(tmp_path),
         )
         return loop, trainer
@@ -226,3 +234,63 @@ def test_records_that_end_are_an_error(make_loop, num_batches, message):
     trainer.steps = lambda num_steps: all_steps(min(num_steps, num_batches))
     with pytest.raises(UserError, match=message):
         loop.run()
+
+
+@pytest.mark.parametrize(
+    ("step", "evaluated_step", "evaluated"),
+    [(4, 2, [4, 6, 8]), (4, 4, [6, 8]), (4, None, [4, 6, 8]), (5, 4, [6, 8]), (8, 6, [8]), (8, 8, [])],
+)
+def test_an_evaluation_that_a_killed_run_missed_comes_first(make_loop, tmp_path, step, evaluated_step, evaluated):
+    evaluation = ScriptedEvaluation({4: 0.7, 6: 0.3, 8: 0.5}.get)
+    record = training_record.TrainingRecord(evaluated_step=evaluated_step)
+    loop, _ = make_loop(lambda step: 1.0, [evaluation], first_step=step, record=record, num_steps=8, eval_every_n=2)
+    assert loop.run().evaluated_step == 8
+    assert evaluation.steps == evaluated
+    if 4 in evaluated:
+        assert _steps_of_checkpoints(tmp_path / "best") == [4]
+
+
+def test_a_killed_evaluation_is_not_on_record(make_loop, tmp_path):
+    class Evaluation(ScriptedEvaluation):
+        def run(self, step, say, after_batch):
+            raise KeyboardInterrupt
+
+    loop, _ = make_loop(lambda step: 1.0, [Evaluation(None)], num_steps=8, eval_every_n=2)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run()
+    record = training_record.load(tmp_path)
+    assert (record.status, record.step, record.evaluated_step) == ("stopped", 2, None)
+
+
+def test_a_gradient_that_is_not_finite_ends_the_run(make_loop, tmp_path):
+    def loss_of(step):
+        trainer.gradient_is_finite = step != 7
+        return 1.0
+
+    loop, trainer = make_loop(loss_of, num_steps=20, checkpoint_every_n=5)
+    with pytest.raises(NonFiniteLossError, match=r"step 8: the gradient .*loss of 1\) is not finite .* image_8\.jpg"):
+        loop.run()
+    assert _steps_of_checkpoints(tmp_path) == [0, 5]
+
+
+def test_a_loss_that_stays_far_too_high_ends_the_run_and_keeps_the_good_checkpoints(make_loop, tmp_path):
+    loop, _ = make_loop(lambda step: 2.0 if step < 12 else 201.0, num_steps=1000, checkpoint_every_n=5)
+    words = r"step 112: the total loss is 201, for 100 steps in a row more than 200 .*ckpt-3; lower"
+    with pytest.raises(ExplodedLossError, match=words):
+        loop.run()
+    assert _steps_of_checkpoints(tmp_path) == [0, 5, 10]
+    record = training_record.load(tmp_path)
+    assert (record.status, record.first_loss) == ("failed", 2.0)
+
+
+def test_a_run_whose_loss_has_exploded_at_its_end_has_not_finished(make_loop, tmp_path):
+    loop, _ = make_loop(lambda step: 2.0 if step == 0 else 5.7e11, num_steps=20)
+    with pytest.raises(ExplodedLossError, match=r"step 20: the total loss is 5\.7e\+11, for 19 steps in a row"):
+        loop.run()
+    assert _steps_of_checkpoints(tmp_path) == [0]
+
+
+def test_a_high_loss_that_comes_down_again_only_puts_a_checkpoint_off(make_loop, tmp_path):
+    loop, _ = make_loop(lambda step: 1e4 if 5 <= step < 60 else 1.0, num_steps=80, checkpoint_every_n=10)
+    assert loop.run().status == "finished"
+    assert _steps_of_checkpoints(tmp_path) == [0, 70, 80]

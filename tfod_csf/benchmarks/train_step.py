@@ -50,7 +50,12 @@ def measure(config: pipeline_pb2.TrainEvalPipelineConfig, num_repeats: int) -> d
     step = tf.function(trainer.replica_step)
     num_flops = flops.count(step.get_concrete_function(*batches[0]))
     turns = itertools.cycle(batches)
-    measured = stopwatch.measure(lambda: step(*next(turns))[TOTAL_LOSS].numpy(), num_flops, num_repeats, WARM_UP_CALLS)
+
+    def take_step() -> float:
+        losses, _ = step(*next(turns))
+        return losses[TOTAL_LOSS].numpy()
+
+    measured = stopwatch.measure(take_step, num_flops, num_repeats, WARM_UP_CALLS)
     _, height, width, _ = batches[0][0]["image"].shape
     row = forward_pass.row_of(measured, num_flops, train_config.batch_size)
     return row | {"height_px": height, "width_px": width}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from tfod_csf.commands import command_line, common_flags
+from tfod_csf.commands import command_line, common_flags, stop_signals
 from tfod_csf.errors import UserError
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _train(config: "TrainEvalPipelineConfig") -> None:
         training_run.train(config, FLAGS.model_dir, settings, _options(training_run), checked)
     except training_loop.StoppedError as error:
         print(f"tfod_csf model_main_tf2: {error}", file=sys.stderr)
-        raise KeyboardInterrupt from None
+        raise stop_signals.Stopped(error.signal_number) from None
 
 
 def _evaluate(config: "TrainEvalPipelineConfig") -> None:

@@ -65,6 +65,7 @@ def train_input(
     seed: int | None = None,
     input_context: tf.distribute.InputContext | None = None,
     left_out_boxes: LeftOutBoxes | None = None,
+    num_batches_done: int = 0,
 ) -> tf.data.Dataset:
     """Training batches: shuffled, augmented, padded to `train_config.max_number_of_boxes` rows.
 
@@ -72,10 +73,11 @@ def train_input(
       train_config: batch_size (of all replicas together), data_augmentation_options, max_number_of_boxes.
       train_input_config: which records, and how they are read.
       model_config: image_resizer and num_classes.
-      seed: same seed, same batches; a run that resumes from step n should give another seed than the one it began
-          with, or it sees the same images in the same order again. None chooses one at random.
+      seed: same seed, same batches. None chooses one at random.
       input_context: of a distributed run; the dataset then yields one replica's share of each batch.
       left_out_boxes: counts lost boxes.
+      num_batches_done: a run that resumes continues after so many batches of all replicas together; their records are
+          read, and not decoded.
 
     Returns:
       Dataset of (features, labels), endless unless `num_epochs` is set; M is max_number_of_boxes.
@@ -105,7 +107,10 @@ def train_input(
     num_pipelines, pipeline = (
         (input_context.num_input_pipelines, input_context.input_pipeline_id) if input_context else (1, 0)
     )
-    records = records.enumerate().map(lambda number, record: (number * num_pipelines + pipeline, record))
+    # Each step takes a batch for each replica that this pipeline feeds.
+    num_replicas = input_context.num_replicas_in_sync // num_pipelines if input_context else 1
+    records = records.enumerate().skip(num_batches_done * num_replicas * batch_size)
+    records = records.map(lambda number, record: (number * num_pipelines + pipeline, record))
     return _batches(records, train_example, batch_size, train_input_config, train_input_config.drop_remainder)
 
 

@@ -17,6 +17,10 @@ where images are mapped in parallel) and, in the static variant, multiplies by N
 anchors). tests/modeling/test_balanced_sampler.py compares the static variant with official.vision's, bit by bit.
 """
 
+import contextlib
+import threading
+from collections.abc import Iterator
+
 import numpy as np
 import tensorflow as tf
 
@@ -38,7 +42,7 @@ def subsample(
       positive_fraction: upper limit of the share of positives, 0 to 1.
       is_static: which variant.
       seed: int32 [2]; the same seed gives the same sample; None takes one from TensorFlow's global generator
-          (repeatable after tf.random.set_seed).
+          (repeatable after tf.random.set_seed), or that of `seeds_from`.
     """
     order = _random_order(tf.shape(indicator), random_seed() if seed is None else seed)
     # The product is taken in float32, as TFOD does, so that e.g. 0.3 * 10 rounds the same way.
@@ -50,8 +54,32 @@ def subsample(
     return positives | _first_in_order(indicator & ~labels, batch_size - num_positives, order)
 
 
+class _Seeds(threading.local):
+    """Of the innermost `seeds_from` of this thread: the seed, and how many were taken."""
+
+    seed: tf.Tensor | None = None
+    num_taken = 0
+
+
+_seeds = _Seeds()
+
+
+@contextlib.contextmanager
+def seeds_from(seed: tf.Tensor) -> Iterator[None]:
+    """Inside it `random_seed` gives seeds that follow from this one, int32 [2]: the first call the first, and so on."""
+    before = _seeds.seed, _seeds.num_taken
+    _seeds.seed, _seeds.num_taken = seed, 0
+    try:
+        yield
+    finally:
+        _seeds.seed, _seeds.num_taken = before
+
+
 def random_seed() -> tf.Tensor:
-    """A seed int32 [2] from TensorFlow's global generator: one number per call, in the order of the program."""
+    """A seed int32 [2]: of `seeds_from`, else from TensorFlow's global generator, in the order of the program."""
+    if _seeds.seed is not None:
+        _seeds.num_taken += 1
+        return tf.random.experimental.stateless_fold_in(_seeds.seed, _seeds.num_taken)
     return tf.random.uniform([2], maxval=np.iinfo(np.int32).max, dtype=tf.int32)
 
 

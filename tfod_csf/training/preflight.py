@@ -6,6 +6,7 @@ import os
 from tfod_csf.config import supported
 from tfod_csf.config.protos import input_reader_pb2, pipeline_pb2
 from tfod_csf.training import preflight_checks
+from tfod_csf.training.checkpoints import run_checkpoints
 from tfod_csf.training.preflight_checks import CheckedInput, TrainingSetupError
 
 
@@ -47,7 +48,7 @@ def check_training(
     preflight_checks.check_model_dir(model_dir)
     preflight_checks.check_tf_config(num_workers)
     preflight_checks.check_train_config(config, num_workers)
-    if config.train_config.fine_tune_checkpoint and preflight_checks.latest_checkpoint(model_dir) is None:
+    if config.train_config.fine_tune_checkpoint and not run_checkpoints.all_checkpoints(model_dir):
         preflight_checks.check_fine_tune_checkpoint(config.train_config.fine_tune_checkpoint, model_dir)
     num_classes = config.model.faster_rcnn.num_classes
     train = preflight_checks.check_input(
@@ -56,6 +57,7 @@ def check_training(
     evals = _check_eval_inputs(config) if evaluates else ()
     notices = [*supported.notices(config), f"Training records: {train.describe()}."]
     notices += [f"Training records: no box of class {name!r}; it cannot be learned." for name in train.absent_classes]
+    notices += _batch_notices(config.train_config.batch_size, train)
     return Preflight(train, evals, (*notices, *_eval_notices(evals), *_shared_records(config, evaluates)))
 
 
@@ -81,7 +83,7 @@ def check_evaluation(
         raise TrainingSetupError(
             f"--checkpoint_dir={checkpoint_dir}: there is no such folder; name a run's --model_dir."
         )
-    if eval_once and preflight_checks.latest_checkpoint(checkpoint_dir) is None:
+    if eval_once and run_checkpoints.latest_checkpoint(checkpoint_dir) is None:
         raise TrainingSetupError(f"--checkpoint_dir={checkpoint_dir}: holds no checkpoint to evaluate.")
     parts = ("model", "eval_config", "eval_input_reader")
     supported.check_supported(config, parts=parts, source=config_path)
@@ -120,12 +122,27 @@ def _check_eval_inputs(config: pipeline_pb2.TrainEvalPipelineConfig) -> tuple[Ch
     )
 
 
+def _batch_notices(batch_size: int, train: CheckedInput) -> list[str]:
+    num_images = train.statistics.num_examples
+    if batch_size <= num_images:
+        return []
+    return [
+        f"train_config.batch_size is {batch_size}, but there are only {num_images} training images: each batch holds "
+        "some of them more than once."
+    ]
+
+
 def _eval_notices(evals: tuple[CheckedInput, ...]) -> list[str]:
     notices = []
     for checked in evals:
         notices.append(f"Evaluation records: {checked.describe()}.")
         absent = ", ".join(checked.absent_classes)
-        if absent:
+        if not checked.statistics.num_boxes:
+            notices.append(
+                "Evaluation records: no image has a box; there is no average precision, and no checkpoint can be "
+                "chosen as the best one."
+            )
+        elif absent:
             notices.append(f"Evaluation records: no box of {absent}; such a class has no average precision.")
     return notices
 

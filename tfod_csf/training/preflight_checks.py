@@ -49,22 +49,6 @@ class CheckedInput:
         return f"{found.num_examples:,} images, {found.num_boxes:,} boxes ({classes}), at most {found.max_boxes} in one"
 
 
-def latest_checkpoint(folder: str | os.PathLike) -> str | None:
-    """Prefix of the checkpoint that the folder's `checkpoint` file names, if its index file exists.
-
-    The same answer as tf.train.latest_checkpoint, without TensorFlow.
-    """
-    try:
-        lines = (pathlib.Path(folder) / "checkpoint").read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return None
-    for line in lines:
-        if line.startswith("model_checkpoint_path:"):
-            prefix = os.path.join(folder, line.split(":", 1)[1].strip().strip('"'))
-            return prefix if os.path.isfile(prefix + ".index") else None
-    return None
-
-
 def check_model_dir(model_dir: str) -> None:
     """Refuses a model_dir that is a file or cannot be written."""
     path = pathlib.Path(model_dir)

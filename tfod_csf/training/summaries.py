@@ -1,12 +1,14 @@
 """Event files for TensorBoard with TFOD's tags: `<model_dir>/train` and `<model_dir>/eval`."""
 
+import contextlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.image import metadata as image_metadata
 
+from tfod_csf.errors import UserError
 from tfod_csf.network_input import image_normalizer
 
 NUM_TRAIN_INPUT_IMAGES = 3
@@ -21,14 +23,18 @@ class Summaries:
     """
 
     def __init__(self, folder: str | os.PathLike | None):
-        self._writer = tf.summary.create_file_writer(os.fspath(folder)) if folder else tf.summary.create_noop_writer()
+        self._folder = folder
+        with _disk_errors_in_words(folder):
+            self._writer = (
+                tf.summary.create_file_writer(os.fspath(folder)) if folder else tf.summary.create_noop_writer()
+            )
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Writes numbers, and flushes them to disk."""
-        with self._writer.as_default(step=step):
+        with self._writer.as_default(step=step), _disk_errors_in_words(self._folder):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
-        self._writer.flush()
+            self._writer.flush()
 
     def images(self, tag: str, pictures: Iterable[np.ndarray], step: int) -> None:
         """Writes uint8 [H, W, 3] pictures of one size under one tag.
@@ -41,12 +47,25 @@ class Summaries:
         height, width = pictures[0].shape[:2]
         encoded = [tf.io.encode_jpeg(picture, quality=_JPEG_QUALITY).numpy() for picture in pictures]
         metadata = image_metadata.create_summary_metadata(display_name=None, description=None)
-        with self._writer.as_default(step=step):
+        with self._writer.as_default(step=step), _disk_errors_in_words(self._folder):
             tf.summary.write(tag, tf.stack([str(width), str(height), *encoded]), metadata=metadata)
 
     def close(self) -> None:
         """Closes the event file."""
-        self._writer.close()
+        with _disk_errors_in_words(self._folder):
+            self._writer.close()
+
+
+@contextlib.contextmanager
+def _disk_errors_in_words(folder: str | os.PathLike | None) -> Iterator[None]:
+    """TensorFlow's errors about a full disk or a folder that cannot be written, as a sentence."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise UserError(
+            f"{folder}: the event file cannot be written ({error.message.strip().partition(chr(10))[0][:200]}); make "
+            "room or give a folder that can be written, and run the same command again."
+        ) from error
 
 
 def visible_images(preprocessed_inputs: np.ndarray, count: int = NUM_TRAIN_INPUT_IMAGES) -> list[np.ndarray]:

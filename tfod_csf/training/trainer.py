@@ -10,11 +10,13 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfod_csf.modeling import balanced_sampler
 from tfod_csf.modeling.faster_rcnn import FasterRCNN
 from tfod_csf.training import optimizer as optimizers
 
 REGULARIZATION_LOSS = "Loss/regularization_loss"
 TOTAL_LOSS = "Loss/total_loss"
+_LARGEST_SEED = 2**31 - 1
 
 
 def groundtruth_of(labels: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -79,6 +81,7 @@ class FasterRcnnTrainer:
       strategy: model, optimizer and global_step were made in its scope.
       update: which variables are trained, and what is done to their gradients.
       add_regularization_loss: whether the penalty on the weights is part of the loss.
+      seed: of the minibatches of anchors and proposals, together with the step.
     """
 
     def __init__(
@@ -90,7 +93,9 @@ class FasterRcnnTrainer:
         strategy: tf.distribute.Strategy,
         update: UpdateSettings | None = None,
         add_regularization_loss: bool = True,
+        seed: int = 0,
     ):
+        self.seed = seed
         self.train_dataset = train_dataset
         self.model = model
         self.optimizer = optimizer
@@ -124,29 +129,47 @@ class FasterRcnnTrainer:
 
         Returns:
           losses: {TFOD's name: scalar} summed over the replicas, `Loss/total_loss` among them.
+          gradient_is_finite: bool scalar.
           images: preprocessed_inputs of each replica (distributed value of [B, H, W, 3]).
           true_image_shapes: distributed value of [B, 3].
           source_ids: distributed value of [B] strings.
         """
         features, labels = next(iterator)
-        losses = self.strategy.run(self.replica_step, args=(features, labels))
+        losses, num_bad = self.strategy.run(self.replica_step, args=(features, labels))
         total = tf.distribute.ReduceOp.SUM
         losses = {name: self.strategy.reduce(total, loss, axis=None) for name, loss in losses.items()}
+        num_bad = self.strategy.reduce(total, num_bad, axis=None)
         # Only after the step: a batch that cannot be read or decoded must not count.
         with tf.control_dependencies(list(losses.values())):
             self.global_step.assign_add(1)
         return {
             "losses": losses,
+            "gradient_is_finite": num_bad == 0,
             "images": features["image"],
             "true_image_shapes": features["true_image_shape"],
             "source_ids": features["source_id"],
         }
 
-    def replica_step(self, features: Mapping[str, tf.Tensor], labels: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """One replica's share of a step, in replica context: its losses (each divided by the number of replicas)."""
-        losses, gradients, variables = self.compute_gradients(features, labels)
+    def replica_step(
+        self, features: Mapping[str, tf.Tensor], labels: Mapping[str, tf.Tensor]
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        """One replica's share of a step, in replica context.
+
+        Returns:
+          Its losses (each divided by the number of replicas), and how many of its gradients are not finite, int32.
+        """
+        with balanced_sampler.seeds_from(self._seed_of_step()):
+            losses, gradients, variables = self.compute_gradients(features, labels)
+        # A sum is finite only if all that is summed is, and takes one pass.
+        bad = [~tf.math.is_finite(tf.reduce_sum(gradient)) for gradient in gradients]
         self.apply_gradients(gradients, variables)
-        return losses
+        return losses, tf.math.count_nonzero(bad, dtype=tf.int32)
+
+    def _seed_of_step(self) -> tf.Tensor:
+        """int32 [2], of this step and this replica: a resumed run samples as an uninterrupted one."""
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        step = tf.cast(self.global_step.read_value(), tf.int32)
+        return tf.random.experimental.stateless_fold_in(tf.stack([self.seed % _LARGEST_SEED, step]), replica)
 
     def compute_gradients(
         self, features: Mapping[str, tf.Tensor], labels: Mapping[str, tf.Tensor]

@@ -20,6 +20,7 @@ from tfod_csf.errors import UserError
 from tfod_csf.training import loss_saturation, strategies, summaries, training_record
 from tfod_csf.training.checkpoints.best_checkpoint import best_text, is_better, keep_best
 from tfod_csf.training.checkpoints.checkpoint_keeper import CheckpointKeeper
+from tfod_csf.training.divergence import LossWatch
 from tfod_csf.training.evaluation.evaluation_run import EvaluationRun
 from tfod_csf.training.loss_history import LossHistory
 from tfod_csf.training.progress import Progress
@@ -33,8 +34,20 @@ class NonFiniteLossError(UserError):
     """The loss became infinite or NaN."""
 
 
+class ExplodedLossError(UserError):
+    """The loss is finite, but far too high to come back."""
+
+
 class StoppedError(UserError):
-    """Ctrl-C or SIGTERM ended the run after a checkpoint was saved."""
+    """Ctrl-C or SIGTERM ended the run after a checkpoint was saved.
+
+    Attributes:
+      signal_number: which of the two.
+    """
+
+    def __init__(self, message: str, signal_number: int):
+        super().__init__(message)
+        self.signal_number = signal_number
 
 
 class _StopRequested(Exception):
@@ -74,7 +87,7 @@ class TrainingLoop:
       evaluations: what to evaluate; the first decides which checkpoint is best.
       settings: what happens at which steps.
       learning_rate_at: step to learning rate.
-      record: kept up to date in model_dir.
+      record: kept up to date in model_dir; of a resumed run, with what it had noted.
       model_dir: folder of the run.
       is_chief: this worker writes logs and records.
     """
@@ -103,6 +116,7 @@ class TrainingLoop:
         self._history = LossHistory(model_dir if is_chief else None, last_step=self._step)
         self._progress = Progress(self._step, settings.num_steps, quiet=not is_chief)
         self._stop = StopRequests()
+        self._watch = LossWatch(record.first_loss)
         self._block: list[float] = []
         self._losses: dict[str, float] = {}
 
@@ -110,7 +124,7 @@ class TrainingLoop:
         """Trains, and returns how the run ended.
 
         Raises:
-          NonFiniteLossError: naming step and images.
+          NonFiniteLossError, ExplodedLossError: naming step and images.
           StoppedError: after Ctrl-C or SIGTERM; a checkpoint was saved.
         """
         self._note(training_record.RUNNING, "")
@@ -118,16 +132,18 @@ class TrainingLoop:
             with self._stop:
                 self._run_to_the_end()
         except _StopRequested:
-            alone = not strategies.has_several_workers(self._trainer.strategy)
-            path = self._keeper.save() if alone else self._keeper.latest
-            reason = f"{self._stop.name} at step {self._step}; the last checkpoint is {path}"
+            self._save_what_was_done()
+            reason = f"{self._stop.name} at step {self._step}; the last checkpoint is {self._keeper.latest}"
             self._note(training_record.STOPPED, reason)
-            raise StoppedError(f"{reason}; the same command resumes from there.") from None
+            raise StoppedError(f"{reason}; the same command resumes from there.", self._stop.number) from None
+        except KeyboardInterrupt as error:
+            # Before the first step, or a second signal: nothing is saved, and what was saved before counts.
+            self._note(training_record.STOPPED, f"{error or 'Ctrl-C'} at step {self._step}")
+            raise
         except tf.errors.OpError as error:
-            # A record that cannot be decoded, a full disk: the weights are those after a whole step and worth keeping.
+            # A record that cannot be decoded: the weights are those after a whole step and worth keeping.
             self._note(training_record.FAILED, error.message.strip().partition("\n")[0])
-            if not strategies.has_several_workers(self._trainer.strategy):
-                self._keeper.save()
+            self._save_what_was_done()
             raise
         except BaseException as error:
             self._note(training_record.FAILED, str(error) or type(error).__name__)
@@ -141,6 +157,9 @@ class TrainingLoop:
         settings = self._settings
         self._keeper.save()
         why = self._why_saturated()
+        if self._step > 0 and self._record.evaluated_step != self._step:
+            # Killed between a checkpoint and its evaluation: an undisturbed run has both.
+            self._evaluate_if_due(self._step >= settings.num_steps or bool(why))
         while self._step < settings.num_steps and not why:
             self._run_block()
             is_last = self._step >= settings.num_steps
@@ -149,9 +168,8 @@ class TrainingLoop:
                 why = self._why_saturated()
             is_last = is_last or bool(why)
             if is_last or self._step % settings.checkpoint_every_n == 0:
-                self._keeper.save()
-            if self._is_evaluation_due(is_last):
-                self._evaluate()
+                self._save(is_last)
+            self._evaluate_if_due(is_last)
         if why:
             self._note(training_record.SATURATED, f"stopped at step {self._step:,}: {why}")
         else:
@@ -190,12 +208,17 @@ class TrainingLoop:
           outputs: of `FasterRcnnTrainer.train_step`.
 
         Raises:
-          NonFiniteLossError, _StopRequested.
+          NonFiniteLossError, ExplodedLossError, _StopRequested.
         """
+        self._stop.start()
         self._losses = {name: float(loss.numpy()) for name, loss in outputs["losses"].items()}
         total = self._losses[TOTAL_LOSS]
-        if not math.isfinite(total):
+        if not (math.isfinite(total) and bool(outputs["gradient_is_finite"].numpy())):
             raise NonFiniteLossError(self._describe_non_finite(outputs["source_ids"]))
+        self._watch.add(total)
+        self._record.first_loss = self._watch.first_loss
+        if self._watch.has_exploded:
+            raise ExplodedLossError(self._describe_exploded(self._step + 1))
         if self._settings.record_summaries and not self._block:
             # The block's first batch, with the step before the update, as in TFOD.
             images = self._first_replica(outputs["images"])
@@ -213,14 +236,38 @@ class TrainingLoop:
         replicas = self._trainer.strategy.experimental_local_results(source_ids)
         images = [name.decode("utf-8", "replace") for ids in replicas for name in ids.numpy().tolist()]
         bad = [name for name, value in self._losses.items() if not math.isfinite(value) and name != TOTAL_LOSS]
-        kept = self._keeper.latest
+        if math.isfinite(self._losses[TOTAL_LOSS]):
+            bad = [f"the gradient (at a total loss of {self._losses[TOTAL_LOSS]:.4g})"]
         return (
             f"step {self._step + 1}: {', '.join(bad) or TOTAL_LOSS} is not finite on the images {', '.join(images)}; "
-            f"the last good checkpoint is {kept}; look at the boxes of these images, lower the learning rate or set "
-            "train_config.gradient_clipping_by_norm."
+            f"the last good checkpoint is {self._keeper.latest}; look at the boxes of these images, lower the learning "
+            "rate or set train_config.gradient_clipping_by_norm."
+        )
+
+    def _describe_exploded(self, step: int) -> str:
+        return (
+            f"step {step}: {self._watch}; the weights have run away, most likely because the learning rate "
+            f"({self._learning_rate_at(self._step):.3g}) is too high; the last good checkpoint is "
+            f"{self._keeper.latest}; lower the rate or set train_config.gradient_clipping_by_norm, and begin in an "
+            "empty --model_dir."
         )
 
     # Between blocks
+
+    def _save(self, is_last: bool) -> None:
+        """Saves a checkpoint, unless the loss is so high that the weights are worth nothing."""
+        if not self._watch.is_high:
+            self._keeper.save()
+        elif is_last:
+            raise ExplodedLossError(self._describe_exploded(self._step))
+        else:
+            self._progress.say(f"Step {self._step}: no checkpoint, because {self._watch}.")
+
+    def _save_what_was_done(self) -> None:
+        """Saves the steps since the last checkpoint of a run that ends early; several machines would have to do it
+        together."""
+        if not strategies.has_several_workers(self._trainer.strategy) and not self._watch.is_high:
+            self._keeper.save()
 
     def _report(self) -> None:
         """Writes log lines, scalars with TFOD's tags (losses of the last step), loss history and training record."""
@@ -243,20 +290,23 @@ class TrainingLoop:
             min_steps=self._settings.saturation_min_steps,
         )
 
-    def _is_evaluation_due(self, is_last: bool) -> bool:
+    def _evaluate_if_due(self, is_last: bool) -> None:
         every = self._settings.eval_every_n
-        return bool(every) and (is_last or self._step % every == 0)
+        if every and (is_last or self._step % every == 0):
+            self._evaluate()
+            self._record.evaluated_step = self._step
+            self._note(training_record.RUNNING, "")
 
     def _evaluate(self) -> None:
         for index, evaluation in enumerate(self._evaluations):
             metrics = evaluation.run(self._step, self._progress.say, self._raise_if_stopped)
             if index > 0:
                 continue
-            is_best = is_better(metrics, self._model_dir)
+            is_best = is_better(metrics, self._model_dir) and not self._watch.is_high
             if is_best or strategies.has_several_workers(self._trainer.strategy):
-                path = self._keeper.save()  # several workers can only save together, so they always do
+                self._keeper.save()  # several workers can only save together, so they always do
                 if self._is_chief and is_best:
-                    keep_best(path, self._step, metrics, self._model_dir)
+                    keep_best(self._keeper.latest, self._step, metrics, self._model_dir)
                     self._progress.say(
                         f"Best checkpoint so far: step {self._step} ({best_text(metrics)}), in {self._model_dir}/best"
                     )

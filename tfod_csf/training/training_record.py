@@ -31,7 +31,9 @@ class TrainingRecord:
       step: step of the last log line.
       num_steps: the step that the run was to reach.
       rms_prop_rule: "tf1", "tf2", or "" when the optimizer is not RMSProp.
-      seed: the seed, or None.
+      seed: of initial weights, order, augmentation and sampling; a resumed run continues with it.
+      evaluated_step: step of the last evaluation; None: no evaluation yet.
+      first_loss: total loss of step 1; None before it.
       reason: why the run ended, one sentence; "" while it runs.
       version: version of this package.
     """
@@ -41,6 +43,8 @@ class TrainingRecord:
     num_steps: int = 0
     rms_prop_rule: str = ""
     seed: int | None = None
+    evaluated_step: int | None = None
+    first_loss: float | None = None
     reason: str = ""
     version: str = __version__
 

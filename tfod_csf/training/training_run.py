@@ -3,6 +3,7 @@
 The only module of this package that reads train_config and eval_config to build from them; it passes plain values on.
 """
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -10,22 +11,23 @@ import pathlib
 import random
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import tensorflow as tf
 import tf_keras
 
+from tfod_csf import __version__
 from tfod_csf.config import pipeline_config
 from tfod_csf.config.protos import input_reader_pb2, pipeline_pb2
 from tfod_csf.data import input_errors, inputs
 from tfod_csf.errors import UserError
-from tfod_csf.files import atomic_write
+from tfod_csf.files import atomic_write, folder_lock
 from tfod_csf.label_map import LabelMap, label_map_from_names
 from tfod_csf.modeling import model_builder
 from tfod_csf.modeling.faster_rcnn import FasterRCNN
 from tfod_csf.training import optimizer as optimizers
 from tfod_csf.training import preflight, preflight_checks, strategies, training_record
-from tfod_csf.training.checkpoints import checkpoint_view, fine_tuning
+from tfod_csf.training.checkpoints import checkpoint_view, fine_tuning, run_checkpoints, sound_checkpoint
+from tfod_csf.training.checkpoints.best_checkpoint import BEST_FOLDER
 from tfod_csf.training.checkpoints.checkpoint_keeper import CheckpointKeeper
 from tfod_csf.training.evaluation import continuous_evaluation
 from tfod_csf.training.evaluation.evaluation_run import EvaluationRun
@@ -36,6 +38,7 @@ from tfod_csf.training.trainer import FasterRcnnTrainer, UpdateSettings
 from tfod_csf.training.training_loop import LoopSettings, TrainingLoop
 
 DEFAULT_RMS_PROP_RULE = "tf1"
+EVAL_FOLDER = "eval"
 _log = logging.getLogger("tfod_csf")
 
 
@@ -45,7 +48,7 @@ class RunOptions:
 
     Attributes:
       num_workers: machines that train together (TF_CONFIG names them).
-      seed: of initial weights, order, augmentation and sampling; None: a random one.
+      seed: of initial weights, order, augmentation and sampling; None: a random one, for a resumed run the one it has.
       rms_prop_rule: "tf1" or "tf2" (see `optimizer`); None: tf1 for a new run, the checkpoint's own for a resumed one.
       leave_out_class_heads: with fine_tune_checkpoint_type full, skip the predictors that depend on num_classes.
       eval_on_train_data: evaluate on training records too.
@@ -106,19 +109,48 @@ def train(
     """
     strategy = strategy or strategies.make_strategy(options.num_workers, config.train_config.batch_size)
     _log.info("Training on %s.", strategies.describe(strategy))
-    latest = tf.train.latest_checkpoint(model_dir)
-    rule = _rms_prop_rule(config, latest, options.rms_prop_rule)
-    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(2**31)
-    tf_keras.utils.set_random_seed(seed)
+    if not strategies.is_chief(strategy):
+        with tempfile.TemporaryDirectory(prefix="tfod_csf_worker_") as scratch:
+            return _train(config, model_dir, settings, options, checked, strategy, scratch)
+    with contextlib.ExitStack() as locks:
+        locks.enter_context(folder_lock.only_writer(model_dir))
+        if settings.eval_every_n:
+            locks.enter_context(folder_lock.only_writer(pathlib.Path(model_dir) / EVAL_FOLDER))
+        gone = run_checkpoints.remove_leftovers(model_dir)
+        if gone:
+            _log.info("%s: removed what a killed run left: %s.", model_dir, ", ".join(path.name for path in gone))
+        return _train(config, model_dir, settings, options, checked, strategy, model_dir)
+
+
+def _train(
+    config: pipeline_pb2.TrainEvalPipelineConfig,
+    model_dir: str,
+    settings: LoopSettings,
+    options: RunOptions,
+    checked: preflight.Preflight,
+    strategy: tf.distribute.Strategy,
+    checkpoint_dir: str,
+) -> training_record.TrainingRecord:
+    """As `train`; checkpoint_dir is model_dir, or a scratch folder for workers other than the chief."""
     is_chief = strategies.is_chief(strategy)
-    folder = model_dir if is_chief else tempfile.mkdtemp(prefix="tfod_csf_worker_")
+    latest = sound_checkpoint.newest_sound(model_dir)
+    if is_chief and latest is not None and latest != run_checkpoints.latest_checkpoint(model_dir):
+        _forget_later_checkpoints(model_dir, latest)
+    rule = _rms_prop_rule(config, latest, options.rms_prop_rule)
+    before = (training_record.load(model_dir) if latest is not None else None) or training_record.TrainingRecord()
+    seed = before.seed if options.seed is None else options.seed
+    seed = random.SystemRandom().randrange(2**31) if seed is None else seed
+    tf_keras.utils.set_random_seed(seed)
     with strategy.scope():
-        state = _build_in_scope(config, rule or DEFAULT_RMS_PROP_RULE, folder)
+        state = _build_in_scope(config, rule or DEFAULT_RMS_PROP_RULE, checkpoint_dir)
         _restore(state, latest, config.train_config, options)
     step = int(state.global_step.numpy())
-    trainer = _trainer(state, strategy, config, seed + step)
+    trainer = _trainer(state, strategy, config, seed, step)
     if is_chief:
         _keep_config(config, model_dir)
+    record = dataclasses.replace(
+        before, step=step, num_steps=settings.num_steps, rms_prop_rule=rule, seed=seed, version=__version__
+    )
     evaluations = []
     if settings.eval_every_n:
         eval_dir = model_dir if is_chief else None
@@ -129,7 +161,7 @@ def train(
         evaluations,
         settings,
         lambda at_step: float(state.learning_rate(at_step)),
-        training_record.TrainingRecord(step=step, num_steps=settings.num_steps, rms_prop_rule=rule, seed=seed),
+        record,
         model_dir,
         is_chief,
     )
@@ -155,7 +187,8 @@ def _build_in_scope(
     checkpoint = tf.train.Checkpoint(
         step=global_step, model=checkpoint_view.checkpoint_view(model), optimizer=optimizer
     )
-    keeper = CheckpointKeeper(checkpoint, folder, global_step, model.trainable_variables)
+    variables = [*model.variables, *optimizer.variables()]
+    keeper = CheckpointKeeper(checkpoint, folder, global_step, variables)
     return TrainingState(model, optimizer, learning_rate, global_step, keeper)
 
 
@@ -164,7 +197,7 @@ def _restore(state: TrainingState, latest: str | None, train_config, options: Ru
     if latest is not None:
         for change in _settings_of_checkpoint(state.optimizer, latest):
             _log.warning("Optimizer: %s.", change)
-        state.keeper.restore_latest(latest)
+        state.keeper.restore(latest)
         _log.info("Resuming from %s (step %d).", latest, int(state.global_step.numpy()))
     elif train_config.fine_tune_checkpoint:
         report = fine_tuning.restore_fine_tune_checkpoint(
@@ -177,14 +210,31 @@ def _restore(state: TrainingState, latest: str | None, train_config, options: Ru
         _log.info("%s", report)
 
 
+def _forget_later_checkpoints(model_dir: str, latest: str) -> None:
+    """Makes `latest` the newest that the file `checkpoint` names; the same numbers will be written again."""
+    names = [os.path.basename(prefix) for prefix in run_checkpoints.all_checkpoints(model_dir)]
+    earlier = names[names.index(os.path.basename(latest)) :]
+    there = [name for name in earlier if os.path.isfile(os.path.join(model_dir, f"{name}.index"))]
+    run_checkpoints.write_state(model_dir, there[::-1])
+
+
 def _trainer(
-    state: TrainingState, strategy: tf.distribute.Strategy, config: pipeline_pb2.TrainEvalPipelineConfig, seed: int
+    state: TrainingState,
+    strategy: tf.distribute.Strategy,
+    config: pipeline_pb2.TrainEvalPipelineConfig,
+    seed: int,
+    step: int,
 ) -> FasterRcnnTrainer:
-    """The trainer on the config's training records; `seed` decides their order, augmentation and sampling."""
+    """The trainer on the config's training records from a step on; `seed` decides order, augmentation and sampling."""
 
     def make_dataset(input_context: tf.distribute.InputContext) -> tf.data.Dataset:
         return inputs.train_input(
-            config.train_config, config.train_input_reader, config.model, seed=seed, input_context=input_context
+            config.train_config,
+            config.train_input_reader,
+            config.model,
+            seed=seed,
+            input_context=input_context,
+            num_batches_done=step,
         )
 
     return FasterRcnnTrainer(
@@ -195,6 +245,7 @@ def _trainer(
         strategy,
         update=_update_settings(config.train_config),
         add_regularization_loss=config.train_config.add_regularization_loss,
+        seed=seed,
     )
 
 
@@ -224,6 +275,21 @@ def evaluate_checkpoints(
       UserError: there is no checkpoint, or not one of the model in the config.
     """
     tf.config.set_soft_device_placement(True)
+    # A training that does not evaluate writes other files, and may run in the same model_dir.
+    with folder_lock.only_writer(pathlib.Path(model_dir) / EVAL_FOLDER):
+        atomic_write.remove_leftovers_of(pathlib.Path(model_dir) / BEST_FOLDER)
+        return _evaluate_checkpoints(config, checkpoint_dir, model_dir, options, checked, timeout_seconds, eval_once)
+
+
+def _evaluate_checkpoints(
+    config: pipeline_pb2.TrainEvalPipelineConfig,
+    checkpoint_dir: str,
+    model_dir: str,
+    options: RunOptions,
+    checked: preflight.Preflight,
+    timeout_seconds: float,
+    eval_once: bool,
+) -> dict[str, float]:
     model = model_builder.build(config.model, is_training=True)
     model.build_variables()
     optimizer = None
@@ -253,9 +319,10 @@ def _checkpoint_reader(model: FasterRCNN, optimizer) -> Callable[[str], int]:
     def read(path: str) -> int:
         try:
             checkpoint.read(path).assert_existing_objects_matched().expect_partial()
-        except (tf.errors.OpError, AssertionError, ValueError) as error:
+        except (tf.errors.OpError, AssertionError, ValueError, RuntimeError, IndexError) as error:
             raise UserError(
-                f"{path}: is not a checkpoint of the model in the config ({str(error).strip().splitlines()[0]})."
+                f"{path}: is damaged or not a checkpoint of the model in the config "
+                f"({str(error).strip().partition(chr(10))[0]})."
             ) from error
         return int(step.numpy())
 
@@ -340,7 +407,7 @@ def _evaluations(
         return []
     runs = []
     for reader, checked_input in zip(config.eval_input_reader, checked.evals):
-        folder = pathlib.Path(model_dir) / "eval" / reader.name if model_dir else None
+        folder = pathlib.Path(model_dir) / EVAL_FOLDER / reader.name if model_dir else None
         runs.append(_evaluation(config, model, optimizer, reader, checked_input, folder))
     if options.eval_on_train_data:
         reader = input_reader_pb2.InputReader()
@@ -385,7 +452,7 @@ def _numbered_label_map(num_classes: int) -> LabelMap:
     return label_map_from_names([f"class {index + 1}" for index in range(num_classes)])
 
 
-@contextmanager
+@contextlib.contextmanager
 def _averaged(optimizer) -> Iterator[None]:
     """A context in which the network's weights are their moving averages; its own weights if `optimizer` is None."""
     if optimizer is None:

@@ -86,3 +86,27 @@ def test_a_file_that_is_not_json(tmp_path):
     (tmp_path / "best" / "best.json").write_text(json.dumps({"value": 1})[:-1])
     with pytest.raises(UserError, match=r"best\.json: is not JSON .*delete the folder"):
         best_checkpoint.read_best(tmp_path)
+
+
+def test_a_file_of_somebody_else_stays(tmp_path):
+    best_checkpoint.keep_best(_write(tmp_path, 1), 10, {PASCAL: 0.5}, tmp_path)
+    (tmp_path / "best" / "notes").mkdir()
+    (tmp_path / "best" / "notes" / "mine.txt").write_text("mine")
+    best_checkpoint.keep_best(_write(tmp_path, 2), 20, {PASCAL: 0.7}, tmp_path)
+    assert (tmp_path / "best" / "notes" / "mine.txt").read_text() == "mine"
+    assert not (tmp_path / "best" / "ckpt-1.index").exists()
+
+
+def test_killed_before_it_is_in_place_the_old_one_stays_whole(tmp_path, monkeypatch):
+    best_checkpoint.keep_best(_write(tmp_path, 1), 10, {PASCAL: 0.5}, tmp_path)
+    before = {path.name: path.read_text() for path in (tmp_path / "best").iterdir()}
+
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    for function in ("write_json", "write_text", "put_in_place"):
+        with monkeypatch.context() as context:
+            context.setattr(best_checkpoint.atomic_write, function, killed)
+            with pytest.raises(KeyboardInterrupt):
+                best_checkpoint.keep_best(_write(tmp_path, 2), 20, {PASCAL: 0.7}, tmp_path)
+        assert {path.name: path.read_text() for path in (tmp_path / "best").iterdir()} == before

@@ -47,7 +47,7 @@ def test_seven_are_kept(tmp_path):
 def test_a_restored_run_counts_on_and_does_not_save_its_first_step_again(tmp_path):
     State(tmp_path, weight=3.0).save_at(10)
     state = State(tmp_path)
-    assert state.keeper.restore_latest() == str(tmp_path / "ckpt-1")
+    state.keeper.restore(str(tmp_path / "ckpt-1"))
     assert (int(state.step), float(state.weight)) == (10, 3.0)
     assert state.keeper.save() == str(tmp_path / "ckpt-1")
     assert state.save_at(11) == str(tmp_path / "ckpt-2")
@@ -56,21 +56,16 @@ def test_a_restored_run_counts_on_and_does_not_save_its_first_step_again(tmp_pat
 def test_a_worker_restores_from_another_folder_than_its_own(tmp_path):
     path = State(tmp_path / "model", weight=3.0).save_at(10)
     state = State(tmp_path / "scratch")
-    assert state.keeper.restore_latest(path) == path
+    state.keeper.restore(path)
+    assert state.keeper.latest == path
     assert float(state.weight) == 3.0
-
-
-def test_nothing_to_restore(tmp_path):
-    state = State(tmp_path)
-    assert state.keeper.restore_latest() is None
-    assert int(state.step) == 0
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     other = tf.train.Checkpoint(step=tf.Variable(5, dtype=tf.int64), weight=tf.Variable([1.0, 2.0]))
     tf.train.CheckpointManager(other, str(tmp_path), max_to_keep=7).save()
     with pytest.raises(UserError, match=r"ckpt-1: cannot resume from this checkpoint .*use an empty --model_dir"):
-        State(tmp_path).keeper.restore_latest()
+        State(tmp_path).keeper.restore(str(tmp_path / "ckpt-1"))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

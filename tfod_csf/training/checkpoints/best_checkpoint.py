@@ -3,14 +3,17 @@
 import math
 import os
 import pathlib
+import re
 import shutil
 from collections.abc import Mapping
 
 from tfod_csf.errors import UserError
-from tfod_csf.files import atomic_write, given_files
+from tfod_csf.files import atomic_write, folder_lock, given_files
+from tfod_csf.training.checkpoints import run_checkpoints
 
 BEST_FOLDER = "best"
 BEST_FILE = "best.json"
+_OF_CHECKPOINT = re.compile(r"\.(index|data-\d{5}-of-\d{5})$", re.ASCII)
 # The first of these that an evaluation reports decides which checkpoint is best.
 BEST_METRICS = (
     "PascalBoxes_Precision/mAP@0.5IOU",
@@ -59,41 +62,43 @@ def is_better(metrics: Mapping[str, float], model_dir: str | os.PathLike) -> boo
 
 
 def keep_best(checkpoint_path: str, step: int, metrics: Mapping[str, float], model_dir: str | os.PathLike) -> None:
-    """Puts a checkpoint and best.json into `<model_dir>/best`, in place of those there.
+    """Puts a checkpoint and best.json into `<model_dir>/best`, in place of what is there, where possible in one step.
 
-    The files are hard links where the file system allows it (they take no additional space), else copies. The new files
-    are complete before anything refers to them, and the old ones are deleted last.
+    The files are hard links where the file system allows it (they take no additional space), else copies.
 
     Raises:
       FileNotFoundError: the checkpoint has been deleted.
     """
-    folder = pathlib.Path(model_dir) / BEST_FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
     source = pathlib.Path(checkpoint_path)
-    new = []
-    for path in sorted(source.parent.glob(f"{source.name}.*")):
-        target = folder / path.name
-        target.unlink(missing_ok=True)
-        try:
-            os.link(path, target)
-        except OSError:
-            shutil.copy2(path, target)
-        new.append(target)
-    if not new:
-        raise FileNotFoundError(f"{checkpoint_path}.index")
-    state = f'model_checkpoint_path: "{source.name}"\nall_model_checkpoint_paths: "{source.name}"\n'
-    atomic_write.write_text(folder / "checkpoint", state)
     name, value = best_metric(metrics)
-    atomic_write.write_json(
-        folder / BEST_FILE,
-        {
-            "metric": name,
-            "value": value,
-            "step": step,
-            "checkpoint": source.name,
-            "metrics": {key: None if math.isnan(number) else number for key, number in metrics.items()},
-        },
-    )
-    for path in folder.glob("ckpt-*"):
-        if path not in new:
-            path.unlink()
+    about = {
+        "metric": name,
+        "value": value,
+        "step": step,
+        "checkpoint": source.name,
+        "metrics": {key: None if math.isnan(number) else number for key, number in metrics.items()},
+    }
+    files = sorted(path for path in source.parent.glob(f"{source.name}.*") if _OF_CHECKPOINT.search(path.name))
+    if len(files) < 2:
+        raise FileNotFoundError(f"{checkpoint_path}.index")
+    with atomic_write.replacing_folder(pathlib.Path(model_dir) / BEST_FOLDER) as folder:
+        for path in files:
+            try:
+                os.link(path, folder / path.name)
+            except OSError:
+                shutil.copy2(path, folder / path.name)
+        _keep_what_others_put_there(pathlib.Path(model_dir) / BEST_FOLDER, folder)
+        run_checkpoints.write_state(folder, [source.name])
+        atomic_write.write_json(folder / BEST_FILE, about)
+
+
+def _keep_what_others_put_there(old: pathlib.Path, new: pathlib.Path) -> None:
+    """Copies files of other names than this module writes."""
+    for name in folder_lock.entries(old):
+        path = old / name
+        if name in (BEST_FILE, run_checkpoints.STATE_FILE) or _OF_CHECKPOINT.search(name):
+            continue
+        if path.is_dir():
+            shutil.copytree(path, new / name, symlinks=True)
+        else:
+            shutil.copy2(path, new / name, follow_symlinks=False)

@@ -22,10 +22,11 @@ class CheckpointKeeper:
       checkpoint: tf.train.Checkpoint(step=..., model=..., optimizer=...).
       folder: model_dir, or a scratch folder for workers other than the chief.
       global_step: the step in `checkpoint`.
-      trainable_variables: must be finite to be saved.
+      variables: must be finite to be saved; those that are not of a floating type are.
 
     Attributes:
-      saved_step: step of the checkpoint saved or restored last; None before.
+      latest: prefix of the checkpoint saved or restored last, a good one; None before.
+      saved_step: its step; None before.
     """
 
     def __init__(
@@ -33,58 +34,56 @@ class CheckpointKeeper:
         checkpoint: tf.train.Checkpoint,
         folder: str | os.PathLike,
         global_step: tf.Variable,
-        trainable_variables: list[tf.Variable],
+        variables: list[tf.Variable],
     ):
         self._checkpoint = checkpoint
-        self._manager = tf.train.CheckpointManager(checkpoint, os.fspath(folder), max_to_keep=MAX_TO_KEEP)
+        self._folder = os.fspath(folder)
+        self._manager = tf.train.CheckpointManager(checkpoint, self._folder, max_to_keep=MAX_TO_KEEP)
         self._global_step = global_step
-        self._trainable_variables = trainable_variables
+        self._variables = [variable for variable in variables if variable.dtype.is_floating]
+        self.latest: str | None = None
         self.saved_step: int | None = None
 
-    @property
-    def latest(self) -> str | None:
-        """Prefix of the newest checkpoint in the folder."""
-        return self._manager.latest_checkpoint
-
-    def restore_latest(self, from_path: str | None = None) -> str | None:
-        """Restores the newest checkpoint; returns its prefix, None when there is none.
-
-        Args:
-          from_path: the checkpoint to restore instead, for workers whose own folder is a scratch folder.
+    def restore(self, path: str) -> None:
+        """Restores a checkpoint, of the run's folder or, for workers whose own folder is a scratch folder, of another.
 
         Raises:
           UserError: the checkpoint is damaged or of another model or optimizer.
         """
-        path = from_path or self.latest
-        if path is None:
-            return None
         try:
             self._checkpoint.restore(path).assert_existing_objects_matched()
-        except (tf.errors.OpError, AssertionError, ValueError) as error:
+        except (tf.errors.OpError, AssertionError, ValueError, RuntimeError, IndexError) as error:
             raise UserError(
                 f"{path}: cannot resume from this checkpoint ({str(error).strip().splitlines()[0]}); it is damaged or "
                 "was trained with another model or optimizer; use an empty --model_dir to start again."
             ) from error
-        self.saved_step = int(self._global_step.numpy())
-        return path
+        self.latest, self.saved_step = path, int(self._global_step.numpy())
 
-    def save(self) -> str:
+    def save(self) -> str | None:
         """Writes the next `ckpt-N` unless this step has been saved; returns the prefix of the step's checkpoint.
 
         Raises:
-          NonFiniteWeightsError: a weight is not finite; nothing is written.
+          NonFiniteWeightsError: a weight or a slot of the optimizer is not finite; nothing is written.
+          UserError: the disk is full, or the folder cannot be written.
         """
         step = int(self._global_step.numpy())
         if self.saved_step == step:
             return self.latest
-        if not bool(_all_finite(self._trainable_variables)):
+        if not bool(_all_finite(self._variables)):
             raise NonFiniteWeightsError(
                 f"step {step}: the last update made the weights non-finite (the loss was still finite); nothing was "
                 f"saved; the last good checkpoint is {self.latest}; lower the learning rate or set "
                 "train_config.gradient_clipping_by_norm."
             )
-        path = self._manager.save()
-        self.saved_step = step
+        try:
+            path = self._manager.save()
+        except (tf.errors.OpError, OSError) as error:
+            raise UserError(
+                f"{self._folder}: the checkpoint of step {step} cannot be written "
+                f"({str(error).strip().partition(chr(10))[0][:200]}); the last good checkpoint is {self.latest}; make "
+                "room or give a folder that can be written, and run the same command again."
+            ) from error
+        self.latest, self.saved_step = path, step
         return path
 
 

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from tfod_csf.errors import UserError
-from tfod_csf.training import preflight_checks, training_record
+from tfod_csf.training import training_record
+from tfod_csf.training.checkpoints import run_checkpoints
 from tfod_csf.training.checkpoints.best_checkpoint import best_text, is_better, keep_best
 from tfod_csf.training.evaluation.evaluation_run import EvaluationRun
 
@@ -36,7 +37,7 @@ def wait_for_checkpoint(
     deadline = clock() + timeout_seconds
     while True:
         has_ended = _has_ended(checkpoint_dir)  # asked first: a checkpoint may appear between the two questions
-        newest = preflight_checks.latest_checkpoint(checkpoint_dir)
+        newest = run_checkpoints.latest_checkpoint(checkpoint_dir)
         if newest is not None and newest != seen:
             return newest
         if has_ended or clock() >= deadline:

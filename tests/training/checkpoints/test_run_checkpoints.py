@@ -1,0 +1,71 @@
+"""Which checkpoints a run has by their names, and what of a killed run is removed."""
+
+import tensorflow as tf
+
+from tfod_csf.training.checkpoints import run_checkpoints
+
+
+def _save(folder, count):
+    checkpoint = tf.train.Checkpoint(value=tf.Variable(1.0))
+    manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=3)
+    for _ in range(count):
+        manager.save()
+
+
+def _names(paths):
+    return [path.rsplit("/", 1)[1] for path in paths]
+
+
+def test_latest_is_tensorflows(tmp_path):
+    assert run_checkpoints.latest_checkpoint(tmp_path) is None
+    _save(tmp_path, 2)
+    assert run_checkpoints.latest_checkpoint(tmp_path) == tf.train.latest_checkpoint(str(tmp_path))
+    (tmp_path / "ckpt-2.index").unlink()
+    assert run_checkpoints.latest_checkpoint(tmp_path) is None
+
+
+def test_all_newest_first_as_the_state_file_names_them(tmp_path):
+    assert run_checkpoints.all_checkpoints(tmp_path / "absent") == []
+    _save(tmp_path, 4)
+    (tmp_path / "ckpt-9.index").touch()  # of a run that was killed before it was named
+    (tmp_path / "ckpt-4.index").unlink()
+    assert _names(run_checkpoints.all_checkpoints(tmp_path)) == ["ckpt-4", "ckpt-3", "ckpt-2"]
+
+
+def test_a_state_file_that_says_nothing_leaves_the_files_themselves(tmp_path):
+    _save(tmp_path, 3)
+    for damage in (b"", b"\xff\0", b'model_checkpoint_path: "ckpt-'):
+        (tmp_path / "checkpoint").write_bytes(damage)
+        assert _names(run_checkpoints.all_checkpoints(tmp_path)) == ["ckpt-3", "ckpt-2", "ckpt-1"]
+    (tmp_path / "checkpoint").unlink()
+    assert run_checkpoints.all_checkpoints(tmp_path) == []  # perhaps a checkpoint to fine-tune from
+    (tmp_path / "training.json").touch()
+    (tmp_path / "ckpt-10.index").touch()
+    assert _names(run_checkpoints.all_checkpoints(tmp_path))[0] == "ckpt-10"
+
+
+def test_a_written_state_is_tensorflows(tmp_path):
+    _save(tmp_path, 3)
+    run_checkpoints.write_state(tmp_path, ["ckpt-1", "ckpt-2"])
+    assert tf.train.latest_checkpoint(str(tmp_path)) == str(tmp_path / "ckpt-2")
+    state = tf.train.get_checkpoint_state(str(tmp_path))
+    assert _names(state.all_model_checkpoint_paths) == ["ckpt-1", "ckpt-2"]
+
+
+def test_only_what_tensorflow_left_unfinished_is_removed(tmp_path):
+    unfinished = [
+        "ckpt-3_temp/part-00000-of-00001.index",
+        "checkpoint.tmp0a1b2c3d4e5f60718293a4b5c6d7e8f9",
+        "ckpt-3.index.tempstate1234567890",
+        "train/events.out.tfevents.1.host.2.3.v2",
+        "eval/test/events.out.tfevents.1.host.2.3.v2",
+    ]
+    others = ["ckpt-2.index", "my_temp/a", "checkpoint.tmp.notes", "train/notes.txt", "other/events.out.tfevents.1"]
+    for name in (*unfinished, *others):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "train" / "events.out.tfevents.2").write_bytes(b"events")
+    gone = run_checkpoints.remove_leftovers(tmp_path)
+    assert len(gone) == 5
+    kept = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert kept == {*others, "train/events.out.tfevents.2"}
