@@ -1,4 +1,4 @@
-"""Damaged checkpoints are left out, with a word."""
+"""Damaged checkpoints are skipped, with a word."""
 
 import math
 import re
