@@ -154,3 +154,32 @@ def test_mistakes_are_one_sentence(images_dir, tmp_path, hand_made_model, capsys
     assert sentence in error
     assert "Traceback" not in error
     assert np.all([not path.name.startswith("metrics") for path in tmp_path.rglob("*")])
+
+
+def test_damaged_records_end_the_command_unless_a_flag_allows_it(images_dir, tmp_path, hand_made_model, capsys):
+    record = tmp_path / "test.record"
+    write_record(record, images_dir)
+    whole = record.read_bytes()
+    given = (f"--input_path={record}", f"--model={hand_made_model}", f"--output_dir={tmp_path / 'out'}")
+    for damaged in (whole[:-10], whole[: len(whole) // 2], whole + bytes(512), b""):
+        record.write_bytes(damaged)
+        assert run(*given) == 1
+        assert f"error: {record}: " in capsys.readouterr().err
+    assert not (tmp_path / "out" / "metrics.json").exists()
+    record.write_bytes(whole[:-10])
+    assert run(*given, "--skip_damaged_records") == 1  # one of four is more than --max_skipped_fraction
+    assert "1 of 4 files were skipped" in capsys.readouterr().err
+    assert run(*given, "--skip_damaged_records", "--max_skipped_fraction=0.25") == 0
+    assert "1 skipped" in capsys.readouterr().out
+    (tmp_path / "dataset_report.json").write_text(json.dumps({"records": [{"file": "test.record", "examples": 9}]}))
+    assert run(*given) == 1
+    assert "so 6 are missing" in capsys.readouterr().err
+    assert run(*given, "--skip_damaged_records", "--max_skipped_fraction=0.25") == 1
+    assert "6 of 9 files were skipped" in capsys.readouterr().err
+
+
+def test_a_missing_shard_ends_the_command(images_dir, tmp_path, hand_made_model, capsys):
+    write_record(tmp_path / "test.record-00000-of-00002", images_dir)
+    given = (f"--model={hand_made_model}", f"--output_dir={tmp_path / 'out'}")
+    assert run(f"--input_path={tmp_path}/test.record-*", *given) == 1
+    assert "1 of 2 shards are missing" in capsys.readouterr().err

@@ -139,10 +139,12 @@ def test_damaged_files(tmp_path):
     whole = frame(example()) + frame(example())
     (tmp_path / "cut").write_bytes(whole[:-10])
     problems = ProblemLog(quiet=True)
-    assert len(list(record_reader.read_records([str(tmp_path / "cut")], LABEL_MAP, problems))) == 1
-    assert "damaged after example 1" in problems.problems[0].reason
+    with pytest.raises(TFRecordError, match="ends within record 2"):
+        list(record_reader.read_records([str(tmp_path / "cut")], LABEL_MAP, problems))
+    assert len(list(record_reader.read_records([str(tmp_path / "cut")], LABEL_MAP, problems, skip_damaged=True))) == 1
+    assert "what comes after example 1 was not read" in problems.problems[0].reason
     assert "ends within record 2 (at byte " in problems.problems[0].reason
     for content in (b"no record at all, but long enough", whole[:20], gzip.compress(whole)):
         (tmp_path / "text").write_bytes(content)
         with pytest.raises(TFRecordError, match=f"{tmp_path / 'text'}: "):
-            list(record_reader.read_records([str(tmp_path / "text")], LABEL_MAP, problems))
+            list(record_reader.read_records([str(tmp_path / "text")], LABEL_MAP, problems, skip_damaged=True))

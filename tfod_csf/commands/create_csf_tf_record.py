@@ -11,6 +11,7 @@ import sys
 from absl import flags
 
 from tfod_csf.commands import command_line, common_flags
+from tfod_csf.files import folder_lock
 
 FLAGS = flags.FlagValues()
 common_flags.define_images_dir(FLAGS)
@@ -68,7 +69,8 @@ def main() -> None:
     common_flags.output_dir(FLAGS)
     problems = ProblemLog(strict=FLAGS.strict)
     names = RecordOptions.__dataclass_fields__
-    statistics = create_csf_tf_record(RecordOptions(**{name: getattr(FLAGS, name) for name in names}), problems)
+    with folder_lock.only_writer(FLAGS.output_dir):
+        statistics = create_csf_tf_record(RecordOptions(**{name: getattr(FLAGS, name) for name in names}), problems)
     print(f"\n{statistics.table()}\n\n{problems.table()}\n")
     print(f"Wrote records, label map, tables and problems.csv to {FLAGS.output_dir} ({problems.summary()}).")
 

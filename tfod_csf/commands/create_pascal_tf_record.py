@@ -4,11 +4,13 @@ DATA_DIR/YEAR holds ImageSets/Main/aeroplane_SET.txt (or SET.txt), ANNOTATIONS_D
 OUTPUT_PATH.problems.csv lists what was skipped or repaired.
 """
 
+import os
 import sys
 
 from absl import flags
 
 from tfod_csf.commands import command_line, common_flags
+from tfod_csf.files import folder_lock
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("data_dir", "", "Root folder of the Pascal VOC data (required).", flag_values=FLAGS)
@@ -40,11 +42,11 @@ def main() -> None:
     label_map, class_map = load_classes(FLAGS.label_map_path, [])
     options = ReadingOptions(label_map, class_map, FLAGS.ignore_difficult_instances)
     files = single_record.find_pascal_files(FLAGS.data_dir, FLAGS.year, FLAGS.set, FLAGS.annotations_dir, problems)
-    print(
-        single_record.create_record(
+    with folder_lock.only_writer(os.path.dirname(FLAGS.output_path) or "."):
+        said = single_record.create_record(
             files, options, problems, FLAGS.output_path, max_skipped_fraction=FLAGS.max_skipped_fraction
         )
-    )
+    print(said)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ there are any, the reading that is not TFOD's on the same records is written int
 model folder keeps what became of the annotated cells, and later runs give corrected percentages (docs/CORRECTION.md).
 """
 
+import contextlib
 import functools
 import pathlib
 import sys
@@ -17,10 +18,13 @@ from absl import flags
 
 from tfod_csf.commands import command_line, common_flags
 from tfod_csf.errors import UserError
+from tfod_csf.files import folder_lock
 
 if TYPE_CHECKING:
     from tfod_csf.evaluation.model_evaluation import ModelEvaluation
+    from tfod_csf.inference.cell_selection import ScoreThresholds
     from tfod_csf.inference.labeled_detections import LabeledDetections
+    from tfod_csf.model_folder import ModelFolder
     from tfod_csf.problems import ProblemLog
     from tfod_csf.study.patients import AnnotatedFile
 
@@ -51,6 +55,13 @@ flags.DEFINE_boolean(
     flag_values=FLAGS,
 )
 common_flags.define_trust(FLAGS)
+flags.DEFINE_boolean(
+    "skip_damaged_records",
+    False,
+    "Use what can be read of --input_path when a file is cut short or damaged, or a shard is missing. What is missing "
+    "counts as skipped. Without it, such files end the command.",
+    flag_values=FLAGS,
+)
 common_flags.define_problem_limits(FLAGS)
 
 
@@ -58,8 +69,9 @@ def main() -> None:
     """Checks paths and model, runs it over the images, writes, and prints the table."""
     if bool(FLAGS.input_path) == bool(FLAGS.images_dir):
         raise UserError("give --input_path (a TFRecord) or --images_dir (a folder of LabelImg XML), one of the two.")
-    output_dir, class_map = common_flags.output_dir(FLAGS), common_flags.class_map(FLAGS)
-    from tfod_csf.inference import cell_selection, ground_truth, validation
+    output_dir = common_flags.output_dir(FLAGS)
+    common_flags.class_map(FLAGS)  # a mistake in it is said at once
+    from tfod_csf.inference import cell_selection
     from tfod_csf.model_folder import ModelFolder
     from tfod_csf.problems import ProblemLog
 
@@ -70,7 +82,19 @@ def main() -> None:
             f"--min_score={FLAGS.min_score:g} is not the model's own {folder.thresholds['min_score']:g}; with --store "
             "do not give it, because the matrix would not fit later runs."
         )
-    problems = ProblemLog(strict=FLAGS.strict)
+    with contextlib.ExitStack() as locks:
+        locks.enter_context(folder_lock.only_writer(output_dir))
+        if FLAGS.store:
+            locks.enter_context(folder_lock.only_writer(folder.path))
+        _evaluate(folder, thresholds, output_dir, ProblemLog(strict=FLAGS.strict))
+
+
+def _evaluate(
+    folder: "ModelFolder", thresholds: "ScoreThresholds", output_dir: pathlib.Path, problems: "ProblemLog"
+) -> None:
+    from tfod_csf.inference import ground_truth, validation
+
+    class_map = common_flags.class_map(FLAGS)
     pairs, shards = _find_labeled_images(problems)
     if FLAGS.store:
         validation.refuse_training_records(folder, shards)
@@ -82,7 +106,7 @@ def main() -> None:
     if FLAGS.images_dir:
         images = ground_truth.read_labeled_folder(pairs, labels, problems, class_map, FLAGS.rescale_boxes)
     else:
-        images = record_reader.read_records(shards, labels, problems)
+        images = record_reader.read_records(shards, labels, problems, FLAGS.skip_damaged_records)
     readings = ground_truth.unknown_readings(labels, FLAGS.unknown_boxes)
     evaluation = ModelEvaluation(labels.categories, list(readings), thresholds.min_score, FLAGS.matching_iou_threshold)
     matrix = validation.ValidationMatrix(thresholds, FLAGS.matching_iou_threshold)
@@ -103,11 +127,19 @@ def _find_labeled_images(problems: "ProblemLog") -> tuple[list["AnnotatedFile"],
         from tfod_csf.study import patients
 
         return patients.find_pairs(FLAGS.images_dir, FLAGS.annotations_dir, problems), []
-    from tfod_csf.files import tfrecord
+    from tfod_csf.files import record_set, tfrecord
 
     shards = tfrecord.find_files(FLAGS.input_path)
     if not shards:
         raise UserError(f"--input_path={FLAGS.input_path}: no such file; give a record of create_csf_tf_record.")
+    try:
+        record_set.check_shards(shards, FLAGS.input_path)
+    except tfrecord.TFRecordError as error:
+        if not FLAGS.skip_damaged_records:
+            raise
+        problems.skipped(FLAGS.input_path, str(error).rstrip("."), "Their images are missing.", "shards")
+    if not FLAGS.skip_damaged_records:
+        record_set.check_files(shards)
     return [], shards
 
 
@@ -133,7 +165,8 @@ def _add_images(
     num_images = evaluation.num_images
     if not num_images:
         raise UserError(f"no labeled image could be used ({problems.summary()}); see {output_dir}/problems.csv.")
-    num_skipped = len(problems.skipped_files()) if FLAGS.images_dir else problems.count(SKIPPED)
+    of_records = sum(problem.count for problem in problems.problems if problem.action == SKIPPED)
+    num_skipped = len(problems.skipped_files()) if FLAGS.images_dir else of_records
     problems.check_skipped_files(
         num_skipped, num_images + num_skipped, FLAGS.max_skipped_fraction, "--max_skipped_fraction"
     )

@@ -7,11 +7,13 @@ OUTPUT_PATH.problems.csv lists what was skipped or repaired.
 Example: tfod_csf generate_tfrecord -x images/train -l annotations/label_map.pbtxt -o annotations/train.record
 """
 
+import os
 import sys
 
 from absl import flags
 
 from tfod_csf.commands import command_line, common_flags
+from tfod_csf.files import folder_lock
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("xml_dir", None, "Folder of the XML files.", short_name="x", required=True, flag_values=FLAGS)
@@ -36,11 +38,11 @@ def main() -> None:
     problems = ProblemLog(strict=FLAGS.strict)
     options = ReadingOptions(*load_classes(FLAGS.labels_path, FLAGS.class_map))
     files = find_pairs(FLAGS.image_dir or FLAGS.xml_dir, FLAGS.xml_dir if FLAGS.image_dir else None, problems)
-    print(
-        single_record.create_record(
+    with folder_lock.only_writer(os.path.dirname(FLAGS.output_path) or "."):
+        said = single_record.create_record(
             files, options, problems, FLAGS.output_path, FLAGS.csv_path, FLAGS.max_skipped_fraction
         )
-    )
+    print(said)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import sys
 from absl import flags
 
 from tfod_csf.commands import command_line, common_flags
+from tfod_csf.files import folder_lock
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("imageDir", ".", "Folder of the images.", short_name="i", flag_values=FLAGS)
@@ -33,9 +34,10 @@ def main() -> None:
 
     problems = ProblemLog(strict=FLAGS.strict)
     output_dir = FLAGS.outputDir or FLAGS.imageDir
-    counts = single_record.partition(
-        FLAGS.imageDir, output_dir, FLAGS.ratio, FLAGS.xml, FLAGS.seed, problems, FLAGS.max_skipped_fraction
-    )
+    with folder_lock.only_writer(output_dir):
+        counts = single_record.partition(
+            FLAGS.imageDir, output_dir, FLAGS.ratio, FLAGS.xml, FLAGS.seed, problems, FLAGS.max_skipped_fraction
+        )
     print(f"{output_dir}: {counts['train']} images in train, {counts['test']} in test ({problems.summary()}).")
 
 

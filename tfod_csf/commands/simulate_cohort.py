@@ -11,6 +11,7 @@ import sys
 from absl import flags
 
 from tfod_csf.commands import command_line, common_flags
+from tfod_csf.files import folder_lock
 
 FLAGS = flags.FlagValues()
 common_flags.define_output_dir(FLAGS, "Folder to write to, as batch_infer writes it; it must not hold a run yet.")
@@ -77,14 +78,15 @@ def main() -> None:
     # Numbered after the cohort's, so that no patient is both.
     numbers = range(FLAGS.num_patients, FLAGS.num_patients + FLAGS.validation_patients)
     kept = {key: value for key, value in dataclasses.asdict(settings).items() if key != "rates"}
-    rows = cohort_folder.write_cohort(
-        output_dir,
-        cohorts.simulate(settings),
-        FLAGS.annotations_dir,
-        validation=[cohorts.simulate_patient(settings, number) for number in numbers],
-        settings={**kept, "perfect": FLAGS.perfect},
-        seed=FLAGS.seed,
-    )
+    with folder_lock.only_writer(output_dir):
+        rows = cohort_folder.write_cohort(
+            output_dir,
+            cohorts.simulate(settings),
+            FLAGS.annotations_dir,
+            validation=[cohorts.simulate_patient(settings, number) for number in numbers],
+            settings={**kept, "perfect": FLAGS.perfect},
+            seed=FLAGS.seed,
+        )
     cells = {name: sum(row[name] for row in rows) for name in cohorts.STUDY_CLASSES}
     print(
         f"{output_dir}: {len(rows)} patients, {sum(row['images'] for row in rows)} images; truly "

@@ -10,6 +10,7 @@ import sys
 from absl import flags
 
 from tfod_csf.commands import command_line, common_flags
+from tfod_csf.files import folder_lock
 
 FLAGS = flags.FlagValues()
 common_flags.define_output_dir(FLAGS, "Folder to write to; it must not hold synthetic slides yet.")
@@ -35,14 +36,12 @@ def main() -> None:
     """Renders the slides and says what is on them."""
     from tfod_csf.synthetic import slides
 
-    rows = slides.synthesize(
-        common_flags.output_dir(FLAGS),
-        FLAGS.num_patients,
-        FLAGS.images_per_patient,
-        FLAGS.seed,
-        slides.FieldSettings(FLAGS.width, FLAGS.height, FLAGS.rare_fraction),
-        FLAGS.num_processes,
-    )
+    settings = slides.FieldSettings(FLAGS.width, FLAGS.height, FLAGS.rare_fraction)
+    output_dir = common_flags.output_dir(FLAGS)
+    with folder_lock.only_writer(output_dir):
+        rows = slides.synthesize(
+            output_dir, FLAGS.num_patients, FLAGS.images_per_patient, FLAGS.seed, settings, FLAGS.num_processes
+        )
     cells = {name: sum(row[name] for row in rows) for name in slides.CLASSES}
     print(
         f"{FLAGS.output_dir}: {len(rows)} patients, {sum(row['images'] for row in rows)} images, "

@@ -9,6 +9,7 @@ from tfod_csf.config import box_statistics, detection_limits, paper_settings
 from tfod_csf.config.network_presets import NetworkPreset
 from tfod_csf.config.pipeline_config import ConfigError, config_text
 from tfod_csf.config.protos import optimizer_pb2, pipeline_pb2
+from tfod_csf.files import record_set
 
 _SHARD = re.compile(r"-\d{5}-of-(\d{5})$")
 
@@ -17,9 +18,11 @@ def find_records(records_dir: pathlib.Path) -> paper_settings.Records:
     """Label map, training and test records of the folder; shards are named by one pattern, train.record-?????-of-00002.
 
     Raises:
+      TFRecordError: create_csf_tf_record did not finish.
       ConfigError: a part is missing.
       LabelMapError: the label map cannot be used.
     """
+    record_set.check_finished(records_dir)
     label_map_path = records_dir / "label_map.pbtxt"
     if not label_map_path.is_file():
         raise ConfigError(f"{label_map_path}: there is no such file; run create_csf_tf_record first (--records_dir).")

@@ -14,7 +14,7 @@ from tfod_csf.config.protos import input_reader_pb2, model_pb2
 from tfod_csf.data import inputs
 from tfod_csf.data.records.record_files import record_files
 from tfod_csf.errors import UserError
-from tfod_csf.files import tfrecord
+from tfod_csf.files import record_set
 from tfod_csf.files.tf_example import Features
 from tfod_csf.files.tfrecord import TFRecordError
 
@@ -77,7 +77,7 @@ def explain(
 def _first_problem(path: str, read_example: Callable[[tf.Tensor], object]) -> str:
     """The first thing in a file that cannot be used, with record and image, and what to do; "" if there is none."""
     try:
-        for number, record in enumerate(tfrecord.read_records(path), start=1):
+        for number, record in enumerate(record_set.read_records(path), start=1):
             where = f"{path}, record {number}"
             try:
                 read_example(tf.constant(record))

@@ -141,8 +141,11 @@ def _other_kind(header: bytes) -> str:
     """What a file most likely is that begins with these 12 bytes, of which the checksum is wrong."""
     # RFC 1950: method 8 with a window of 32 KiB, and a check value that makes the two bytes a multiple of 31.
     is_zlib = header[0] == 0x78 and int.from_bytes(header[:2], "big") % 31 == 0
-    if header.startswith(_GZIP_MAGIC) or is_zlib:
-        return f"compressed ({'ZLIB' if is_zlib else 'GZIP'}), which is not supported; decompress it"
+    if header.startswith(_GZIP_MAGIC):
+        return "compressed (GZIP), which is not supported; decompress it (gunzip -c OLD > NEW)"
+    if is_zlib:
+        program = "import sys, zlib; sys.stdout.buffer.write(zlib.decompress(sys.stdin.buffer.read()))"
+        return f'compressed (ZLIB), which is not supported; decompress it (python -c "{program}" < OLD > NEW)'
     return "not a TFRecord file, or its first record is damaged"
 
 

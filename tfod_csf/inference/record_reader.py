@@ -14,12 +14,14 @@ import numpy as np
 from PIL import Image
 
 from tfod_csf.detections import BOX_SIDES
-from tfod_csf.files import tfrecord
+from tfod_csf.files import record_set
 from tfod_csf.files.tf_example import Features
 from tfod_csf.files.tfrecord import TFRecordError
 from tfod_csf.inference.ground_truth import LabeledImage
 from tfod_csf.label_map import NO_CLASS_ID, LabelMap
 from tfod_csf.problems import ProblemLog
+from tfod_csf.study import image_limits
+from tfod_csf.study.image_limits import ImageLimitError
 
 _WRITE_AGAIN = "Write the records again with create_csf_tf_record."
 
@@ -28,24 +30,32 @@ class _UnusableError(Exception):
     """Why an Example cannot be used, and the remedy."""
 
 
-def read_records(shards: Sequence[str], label_map: LabelMap, problems: ProblemLog) -> Iterator[LabeledImage]:
-    """The usable examples of all shards, in order; a damaged shard is read up to the damage.
+def read_records(
+    shards: Sequence[str], label_map: LabelMap, problems: ProblemLog, skip_damaged: bool = False
+) -> Iterator[LabeledImage]:
+    """The usable examples of all shards, in order.
+
+    Args:
+      skip_damaged: a damaged shard is read up to the damage; what is missing is a row, counted as often as there are
+        records missing, as far as that is known.
 
     Raises:
-      TFRecordError: a file that is not a TFRecord, or whose first record is damaged already.
+      TFRecordError: a shard that is not whole (see `record_set.read_records`); with skip_damaged, only one of which no
+        record can be read.
     """
     for shard in shards:
         number = 0
         try:
-            for number, record in enumerate(tfrecord.read_records(shard), start=1):
+            for number, record in enumerate(record_set.read_records(shard), start=1):
                 labeled = _read_example(record, shard, f"example {number}", label_map, problems)
                 if labeled is not None:
                     yield labeled
         except TFRecordError as damage:
-            if not number:
+            if not number or not skip_damaged:
                 raise
-            reason = f"damaged after example {number}; the rest was not read ({damage})"
-            problems.skipped(shard, reason, "Copy the file again, or write the records again.")
+            reason = f"not whole; what comes after example {number} was not read ({damage})"
+            remedy = "Copy the file again, or write the records again."
+            problems.skipped(shard, reason, remedy, "records", record_set.num_missing(shard, number))
 
 
 def _read_example(
@@ -83,10 +93,14 @@ def _labeled_image(features: Features, label_map: LabelMap) -> LabeledImage:
 
 def _read_image(encoded: Sequence[bytes]) -> tuple[np.ndarray, bytes | None]:
     """uint8 [H, W, 3] RGB, and the bytes where they are a three-channel JPEG."""
+    data = encoded[0] if encoded else b""
     try:
-        with Image.open(io.BytesIO(encoded[0] if encoded else b"")) as image:
+        image_limits.check_encoded(data)
+        with Image.open(io.BytesIO(data), formats=image_limits.RECORD_FORMATS) as image:
             pixels = np.array(image.convert("RGB"))
-            return pixels, encoded[0] if image.format == "JPEG" and image.mode == "RGB" else None
+            return pixels, data if image.format == "JPEG" and image.mode == "RGB" else None
+    except ImageLimitError as error:
+        raise _UnusableError(*error.args) from None
     except (OSError, ValueError, SyntaxError) as error:
         raise _UnusableError(f"the image cannot be decoded ({error})", _WRITE_AGAIN) from None
 

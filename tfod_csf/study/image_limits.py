@@ -14,7 +14,7 @@ MAX_FILE_BYTES = 700_000_000  # MAX_PIXELS with four channels of 16 bits, not co
 # Encoders write about ten scans into a progressive JPEG; each scan costs as much time as a whole plain JPEG.
 MAX_JPEG_SCANS = 100
 # What TensorFlow decodes, and Pillow's names for it.
-_RECORD_FORMATS = ("JPEG", "PNG", "BMP", "GIF")
+RECORD_FORMATS = ("JPEG", "PNG", "BMP", "GIF")
 _JPEG_START = b"\xff\xd8"
 _END_OF_IMAGE, _START_OF_SCAN = 0xD9, 0xDA
 # A marker: any byte after FF but 00 (an FF of the data), FF (filling) and D0 to D7 (restarts within a scan).
@@ -80,7 +80,7 @@ def check_encoded(data: bytes) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's own limit is less strict
-            with Image.open(io.BytesIO(data), formats=_RECORD_FORMATS) as header:
+            with Image.open(io.BytesIO(data), formats=RECORD_FORMATS) as header:
                 check_size(*header.size)
     except Image.DecompressionBombError as error:
         raise too_large(str(error).partition(" exceeds")[0]) from None

@@ -108,12 +108,17 @@ def _is_portable(path: str, key: str, problems: ProblemLog) -> bool:
     return True
 
 
-def _list_files(folder: pathlib.Path, what: str, problems: ProblemLog) -> list[_Listed]:
+def _list_files(
+    folder: pathlib.Path, what: str, problems: ProblemLog, except_below: Sequence[pathlib.Path] = ()
+) -> list[_Listed]:
     """Files below a folder in sorted order; linked folders are followed, system files and folders ignored."""
     if not folder.is_dir():
         raise PatientsError(f"{folder}: {'is not a folder' if folder.exists() else 'no such folder'}; give the {what}.")
     start = len(os.path.join(folder, ""))
     paths = given_files.files_below(folder, problems.unlisted_folder, _is_wanted, _is_file_name)
+    if except_below:
+        others = tuple(os.path.join(os.path.realpath(path), "") for path in except_below)
+        paths = (path for path in paths if not os.path.realpath(path).startswith(others))
     files = (_Listed(path, path[start:].replace(os.sep, "/")) for path in paths)
     return [listed for listed in files if _is_portable(listed.path, listed.key, problems)]
 
@@ -273,18 +278,20 @@ def find_images(
     problems: ProblemLog,
     manifest: str | os.PathLike | None = None,
     patient_pattern: str | None = None,
+    except_below: Sequence[pathlib.Path] = (),
 ) -> list[ImageFile]:
     """The images of a study, sorted by patient and key.
 
     Args:
       manifest: CSV with the columns image (path below images_dir) and patient_id.
       patient_pattern: regular expression with a group named `patient`, searched in each image's key.
+      except_below: folders that are not searched.
 
     Raises:
       PatientsError: no such folder, no images, a pattern or manifest that cannot be used.
     """
     folder = pathlib.Path(images_dir)
-    listed = _list_files(folder, "folder of images", problems)
+    listed = _list_files(folder, "folder of images", problems, except_below)
     images = _all_images(folder, listed, problems, manifest, patient_pattern)
     images = _one_of_each_stem(_with_folder_names(images, problems), problems, _xml_beside)
     if not images:
@@ -333,6 +340,7 @@ def find_pairs(
     problems: ProblemLog,
     manifest: str | os.PathLike | None = None,
     patient_pattern: str | None = None,
+    except_below: Sequence[pathlib.Path] = (),
 ) -> list[AnnotatedFile]:
     """Images with their XML, sorted by patient and key.
 
@@ -344,9 +352,9 @@ def find_pairs(
       PatientsError: as `find_images`, and when no image has an XML.
     """
     folder = pathlib.Path(images_dir)
-    listed = _list_files(folder, "folder of images", problems)
+    listed = _list_files(folder, "folder of images", problems, except_below)
     images = _all_images(folder, listed, problems, manifest, patient_pattern)
-    if annotations_dir is not None and not os.path.samefile(images_dir, annotations_dir):
+    if annotations_dir is not None and os.path.realpath(images_dir) != os.path.realpath(annotations_dir):
         folder = pathlib.Path(annotations_dir)
         listed = _list_files(folder, "folder of annotations", problems)
     xml_files = _XmlFiles(listed, images, is_separate=annotations_dir is not None)

@@ -82,6 +82,9 @@ def write_cohort(
         rows.append({**row, **true, UNKNOWN: 0})
         summary: dict[str, Any] = {"folder": patient.patient_id, "images": len(found.images), "failed": 0}
         summaries[patient.patient_id] = {**summary, "cells": {MODEL: len(found.cells)}}
+    others = {path.name for path in (output / run_folder.PATIENTS_DIR).iterdir() if path.is_dir()} - set(summaries)
+    if others:
+        raise UserError(f"{output}: holds patients of another run ({min(others)}); name an empty folder.")
     csv_schemas.load("truth").write_into(output, rows)
     now = provenance.now()
     record = {

@@ -9,6 +9,7 @@ import functools
 import io
 import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -17,7 +18,7 @@ from scipy import ndimage
 from tfod_csf import worker_pool
 from tfod_csf.cell_classes import STUDY_CLASSES, UNKNOWN, WHITE_CELLS
 from tfod_csf.errors import UserError
-from tfod_csf.files import atomic_write, csv_schemas
+from tfod_csf.files import atomic_write, csv_schemas, given_files
 from tfod_csf.progress_bar import progress_bar
 from tfod_csf.study import labelimg
 from tfod_csf.synthetic import cells
@@ -207,15 +208,46 @@ def render_field(
     return _optics(field, scale, rng), objects
 
 
+def _image_name(patient: Patient, image_index: int) -> str:
+    return f"{patient.patient_id}_{image_index + 1:03d}.jpg"
+
+
+def _refuse_other_files(output_dir: pathlib.Path, jobs: Sequence[tuple[Patient, int]]) -> None:
+    """Refuses a folder of patients that holds more than what an interrupted run of the same settings wrote.
+
+    Raises:
+      UserError: naming the first other file.
+    """
+    own = {(patient.patient_id, _image_name(patient, index)) for patient, index in jobs}
+    own |= {(folder, f"{pathlib.Path(name).stem}.xml") for folder, name in own}
+    for folder in {patient.patient_id for patient, _ in jobs}:
+        if not (output_dir / folder).is_dir():
+            continue
+        for path in map(pathlib.Path, given_files.files_below(output_dir / folder)):
+            if (path.parent.name, path.name) not in own:
+                raise UserError(f"{path}: is not of these slides; name an empty folder or delete this one.")
+
+
+def _write_new(path: pathlib.Path, data: bytes) -> None:
+    """Writes a file that may be there already, from an interrupted run.
+
+    Raises:
+      UserError: another content is there.
+    """
+    if path.exists() and given_files.read_bytes(path) != data:
+        raise UserError(f"{path}: is there with other contents; name an empty folder or delete this one.")
+    atomic_write.write_bytes(path, data)
+
+
 def _write_field(output_dir: pathlib.Path, settings: FieldSettings, job: tuple[Patient, int]) -> dict[str, int]:
     patient, image_index = job
     pixels, objects = render_field(patient, image_index, settings)
     folder = output_dir / patient.patient_id
-    name = f"{patient.patient_id}_{image_index + 1:03d}.jpg"
+    name = _image_name(patient, image_index)
     quality = int(np.random.default_rng([patient.seed, 1 + image_index, 7]).integers(86, 96))
     encoded = io.BytesIO()
     Image.fromarray(pixels).save(encoded, format="JPEG", quality=quality)
-    atomic_write.write_bytes(folder / name, encoded.getbuffer())
+    _write_new(folder / name, encoded.getvalue())
     annotation = labelimg.Annotation(
         path=folder / name,
         filename=name,
@@ -257,6 +289,7 @@ def synthesize(
     patients = plan_patients(num_patients, seed)
     jobs = [(patient, index) for patient in patients for index in range(images_per_patient)]
     write = functools.partial(_write_field, output_dir, settings)
+    _refuse_other_files(output_dir, jobs)
     written = worker_pool.ordered_map(write, jobs, num_processes or min(worker_pool.available_cores(), len(jobs)))
     counts = list(progress_bar(written, unit="image", total=len(jobs), desc="rendering"))
     rows = []

@@ -11,8 +11,11 @@ from tests.support import labeled_folders
 from tfod_csf import cell_classes
 from tfod_csf.commands import command_line
 from tfod_csf.commands import create_csf_tf_record as command
+from tfod_csf.config import from_records
 from tfod_csf.data.annotated import annotated_set
-from tfod_csf.files import csv_schemas, csv_tables
+from tfod_csf.data.records.record_statistics import record_statistics
+from tfod_csf.files import csv_schemas, csv_tables, tfrecord
+from tfod_csf.files.tfrecord import TFRecordError
 
 STUDY = {
     "P1": [["lymphocyte"] * 3, ["lymphocyte", "monocyte"], [], ["neutrophil"]],
@@ -223,3 +226,38 @@ def test_a_file_changed_while_records_are_made_is_refused(study, tmp_path):
     path.unlink()
     with pytest.raises(annotated_set.AnnotatedSetError, match="cannot be read anymore"):
         read.ready(read.entries[0])
+
+
+def test_a_set_that_was_interrupted_is_refused_by_readers_and_completed_by_a_rerun(tmp_path, monkeypatch):
+    images = labeled_folders.write_study(tmp_path / "images", STUDY)
+    arguments = (f"--images_dir={images}", "--num_shards=2", "--class_map=platelet=")
+    assert run(*arguments, f"--output_dir={tmp_path / 'whole'}") == 0
+    out = tmp_path / "out"
+    assert run(*arguments[:1], "--num_shards=3", "--class_map=platelet=", f"--output_dir={out}", "--seed=5") == 0
+    write_records, written = tfrecord.write_records, []
+
+    def interrupted(records, path):
+        if len(written) == 1:
+            raise KeyboardInterrupt
+        written.append(path)
+        return write_records(records, path)
+
+    monkeypatch.setattr(tfrecord, "write_records", interrupted)
+    assert run(*arguments, f"--output_dir={out}") == 130
+    monkeypatch.undo()
+    with pytest.raises(TFRecordError, match="did not finish"):
+        record_statistics([str(written[0])])
+    with pytest.raises(TFRecordError, match="did not finish"):
+        from_records.find_records(out)
+    assert run(*arguments, f"--output_dir={out}") == 0
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_a_shard_that_this_program_did_not_list_is_neither_removed_nor_mixed_in(tmp_path, capsys):
+    images = labeled_folders.write_study(tmp_path / "images", STUDY)
+    foreign = tmp_path / "out" / "train.record-00000-of-00010"
+    foreign.parent.mkdir()
+    foreign.write_bytes(b"of another program")
+    assert run(f"--images_dir={images}", "--class_map=platelet=", f"--output_dir={foreign.parent}") == 1
+    assert "is not listed in a dataset_report.json" in capsys.readouterr().err
+    assert foreign.read_bytes() == b"of another program"

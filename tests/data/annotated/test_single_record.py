@@ -96,7 +96,7 @@ def test_create_pascal_tf_record(voc, tmp_path, labels, capsys):
     assert "--data_dir is empty" in capsys.readouterr().err
 
 
-def test_partition_dataset_copies_and_refuses_a_second_time(tmp_path, capsys):
+def test_partition_dataset_copies_and_refuses_another_division(tmp_path, capsys):
     images = labeled_folders.write_study(
         tmp_path / "images", {".": [["lymphocyte", "monocyte"][i % 5 == 0 :] for i in range(20)]}
     )
@@ -108,8 +108,28 @@ def test_partition_dataset_copies_and_refuses_a_second_time(tmp_path, capsys):
         assert sorted(path.stem for path in (images / side).glob("*.xml")) == sides[side]
     assert len({"0", "5", "10", "15"} & set(sides["test"])) == 1  # a quarter of those without lymphocytes
     assert len(list(images.glob("*.jpg"))) == 20
-    assert run(partition_dataset, "-x", "-i", images, "-r", 0.25) == 1
+    assert run(partition_dataset, "-x", "-i", images, "-r", 0.25, "--seed=1") == 1
     assert "is not empty" in capsys.readouterr().err
+
+
+def test_partition_dataset_that_was_killed_is_completed_by_the_same_command(tmp_path, capsys):
+    images = labeled_folders.write_study(tmp_path / "images", {".": [["lymphocyte"]] * 8})
+    assert run(partition_dataset, "-x", "-i", images, "-r", 0.25) == 0
+
+    def contents() -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for path in sorted(images.rglob("*")) if path.is_file()}
+
+    whole = contents()
+    copies = [path for path in whole if "/train/" in path or "/test/" in path]
+    for path in copies[3:]:  # an image is there without its XML
+        pathlib.Path(path).unlink()
+    assert run(partition_dataset, "-x", "-i", images, "-r", 0.25) == 0
+    assert contents() == whole
+    foreign = images / "train" / "foreign.jpg"
+    foreign.write_bytes(b"foreign")
+    assert run(partition_dataset, "-x", "-i", images, "-r", 0.25) == 1
+    assert "foreign.jpg is not of this division" in capsys.readouterr().err
+    assert foreign.read_bytes() == b"foreign"
 
 
 def test_partition_dataset_without_xml(tmp_path):

@@ -73,7 +73,7 @@ def test_other_kind_of_file(tmp_path):
 
 def test_empty_file_and_no_file(tmp_path):
     (tmp_path / "empty.record").touch()
-    with pytest.raises(TFRecordError, match="no record in any file"):
+    with pytest.raises(TFRecordError, match="holds no record"):
         record_statistics([str(tmp_path / "empty.record")])
     with pytest.raises(TFRecordError, match="matches no file"):
         record_statistics([str(tmp_path / "*.tfrecord")])

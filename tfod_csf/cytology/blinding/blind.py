@@ -139,21 +139,27 @@ def _visible(folder: pathlib.Path) -> list[str]:
 
 
 def find_annotations(
-    images_dir: str | os.PathLike, annotations_dir: str | None, problems: ProblemLog, **whose: str | None
+    images_dir: str | os.PathLike,
+    annotations_dir: str | None,
+    problems: ProblemLog,
+    manifest: str | None = None,
+    patient_pattern: str | None = None,
 ) -> dict[str, pathlib.Path]:
     """{image key: its XML}, empty when there are none.
 
     Args:
-      **whose: manifest and patient_pattern of `patients.find_pairs`.
+      manifest, patient_pattern: as in `patients.find_pairs`.
     """
     found = ProblemLog(quiet=True)
     try:
-        pairs = patients.find_pairs(images_dir, annotations_dir, found, **whose)
+        pairs = patients.find_pairs(images_dir, annotations_dir, found, manifest, patient_pattern)
     except patients.PatientsError:
         if annotations_dir is not None:
             raise
         return {}
-    problems.extend(problem for problem in found.problems if problem.file.lower().endswith(".xml"))
+    below = os.path.join(annotations_dir, "") if annotations_dir else None
+    of_xml = (p for p in found.problems if p.file.lower().endswith(".xml") or (below and p.file.startswith(below)))
+    problems.extend(of_xml)
     return {pair.image.key: pair.xml_path for pair in pairs}
 
 

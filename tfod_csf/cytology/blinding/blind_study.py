@@ -60,9 +60,8 @@ def blind_study(
       UserError: images that cannot be found, or a blinding that would overwrite or reveal something.
     """
     secret.check_apart(output_dir)
-    whose = {"manifest": manifest, "patient_pattern": patient_pattern}
-    images = patients.find_images(images_dir, problems, **whose)
-    annotations = blind.find_annotations(images_dir, annotations_dir, problems, **whose)
+    images = patients.find_images(images_dir, problems, manifest, patient_pattern)
+    annotations = blind.find_annotations(images_dir, annotations_dir, problems, manifest, patient_pattern)
     key, known = secret.open(reuse_key, output_dir)
     try:
         rows = blind.blind(images, annotations, output_dir, key, known, problems, progress)

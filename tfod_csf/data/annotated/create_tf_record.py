@@ -16,7 +16,7 @@ from tfod_csf.data.annotated import annotated_set, dataset_report, dataset_split
 from tfod_csf.data.annotated.annotated_set import AnnotatedSet, AnnotatedSetError, Entry, ReadingOptions
 from tfod_csf.data.annotated.dataset_report import DatasetStatistics
 from tfod_csf.data.records import tf_example_encoder as encoder
-from tfod_csf.files import atomic_write, csv_schemas, tfrecord
+from tfod_csf.files import atomic_write, csv_schemas, record_set, tfrecord
 from tfod_csf.label_map import LabelMap
 from tfod_csf.problems import ProblemLog
 from tfod_csf.progress_bar import progress_bar
@@ -129,39 +129,63 @@ def _write_side(
     read: AnnotatedSet,
     entries: list[Entry],
     label_map: LabelMap,
-    path: pathlib.Path,
+    output_dir: pathlib.Path,
+    side: str,
     num_shards: int,
     keep_ignored: bool,
 ) -> list[dict]:
-    """Writes the shards of one side: entry i goes to shard i modulo num_shards.
+    """Writes the shards of one side: entry i goes to shard i modulo their number.
 
     Args:
       keep_ignored: whether `ReadyImage.ignored` is written too.
     """
-    num_shards = max(1, min(num_shards, len(entries)))
+    names = _shards(side, len(entries), num_shards)
     records = []
-    with progress_bar(unit="image", total=len(entries), desc=f"writing {path.name}") as bar:
+    with progress_bar(unit="image", total=len(entries), desc=f"writing {side}.record") as bar:
 
         def serialized(shard: int) -> Iterator[bytes]:
-            for entry in entries[shard::num_shards]:
+            for entry in entries[shard :: len(names)]:
                 ready = read.ready(entry)
                 if not keep_ignored:
                     ready = dataclasses.replace(ready, ignored=[])
                 yield encoder.serialize(encoder.create_tf_example(ready, label_map))
                 bar.update()
 
-        for shard, name in enumerate(tfrecord.shard_paths(path.name, num_shards)):
-            digest = tfrecord.write_records(serialized(shard), path.with_name(name))
-            number = len(entries[shard::num_shards])
+        for shard, name in enumerate(names):
+            digest = tfrecord.write_records(serialized(shard), output_dir / name)
+            number = len(entries[shard :: len(names)])
             records.append({"file": name, "examples": number, "sha256_of_examples": digest})
     return records
 
 
-def _remove_shards(output_dir: pathlib.Path) -> None:
-    """Removes the shards of an earlier run: they would be read together with the new ones, or test what now trains."""
-    for path in output_dir.iterdir():
-        if _SHARD.fullmatch(path.name):
-            path.unlink()
+def _shards(side: str, num_images: int, num_shards: int) -> list[str]:
+    """Names of the record files of a side; none without images, and no more than images."""
+    return tfrecord.shard_paths(f"{side}.record", min(num_shards, num_images)) if num_images else []
+
+
+def _begin(output_dir: pathlib.Path, names: list[str]) -> None:
+    """Says in dataset_report.json that the set is not finished, then removes the shards of an earlier one."""
+    earlier = _earlier_shards(output_dir)
+    record_set.begin(output_dir, sorted({*earlier, *names}))
+    for name in earlier:
+        (output_dir / name).unlink()
+
+
+def _earlier_shards(output_dir: pathlib.Path) -> list[str]:
+    """Names of the shards of an earlier run: they would be read with the new ones, or test what now trains.
+
+    Raises:
+      AnnotatedSetError: a shard of such a name that no dataset_report.json lists, so that this program cannot know it.
+    """
+    listed = record_set.listed_files(output_dir)
+    found = [path.name for path in output_dir.iterdir() if _SHARD.fullmatch(path.name)]
+    foreign = sorted(set(found) - set(listed))
+    if foreign:
+        raise AnnotatedSetError(
+            f"{output_dir / foreign[0]}: is not listed in a {record_set.REPORT} of this folder, so it is not removed, "
+            "but it would be read together with the new records; move it away, or give another --output_dir."
+        )
+    return found
 
 
 def create_csf_tf_record(options: RecordOptions, problems: ProblemLog) -> DatasetStatistics:
@@ -185,23 +209,23 @@ def create_csf_tf_record(options: RecordOptions, problems: ProblemLog) -> Datase
     test_keys = dataset_split.split(
         [entry.for_split() for entry in read.entries], options.test_fraction, options.split_by, options.seed, groups
     )
+    by_key = {entry.image.key: entry for entry in read.entries}
+    sides = {"train": by_key.keys() - test_keys, "test": test_keys}
+    _begin(output_dir, [name for side, keys in sides.items() for name in _shards(side, len(keys), options.num_shards)])
     statistics = _statistics(read, test_keys, label_map, output_dir)
     for name, side in statistics.one_sided_classes() if options.test_fraction else []:
         problems.noted(options.images_dir, f"no {name} on the {side} side", "Label more of them, or try another seed.")
-    by_key = {entry.image.key: entry for entry in read.entries}
     records = []
-    _remove_shards(output_dir)
-    for side, keys in (("train", by_key.keys() - test_keys), ("test", test_keys)):
+    for side, keys in sides.items():
         if keys:
             entries = [by_key[key] for key in dataset_split.seeded_order(keys, options.seed)]
-            path = output_dir / f"{side}.record"
             keep_ignored = options.other_objects == "pass_over"
-            records += _write_side(read, entries, label_map, path, options.num_shards, keep_ignored)
+            records += _write_side(read, entries, label_map, output_dir, side, options.num_shards, keep_ignored)
     label_maps.save_label_map(label_map, output_dir / "label_map.pbtxt")
     dataset_report.write_split_csv(output_dir / "split.csv", read.entries, test_keys)
     problems.write_csv(problems_path)
     atomic_write.write_json(
-        output_dir / "dataset_report.json", _report(options, label_map, class_map, statistics, records, problems)
+        output_dir / record_set.REPORT, _report(options, label_map, class_map, statistics, records, problems)
     )
     return statistics
 

@@ -3,7 +3,7 @@
 import os
 import pathlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tfod_csf.data.annotated import dataset_report, dataset_split
 from tfod_csf.data.annotated.annotated_set import ReadingOptions
@@ -11,6 +11,7 @@ from tfod_csf.data.annotated.create_tf_record import MAX_SKIPPED_FLAG, read_file
 from tfod_csf.data.annotated.dataset_split import SplitError, SplitImage
 from tfod_csf.data.records import tf_example_encoder as encoder
 from tfod_csf.files import atomic_write, csv_schemas, given_files, tfrecord
+from tfod_csf.files.checksums import file_sha256
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
 from tfod_csf.study.image_io import IMAGE_SUFFIXES
@@ -92,6 +93,20 @@ def _class_counts(xml_path: pathlib.Path) -> Counter:
     return Counter(o.name for o in annotation.objects) if annotation else Counter()
 
 
+def _refuse_other_files(sides: Sequence[pathlib.Path], copies: Mapping[pathlib.Path, pathlib.Path]) -> None:
+    """Refuses folders that hold more than the copies of this division that an interrupted run made.
+
+    Raises:
+      SplitError: another file, or another content, which would mix two divisions.
+    """
+    for side in filter(pathlib.Path.is_dir, sides):
+        for path in map(pathlib.Path, given_files.files_below(side)):
+            if path not in copies or file_sha256(path) != file_sha256(copies[path]):
+                raise SplitError(
+                    f"{side} is not empty: {path} is not of this division; remove it or give another folder with -o."
+                )
+
+
 def partition(
     images_dir: str | os.PathLike,
     output_dir: str | os.PathLike,
@@ -107,19 +122,17 @@ def partition(
       Number of images on each side.
 
     Raises:
-      SplitError: the two folders hold files already, which would mix two divisions.
+      SplitError: the two folders hold other files than an interrupted run of the same division left.
     """
     images_dir, output_dir = pathlib.Path(images_dir), pathlib.Path(output_dir)
-    for side in dataset_report.SIDES:
-        if (output_dir / side).is_dir() and any((output_dir / side).iterdir()):
-            raise SplitError(f"{output_dir / side} is not empty; remove it or give another folder with -o.")
+    sides = [output_dir / side for side in dataset_report.SIDES]
     xml_of: dict[str, pathlib.Path] = {}
     if copy_xml:
-        pairs = find_pairs(images_dir, None, problems)
+        pairs = find_pairs(images_dir, None, problems, except_below=sides)
         images = [pair.image for pair in pairs]
         xml_of = {pair.image.key: pair.xml_path for pair in pairs}
     else:
-        images = find_images(images_dir, problems)
+        images = find_images(images_dir, problems, except_below=sides)
     num_skipped = len(problems.skipped_files())
     problems.check_skipped_files(num_skipped, len(images) + num_skipped, max_skipped_fraction, MAX_SKIPPED_FLAG)
     to_split = []
@@ -127,11 +140,14 @@ def partition(
         counts = _class_counts(xml_of[image.key]) if copy_xml else Counter()
         to_split.append(SplitImage(image.key, image.patient_id, "", counts))
     test_keys = dataset_split.split(to_split, ratio, "image", seed)
+    copies: dict[pathlib.Path, pathlib.Path] = {}
     for image in images:
         target = output_dir / ("test" if image.key in test_keys else "train") / image.key
-        atomic_write.copy_file(image.path, target)
+        copies[target] = image.path
         if copy_xml:
-            xml_path = xml_of[image.key]
-            atomic_write.copy_file(xml_path, target.with_name(xml_path.name))
+            copies[target.with_name(xml_of[image.key].name)] = xml_of[image.key]
+    _refuse_other_files(sides, copies)
+    for target, source in copies.items():
+        atomic_write.copy_file(source, target)
     problems.write_csv(output_dir / "problems.csv")
     return {"train": len(images) - len(test_keys), "test": len(test_keys)}

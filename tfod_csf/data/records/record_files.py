@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 
-from tfod_csf.files import tfrecord
+from tfod_csf.files import record_set, tfrecord
 from tfod_csf.files.tfrecord import TFRecordError
 
 
@@ -29,5 +29,7 @@ def record_files(input_paths: Sequence[str]) -> list[str]:
                 f"tf_record_input_reader.input_path: {input_path!r} matches no file (looked from {os.getcwd()}); "
                 "create_csf_tf_record writes TFRecords."
             )
+        record_set.check_shards(matches, input_path)
         files.update(matches)
-    return sorted(files)
+    by_place = {os.path.realpath(path): path for path in sorted(files, reverse=True)}  # a file named in two ways is one
+    return sorted(by_place.values())

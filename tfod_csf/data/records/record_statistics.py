@@ -6,15 +6,18 @@ image.
 
 import collections
 import dataclasses
+import hashlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from tfod_csf.data.records.record_files import record_files
 from tfod_csf.detections import BOX_SIDES
-from tfod_csf.files import tfrecord
+from tfod_csf.files import record_set
 from tfod_csf.files.tf_example import Features
 from tfod_csf.files.tfrecord import TFRecordError
+from tfod_csf.study import image_limits
+from tfod_csf.study.image_limits import ImageLimitError
 
 
 @dataclasses.dataclass
@@ -48,9 +51,9 @@ def record_statistics(input_paths: Sequence[str]) -> RecordStatistics:
     """Reads all records that these paths or patterns name; images are not decoded.
 
     Raises:
-      TFRecordError: no file, no record, a damaged one, one without an image, or one whose objects are not whole:
-          a class or a side of a box missing, a side that is not a number, a minimum above its maximum. The message
-          names file, record and image.
+      TFRecordError: no file, no record, a damaged or missing one, one without an image or with one that must not be
+          decoded, or one whose objects are not whole: a class or a side of a box missing, a side that is not a number,
+          a minimum above its maximum. The message names file, record and image.
     """
     found = RecordStatistics()
     for features in _examples(input_paths):
@@ -78,14 +81,22 @@ def boxes_in_pixels(
 
 
 def _examples(input_paths: Sequence[str]) -> Iterator[Features]:
+    seen: dict[str, str] = {}
     for path in record_files(input_paths):
-        for number, record in enumerate(tfrecord.read_records(path), start=1):
+        digest = hashlib.sha256()
+        for number, record in enumerate(record_set.read_records(path), start=1):
+            digest.update(record)
             yield Features(record, f"{path}, record {number}")
+        record_set.refuse_repeated(path, digest.hexdigest(), seen)
 
 
 def _add_record(found: RecordStatistics, features: Features) -> None:
     if not any(features.bytes("image/encoded")):
         raise TFRecordError(f"{features.where}: image/encoded is missing; write it again with create_csf_tf_record.")
+    try:
+        image_limits.check_encoded(features.bytes("image/encoded")[0])
+    except ImageLimitError as error:
+        raise TFRecordError(f"{features.where}: the image has {error.args[0]}; {error.args[1]}") from error
     classes = class_names(features)
     _boxes(features, len(classes))
     for class_name, label in zip(classes, features.ints("image/object/class/label")):

@@ -1,0 +1,177 @@
+"""Record files as a set: all shards are there, none twice, and each is what the dataset_report.json beside it says.
+
+A TFRecord file that was cut between two records, or replaced by one of another run, looks whole by itself.
+create_csf_tf_record lists each file with its number of records and their checksum in dataset_report.json; while it
+writes, that file says that the set is not finished.
+"""
+
+import collections
+import errno
+import fnmatch
+import hashlib
+import os
+import pathlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tfod_csf.files import atomic_write, given_files, tfrecord
+from tfod_csf.files.tfrecord import TFRecordError
+
+REPORT = "dataset_report.json"
+_STATE, _UNFINISHED = "state", "unfinished"
+_SHARD = re.compile(r"(.+)-(\d{5,})-of-(\d{5,})", re.DOTALL)
+
+
+def begin(folder: str | os.PathLike, files: Sequence[str]) -> None:
+    """Marks the folder's set as unfinished, until the caller writes another dataset_report.json.
+
+    Args:
+      files: names of all record files that the folder may hold from now on.
+    """
+    records = [{"file": name} for name in files]
+    atomic_write.write_json(pathlib.Path(folder, REPORT), {_STATE: _UNFINISHED, "records": records})
+
+
+def listed_files(folder: str | os.PathLike) -> dict[str, Mapping[str, Any]]:
+    """{file name: its entry} of the folder's dataset_report.json; empty where there is none.
+
+    Raises:
+      TFRecordError: it cannot be read.
+    """
+    return _entries(_report(pathlib.Path(folder, REPORT)))
+
+
+def check_finished(folder: str | os.PathLike) -> None:
+    """Refuses a folder in which create_csf_tf_record was interrupted.
+
+    Raises:
+      TFRecordError: it was, or its dataset_report.json cannot be read.
+    """
+    path = pathlib.Path(folder, REPORT)
+    if _report(path).get(_STATE) == _UNFINISHED:
+        raise TFRecordError(
+            f"{path}: create_csf_tf_record did not finish in this folder, which may hold parts of two sets; run it "
+            "again."
+        )
+
+
+def check_shards(paths: Sequence[str], pattern: str) -> None:
+    """Refuses the files of a pattern when it means shards that are missing, or shards of two sets.
+
+    Args:
+      paths: files that the pattern found.
+      pattern: what the user gave; one file by its own name is what the user wants, and so is a pattern that the missing
+        shards do not fit.
+
+    Raises:
+      TFRecordError: shards of two sets with one name, or not all of a set.
+    """
+    if list(paths) == [pattern]:
+        return
+    sets: dict[str, dict[int, set[int]]] = collections.defaultdict(lambda: collections.defaultdict(set))
+    for path in paths:
+        if shard := _SHARD.fullmatch(path):
+            sets[shard[1]][int(shard[3])].add(int(shard[2]))
+    for name, by_number in sets.items():
+        if len(by_number) > 1:
+            numbers = " and ".join(f"-of-{number:05d}" for number in sorted(by_number))
+            raise TFRecordError(f"{pattern}: holds shards of {numbers}, two sets; keep one of them.")
+        [(num_shards, found)] = by_number.items()
+        names = dict(enumerate(tfrecord.shard_paths(name, num_shards)))
+        missing = [names[shard] for shard in sorted(names.keys() - found) if fnmatch.fnmatch(names[shard], pattern)]
+        if missing:
+            raise TFRecordError(
+                f"{pattern}: {len(missing)} of {num_shards} shards are missing, the first is "
+                f"{missing[0]}; put them there, or name the files to be read."
+            )
+
+
+def read_records(path: str | os.PathLike) -> Iterator[bytes]:
+    """The records of one file as `tfrecord.read_records`, at the end compared with the dataset_report.json beside it.
+
+    Raises:
+      TFRecordError: a damaged record (the message says how many are before it, and how many are missing where that is
+          known), no record at all, others than are listed, or a set that is not finished.
+    """
+    path = pathlib.Path(path)
+    check_finished(path.parent)
+    entry = listed_files(path.parent).get(path.name, {})
+    expected, checksum = entry.get("examples"), entry.get("sha256_of_examples")
+    number, digest = 0, hashlib.sha256()
+    try:
+        for record in tfrecord.read_records(path):
+            yield record
+            number += 1
+            digest.update(record)
+    except TFRecordError as error:
+        known = f" of {expected} in {REPORT}, so {expected - number} are missing" if isinstance(expected, int) else ""
+        raise type(error)(f"{str(error).rstrip('.')} ({number} records before it can be read{known}).") from error
+    if not number:
+        raise TFRecordError(f"{path}: holds no record (0 bytes); copy or write the file again, or do not name it.")
+    if isinstance(expected, int) and number < expected:
+        raise TFRecordError(
+            f"{path}: holds {number} records, but {REPORT} beside it lists {expected}: {expected - number} are "
+            "missing; copy or write the file again."
+        )
+    if (checksum is not None and digest.hexdigest() != checksum) or expected not in (None, number):
+        raise TFRecordError(
+            f"{path}: is not the file that {REPORT} beside it lists (other records); write the records again, or move "
+            f"{REPORT} away if they are of another program."
+        )
+
+
+def num_missing(path: str | os.PathLike, num_read: int) -> int:
+    """How many records of a damaged file are missing, at least: what is listed beside it, else 1."""
+    expected = listed_files(pathlib.Path(path).parent).get(pathlib.Path(path).name, {}).get("examples")
+    return max(1, expected - num_read) if isinstance(expected, int) else 1
+
+
+def check_files(paths: Sequence[str]) -> None:
+    """Reads all files once, without decoding anything.
+
+    Raises:
+      TFRecordError: as `read_records`, or two shards of a set hold the same records.
+    """
+    seen: dict[str, str] = {}
+    for path in paths:
+        digest = hashlib.sha256()
+        for record in read_records(path):
+            digest.update(record)
+        refuse_repeated(path, digest.hexdigest(), seen)
+
+
+def refuse_repeated(path: str, checksum: str, seen: dict[str, str]) -> None:
+    """Refuses a shard that holds the records of one before; adds it to those seen.
+
+    Args:
+      checksum: over the data of its records.
+      seen: {checksum: path} of the files before.
+
+    Raises:
+      TFRecordError: it does.
+    """
+    earlier = seen.setdefault(checksum, path)
+    if earlier != path and _SHARD.fullmatch(path) and _SHARD.fullmatch(earlier):
+        raise TFRecordError(f"{path}: holds the same records as {earlier}; copy the right shard.")
+
+
+def _report(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        report = given_files.read_json(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return {}
+        raise TFRecordError(f"{path}: cannot be read ({error.strerror}).") from error
+    except ValueError as error:
+        raise TFRecordError(f"{path}: is not JSON ({error}); run create_csf_tf_record again.") from error
+    return report if isinstance(report, dict) else {}
+
+
+def _entries(report: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    records = report.get("records")
+    if not isinstance(records, list):
+        return {}
+    return {entry["file"]: entry for entry in records if isinstance(entry, dict) and isinstance(entry.get("file"), str)}
