@@ -8,7 +8,7 @@ records are written.
 import dataclasses
 import functools
 import hashlib
-import pickle
+import json
 import tempfile
 import weakref
 from collections import Counter
@@ -96,7 +96,20 @@ def _read_one(file: AnnotatedFile, options: ReadingOptions) -> tuple[Entry | Non
         is_reencoded=jpeg is not None,
         place=0,
     )
-    return entry, pickle.dumps((objects, read.ignored, jpeg)), problems.problems
+    return entry, _packed(objects, read.ignored, jpeg), problems.problems
+
+
+def _packed(objects: list[LabeledObject], ignored: list[LabeledObject], jpeg: bytes | None) -> bytes:
+    """What waits of an image: a line of JSON with the boxes, then the JPEG where there is one."""
+    boxes = [[dataclasses.asdict(one) for one in some] for some in (objects, ignored)]
+    return json.dumps([jpeg is not None, *boxes]).encode() + b"\n" + (jpeg or b"")
+
+
+def _unpacked(content: bytes) -> tuple[list[LabeledObject], list[LabeledObject], bytes | None]:
+    line, _, jpeg = content.partition(b"\n")
+    has_jpeg, *boxes = json.loads(line)
+    objects, ignored = ([LabeledObject(**one) for one in some] for some in boxes)
+    return objects, ignored, jpeg if has_jpeg else None
 
 
 class AnnotatedSet:
@@ -119,7 +132,7 @@ class AnnotatedSet:
     def _content(self, entry: Entry) -> tuple[list[LabeledObject], list[LabeledObject], bytes | None]:
         self._waiting.seek(entry.place)
         size = int.from_bytes(self._waiting.read(8), "little")
-        return pickle.loads(self._waiting.read(size))
+        return _unpacked(self._waiting.read(size))
 
     def objects(self, entry: Entry) -> list[LabeledObject]:
         """Boxes with names of the label map, as `ReadyImage.objects`."""
