@@ -5,7 +5,8 @@ import pytest
 from tfod_csf.files import csv_tables
 from tfod_csf.files.csv_tables import TableError, WrittenNumber
 
-# Text beside what is in the file: a spreadsheet runs what begins with =, +, -, @, tab or return as a formula.
+# Text beside what is in the file: a spreadsheet runs what begins with =, +, -, @ (wide too) or
+# a control character as a formula.
 GUARDED = {
     "=王": "'=王",
     "+1": "'+1",
@@ -13,6 +14,12 @@ GUARDED = {
     "@x": "'@x",
     "\tx": "'\tx",
     "\rx": "'\rx",
+    "\nx": "'\nx",
+    "＝1+1": "'＝1+1",
+    "＋1": "'＋1",
+    "－1": "'－1",
+    "＠x": "'＠x",
+    "''＝1": "'''＝1",
     "'=1": "''=1",
     "''@": "'''@",
     "'": "'",

@@ -1,6 +1,7 @@
 """A reviewer's desk for tests: exports a study, edits XML as LabelImg would save it, imports."""
 
 import dataclasses
+import html
 import pathlib
 import re
 from collections.abc import Callable
@@ -56,7 +57,8 @@ def edit(xml: pathlib.Path, change: Callable[[Annotation], None], verified: bool
     labelimg.write_annotation(annotation, xml)
     # LabelImg writes the picture's full path, so its XML is never byte for byte the exported one.
     text = xml.read_text(encoding="utf-8")
-    xml.write_text(re.sub("<path>.*</path>", f"<path>{xml.resolve()}</path>", text), encoding="utf-8")
+    written = f"<path>{html.escape(str(xml.resolve()))}</path>"
+    xml.write_text(re.sub("<path>.*</path>", lambda _: written, text), encoding="utf-8")
 
 
 def rename(number: int, name: str) -> Callable[[Annotation], None]:

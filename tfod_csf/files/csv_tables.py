@@ -15,7 +15,8 @@ from typing import IO, Any
 from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+# The full-width ones are what an input method for Chinese or Japanese types, and spreadsheets take them for the others.
+_FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
 _ENCODING = "utf-8-sig"  # a byte order mark, which spreadsheets write, is not part of the first column's name
 
 

@@ -1,6 +1,9 @@
 """Names put back in texts, paths and files, case by case; test_blind.py blinds and unblinds whole studies."""
 
+import base64
+import hashlib
 import json
+import os
 
 import pytest
 
@@ -89,3 +92,30 @@ def test_an_output_with_files_or_inside_the_results_is_refused(tmp_path):
     with pytest.raises(BlindError, match="is not empty"):
         unblind(results, tmp_path / "named", ROWS)
     assert [path.name for path in (tmp_path / "named").iterdir()] == ["old.txt"]
+
+
+def test_a_report_with_names_keeps_its_style_sheet_and_nothing_more(tmp_path):
+    def checksum(style):
+        return "sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+
+    def page(style, name):
+        policy = f"default-src 'none'; style-src '{checksum(style)}'"
+        return f'<meta content="{policy}"><title>{name}</title><style>{style}</style><p>{name}</p>'
+
+    (tmp_path / "results").mkdir()
+    text = page(f'@page {{ content: "Patient {PATIENT}"; }}', PATIENT)
+    (tmp_path / "results" / "report.html").write_text(text, encoding="utf-8")
+    unblind(tmp_path / "results", tmp_path / "named", ROWS)
+    # The name is a CSS string in the style sheet and HTML elsewhere; the policy allows the style sheet as it is now.
+    expected = page('@page { content: "Patient 王 \\3c 1\\3e "; }', "王 &lt;1&gt;")
+    assert (tmp_path / "named" / "report.html").read_text(encoding="utf-8") == expected
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs links")
+def test_a_link_out_of_the_results_is_refused_and_nothing_is_copied(tmp_path):
+    (tmp_path / "secret.txt").write_text("secret", encoding="utf-8")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "a.txt").symlink_to(tmp_path / "secret.txt")
+    with pytest.raises(BlindError, match=r"a\.txt: is a link out of --results_dir"):
+        unblind(tmp_path / "results", tmp_path / "named", ROWS)
+    assert not (tmp_path / "named").exists()

@@ -12,8 +12,10 @@ from PIL import Image
 from tests.support import browser as browsers
 from tests.support import examined_study, signing_desk
 from tests.support.report_pages import page, write
-from tests.support.review_desk import Desk
+from tests.support.review_desk import Desk, edit, nothing, rename
+from tfod_csf.commands import command_line, report
 from tfod_csf.cytology.report import chromium
+from tfod_csf.files import csv_tables
 
 pytestmark = pytest.mark.slow
 
@@ -77,6 +79,47 @@ def test_markup_of_a_name_did_not_run(browser, odd):
         browser.open(path)
         assert not browser.evaluate("document.title").startswith("owned")
         assert browser.evaluate("document.scripts.length") == 1
+
+
+OWNED = "document.title='owned'"
+# In names of files and folders, without "/": a patient, an image, a model.
+HOSTILE_NAME = f"\"'><svg onload={OWNED}><img src=x onerror={OWNED}>\u202e&lt;"
+HOSTILE = f"{HOSTILE_NAME}</style></title></script><script>{OWNED}</script><a href='http://127.0.0.1:9/'>{{{{7*7}}}}"
+
+
+def test_texts_that_people_and_files_bring_run_nothing(browser, tmp_path, capsys):
+    sure, unsure = ("lymphocyte", 0.95, (1.0, 2.0, 11.0, 12.0)), ("monocyte", 0.6, (20.0, 5.0, 30.0, 15.0))
+    images = {f"{HOSTILE_NAME}.jpg": [sure, unsure], "b.jpg": []}
+    study = examined_study.write_study(tmp_path, {HOSTILE_NAME: images}, (HOSTILE_NAME,))
+    desk = Desk(study, tmp_path)
+    exported = desk.export("review", f"--extra_class=x{HOSTILE}")
+    for xml in exported.glob("*/*.xml"):
+        edit(xml, nothing if xml.stem.endswith("__b") else rename(1, f"x{HOSTILE}"), verified=True)
+    flags = [f"--comment={HOSTILE}", f"--extra_class=x{HOSTILE}"]
+    assert desk.take(exported, *flags, reviewer=HOSTILE) == 0, capsys.readouterr().err
+    rows = [{"patient_id": HOSTILE_NAME, "sample_id": HOSTILE, "operator": HOSTILE, "collected_at": "2022-01-24"}]
+    rows[0]["cells_per_ul"] = ""
+    csv_tables.write_rows(tmp_path / "facts.csv", tuple(rows[0]), rows)
+    table = f"--patient_table={tmp_path / 'facts.csv'}"
+    flags = [table, f"--comment={HOSTILE}", "--max_unknown_percent=100"]
+    assert signing_desk.sign(desk, *flags, patient=HOSTILE_NAME, who=HOSTILE) == 0, capsys.readouterr().err
+    report_flags = [f"--inference_dir={desk.output}", "--min_white_cells=1", "--max_unknown_percent=100", table]
+    report_flags.append(f"--date={HOSTILE}")
+    assert command_line.run(report.main, report.FLAGS, "", "report", report_flags) == 0, capsys.readouterr().err
+    pages = [desk.output / "report.html", *desk.output.glob("patients/*/report.html")]
+    assert len(pages) == 2
+    for path in pages:
+        browser.open(path)
+        browser.evaluate("new Promise((done) => setTimeout(done, 100))")
+        check_quiet(browser)
+        assert not browser.evaluate("document.title").startswith("owned")
+        assert browser.evaluate("document.scripts.length") == 1
+        assert browser.evaluate("document.querySelectorAll('[onload], [onerror], [href^=http]').length") == 0
+        assert browser.evaluate("[...document.images].every((image) => !image.src || image.src.startsWith('data:'))")
+        text = browser.evaluate("document.body.innerText")
+        assert "<svg onload=" in text
+        assert "\u202e" not in text  # which would turn the line around
+        assert "49" not in browser.evaluate("document.querySelector('footer').innerText")
 
 
 def test_policy_of_the_page_stops_what_gets_in(browser, synthetic):

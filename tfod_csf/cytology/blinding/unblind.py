@@ -5,9 +5,11 @@ copied unchanged; text inside a picture (a plot's title) keeps its pseudonyms, a
 the blinded files, apart from those of the patients' tables in the run.json of a finished run.
 """
 
+import base64
 import contextlib
 import csv
 import dataclasses
+import hashlib
 import html
 import json
 import os
@@ -24,6 +26,7 @@ from tfod_csf.files import atomic_write, csv_tables, given_files
 from tfod_csf.study import patients
 
 _TOKEN = re.compile(r"(?<![a-z0-9])([pi][a-z2-7]{4,52})(\.(?:jpg|png))?(?![a-z0-9])")
+_STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 _LINK = re.compile(r'(?<=\s)(href|src)="([^"]*)"')
 
 
@@ -94,6 +97,25 @@ def _json(value: Any, names: Names) -> Any:
     return names.in_text(value) if isinstance(value, str) else value
 
 
+def _css(name: str) -> str:
+    """A name inside a CSS string: everything but letters, digits and blanks escaped."""
+    return "".join(c if c.isalnum() or c == " " else f"\\{ord(c):x} " for c in name)
+
+
+def _page(text: str, names: Names) -> str:
+    """An HTML page; its policy names the checksum of the style sheet, which holds the patient's name for printing."""
+    style = _STYLE.search(text)
+    if style is None:
+        return _markup(text, names)
+    before, after = style[1], names.in_text(style[1], _css)
+    page = _markup(text[: style.start(1)], names) + after + _markup(text[style.end(1) :], names)
+    return page.replace(_checksum(before), _checksum(after))
+
+
+def _checksum(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
 def _markup(text: str, names: Names) -> str:
     def relinked(match: re.Match) -> str:
         path = urllib.parse.unquote(html.unescape(match[2]))
@@ -116,7 +138,9 @@ def _in_file(path: pathlib.Path, names: Names) -> str | None:
             return json.dumps(_json(json.loads(text), names), indent=2, ensure_ascii=False) + "\n"
     except (UnicodeDecodeError, ValueError, csv.Error):
         return None
-    return _markup(text, names) if suffix in (".html", ".xml", ".svg") else names.in_text(text)
+    if suffix == ".html":
+        return _page(text, names)
+    return _markup(text, names) if suffix in (".xml", ".svg") else names.in_text(text)
 
 
 def unblind(

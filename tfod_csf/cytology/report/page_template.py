@@ -67,12 +67,18 @@ class RunFacts:
         return Basis(self.thresholds, self.changed, self.rules, self.references, self.population)
 
 
+def _shown(value: Any) -> Any:
+    """What a template prints of a value: text without characters that turn or hide what is around it."""
+    return sentences.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 @functools.cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES, encoding="utf-8"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
