@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
+from typing import IO
 
 from tfod_csf.benchmarks.robustness import checkpoint_contents, trials
 from tfod_csf.benchmarks.robustness.trials import Inputs, Trial
@@ -178,8 +179,18 @@ class KillAndRerun:
         kind = number % 3 if self._trial.appears else number % 2
         at = self._random.randint(1, max(1, self._changes)) if kind == 0 else 0
         child = self._inputs.child(self._trial, self._trial.command, f"--kill_at={at}")
+        with tempfile.TemporaryFile() as said:
+            status = self._killed(kind, child, said)
+            said.seek(0)
+            error = said.read().decode(errors="replace")
+        if status not in (0, -signal.SIGKILL):
+            outcome.failed[f"status {status} before the kill: {error[-500:]}"] += 1
+        return status == -signal.SIGKILL
+
+    def _killed(self, kind: int, child: Sequence[str], said: IO[bytes]) -> int:
+        """Runs a process until it kills itself (kind 0), until a random moment (1) or until a path appears (2)."""
         process = subprocess.Popen(
-            child, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True, env=trials.environment()
+            child, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True, env=trials.environment()
         )
         try:
             if kind == 1:
@@ -192,10 +203,7 @@ class KillAndRerun:
             pass
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-        error = process.communicate()[1].decode(errors="replace")
-        if process.returncode not in (0, -signal.SIGKILL):
-            outcome.failed[f"status {process.returncode} before the kill: {error[-500:]}"] += 1
-        return process.returncode == -signal.SIGKILL
+        return process.wait()
 
     def _wait_for_appearance(self, process: subprocess.Popen) -> None:
         """Returns when a path of the trial's pattern appears that was not there, a random number of times."""
