@@ -8,7 +8,7 @@ import pathlib
 def digest(prefix: pathlib.Path) -> str:
     """sha256 over names, shapes and values of all variables: weights, optimizer slots, step.
 
-    The object graph and the counter of saved checkpoints are left out: they say how often a run was started.
+    The object graph and the counter of saved checkpoints do not count: they say how often a run was started.
     """
     stat = prefix.with_name(f"{prefix.name}.index").stat()
     return _digest(str(prefix), stat.st_mtime_ns)
