@@ -1,3 +1,4 @@
+import os
 import re
 
 import pytest
@@ -139,3 +140,39 @@ def test_changed_cells_get_a_guard_and_the_others_keep_theirs():
     assert csv_tables.map_cells(text, lambda cell: cell.replace("x1", "=王")) == "id,note\n'=王,'==王\nx2,\"a,b\"\n"
     assert csv_tables.map_cells("", str) == ""
     assert csv_tables.map_cells('a,"b\rc"\n', str.upper) == '"A","B\rC"\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"a,b\n1,\0\n", "line 2: not CSV (a NUL character"),
+        ("a,b\n1,2\n".encode("utf-16"), "line 1: not UTF-8"),
+        ("a,b\n1,2\n".encode("utf-16-le"), "line 1: not CSV (a NUL character"),
+        (b"a,b\n" + b"1,2\n" * 50_000 + b"\xff,2\n", "line 50002: not UTF-8"),
+        (b"," * 1_000_001, "line 1: not CSV (more than 1,000,000 characters"),
+        (b"a,b\n1," + b"x" * 10_000_000, "line 2: not CSV (more than 1,000,000 characters"),
+        (b"a,b\n1," + b"x" * 900_000, "line 2: not CSV (field larger than field limit"),
+        (b'a,b\n1,"2\n3,4\n', "line 2: not CSV (unexpected end of data"),
+        (b"c" * 5000 + b",b\n1,2\n", "column 'a' is missing (found: ccccc"),
+    ],
+    ids=["NUL", "UTF-16", "UTF-16 without mark", "late byte", "million columns", "10 MB", "long", "quote", "header"],
+)
+def test_damaged_or_hostile_tables_are_one_short_sentence(tmp_path, content, said):
+    path = tmp_path / "a.csv"
+    path.write_bytes(content)
+    with pytest.raises(TableError) as error:
+        csv_tables.read_rows(path, ["a"])
+    assert said in str(error.value)
+    assert len(str(error.value)) < len(str(path)) + 500
+
+
+def test_line_ends_may_be_mixed(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"\xef\xbb\xbfa,b\r\n1,2\n3,4\r5,6")
+    assert [row["a"] for row in csv_tables.read_rows(path)] == ["1", "3", "5"]
+
+
+def test_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "a.csv")
+    with pytest.raises(TableError, match="is a named pipe"):
+        csv_tables.read_rows(tmp_path / "a.csv")

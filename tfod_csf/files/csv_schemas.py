@@ -329,7 +329,7 @@ def _cell_error(
         try:
             column.value_of(cell)
         except ValueError as error:
-            what = repr(cell) if cell else "empty"
+            what = csv_tables.shown(repr(cell)) if cell else "empty"
             return TableError(f"{path}, line {line}: {name} is {what}; expected {error}.")
     raise AssertionError(f"{path}: {name} was refused, and none of its cells is wrong")
 

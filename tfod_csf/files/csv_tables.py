@@ -4,19 +4,21 @@ This module alone says how a table is opened, written and read. Tables whose col
 written and read through `csv_schemas`, which adds kinds, rounding and emptiness.
 """
 
+import codecs
 import csv
 import io
 import math
 import os
-import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
 from tfod_csf.errors import UserError
-from tfod_csf.files import atomic_write
+from tfod_csf.files import atomic_write, given_files
 
 # The full-width ones are what an input method for Chinese or Japanese types, and spreadsheets take them for the others.
 _FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
+_MAX_LINE = 1_000_000  # characters; a row of the widest table here has a few thousand
+_MAX_SHOWN = 200  # characters of a file that a message repeats
 _ENCODING = "utf-8-sig"  # a byte order mark, which spreadsheets write, is not part of the first column's name
 
 
@@ -101,6 +103,15 @@ def read_lines(path: str | os.PathLike) -> tuple[list[str], Iterator[tuple[int, 
     return [unguard_text(name) for name in header], lines
 
 
+def shown(text: str) -> str:
+    """The beginning of a text of a file, for a message.
+
+    >>> shown("a" * 1000) == "a" * 200 + "... (1,000 characters)"
+    True
+    """
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}... ({len(text):,} characters)"
+
+
 def check_columns(path: str | os.PathLike, header: Sequence[str], columns: Sequence[str]) -> None:
     """Checks that a header has each of these columns once.
 
@@ -112,7 +123,7 @@ def check_columns(path: str | os.PathLike, header: Sequence[str], columns: Seque
         raise TableError(f"{path}: the file is empty; {expected}.")
     for name in columns:
         if name not in header:
-            raise TableError(f"{path}: column {name!r} is missing (found: {', '.join(header)}); {expected}.")
+            raise TableError(f"{path}: column {name!r} is missing (found: {shown(', '.join(header))}); {expected}.")
         if header.count(name) > 1:
             raise TableError(f"{path}: column {name!r} is there {header.count(name)} times; keep one.")
 
@@ -142,9 +153,9 @@ def map_cells(text: str, change: Callable[[str], str]) -> str:
 def _stream(path: str | os.PathLike) -> Iterator[tuple[int, list[str]]]:
     """(line of the file, cells) of the header, then of every row that is not blank, with one cell per column."""
     try:
-        with open(path, encoding=_ENCODING, newline="") as file:
+        with io.TextIOWrapper(given_files.open_file(path), encoding=_ENCODING, newline="") as file:
             # Strict: a quote that is never closed would otherwise take in the rest of the file as one cell.
-            reader = csv.reader(file, strict=True)
+            reader = csv.reader(_lines(file), strict=True)
             line, width = 1, None
             for cells in reader:
                 if cells:
@@ -161,6 +172,16 @@ def _stream(path: str | os.PathLike) -> Iterator[tuple[int, list[str]]]:
         raise TableError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
+def _lines(file: IO[str]) -> Iterator[str]:
+    """Lines of a file, of which none is read that is too long or no text."""
+    while line := file.readline(_MAX_LINE + 1):
+        if len(line) > _MAX_LINE:
+            raise csv.Error(f"more than {_MAX_LINE:,} characters without a line end")
+        if "\0" in line:
+            raise csv.Error("a NUL character; the file is damaged, or UTF-16, and has to be saved as 'CSV UTF-8'")
+        yield line
+
+
 def _fitted(path: str | os.PathLike, line: int, cells: list[str], width: int) -> list[str]:
     """Empty cells at the end of a row added, or removed."""
     if any(map(str.strip, cells[width:])):
@@ -173,9 +194,13 @@ def _fitted(path: str | os.PathLike, line: int, cells: list[str], width: int) ->
 
 def _undecodable_line(path: str | os.PathLike) -> int:
     """The first line that is not UTF-8; the decoder itself works in blocks and counts within one."""
-    content = pathlib.Path(path).read_bytes()
-    try:
-        content.decode(_ENCODING)
-    except UnicodeDecodeError as error:
-        content = content[: error.start]
-    return content.count(b"\n") + 1
+    number, decoder = 1, codecs.getincrementaldecoder("utf-8")()
+    with given_files.open_file(path) as file:
+        while block := file.read(1 << 16):
+            before = decoder.getstate()[0]
+            try:
+                decoder.decode(block)
+            except UnicodeDecodeError as error:
+                return number + (before + block)[: error.start].count(b"\n")
+            number += block.count(b"\n")
+    return number
