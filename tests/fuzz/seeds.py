@@ -13,6 +13,7 @@ XML = (
     b"</size><object><name>lymphocyte</name><pose>Left</pose><truncated>0</truncated><difficult>1</difficult><bndbox>"
     b"<xmin>8</xmin><ymin>1e1</ymin><xmax>34.5</xmax><ymax>36</ymax></bndbox></object></annotation>"
 )
+EMPTY_RECORD = frame(b"")  # whole as a record, but without an image
 LABEL_MAP = b"item { id: 1 name: 'lymphocyte' display_name: 'Lymphocyte' }\nitem { id: 2 name: 'monocyte' }\n"
 CONFIG = (
     b"model { faster_rcnn { num_classes: 4 image_resizer { keep_aspect_ratio_resizer { min_dimension: 600 } } "
@@ -52,7 +53,7 @@ def seeds(name: str) -> list[bytes]:
         ]
         return [*of_kinds, *(_image("TIFF", mode, compression="tiff_lzw") for mode in ("L", "RGBA"))]
     if name == "record":
-        return [_example(), frame(_example()), frame(b"")]
+        return [_example(), frame(_example()), EMPTY_RECORD]
     utf16 = XML.decode().encode("utf-16")
     declared = b"<?xml version='1.0' encoding='gbk'?>" + XML
     return {"xml": [XML, utf16, declared], "label_map": [LABEL_MAP], "config": [CONFIG]}[name]
