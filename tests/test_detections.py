@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tfod_csf.detections import Detections
+from tfod_csf.detections import Detections, DetectionsError
 
 
 def two_cells(**changes) -> Detections:
@@ -43,3 +43,21 @@ def test_multiclass_scores_need_a_row_per_detection():
         two_cells(multiclass_scores=[0.2, 0.7, 0.1])
     with pytest.raises(ValueError, match="different lengths"):
         two_cells(multiclass_scores=[[0.2, 0.7, 0.1]])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"boxes": [[1, 2, float("nan"), 4], [5, 6, 7, 8]]}, "a box with a side that is not a number"),
+        ({"boxes": [[1, 2, float("-inf"), 4], [5, 6, 7, 8]]}, "a box with a side that is not a number"),
+        ({"scores": [0.1, float("nan")]}, "the score nan"),
+        ({"scores": [float("inf"), 0.97]}, "the score inf"),
+        ({"scores": [-0.1, 0.97]}, r"the score -0\.1; expected a number from 0 to 1"),
+        ({"multiclass_scores": [[0.2, 0.7, 0.1], [0.01, 7.0, 0.02]]}, "the score 7"),
+        ({"raw_multiclass_scores": [[0.2, 0.7, 0.1], [0.01, float("nan"), 0.02]]}, "the score nan"),
+    ],
+)
+def test_numbers_that_are_none_are_refused(changes, message):
+    with pytest.raises(DetectionsError, match=message):
+        two_cells(**changes)
+    two_cells(scores=[-1e-4, 1 + 1e-4])  # rounding

@@ -13,13 +13,25 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tfod_csf.errors import UserError
+
 # TFOD's order of a box's sides: the columns of every [N, 4] array of boxes in this package.
 BOX_SIDES = ("ymin", "xmin", "ymax", "xmax")
+
+
+# Rounding of float32 may lead this far out of 0..1.
+_ROUNDING = 1e-3
+
+
+class DetectionsError(UserError):
+    """What a model returned is no detections: numbers that are not finite, or scores that are not probabilities."""
 
 
 @dataclasses.dataclass
 class Detections:
     """What a detector found in one image.
+
+    A box or score that is not a finite number, and a score outside 0..1, raises DetectionsError.
 
     Attributes:
       image: name of the image, unique in its run (for example "patient_07/IMG_0001.jpg").
@@ -58,6 +70,18 @@ class Detections:
             lengths[name] = len(scores)
         if len(set(lengths.values())) > 1:
             raise ValueError(f"{self.image}: detections of different lengths: {lengths}")
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        if not np.isfinite(self.boxes).all():
+            raise DetectionsError("the model gave a box with a side that is not a number")
+        for scores in (self.scores, self.multiclass_scores, self.raw_multiclass_scores):
+            if scores is None or not scores.size:
+                continue
+            low, high = scores.min(), scores.max()  # NaN where one of them is
+            if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
+                wrong = high if low >= -_ROUNDING else low
+                raise DetectionsError(f"the model gave the score {wrong:g}; expected a number from 0 to 1")
 
     def __len__(self) -> int:
         return len(self.boxes)

@@ -9,6 +9,7 @@ A run is unfinished from `begin` to `finish`: run.json then has no time under `f
 folder, and one whose tables are not those that run.json names. Whoever writes tables of patients calls both.
 """
 
+import hashlib
 import os
 import pathlib
 from collections.abc import Mapping
@@ -34,6 +35,8 @@ FAILED = "failed"
 Tables = Mapping[str, Mapping[str, str]]
 # Pages for readers beside the tables they are made from, the one that the others are printed from first.
 PAGES = ("report.html", "report.pdf")
+# What a page begins with (report/templates/base.html.j2).
+_PAGE_MARK, _HEAD_BYTES = b'<meta name="generator" content="tfod_csf', 4096
 
 
 class RunError(UserError):
@@ -78,6 +81,11 @@ def table_checksums(patient_folder: pathlib.Path) -> dict[str, str]:
       OSError: one of them cannot be read.
     """
     return {name: file_sha256(patient_folder / name) for name in TABLES}
+
+
+def digest_of(checksums: Mapping[str, str]) -> str:
+    """One checksum for a patient's tables, in place of {table: sha256}."""
+    return hashlib.sha256("".join(f"{name} {checksums[name]}\n" for name in TABLES).encode()).hexdigest()
 
 
 def tables_of(output_dir: str | os.PathLike) -> dict[str, dict[str, str]]:
@@ -182,7 +190,19 @@ def _check_table(path: pathlib.Path, expected: str) -> None:
 
 
 def remove_pages(patient_folder: pathlib.Path) -> None:
-    """Removes a patient's pages and those of all patients, before anything changes that they are made from."""
+    """Removes a patient's pages and those of all patients, before anything changes that they are made from.
+
+    A page of this name that `report` did not write stays.
+    """
     for folder in (patient_folder.parent.parent, patient_folder):
-        for name in PAGES:
-            (folder / name).unlink(missing_ok=True)
+        if _is_our_page(folder / PAGES[0]):
+            for name in reversed(PAGES):  # the printed one first, so that a kill between the two leaves none unnoticed
+                (folder / name).unlink(missing_ok=True)
+
+
+def _is_our_page(path: pathlib.Path) -> bool:
+    try:
+        with given_files.open_file(path) as file:
+            return _PAGE_MARK in file.read(_HEAD_BYTES)
+    except OSError:
+        return False

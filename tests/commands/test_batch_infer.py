@@ -80,10 +80,13 @@ def test_rounds(images_dir, tmp_path, hand_made_model, capsys):
     assert json.loads((out / "run.json").read_text())["rounds"] == {"number": 3, "differing_patients": []}
     third = out / "rounds" / "3" / "patients" / "p1"
     assert (third / "cells.csv").read_bytes() == (out / "patients" / "p1" / "cells.csv").read_bytes()
-    # A round that was done is not repeated; one whose cells were tampered with is seen.
+    # A round that was done is not repeated; one whose cells were tampered with is refused.
     (third / "cells.csv").write_text("tampered")
+    assert run(f"--images_dir={images_dir}", f"--model={hand_made_model}", f"--output_dir={out}", "--rounds=3") == 1
+    assert "rounds/3/patients/p1/cells.csv: was changed after batch_infer had written it" in capsys.readouterr().err
+    (third / "cells.csv").unlink()
     assert run(f"--images_dir={images_dir}", f"--model={hand_made_model}", f"--output_dir={out}", "--rounds=3") == 0
-    assert "3 rounds: 1 patient differs" in capsys.readouterr().out
+    assert "3 rounds: all are equal" in capsys.readouterr().out
 
 
 def test_a_full_list_marks_the_patient(images_dir, tmp_path):

@@ -1,16 +1,19 @@
 """A whole run: the order of its steps, what run.json says, and what is left behind when it fails."""
 
 import dataclasses
+import hashlib
 import json
 import re
+import shutil
 
 import pytest
 
+from tests.support.hand_made_model import save_gray
 from tfod_csf import classification, run_folder
 from tfod_csf.detections import Detections
 from tfod_csf.errors import UserError
-from tfod_csf.files import csv_tables
-from tfod_csf.inference import batch_run
+from tfod_csf.files import csv_tables, folder_lock
+from tfod_csf.inference import batch, batch_run
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.label_map import label_map_from_names
 from tfod_csf.problems import ProblemLog
@@ -42,11 +45,22 @@ class Brightness:
         )
 
 
-def run(images_dir, out, detector, problems=None, write_differentials=lambda folder, record: "counted", num_rounds=1):
+DEFAULTS = ScoreThresholds()
+
+
+def run(
+    images_dir,
+    out,
+    detector,
+    problems=None,
+    write_differentials=lambda folder, record: "counted",
+    num_rounds=1,
+    thresholds=DEFAULTS,
+):
     return batch_run.run(
         batch_run.RunSettings(str(images_dir), model=["exported/brightness"], draw=False),
         lambda: [detector],
-        ScoreThresholds(),
+        thresholds,
         out,
         problems or ProblemLog(quiet=True),
         write_differentials,
@@ -58,7 +72,7 @@ def test_run_json_is_written_last_and_holds_the_settings(images_dir, tmp_path):
     out = tmp_path / "out"
 
     def write_differentials(folder, record):
-        assert sorted(path.name for path in folder.iterdir()) == ["patients", "problems.csv", "run.json"]
+        assert folder_lock.entries(folder) == ["patients", "problems.csv", "run.json"]
         with pytest.raises(run_folder.RunError, match="is not finished"):
             run_folder.finished_run(folder)
         return "counted"
@@ -182,3 +196,175 @@ def test_a_matrix_that_contradicts_the_model_stops_the_run(images_dir, tmp_path,
     with pytest.raises(UserError, match=re.escape(expected)):
         run_with(images_dir, tmp_path / "out", matrix_of(**changes))
     assert not (tmp_path / "out" / "run.json").exists()
+
+
+# A run is a state on disk.
+
+
+def test_an_interrupted_run_with_other_thresholds_is_refused_until_it_is_completed(images_dir, tmp_path):
+    out = tmp_path / "out"
+    run(images_dir, out, Brightness())
+    before = {path: path.read_bytes() for path in (out / "patients").rglob("*") if path.is_file()}
+
+    class Stops(Brightness):
+        def detect(self, pixels, image="", jpeg=None):
+            if self.calls == 2:  # in the second patient
+                raise KeyboardInterrupt
+            return super().detect(pixels, image, jpeg)
+
+    thresholds = ScoreThresholds(unknown_below=0.95)
+    with pytest.raises(KeyboardInterrupt):
+        run(images_dir, out, Stops(), thresholds=thresholds)
+    with pytest.raises(run_folder.RunError, match="is not finished"):
+        run_folder.read_run(out)
+    # The second patient has its old tables until the new ones are whole; nothing half-written is left.
+    now = {path: path.read_bytes() for path in (out / "patients").rglob("*") if path.is_file()}
+    assert {path for path in before if now[path] != before[path]} == {
+        out / "patients" / "p1" / name for name in ("cells.csv", "stamp.json", "images.csv")
+    }
+    assert set(now) == set(before)
+    done = run(images_dir, out, Brightness(), thresholds=thresholds)
+    assert done.result.reused == {"p1"}
+    assert run_folder.finished_run(out)["thresholds"]["unknown_below"] == 0.95
+    stamps = [json.loads(path.read_text(encoding="utf-8")) for path in out.glob("patients/*/stamp.json")]
+    assert {stamp["settings"]["thresholds"]["unknown_below"] for stamp in stamps} == {0.95}
+    undisturbed = tmp_path / "undisturbed"
+    run(images_dir, undisturbed, Brightness(), thresholds=thresholds)
+    for path in undisturbed.glob("patients/*/cells.csv"):
+        assert (out / path.relative_to(undisturbed)).read_bytes() == path.read_bytes()
+
+
+def test_a_refused_run_leaves_the_earlier_one_as_it_was(images_dir, tmp_path):
+    out = tmp_path / "out"
+    run(images_dir, out, Brightness())
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    (images_dir / "p1" / "slide.svs").write_bytes(b"not read")
+    with pytest.raises(UserError, match="no such folder"):
+        run(images_dir / "none", out, Brightness())
+    (out / "patients" / "p2").mkdir()
+    (out / "patients" / "p2" / "images.csv").write_text("foreign")
+    with pytest.raises(UserError, match=r"p2: holds files, but no stamp\.json"):
+        run(images_dir, out, Brightness())
+    shutil.rmtree(out / "patients" / "p2")
+    assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    run_folder.finished_run(out)
+
+
+def test_an_edited_table_stops_the_next_run_before_it_starts(images_dir, tmp_path):
+    out = tmp_path / "out"
+    run(images_dir, out, Brightness())
+    path = out / "patients" / "p1" / "cells.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace("lymphocyte", "monocyte"), encoding="utf-8")
+    with pytest.raises(UserError, match=r"cells\.csv: was changed after batch_infer had written it"):
+        run(images_dir, out, Brightness())
+    path.unlink()
+    assert run(images_dir, out, Brightness()).result.reused == {"王=1"}
+    run_folder.finished_run(out)
+
+
+@pytest.mark.parametrize("removed", ["patients/p1", "."])
+def test_results_that_vanish_during_the_run_are_an_error(images_dir, tmp_path, removed):
+    out = tmp_path / "out"
+
+    class Removes(Brightness):
+        def detect(self, pixels, image="", jpeg=None):
+            if self.calls == 2:  # in the second patient, when the first is done
+                shutil.rmtree(out / removed)
+            return super().detect(pixels, image, jpeg)
+
+    with pytest.raises((UserError, OSError), match=r"gone|removed|No such file"):
+        run(images_dir, out, Removes())
+    with pytest.raises(run_folder.RunError):
+        run_folder.finished_run(out)
+
+
+def test_two_runs_at_once(images_dir, tmp_path):
+    out, refused = tmp_path / "out", []
+
+    class RunsAgain(Brightness):
+        def detect(self, pixels, image="", jpeg=None):
+            with pytest.raises(UserError, match="is writing into this folder") as error:
+                run(images_dir, out, Brightness())
+            refused.append(error)
+            return super().detect(pixels, image, jpeg)
+
+    run(images_dir, out, RunsAgain())
+    assert len(refused) == 3
+    run_folder.finished_run(out)
+
+
+def test_every_round_is_a_finished_run(images_dir, tmp_path):
+    run(images_dir, tmp_path / "out", Brightness(), num_rounds=2)
+    assert run_folder.finished_run(tmp_path / "out" / "rounds" / "2")["round"] == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"boxes": [[10, 8, float("nan"), 60]]}, "a box with a side that is not a number"),
+        ({"boxes": [[10, 8, float("inf"), 60]]}, "a box with a side that is not a number"),
+        ({"scores": [float("nan")]}, "the score nan"),
+        ({"scores": [float("inf")]}, "the score inf"),
+        ({"scores": [17.5]}, "the score 17.5; expected a number from 0 to 1"),
+        ({"multiclass_scores": [[0.05, float("nan"), 0.05]]}, "the score nan"),
+    ],
+)
+def test_numbers_that_are_none_fail_the_image_with_a_reason(images_dir, tmp_path, changes, reason):
+    class Wrong(Brightness):
+        def detect(self, pixels, image="", jpeg=None):
+            found = super().detect(pixels, image, jpeg)
+            return dataclasses.replace(found, **changes) if len(found) else found
+
+    problems = ProblemLog(quiet=True)
+    done = run(images_dir, tmp_path / "out", Wrong(), problems)
+    assert (done.result.num_images, done.result.num_failed) == (3, 1)
+    assert reason in problems.problems[0].reason
+    rows = csv_tables.read_rows(tmp_path / "out" / "patients" / "p1" / "images.csv")
+    assert [(row["image"], row["status"]) for row in rows] == [("a.png", "failed"), ("day2/b.png", "ok")]
+    assert reason in rows[0]["reason"]
+
+
+def test_an_image_replaced_before_it_is_read_is_named_by_the_bytes_that_were_used(images_dir, tmp_path, monkeypatch):
+    path = images_dir / "p1" / "a.png"
+    original = batch._sha256
+
+    def then_replaced(image):
+        found = original(image)
+        if image == path:
+            save_gray(path, 7)
+        return found
+
+    monkeypatch.setattr(batch, "_sha256", then_replaced)
+    run(images_dir, tmp_path / "out", Brightness())
+    rows = csv_tables.read_rows(tmp_path / "out" / "patients" / "p1" / "images.csv")
+    assert rows[0]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.undo()
+    assert run(images_dir, tmp_path / "out", Brightness()).result.reused == {"王=1"}
+
+
+def test_a_patient_whose_id_is_too_long_is_skipped_and_the_others_are_examined(images_dir, tmp_path):
+    save_gray(images_dir / ("x" * 210) / "a.png", 0)
+    problems = ProblemLog(quiet=True)
+    done = run(images_dir, tmp_path / "out", Brightness(), problems)
+    assert (sorted(done.result.summaries), done.num_files) == (["p1", "王=1"], 4)
+    assert "is too long for a folder name (210 bytes, 200 allowed)" in problems.problems[0].reason
+    shutil.rmtree(images_dir / "p1")
+    shutil.rmtree(images_dir / "王=1")
+    with pytest.raises(UserError, match="no image is left"):
+        run(images_dir, tmp_path / "none", Brightness())
+
+
+def test_drawn_pictures_are_not_images_wherever_they_were_copied(images_dir, tmp_path):
+    batch_run.run(
+        batch_run.RunSettings(str(images_dir)),
+        lambda: [Brightness()],
+        ScoreThresholds(),
+        tmp_path / "out",
+        ProblemLog(quiet=True),
+        lambda folder, record: None,
+    )
+    shutil.copy(tmp_path / "out" / "patients" / "p1" / "pictures" / "a.png.jpg", images_dir / "p1" / "copied.jpg")
+    problems = ProblemLog(quiet=True)
+    done = run(images_dir, tmp_path / "second", Brightness(), problems)
+    assert (done.result.num_images, done.result.num_failed) == (4, 1)
+    assert "a picture in which batch_infer has drawn cells" in problems.problems[0].reason

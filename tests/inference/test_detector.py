@@ -10,6 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tests.support import hand_made_model as by_hand
+from tfod_csf.errors import UserError
 from tfod_csf.inference import detector
 from tfod_csf.label_map import label_map_from_names
 from tfod_csf.model_folder import ModelFolder
@@ -81,7 +82,8 @@ def test_temperature(hand_made_model):
 
 def test_wrong_label_map_is_named(hand_made_model):
     two = label_map_from_names(["lymphocyte", "monocyte"])
-    with pytest.raises(detector.DetectorError, match="class 3"):
+    message = r"detection_multiclass_scores is \[1, 20, 5\] for one image; expected \[1, 20, 3\] with the 2 classes"
+    with pytest.raises(detector.DetectorError, match=message):
         detector.Detector(hand_made_model / "saved_model", two).detect(BLACK)
 
 
@@ -106,3 +108,72 @@ def test_a_fresh_process_needs_tensorflow_only(hand_made_model):
     environment = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
+
+
+def save_constant(folder, **changes):
+    """A SavedModel that returns the same two detections for every image, apart from what is changed."""
+    outputs = {
+        "detection_boxes": [[[0.1, 0.1, 0.4, 0.4], [0.5, 0.5, 0.9, 0.9], [0.0, 0.0, 0.0, 0.0]]],
+        "detection_scores": [[0.9, 0.8, 0.0]],
+        "detection_classes": [[1.0, 4.0, 1.0]],
+        "num_detections": [2.0],
+        **changes,
+    }
+    outputs = {name: tf.constant(value) for name, value in outputs.items() if value is not None}
+    module = tf.Module()
+
+    @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8, name="input_tensor")])
+    def serve(input_tensor):
+        return {name: tf.identity(value) for name, value in outputs.items()}
+
+    tf.saved_model.save(module, str(folder / "saved_model"), signatures={"serving_default": serve})
+    return detector.Detector(folder / "saved_model", LABEL_MAP)
+
+
+BOX = [0.1, 0.1, 0.4, 0.4]
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"detection_boxes": [[[0.1, 0.1, NAN, 0.4], BOX, BOX]]},
+            "a box far outside of the image, or with a",
+        ),
+        ({"detection_boxes": [[[0.1, 0.1, -INF, 0.4], BOX, BOX]]}, "a box far outside of the image"),
+        ({"detection_boxes": [[[10.0, 8.0, 36.0, 34.0], BOX, BOX]]}, "a box far outside of the image"),
+        ({"detection_boxes": [[[0.4, 0.1, 0.1, 0.4], BOX, BOX]]}, "a box whose lower end is above its upper end"),
+        ({"detection_scores": [[NAN, 0.8, 0.0]]}, "the score nan"),
+        ({"detection_scores": [[12.5, 0.8, 0.0]]}, "the score 12.5"),
+        ({"detection_classes": [[1.5, 4.0, 1.0]]}, "a class that is not a whole number"),
+        ({"detection_classes": [[NAN, 4.0, 1.0]]}, "a class that is not a whole number"),
+        ({"detection_classes": [[0.0, 4.0, 1.0]]}, "gives class 0, but the label map has the ids 1, 2, 3, 4"),
+        ({"detection_classes": [[9.0, 4.0, 1.0]]}, "gives class 9, but"),
+        ({"num_detections": [4.0]}, r"num_detections is \[4\.0\] of 3 rows"),
+        ({"num_detections": [-1.0]}, "num_detections is"),
+        ({"num_detections": [NAN]}, "num_detections is"),
+        ({"num_detections": [1.5]}, "num_detections is"),
+        ({"detection_scores": [[0.9, 0.8]]}, r"detection_scores is \[1, 2\] for one image; expected \[1, 3\]"),
+        ({"detection_boxes": [[[0.1, 0.1, 0.4]] * 3]}, r"detection_boxes is \[1, 3, 3\] for one image"),
+        ({"detection_boxes": [0.1, 0.2]}, r"the output detection_boxes is float32 \(2,\)"),
+        ({"detection_classes": [["a", "b", "c"]]}, "the output detection_classes is string"),
+        ({"detection_scores": None}, "the signature has no output detection_scores"),
+        ({"detection_multiclass_scores": [[[0.1, 0.9]] * 3]}, r"multiclass_scores is \[1, 3, 2\] for one image"),
+    ],
+)
+def test_models_that_are_no_detectors_or_return_nonsense(tmp_path, changes, message):
+    with pytest.raises(UserError, match=message):
+        save_constant(tmp_path, **changes).detect(BLACK)
+
+
+def test_padding_behind_the_detections_is_not_looked_at(tmp_path):
+    found = save_constant(
+        tmp_path,
+        detection_boxes=[[BOX, [-0.2, 0.5, 1.3, 0.9], [NAN, INF, 9e9, 0.0]]],
+        detection_scores=[[0.9, 0.8, -INF]],
+        detection_classes=[[1.0, 4.0, -5.0]],
+    ).detect(BLACK)
+    assert (len(found), found.classes.tolist()) == (2, [1, 4])
+    # A box that reaches a little out of the image ends at its edge.
+    np.testing.assert_allclose(found.boxes[1], [0, 96, 144, 172.8], rtol=1e-6)

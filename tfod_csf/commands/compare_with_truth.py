@@ -24,8 +24,10 @@ def main() -> None:
     for path in (differentials, pathlib.Path(FLAGS.truth)):
         if not path.is_file():
             raise UserError(f"{path}: no such file; run batch_infer on slides of synthesize first.")
+    from tfod_csf.cytology.counting import cohort
     from tfod_csf.synthetic import truth
 
+    cohort.check_made_of(differentials, inference_dir)
     comparisons = truth.compare(differentials, FLAGS.truth)
     output = inference_dir / "truth_comparison.csv"
     truth.write_comparison(comparisons, output)

@@ -40,11 +40,12 @@ def main() -> None:
         progress=bar_over("patient"),
     )
     cohort.write_rules(
-        output_dir / "differential_rules.json",
+        output_dir / cohort.RULES_JSON,
         dataclasses.asdict(inputs.thresholds),
         inputs.rules,
         reference_ranges=str(inputs.ranges_path),
         population=FLAGS.population,
+        inference_dir=str(inference_dir.resolve()),
     )
     if inputs.corrections and inputs.corrections.why_not:
         print(f"No corrected percentages: {inputs.corrections.why_not}.")

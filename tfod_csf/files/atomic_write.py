@@ -175,6 +175,21 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
 
 
 @contextlib.contextmanager
+def folder_beside(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Yields an empty folder in the folder of `path`, for files that the caller moves on; it is removed at the end."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = _beside(path)
+    _being_written.add(beside)
+    try:
+        beside.mkdir()
+        yield beside
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+        _being_written.discard(beside)
+
+
+@contextlib.contextmanager
 def replacing_folder(path: str | os.PathLike, may_exist: bool = True) -> Iterator[pathlib.Path]:
     """Yields an empty folder beside `path`; at the end it takes the place of `path`, where possible in one step.
 

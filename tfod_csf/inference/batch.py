@@ -1,20 +1,19 @@
 """All patients through the detectors, one after the other; a second run redoes only what changed.
 
     OUT/patients/<id>/cells.csv, images.csv, pictures/   by patient_results.run_patient
-    OUT/patients/<id>/stamp.json                         written last: inputs, models and thresholds behind the files
+    OUT/patients/<id>/stamp.json                         written last: see patient_folder
 
 A patient is done when its stamp names the same images (by checksum), the same models (by fingerprint and temperature),
-the same thresholds and the same version of this package; a patient with an image on which a model failed gets no stamp.
-The stamp is removed first and written last, so that an interrupted patient is redone completely. Memory grows by one
-summary per patient only.
+the same thresholds, the same version of this package and the tables that are there; a patient with an image on which a
+model failed is examined again. A patient's files are written beside and swapped in when they are whole, so that an
+interrupted patient has its earlier ones, or none. Memory grows by one summary per patient only.
 """
 
 import dataclasses
 import hashlib
 import json
 import pathlib
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tfod_csf import __version__, run_folder
@@ -23,13 +22,12 @@ from tfod_csf.files import atomic_write, given_files
 from tfod_csf.files.checksums import file_sha256
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.image_detector import ImageDetector
+from tfod_csf.inference.patient_folder import PatientFolder
 from tfod_csf.inference.patient_results import PatientJob, PatientSummary, run_patient
 from tfod_csf.problems import Problem, ProblemLog
 from tfod_csf.progress_bar import progress_bar
 from tfod_csf.study.patients import ImageFile, folder_names
 from tfod_csf.wording import plural
-
-_STAMP = "stamp.json"
 
 
 class BatchError(UserError):
@@ -82,6 +80,8 @@ def run(
     output_dir: pathlib.Path,
     problems: ProblemLog,
     draw: bool = True,
+    on_start: Callable[[], Any] = lambda: None,
+    on_patient: Callable[[], Any] = lambda: None,
 ) -> BatchResult:
     """Runs all models over all patients.
 
@@ -92,9 +92,13 @@ def run(
       output_dir: OUT of the module's docstring.
       problems: gets everything that was skipped or repaired, also that of patients that are not redone.
       draw: whether to write pictures.
+      on_start: called when nothing keeps the run from starting, before anything is changed.
+      on_patient: called before each patient.
 
     Raises:
       BatchError: the output folder holds patients of another run (other models or thresholds) beside this input.
+      PatientFolderError: a patient's folder holds what batch_infer did not write, or a table that was changed.
+      PatientsError: a patient's id is too long for a folder's name.
     """
     by_patient: dict[str, list[ImageFile]] = {}
     for image in images:
@@ -104,35 +108,54 @@ def run(
     settings = run_settings(detectors, thresholds, draw)
     result = BatchResult(tables=_earlier_patients(patients_dir, set(names.values()), settings))
     result.kept = sorted(result.tables)
+    for name in names.values():
+        PatientFolder.open(patients_dir / name).check_tables()
+    on_start()
     owners: dict[str, str] = {}  # checksum of an image -> where it was first seen
     with progress_bar(unit="image", total=len(images)) as progress:
         for patient_id, patient_images in by_patient.items():
+            on_patient()
             progress.set_postfix_str(patient_id)
-            folder = patients_dir / names[patient_id]
+            folder = PatientFolder.open(patients_dir / names[patient_id])
             checksums = {image.name: _sha256(image.path) for image in patient_images}
-            stamp = _read_stamp(folder)
-            if stamp is not None and _is_done(folder, stamp, settings, checksums):
-                problems.extend(Problem(**problem) for problem in stamp["problems"])
-                summary = PatientSummary(**stamp["summary"])
-                result.tables[folder.name] = stamp["tables"]
+            if folder.is_done(settings, checksums):
+                problems.extend(Problem(**problem) for problem in folder.stamp["problems"])
+                summary = PatientSummary(**folder.stamp["summary"])
+                result.tables[folder.path.name] = folder.stamp["tables"]
                 result.reused.add(patient_id)
                 progress.update(len(patient_images))
             else:
-                _clear(folder)
-                job = PatientJob(patient_id, folder, detectors, thresholds, draw)
-                own_problems = ProblemLog(strict=problems.strict)
-                try:
-                    summary = run_patient(job, patient_images, checksums, own_problems, progress.update)
-                finally:
-                    problems.problems.extend(own_problems.problems)
-                summary.input_hash = _input_hash(checksums)
-                tables = result.tables[folder.name] = run_folder.table_checksums(folder)
-                if not summary.detector_failures:
-                    stamp = _stamp(settings, checksums, summary, own_problems, tables)
-                    atomic_write.write_json(folder / _STAMP, stamp)
-            result.summaries[patient_id], result.folders[patient_id] = summary, folder
+                job = PatientJob(patient_id, folder.path, detectors, thresholds, draw)
+                summary, tables = _examine(job, folder, patient_images, checksums, settings, problems, progress.update)
+                result.tables[folder.path.name] = tables
+            result.summaries[patient_id], result.folders[patient_id] = summary, folder.path
             _note_shared_images(patient_id, patient_images, checksums, owners, problems)
     return result
+
+
+def _examine(
+    job: PatientJob,
+    folder: PatientFolder,
+    images: Sequence[ImageFile],
+    checksums: Mapping[str, str | None],
+    settings: dict[str, Any],
+    problems: ProblemLog,
+    on_image: Callable[[], Any],
+) -> tuple[PatientSummary, dict[str, str]]:
+    """Examines a patient beside the earlier results and swaps the new ones in; returns checksums of the tables too."""
+    own_problems = ProblemLog(strict=problems.strict)
+    with atomic_write.folder_beside(folder.path / "results") as new:
+        try:
+            summary = run_patient(dataclasses.replace(job, folder=new), images, checksums, own_problems, on_image)
+        finally:
+            problems.problems.extend(own_problems.problems)
+        summary.input_hash = _input_hash(checksums)
+        tables = run_folder.table_checksums(new)
+        stamp: dict[str, Any] = {"tables": tables}
+        if not summary.detector_failures:
+            stamp.update(_stamp(settings, checksums, summary, own_problems))
+        folder.replace(new, stamp)
+    return summary, tables
 
 
 def closing_text(result: BatchResult, seconds_per_image: float | None) -> str:
@@ -191,54 +214,14 @@ def _input_hash(checksums: Mapping[str, str | None]) -> str:
 
 
 def _stamp(
-    settings: dict[str, Any],
-    checksums: Mapping[str, str | None],
-    summary: PatientSummary,
-    problems: ProblemLog,
-    tables: Mapping[str, str],
+    settings: dict[str, Any], checksums: Mapping[str, str | None], summary: PatientSummary, problems: ProblemLog
 ) -> dict[str, Any]:
     return {
         "settings": settings,
         "images": dict(checksums),
         "summary": dataclasses.asdict(summary),
         "problems": [dataclasses.asdict(problem) for problem in problems.problems],
-        "tables": dict(tables),
     }
-
-
-def _read_stamp(folder: pathlib.Path) -> dict[str, Any] | None:
-    try:
-        return given_files.read_json(folder / _STAMP)
-    except (OSError, ValueError):
-        return None  # never finished, or damaged: redone
-
-
-def _is_done(
-    folder: pathlib.Path, stamp: dict[str, Any], settings: dict[str, Any], checksums: Mapping[str, str | None]
-) -> bool:
-    """Whether the patient's files are those of this run; an image that cannot be read is tried again."""
-    return (
-        stamp.get("settings") == settings
-        and stamp.get("images") == checksums
-        and None not in checksums.values()
-        and stamp.get("tables") == _tables_of(folder)
-    )
-
-
-def _tables_of(folder: pathlib.Path) -> dict[str, str] | None:
-    try:
-        return run_folder.table_checksums(folder)
-    except OSError:
-        return None
-
-
-def _clear(folder: pathlib.Path) -> None:
-    """Removes an earlier run's files, the stamp first."""
-    (folder / _STAMP).unlink(missing_ok=True)
-    run_folder.remove_pages(folder)  # made of earlier cells they would contradict the tables
-    for name in run_folder.TABLES:
-        (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / "pictures", ignore_errors=True)
 
 
 def _earlier_patients(
@@ -247,24 +230,21 @@ def _earlier_patients(
     """{folder: its tables} of patients that are not in this input but done in the same way; they stay in the run.
 
     Raises:
-      BatchError: one of them was done with other models or thresholds, or its tables were changed since.
+      BatchError: one of them was done with other models or thresholds.
+      PatientFolderError: its files are not those of batch_infer.
     """
     tables = {}
-    kept = sorted(path.parent.name for path in patients_dir.glob("*/images.csv") if path.parent.name not in names)
-    for name in kept:
-        stamp = _read_stamp(patients_dir / name)
-        if stamp is None or {**stamp.get("settings", {}), "draw": settings["draw"]} != settings:
+    others = [path.name for path in given_files.folders_with(patients_dir, "images.csv") if path.name not in names]
+    for name in others:
+        folder = PatientFolder.open(patients_dir / name)
+        folder.check_tables()
+        if {**folder.stamp.get("settings", {}), "draw": settings["draw"]} != settings:
             raise BatchError(
-                f"{patients_dir / name}: a patient of an earlier run with other models or thresholds, not in this "
-                f"input ({len(kept)} such folders); they do not fit into one table: use another --output_dir or move "
-                "them away."
+                f"{folder.path}: a patient of an earlier run with other models or thresholds, not in this input "
+                f"({len(others)} such folders); they do not fit into one table: use another --output_dir or move them "
+                "away."
             )
-        if stamp.get("tables") != _tables_of(patients_dir / name):
-            raise BatchError(
-                f"{patients_dir / name}: the tables of this patient of an earlier run, not in this input, were changed "
-                "after they had been written; put them back, or move the folder away."
-            )
-        tables[name] = stamp["tables"]
+        tables[name] = folder.stamp["tables"]
     return tables
 
 

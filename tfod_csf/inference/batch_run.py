@@ -12,7 +12,8 @@ from typing import Any
 from tfod_csf import classification, model_folder, run_folder
 from tfod_csf.classification import Classification, ClassificationError
 from tfod_csf.errors import UserError
-from tfod_csf.inference import batch, inference_record, rounds
+from tfod_csf.files import folder_lock
+from tfod_csf.inference import batch, inference_record, output_folder, rounds
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.image_detector import ImageDetector
 from tfod_csf.model_folder import ModelFolder
@@ -113,30 +114,44 @@ def run(
       UserError: no images, models that cannot be used, a matrix of another model, or an output folder that holds
         another run. problems.csv is written if there were problems.
     """
-    try:
-        images = patients.find_images(settings.images_dir, problems, settings.manifest, settings.patient_pattern)
-        detectors = open_models()
-        used = _matrices_of(detectors, matrices or {})
-        num_patients = len({image.patient_id for image in images})
-        at_start = inference_record.record_at_start(dataclasses.asdict(settings), detectors, thresholds, num_patients)
+    images_dir = pathlib.Path(settings.images_dir)
+    output_folder.refuse_foreign_files(output_dir)
+    has_begun = False
+
+    def begin() -> None:
+        nonlocal has_begun
         run_folder.begin(output_dir, at_start)
-        result = batch.run(images, detectors, thresholds, output_dir, problems, settings.draw)
-        differing = rounds.run_further_rounds(num_rounds, images, detectors, thresholds, output_dir, at_start)
-    except UserError:
-        if problems.problems:
-            problems.write_csv(output_dir / "problems.csv")
-        raise
-    problems.write_csv(output_dir / "problems.csv")
-    record = {**inference_record.make_record(at_start, result, problems), "tables": result.tables}
-    for model in record["models"]:
-        if model["name"] in used:
-            model[run_folder.CLASSIFICATION] = classification.write_into_run(output_dir, used[model["name"]])
-    record["models_vouched_for_by"] = dict(vouched_for_by or {})
-    differentials = write_differentials(output_dir, record)
-    if num_rounds > 1:
-        record["rounds"] = {"number": num_rounds, "differing_patients": differing}
-    run_folder.check_tables(output_dir, result.tables)
-    record = run_folder.finish(output_dir, record, result.tables)
+        has_begun = True
+
+    with folder_lock.only_writer(output_dir) as lock:
+        try:
+            images = patients.find_images(settings.images_dir, problems, settings.manifest, settings.patient_pattern)
+            output_folder.refuse_images_among_results(images_dir, images, output_dir)
+            detectors = open_models()
+            used = _matrices_of(detectors, matrices or {})
+            at_start = inference_record.record_at_start(
+                dataclasses.asdict(settings), detectors, thresholds, len({image.patient_id for image in images})
+            )
+            result = batch.run(
+                images, detectors, thresholds, output_dir, problems, settings.draw, begin, on_patient=lock.check
+            )
+            differing = rounds.run_further_rounds(num_rounds, images, detectors, thresholds, output_dir, at_start)
+        except UserError:
+            # Before its start a run changes nothing of an earlier one.
+            if problems.problems and (has_begun or not (output_dir / run_folder.RUN_JSON).exists()):
+                problems.write_csv(output_dir / output_folder.PROBLEMS)
+            raise
+        problems.write_csv(output_dir / output_folder.PROBLEMS)
+        record = {**inference_record.make_record(at_start, result, problems), "tables": result.tables}
+        for model in record["models"]:
+            if model["name"] in used:
+                model[run_folder.CLASSIFICATION] = classification.write_into_run(output_dir, used[model["name"]])
+        record["models_vouched_for_by"] = dict(vouched_for_by or {})
+        differentials = write_differentials(output_dir, record)
+        if num_rounds > 1:
+            record["rounds"] = {"number": num_rounds, "differing_patients": differing}
+        run_folder.check_tables(output_dir, result.tables)
+        record = run_folder.finish(output_dir, record, result.tables)
     num_files = len({str(image.path) for image in images} | problems.skipped_files())
     return BatchRun(result, record, differentials, num_files)
 

@@ -19,14 +19,19 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import tensorflow as tf
 
-from tfod_csf.detections import Detections
+from tfod_csf.detections import Detections, DetectionsError
 from tfod_csf.errors import UserError
 from tfod_csf.inference.image_detector import DetectionFailedError
 from tfod_csf.label_map import LabelMap
 from tfod_csf.model_folder import ModelFolder, fingerprint
 from tfod_csf.score_temperature import temperature_of, with_temperature
 
-_OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
+# {output of TFOD's detection signature: its rank, the image's axis included}
+_OUTPUTS = {"detection_boxes": 3, "detection_scores": 2, "detection_classes": 2, "num_detections": 1}
+_MULTICLASS = "detection_multiclass_scores"
+# TFOD clips boxes to the image, 0..1. What lies farther outside than the image is large is in other units.
+_FARTHEST = (-1.0, 2.0)
+_WHOLE = 1e-3  # how far a class id may be from a whole number
 _TF_EXAMPLE = "tf_example"
 
 
@@ -79,7 +84,6 @@ class Detector:
         self._input_type = input_type
         self.max_detections_per_class = max_detections_per_class
         self.temperature = temperature
-        self.max_detections = self._signature.structured_outputs["detection_boxes"].shape[1]
 
     @classmethod
     def open(cls, model_folder: ModelFolder) -> "Detector":
@@ -109,6 +113,14 @@ class Detector:
                 f"{self.saved_model_dir}: the signature has no output {', '.join(missing) or 'of one image'}; expected "
                 "TFOD's detection signature, as exporter_main_v2 writes it."
             )
+        ranks = {**_OUTPUTS, **({_MULTICLASS: 3} if _MULTICLASS in signature.structured_outputs else {})}
+        for name, rank in ranks.items():
+            spec = signature.structured_outputs[name]
+            if spec.shape.rank not in (None, rank) or not (spec.dtype.is_floating or spec.dtype.is_integer):
+                raise DetectorError(
+                    f"{self.saved_model_dir}: the output {name} is {spec.dtype.name} {spec.shape}; expected numbers "
+                    f"with {rank} dimensions, as in TFOD's detection signature."
+                )
         return signature
 
     def detect(self, pixels: np.ndarray, image: str = "", jpeg: bytes | None = None) -> Detections:
@@ -124,27 +136,44 @@ class Detector:
         """
         try:
             outputs = self._signature(**{self._input_name: self._input(pixels, jpeg)})
-        except tf.errors.OpError as error:
+        except (tf.errors.OpError, ValueError, TypeError) as error:  # the last two: not an image of the model's size
             raise DetectionFailedError(str(error).splitlines()[0]) from error
-        num_detections = int(outputs["num_detections"][0])
+        rows, limit = self._rows(outputs)
         height, width = pixels.shape[:2]
-        boxes = outputs["detection_boxes"][0, :num_detections].numpy() * np.array([height, width, height, width])
-        boxes = np.clip(boxes, 0, [height, width, height, width])
-        multiclass_scores = outputs.get("detection_multiclass_scores")
-        if multiclass_scores is not None:
-            multiclass_scores = multiclass_scores[0, :num_detections].numpy()
         detections = Detections(
             image=image,
             width=width,
             height=height,
-            boxes=boxes,
-            classes=np.round(outputs["detection_classes"][0, :num_detections].numpy()).astype(np.int32),
-            scores=outputs["detection_scores"][0, :num_detections].numpy(),
-            multiclass_scores=multiclass_scores,
-            num_at_limit=num_detections >= int(outputs["detection_boxes"].shape[1]),
+            boxes=np.clip(_checked_boxes(rows["detection_boxes"]), 0, 1) * [height, width, height, width],
+            classes=self._checked_classes(rows["detection_classes"]),
+            scores=rows["detection_scores"],
+            multiclass_scores=rows.get(_MULTICLASS),
+            num_at_limit=len(rows["detection_boxes"]) >= limit,
         )
-        self._check_classes(detections.classes)
         return detections if self.temperature == 1 else self._calibrated(detections)
+
+    def _rows(self, outputs: Any) -> tuple[dict[str, np.ndarray], int]:
+        """({output: its detections without padding}, number of rows with padding).
+
+        Raises:
+          DetectorError: outputs whose shapes do not fit each other or the label map.
+          DetectionFailedError: num_detections is not a number of rows.
+        """
+        arrays = {name: outputs[name].numpy() for name in (*_OUTPUTS, _MULTICLASS) if name in outputs}
+        number = arrays.pop("num_detections")
+        limit = arrays["detection_boxes"].shape[1] if arrays["detection_boxes"].ndim == 3 else -1
+        wanted = {"detection_boxes": (4,), _MULTICLASS: (max(self.label_map.ids) + 1,)}
+        for name, array in arrays.items():
+            shape = (1, limit, *wanted.get(name, ()))
+            if array.shape != shape:
+                raise DetectorError(
+                    f"{self.saved_model_dir}: the output {name} is {list(array.shape)} for one image; expected "
+                    f"{list(shape)} with the {len(self.label_map)} classes of the label map: put the label map of the "
+                    "model's training into its folder, or export it again."
+                )
+        if number.shape != (1,) or not 0 <= number[0] <= limit or number[0] != np.round(number[0]):
+            raise DetectionFailedError(f"num_detections is {number.tolist()} of {limit} rows")
+        return {name: array[0, : int(number[0])] for name, array in arrays.items()}, limit
 
     def _calibrated(self, detections: Detections) -> Detections:
         """Scores at the model's temperature, best first; each detection keeps its class."""
@@ -163,13 +192,18 @@ class Detector:
         )
         return calibrated.select(np.argsort(-scores, kind="stable"))
 
-    def _check_classes(self, classes: np.ndarray) -> None:
+    def _checked_classes(self, classes: np.ndarray) -> np.ndarray:
+        """int32 [N] ids of the label map."""
+        if not (np.abs(classes - np.round(classes)) <= _WHOLE).all():
+            raise DetectionsError("the model gave a class that is not a whole number")
+        classes = np.round(classes).astype(np.int32)
         wrong = set(classes.tolist()) - set(self.label_map.ids)
         if wrong:
             raise DetectorError(
                 f"{self.saved_model_dir}: the model gives class {min(wrong)}, but the label map has the ids "
                 f"{', '.join(map(str, self.label_map.ids))}; put the label map of its training into the model folder."
             )
+        return classes
 
     def _input(self, pixels: np.ndarray, jpeg: bytes | None) -> tf.Tensor:
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
@@ -197,3 +231,17 @@ def _decode(jpeg: bytes, shape: tuple[int, ...]) -> tf.Tensor | None:
     except tf.errors.InvalidArgumentError:
         return None
     return decoded if tuple(decoded.shape) == tuple(shape) else None
+
+
+def _checked_boxes(boxes: np.ndarray) -> np.ndarray:
+    """float [N, 4] ymin, xmin, ymax, xmax in 0..1 of the image, as the model gave them.
+
+    Raises:
+      DetectionsError: not finite, far outside of the image, or with sides the wrong way round.
+    """
+    low, high = _FARTHEST
+    if not ((boxes >= low) & (boxes <= high)).all():
+        raise DetectionsError("the model gave a box far outside of the image, or with a side that is not a number")
+    if (boxes[:, :2] > boxes[:, 2:]).any():
+        raise DetectionsError("the model gave a box whose lower end is above its upper end")
+    return boxes

@@ -22,6 +22,7 @@ from tfod_csf.inference.cell_selection import Cells
 _PLATE_OPACITY = 215
 _CROWDED = 0.6  # boxes and labels would cover more than this share of the picture: smaller letters
 _JPEG_QUALITY = 90
+_MARK, _HEAD_BYTES = b"tfod_csf: cells drawn by batch_infer", 1024  # the comment that Pillow writes first
 
 
 def line_width_px(width: int, height: int) -> int:
@@ -86,10 +87,15 @@ def _letter_size(
 
 
 def save_picture(picture: Image.Image, path: str | os.PathLike) -> None:
-    """Writes a JPEG, whole or not at all."""
+    """Writes a JPEG, whole or not at all, that `is_drawn` recognizes."""
     encoded = io.BytesIO()
-    picture.save(encoded, format="JPEG", quality=_JPEG_QUALITY)
+    picture.save(encoded, format="JPEG", quality=_JPEG_QUALITY, comment=_MARK)
     atomic_write.write_bytes(path, encoded.getbuffer())
+
+
+def is_drawn(jpeg: bytes | None) -> bool:
+    """Whether a JPEG file is one of `save_picture`, wherever it was copied."""
+    return jpeg is not None and _MARK in jpeg[:_HEAD_BYTES]
 
 
 def _areas(rectangles: np.ndarray) -> np.ndarray:

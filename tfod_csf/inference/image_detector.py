@@ -5,10 +5,11 @@ from typing import Protocol
 import numpy as np
 
 from tfod_csf.detections import Detections
+from tfod_csf.errors import UserError
 from tfod_csf.label_map import LabelMap
 
 
-class DetectionFailedError(Exception):
+class DetectionFailedError(UserError):
     """A model could not handle one image (memory, for example); the next image may go well."""
 
 
@@ -38,5 +39,5 @@ class ImageDetector(Protocol):
           jpeg: the JPEG file whose unchanged pixels these are, where there is one.
 
         Raises:
-          DetectionFailedError: the model cannot handle this image.
+          DetectionFailedError, DetectionsError: the model cannot handle this image, or returned nonsense for it.
         """

@@ -11,6 +11,7 @@ from typing import Any
 
 from tfod_csf import run_folder
 from tfod_csf.cell_classes import UNKNOWN
+from tfod_csf.detections import DetectionsError
 from tfod_csf.files import csv_schemas
 from tfod_csf.inference import drawing
 from tfod_csf.inference.cell_selection import Cells, ScoreThresholds, select_cells
@@ -123,6 +124,10 @@ def _open(image: ImageFile, problems: ProblemLog) -> tuple[image_io.LoadedImage 
     """The image, or None and the reason."""
     found = ProblemLog(quiet=True)
     loaded = image_io.open_image(image.path, found)
+    if loaded is not None and drawing.is_drawn(loaded.file_bytes):
+        reason = "a picture in which batch_infer has drawn cells, not an image of the microscope"
+        found.skipped(image.path, reason, "Move it out of --images_dir.")
+        loaded = None
     problems.extend(found.problems)
     return loaded, "" if loaded else "; ".join(problem.reason for problem in found.problems)
 
@@ -141,9 +146,10 @@ def _run_image(
         started = time.perf_counter()
         try:
             detections = detector.detect(loaded.pixels, image.name, loaded.file_bytes)
-        except DetectionFailedError as error:
+        except (DetectionFailedError, DetectionsError) as error:
             reason = f"model {detector.name} failed: {error}"
-            problems.skipped(image.path, reason, "Free memory and run again; only this patient is redone.")
+            remedy = "Free memory, or use another model, and run again; only this patient is redone."
+            problems.skipped(image.path, reason, remedy)
             summary.detector_failures += 1
             rows.images.append(_failed_row(job.patient_id, image.name, loaded.sha256, reason, detector.name))
             continue

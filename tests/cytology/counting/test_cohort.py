@@ -9,6 +9,7 @@ from tfod_csf.cytology.counting import cohort
 from tfod_csf.cytology.counting.corrected_differential import read_corrections
 from tfod_csf.cytology.counting.differential import DifferentialRules
 from tfod_csf.files import csv_schemas, csv_tables
+from tfod_csf.files.csv_tables import TableError
 from tfod_csf.synthetic import cohort_folder, cohorts
 
 
@@ -173,3 +174,56 @@ def test_a_patient_table_about_other_patients_is_refused(small_run, tmp_path, ca
 def test_missing_flag_is_named(capsys):
     assert command_line.main(["differential", "--output_dir=x"]) == 1
     assert "--inference_dir is required; see" in capsys.readouterr().err
+
+
+def test_a_table_of_all_patients_that_is_older_than_the_cells_is_refused(small_run, tmp_path, write_patient, capsys):
+    table = small_run / "differentials.csv"
+    cohort.write_differentials(small_run, small_run)
+    cohort.check_made_of(table, small_run)
+    assert cohort.source_of(table) == small_run
+    other = tmp_path / "other"
+    assert command_line.main(["differential", f"--inference_dir={small_run}", f"--output_dir={other}"]) == 0
+    assert cohort.source_of(other / "differentials.csv") == small_run
+    # The patient is examined again, or reviewed: the run is in order, but its differentials are not of it.
+    write_patient(small_run / "patients" / "a", "a", [{"lymphocyte": 5}])
+    for path in (table, other / "differentials.csv"):
+        with pytest.raises(TableError, match=r"the row of 'a' was not counted from .* run differential again"):
+            cohort.check_made_of(path, cohort.source_of(path))
+    hospital = tmp_path / "h.csv"
+    hospital.write_text("patient_id,lymphocyte,monocyte,neutrophil\na,50,30,20\n", encoding="utf-8")
+    out = f"--output_dir={tmp_path / 'out'}"
+    for machine in (small_run, other):
+        assert command_line.main(["agreement", f"--machine={machine}", f"--hospital={hospital}", out]) == 1
+        assert "run differential again" in capsys.readouterr().err
+    assert command_line.main(["saturation", f"--inference_dir={small_run}", "--replicates=100", out]) == 1
+    assert "run differential again" in capsys.readouterr().err
+    assert command_line.main(["repeatability", f"--run={small_run}", out]) == 1
+    assert "run differential again" in capsys.readouterr().err
+
+
+def test_a_table_without_a_patient_of_the_run_is_refused(small_run, write_patient):
+    cohort.write_differentials(small_run, small_run)
+    write_patient(small_run / "patients" / "d", "d", [{"lymphocyte": 5}])
+    with pytest.raises(TableError, match="has no row of patient 'd'"):
+        cohort.check_made_of(small_run / "differentials.csv", small_run)
+
+
+def test_a_table_of_nobodys_run_cannot_be_compared(tmp_path):
+    assert cohort.source_of(tmp_path / "differentials.csv") is None
+    (tmp_path / "differential_rules.json").write_text('{"inference_dir": "/no/such/run"}', encoding="utf-8")
+    assert cohort.source_of(tmp_path / "differentials.csv") is None
+
+
+def test_an_edited_table_is_refused_by_every_reader(small_run, tmp_path, capsys):
+    cells = small_run / "patients" / "a" / "cells.csv"
+    cells.write_text(cells.read_text(encoding="utf-8").replace("neutrophil", "lymphocyte"), encoding="utf-8")
+    run, out = f"--inference_dir={small_run}", f"--output_dir={tmp_path / 'out'}"
+    for command in (
+        ["differential", run],
+        ["saturation", run],
+        ["turnaround", run],
+        ["repeatability", f"--run={small_run}"],
+        ["observers", f"--round={small_run}"],
+    ):
+        assert command_line.main([*command, out]) == 1
+        assert "cells.csv: was changed after the run had written it; put the file back" in capsys.readouterr().err

@@ -200,12 +200,21 @@ def _copy(
         if path.name == run_folder.RUN_JSON:
             finished[path.parent] = target.parent
     for source, target_folder in finished.items():
-        _finish(source, target_folder)
+        _finish(source, target_folder, names)
     return num_files, num_named
 
 
-def _finish(source: pathlib.Path, target: pathlib.Path) -> None:
+def _finish(source: pathlib.Path, target: pathlib.Path, names: Names) -> None:
     """Makes a copied run finished with its tables as they are now; one that was not finished stays so."""
     with contextlib.suppress(run_folder.RunError):
-        run_folder.finished_run(source)
-        run_folder.finish(target, json.loads((target / run_folder.RUN_JSON).read_text(encoding="utf-8")))
+        blinded = run_folder.finished_run(source)["tables"]
+        record = json.loads((target / run_folder.RUN_JSON).read_text(encoding="utf-8"))
+        named = run_folder.finish(target, record)["tables"]
+        table = target / "differentials.csv"
+        if table.is_file():
+            digests = {
+                run_folder.digest_of(checksums): run_folder.digest_of(named[names.in_path(folder)])
+                for folder, checksums in blinded.items()
+            }
+            text = csv_tables.map_cells(table.read_text(encoding="utf-8"), lambda cell: digests.get(cell, cell))
+            atomic_write.write_text(table, text)

@@ -22,8 +22,10 @@ from tfod_csf.cytology.counting.differential_tables import write_differential_cs
 from tfod_csf.cytology.counting.enough_cells import NOT_KNOWN
 from tfod_csf.cytology.counting.reference_ranges import ReferenceRange, load_reference_ranges
 from tfod_csf.cytology.counting.unknown_cells import UnnamedCells
-from tfod_csf.files import atomic_write, csv_schemas
+from tfod_csf.files import atomic_write, csv_schemas, given_files
 from tfod_csf.wording import plural
+
+RULES_JSON = "differential_rules.json"
 
 
 @dataclasses.dataclass
@@ -151,12 +153,51 @@ def write_differentials(
                 patient = patient.counted_with(thresholds)
             of_patient = cells_per_ul.get(patient.patient_id)
             result = patient_differential(patient, of_patient, references, rules, corrections)
+            made_of = run_folder.digest_of(run_folder.table_checksums(folder))
+            result = dataclasses.replace(result, tables_sha256=made_of)
             write_differential_csv(output / run_folder.PATIENTS_DIR / folder.name / "differential.csv", result)
             summary.add(result)
             yield result
 
     write_differentials_csv(output / "differentials.csv", results())
     return summary
+
+
+def check_made_of(differentials_csv: str | os.PathLike, inference_dir: str | os.PathLike) -> None:
+    """Refuses a differentials.csv that was not counted from the tables of a finished run.
+
+    Raises:
+      RunError: as `run_folder.finished_run`.
+      TableError: rows were counted from other tables, say not from which, or patients of the run are missing.
+    """
+    tables = run_folder.finished_run(inference_dir)["tables"]
+    expected = {run_folder.digest_of(checksums): name for name, checksums in tables.items()}
+    for row in csv_schemas.load("differentials").read(differentials_csv, ["patient_id", "tables_sha256"]):
+        if expected.pop(row.get("tables_sha256") or "", None) is None:
+            raise run_tables.TableError(
+                f"{differentials_csv}: the row of {row['patient_id']!r} was not counted from the tables that are in "
+                f"{inference_dir} now; run differential again."
+            )
+    if expected:
+        raise run_tables.TableError(
+            f"{differentials_csv}: has no row of patient {min(expected.values())!r} of {inference_dir}; run "
+            "differential again."
+        )
+
+
+def source_of(differentials_csv: str | os.PathLike) -> pathlib.Path | None:
+    """The run that a differentials.csv was counted from; None where its folder does not say so or it is not there.
+
+    That is the folder itself, or the one that `differential` noted beside the table.
+    """
+    folder = pathlib.Path(differentials_csv).parent
+    if (folder / run_folder.RUN_JSON).exists():
+        return folder
+    try:
+        noted = given_files.read_json(folder / RULES_JSON)["inference_dir"]
+        return pathlib.Path(noted) if pathlib.Path(noted, run_folder.RUN_JSON).exists() else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def unreliable_patients(differentials_csv: str | os.PathLike) -> dict[str, float]:

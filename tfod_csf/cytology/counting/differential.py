@@ -99,6 +99,7 @@ class Differential:
       corrected: percentages corrected for the detector's mistakes; None where the run has no confusion matrix.
       unknown_beyond_limit: whether so many white cells are unknown (`DifferentialRules.max_unknown_percent`) that the
         percentages are not to be relied on; None without percentages.
+      tables_sha256: `run_folder.digest_of` the tables that it was counted from; "" where it was not counted from files.
     """
 
     patient_id: str
@@ -122,6 +123,7 @@ class Differential:
     skipped_models: tuple[str, ...] = ()
     corrected: CorrectedDifferential | None = None
     unknown_beyond_limit: bool | None = None
+    tables_sha256: str = ""
 
     def with_corrected(self, corrected: CorrectedDifferential) -> "Differential":
         """With corrected percentages, and the remark on pictures that are unlike the validation's."""

@@ -110,6 +110,7 @@ def wide_row(result: Differential) -> dict[str, Any]:
         "case_rule": result.case_rule,
         "not_corrected": result.corrected.why_not if result.corrected else "no confusion matrix",
         "note": result.note,
+        "tables_sha256": result.tables_sha256,
     }
     for name in cell_classes.WHITE_CELLS:
         row[name] = result.counts[name]

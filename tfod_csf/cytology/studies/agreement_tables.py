@@ -107,7 +107,13 @@ def read_machine(path: str | os.PathLike, use_effective_cells: bool = True) -> M
 
     Args:
       use_effective_cells: read `effective_cells` and `design_effect` where the table has them.
+
+    Raises:
+      RunError, TableError: the run that it was counted from is there, and its tables are others now.
     """
+    source = cohort.source_of(path)
+    if source is not None:
+        cohort.check_made_of(path, source)
     columns = [f"{name}_percent" for name in cell_classes.WHITE_CELLS]
     more = ["pleocytosis", "effective_cells", "design_effect"]
     ids, percents, without, pleocytosis = [], [], [], {}

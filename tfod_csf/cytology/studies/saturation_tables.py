@@ -10,6 +10,7 @@ import numpy as np
 
 from tfod_csf import cell_classes, run_folder
 from tfod_csf.cytology import run_tables
+from tfod_csf.cytology.counting import cohort
 from tfod_csf.cytology.counting.cases import CASES, NO_CASE
 from tfod_csf.cytology.counting.clustering import Clustering
 from tfod_csf.cytology.counting.cohort import patient_differential
@@ -56,9 +57,16 @@ class _Collector:
 
 
 def read_cases(differentials_csv: str | os.PathLike) -> dict[str, str]:
-    """{patient_id: case} from differentials.csv; without the file nobody has a case."""
+    """{patient_id: case} from differentials.csv; without the file nobody has a case.
+
+    Raises:
+      TableError: the table lies in a run and was counted from other tables (`cohort.check_made_of`).
+    """
     if not pathlib.Path(differentials_csv).exists():
         return {}
+    source = cohort.source_of(differentials_csv)
+    if source is not None:
+        cohort.check_made_of(differentials_csv, source)
     rows = csv_schemas.load("differentials").read(differentials_csv, ("patient_id", "case"))
     return {row["patient_id"]: row["case"] for row in rows}
 

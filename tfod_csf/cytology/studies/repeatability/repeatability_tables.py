@@ -139,6 +139,7 @@ def _note_unreliable(inference_dir: str | os.PathLike, problems: ProblemLog) -> 
             differentials, "no such file: whether too many cells are unknown is not said", "Run differential."
         )
         return
+    cohort.check_made_of(differentials, inference_dir)
     for name, percent in cohort.unreliable_patients(differentials).items():
         problems.noted(
             differentials, cohort.unreliable_words(percent), "Decide on the unknown cells where that is possible.", name

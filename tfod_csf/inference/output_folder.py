@@ -1,0 +1,116 @@
+"""Where batch_infer may write: apart from the images, and not among files that this program did not write."""
+
+import os
+import pathlib
+from collections.abc import Iterable, Sequence
+
+from tfod_csf import run_folder
+from tfod_csf.errors import UserError
+from tfod_csf.files import csv_schemas, folder_lock
+from tfod_csf.files.csv_tables import TableError
+from tfod_csf.inference.patient_folder import PICTURES, STAMP
+from tfod_csf.study.patients import ImageFile
+
+PROBLEMS = "problems.csv"
+# Everything that batch_infer writes directly into its output folder.
+_WRITTEN = (
+    run_folder.PATIENTS_DIR,
+    run_folder.ROUNDS_DIR,
+    run_folder.CLASSIFICATION,
+    "differentials.csv",
+    PROBLEMS,
+)
+
+
+class OutputFolderError(UserError):
+    """The output folder cannot take this run."""
+
+
+def refuse_foreign_files(output_dir: pathlib.Path) -> None:
+    """Refuses a folder without a run.json that holds files with names that batch_infer writes.
+
+    Raises:
+      OutputFolderError: so that nobody's files are replaced.
+    """
+    if (output_dir / run_folder.RUN_JSON).exists():
+        return
+    for name in set(_WRITTEN) & set(folder_lock.entries(output_dir)):
+        path = output_dir / name
+        is_empty_folder = path.is_dir() and not any(path.iterdir())
+        if not is_empty_folder and not (name == PROBLEMS and _is_list_of_problems(path)):
+            raise OutputFolderError(
+                f"--output_dir={output_dir}: holds {name}, but no run.json of batch_infer, so it is not known whose it "
+                "is; give a new folder, or move it away."
+            )
+
+
+def _is_list_of_problems(path: pathlib.Path) -> bool:
+    """Whether a problems.csv is one of this program, left by a run that found no image, for example."""
+    try:
+        csv_schemas.load("problems").check(path)
+    except (OSError, TableError):
+        return False
+    return True
+
+
+def refuse_images_among_results(
+    images_dir: pathlib.Path, images: Sequence[ImageFile], output_dir: pathlib.Path
+) -> None:
+    """Refuses images that lie where results are written, results among the images, and pictures of an earlier run.
+
+    Folders are compared by what they are, not by their names, so that links, mounts and capitals make no difference.
+
+    Raises:
+      OutputFolderError: images would be replaced, or pictures with drawn cells be counted as images of a patient.
+    """
+    if any(_is_same(parent, images_dir) for parent in (output_dir, *output_dir.resolve().parents)):
+        raise OutputFolderError(
+            f"--output_dir={output_dir}: lies in --images_dir={images_dir}, and its pictures would be read as images; "
+            "give a folder apart from it."
+        )
+    folders = {image.path.parent for image in images}
+    folders |= {pathlib.Path(os.path.realpath(image.path)).parent for image in images if image.path.is_symlink()}
+    places = {_identity(folder): folder for folder in (images_dir, *sorted(folders))}
+    for written in (run_folder.PATIENTS_DIR, run_folder.ROUNDS_DIR):
+        for path in _folders_below(output_dir / written):
+            found = places.get(_identity(path))
+            if found is not None:
+                raise OutputFolderError(
+                    f"{found}: holds images, and batch_infer writes its results into the same folder "
+                    f"(--output_dir={output_dir}, {written}/); give a folder apart from the images."
+                )
+    for folder in sorted(folders):
+        results = _results_that_hold(folder)
+        if results is not None:
+            raise OutputFolderError(
+                f"{folder}: holds pictures that batch_infer drew in an earlier run ({results / STAMP}), not images of "
+                "a patient; move the results out of --images_dir."
+            )
+
+
+def _folders_below(folder: pathlib.Path) -> Iterable[str]:
+    """A folder and the folders in it; a linked one is named, not looked into."""
+    yield str(folder)
+    for root, names, _ in os.walk(folder):
+        yield from (os.path.join(root, name) for name in names)
+
+
+def _identity(path: str | os.PathLike) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _is_same(first: pathlib.Path, second: pathlib.Path) -> bool:
+    found = _identity(first)
+    return found is not None and found == _identity(second)
+
+
+def _results_that_hold(folder: pathlib.Path) -> pathlib.Path | None:
+    """The patient's folder of results whose pictures/ the folder is, or lies in; None for any other."""
+    for path in (folder, *folder.parents):
+        if path.name == PICTURES and (path.parent / STAMP).is_file():
+            return path.parent
+    return None
