@@ -1,5 +1,6 @@
 import pytest
 
+from tfod_csf import run_folder
 from tfod_csf.commands import command_line
 from tfod_csf.errors import UserError
 from tfod_csf.files import csv_schemas, csv_tables
@@ -45,6 +46,11 @@ def test_patients_with_too_many_unknown_cells_are_counted_in_the_last_line(tmp_p
     percents = {"lymphocyte_percent": 50, "monocyte_percent": 25, "neutrophil_percent": 25}
     row = {"patient_id": "p1", "white_cells": 96, **percents, "unknown_beyond_limit": "yes"}
     csv_path, truth_path = _write(tmp_path, [])
+    (tmp_path / "patients" / "p1").mkdir(parents=True)
+    for name in run_folder.TABLES:
+        (tmp_path / "patients" / "p1" / name).write_text("cells")
+    run = run_folder.finish(tmp_path, {})
+    row["tables_sha256"] = run_folder.digest_of(run["tables"]["p1"])
     for beyond, words in (("yes", "; 1 patient with too many unknown white cells: percentages not to be"), ("no", "")):
         csv_tables.write_rows(csv_path, list(row), [row | {"unknown_beyond_limit": beyond}])
         flags = [f"--inference_dir={tmp_path}", f"--truth={truth_path}"]

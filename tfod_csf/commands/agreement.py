@@ -101,16 +101,18 @@ def main() -> None:
     levels = _decision_levels()
     from tfod_csf.cytology.counting import reference_ranges
     from tfod_csf.cytology.studies import agreement_tables
+    from tfod_csf.files import folder_lock
 
     references = reference_ranges.load_reference_ranges(
         FLAGS.reference_ranges or reference_ranges.DEFAULT_TABLE, FLAGS.population
     )
     machine = agreement_tables.read_machine(machine_path, FLAGS.effective_cells)
     hospital = agreement_tables.read_hospital(FLAGS.hospital, FLAGS.assumed_cells, FLAGS.hospital_unit == "cells")
-    matched = _match_cells(output_dir) if FLAGS.annotations_dir else None
-    rows = agreement_tables.write_agreement(
-        output_dir, machine, hospital, references, levels, FLAGS.error_ratio, matched
-    )
+    with folder_lock.only_writer(output_dir):
+        matched = _match_cells(output_dir) if FLAGS.annotations_dir else None
+        rows = agreement_tables.write_agreement(
+            output_dir, machine, hospital, references, levels, FLAGS.error_ratio, matched
+        )
     print(f"{_found(rows)}; written to {output_dir}.")
     if hospital.notes:
         print(

@@ -25,12 +25,14 @@ def main() -> None:
         if not path.is_file():
             raise UserError(f"{path}: no such file; run batch_infer on slides of synthesize first.")
     from tfod_csf.cytology.counting import cohort
+    from tfod_csf.files import folder_lock
     from tfod_csf.synthetic import truth
 
     cohort.check_made_of(differentials, inference_dir)
     comparisons = truth.compare(differentials, FLAGS.truth)
     output = inference_dir / "truth_comparison.csv"
-    truth.write_comparison(comparisons, output)
+    with folder_lock.only_writer(inference_dir):
+        truth.write_comparison(comparisons, output)
     print(truth.format_comparison(comparisons))
     unreliable = sum(one.unknown_beyond_limit for one in comparisons)
     words = f"; {plural(unreliable, 'patient')} with too many unknown white cells: percentages not to be relied on"

@@ -26,27 +26,29 @@ def main() -> None:
     import dataclasses
 
     from tfod_csf.cytology.counting import cohort
+    from tfod_csf.files import folder_lock
     from tfod_csf.progress_bar import bar_over
 
     inputs = differential_flags.read(FLAGS)
-    summary = cohort.write_differentials(
-        inference_dir,
-        output_dir,
-        thresholds=inputs.thresholds if inputs.changed else None,
-        cells_per_ul=inputs.cells_per_ul,
-        references=inputs.references,
-        rules=inputs.rules,
-        corrections=inputs.corrections,
-        progress=bar_over("patient"),
-    )
-    cohort.write_rules(
-        output_dir / cohort.RULES_JSON,
-        dataclasses.asdict(inputs.thresholds),
-        inputs.rules,
-        reference_ranges=str(inputs.ranges_path),
-        population=FLAGS.population,
-        inference_dir=str(inference_dir.resolve()),
-    )
+    with folder_lock.only_writer(output_dir):
+        summary = cohort.write_differentials(
+            inference_dir,
+            output_dir,
+            thresholds=inputs.thresholds if inputs.changed else None,
+            cells_per_ul=inputs.cells_per_ul,
+            references=inputs.references,
+            rules=inputs.rules,
+            corrections=inputs.corrections,
+            progress=bar_over("patient"),
+        )
+        cohort.write_rules(
+            output_dir / cohort.RULES_JSON,
+            dataclasses.asdict(inputs.thresholds),
+            inputs.rules,
+            reference_ranges=str(inputs.ranges_path),
+            population=FLAGS.population,
+            inference_dir=str(inference_dir.resolve()),
+        )
     if inputs.corrections and inputs.corrections.why_not:
         print(f"No corrected percentages: {inputs.corrections.why_not}.")
     if inputs.unmatched:

@@ -64,14 +64,16 @@ def main() -> None:
     output_dir, class_map = common_flags.output_dir(FLAGS), common_flags.class_map(FLAGS)
     from tfod_csf.cytology import annotated_cells
     from tfod_csf.cytology.studies import observer_tables
+    from tfod_csf.files import folder_lock
     from tfod_csf.problems import ProblemLog
 
     problems = ProblemLog()
     cells = {name: annotated_cells.read_annotations(folder, problems, class_map) for name, folder in people.items()}
-    studies, differing = observer_tables.write_observers(
-        output_dir, cells, rounds, problems, FLAGS.model, FLAGS.matching_iou_threshold
-    )
-    problems.write_csv(output_dir / "problems.csv")
+    with folder_lock.only_writer(output_dir):
+        studies, differing = observer_tables.write_observers(
+            output_dir, cells, rounds, problems, FLAGS.model, FLAGS.matching_iou_threshold
+        )
+        problems.write_csv(output_dir / "problems.csv")
     for group, found in studies.items():
         print(f"{group} on {len(found.images)} images:\n{observer_tables.table_text(found)}")
     among = observer_tables.machine_text(output_dir / "observers_summary.csv")

@@ -53,6 +53,7 @@ def main() -> None:
             raise UserError(f"--run={folder}: no such folder; give the output folder of batch_infer.")
     output_dir = common_flags.output_dir(FLAGS)
     from tfod_csf.cytology.studies.repeatability import repeatability_tables
+    from tfod_csf.files import folder_lock
     from tfod_csf.problems import ProblemLog
     from tfod_csf.progress_bar import bar_over
 
@@ -64,8 +65,9 @@ def main() -> None:
     else:
         results = repeatability_tables.read_counts(FLAGS.table)
     used = repeatability_tables.enough_cells(results, FLAGS.min_white_cells, problems)
-    rows = repeatability_tables.write_repeatability(output_dir, used, FLAGS.levels)
-    problems.write_csv(output_dir / "problems.csv")
+    with folder_lock.only_writer(output_dir):
+        rows = repeatability_tables.write_repeatability(output_dir, used, FLAGS.levels)
+        problems.write_csv(output_dir / "problems.csv")
     last = rows[-1]["sample"]
     for row in rows:
         if row["sample"] == last and row["component"] == "within_laboratory":

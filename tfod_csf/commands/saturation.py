@@ -57,29 +57,31 @@ def main() -> None:
     from tfod_csf.cytology import run_tables
     from tfod_csf.cytology.counting.saturation import SaturationRules
     from tfod_csf.cytology.studies import saturation_tables
+    from tfod_csf.files import folder_lock
     from tfod_csf.progress_bar import bar_over
 
     differentials = FLAGS.differentials or inference_dir / "differentials.csv"
     thresholds, is_changed = run_tables.new_thresholds(
         inference_dir, unknown_below=FLAGS.unknown_below, count_unknown=FLAGS.count_unknown
     )
-    rows = saturation_tables.write_saturation(
-        inference_dir,
-        output_dir,
-        SaturationRules(
-            tolerance_points=FLAGS.tolerance_points,
-            replicates=FLAGS.replicates,
-            min_white_cells=FLAGS.min_white_cells,
-            seed=FLAGS.seed,
-        ),
-        max_unknown_percent=FLAGS.max_unknown_percent,
-        model=FLAGS.model,
-        cases=saturation_tables.read_cases(differentials),
-        thresholds=thresholds if is_changed else None,
-        max_plots=FLAGS.max_plots,
-        plan_points=FLAGS.plan_points,
-        progress=bar_over("patient"),
-    )
+    with folder_lock.only_writer(output_dir):
+        rows = saturation_tables.write_saturation(
+            inference_dir,
+            output_dir,
+            SaturationRules(
+                tolerance_points=FLAGS.tolerance_points,
+                replicates=FLAGS.replicates,
+                min_white_cells=FLAGS.min_white_cells,
+                seed=FLAGS.seed,
+            ),
+            max_unknown_percent=FLAGS.max_unknown_percent,
+            model=FLAGS.model,
+            cases=saturation_tables.read_cases(differentials),
+            thresholds=thresholds if is_changed else None,
+            max_plots=FLAGS.max_plots,
+            plan_points=FLAGS.plan_points,
+            progress=bar_over("patient"),
+        )
     print(
         f"{_found(rows)}; written to {output_dir} (saturation.csv, saturation_cases.csv, saturation_planner.csv, "
         "plots)."

@@ -39,10 +39,12 @@ def main() -> None:
         raise UserError("--review_times needs --technician_times: there is nothing to compare it with.")
     from tfod_csf import run_folder
     from tfod_csf.cytology.studies import turnaround_tables
+    from tfod_csf.files import folder_lock
 
     hand = turnaround_tables.read_hand_times(FLAGS.technician_times) if FLAGS.technician_times else None
     review = turnaround_tables.read_review_times(FLAGS.review_times) if FLAGS.review_times else None
-    rows, image_rows = turnaround_tables.write_turnaround(inference_dir, output_dir, hand, review)
+    with folder_lock.only_writer(output_dir):
+        rows, image_rows = turnaround_tables.write_turnaround(inference_dir, output_dir, hand, review)
     found = {(row["per"], row["step"]): row for row in rows}
     for per in ("patient", "day"):
         if (per, "saved_percent") in found:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tfod_csf import run_folder
 from tfod_csf.commands import command_line
 from tfod_csf.files import csv_schemas, csv_tables
 
@@ -17,8 +18,13 @@ def run_of_four(tmp_path, write_patient, write_run):
 
     for name, pictures in {"a": images(12, 25), "b=": images(10, 2), "c": [{}], "脑": images(2, 100)}.items():
         write_patient(output / "patients" / name, name, pictures, models=("m1", "m2"))
-    rows = [{"patient_id": "a", "case": "high_white_cells"}]
-    csv_tables.write_rows(output / "differentials.csv", ("patient_id", "case"), rows)
+    tables = run_folder.tables_of(output)
+    cases = {"a": "high_white_cells"}
+    rows = [
+        {"patient_id": name, "case": cases.get(name, ""), "tables_sha256": run_folder.digest_of(checksums)}
+        for name, checksums in tables.items()
+    ]
+    csv_tables.write_rows(output / "differentials.csv", ("patient_id", "case", "tables_sha256"), rows)
     return output
 
 

@@ -140,7 +140,10 @@ def write_differentials(
     Raises:
       RunError, TableError: as `run_tables.patient_folders`.
     """
-    folders = run_tables.patient_folders(inference_dir) if folders is None else folders
+    expected: run_folder.Tables = {}
+    if folders is None:
+        folders = run_tables.patient_folders(inference_dir)
+        expected = run_folder.read_run(inference_dir)["tables"]
     output = pathlib.Path(output_dir)
     references = load_reference_ranges() if references is None else references
     cells_per_ul = cells_per_ul or {}
@@ -153,8 +156,10 @@ def write_differentials(
                 patient = patient.counted_with(thresholds)
             of_patient = cells_per_ul.get(patient.patient_id)
             result = patient_differential(patient, of_patient, references, rules, corrections)
-            made_of = run_folder.digest_of(run_folder.table_checksums(folder))
-            result = dataclasses.replace(result, tables_sha256=made_of)
+            tables = run_folder.table_checksums(folder)
+            if tables != expected.get(folder.name, tables):
+                raise run_folder.RunError(f"{folder}: its tables were changed while they were read; run again.")
+            result = dataclasses.replace(result, tables_sha256=run_folder.digest_of(tables))
             write_differential_csv(output / run_folder.PATIENTS_DIR / folder.name / "differential.csv", result)
             summary.add(result)
             yield result

@@ -273,7 +273,7 @@ def write_turnaround(
     review: PatientMinutes | None,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Writes the tables and the plot; returns their rows (those of turnaround.csv are empty without times by hand)."""
-    output, run = pathlib.Path(output_dir), run_folder.read_run(inference_dir)
+    output, run = pathlib.Path(output_dir), run_folder.finished_run(inference_dir)
     machine = machine_minutes(run)
     rows = turnaround_rows(hand, machine, review) if hand is not None else []
     if rows:
