@@ -184,3 +184,13 @@ def test_written_xml_is_what_labelimg_reads_and_read_back_the_same(tmp_path):
 def test_an_annotation_without_size_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="width and height"):
         labelimg.write_annotation(annotation_of(width=None), tmp_path / "x.xml")
+
+
+def test_thousands_of_boxes_on_one_cell_are_a_hundred_rows(tmp_path):
+    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
+    objects = "".join(f"<object><name>c{number}</name>{box}</object>" for number in range(400))
+    (tmp_path / "a.xml").write_text(f"<annotation>{objects}</annotation>")
+    problems = ProblemLog(quiet=True)
+    assert len(labelimg.read_annotation(tmp_path / "a.xml", problems).objects) == 400
+    assert len(problems.problems) == 1 + labelimg.MAX_CLOSE_PAIRS
+    assert "79,800 pairs" in problems.problems[0].reason  # 400 * 399 / 2

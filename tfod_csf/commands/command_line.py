@@ -19,6 +19,7 @@ from collections.abc import Callable
 from absl import flags
 from absl import logging as absl_logging
 
+from tfod_csf import wording
 from tfod_csf.commands import command_reference, stop_signals
 from tfod_csf.commands.command_reference import ALIASES, command_names
 from tfod_csf.errors import UserError
@@ -144,7 +145,7 @@ def _ended(error: BaseException, stop: stop_signals.StopSignals) -> tuple[int, s
         kept = "what was finished is kept and no file is half-written; run the same command again to resume."
         return 128 + number, f"stopped by {cause}; {kept}"
     if isinstance(error, UserError):
-        return 1, f"error: {error}"
+        return 1, f"error: {wording.visible(str(error))}"
     if isinstance(error, BrokenPipeError) and error.filename is None:
         return _BROKEN_PIPE, "stopped, because the program that read its output has ended."
     if isinstance(error, OSError) and error.errno is not None:

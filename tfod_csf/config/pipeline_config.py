@@ -23,7 +23,7 @@ _NO_SUCH_FIELD = re.compile(r'Message type "(?P<message>[\w.]+)" has no field na
 _POSITION = re.compile(r"^(?P<line>\d+):(?P<column>\d+) : (?:'.*?': )?(?P<what>.*)$", re.DOTALL)
 _TWICE = re.compile(r"should not have multiple|is specified along with field")
 _PACKAGE = "tfod_csf.protos."
-_MAX_BYTES = 5_000_000  # TFOD's configs have a few kilobytes
+_MAX_BYTES = 1_000_000  # TFOD's configs have a few kilobytes
 _BACKSLASH_HINT = "write / or \\\\ in Windows paths."
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 

@@ -31,8 +31,10 @@ from tfod_csf.study.hardened_xml import HardenedXmlError
 MAX_XML_BYTES = 5_000_000
 MAX_OBJECTS = 2000
 REPEATED = "exactly the box and class of an earlier object"
+MAX_CLOSE_PAIRS = 100  # of which each is a row
 SAME_CELL_IOU = 0.7  # boxes that overlap more are reported as one cell boxed twice
 BNDBOX_SIDES = ("xmin", "ymin", "xmax", "ymax")  # order of a box's sides in XML and in CSV tables of boxes
+_SIZE = re.compile(r"0{0,9}\d{1,9}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -85,9 +87,9 @@ class Annotation:
 
 
 def _size(root: etree._Element) -> tuple[int | None, int | None]:
-    """(width, height) of <size>, or (None, None) unless both are positive whole numbers."""
+    """(width, height) of <size>, or (None, None) unless both are positive whole numbers of up to nine digits."""
     values = [(root.findtext(f"size/{side}") or "").strip() for side in ("width", "height")]
-    if all(value.isascii() and value.isdigit() and int(value) > 0 for value in values):
+    if all(_SIZE.fullmatch(value) and int(value) > 0 for value in values):
         return int(values[0]), int(values[1])
     return None, None
 
@@ -153,7 +155,13 @@ def _without_repeats(objects: list[LabeledObject], path: pathlib.Path, problems:
             seen.add(key)
             kept.append(labeled)
     overlap = np.triu(np_box_ops.iou(boxes_of(kept), boxes_of(kept)), k=1)
-    for first, second in np.argwhere(overlap > SAME_CELL_IOU):
+    pairs = np.argwhere(overlap > SAME_CELL_IOU)
+    if len(pairs) > MAX_CLOSE_PAIRS:
+        reason = (
+            f"{len(pairs):,} pairs of boxes overlap like one cell boxed twice, the first {MAX_CLOSE_PAIRS} are listed"
+        )
+        problems.noted(path, reason, "Look at the boxes in LabelImg.", "all objects")
+    for first, second in pairs[:MAX_CLOSE_PAIRS]:
         a, b = kept[first], kept[second]
         what = f"boxed twice as {a.name}" if a.name == b.name else f"boxed as {a.name} and as {b.name}"
         reason = f"the cell at {a.box_text()} seems {what} (IoU {overlap[first, second]:.2f}); both are used"
