@@ -137,3 +137,23 @@ def test_a_link_with_the_name_of_the_lock_is_not_followed(tmp_path):
     with pytest.raises(OSError, match="symbolic links"), only_writer(tmp_path / "out"):
         pass
     assert victim.read_text() == "precious"
+
+
+def test_a_folder_that_is_a_link_to_elsewhere_is_refused_and_a_linked_file_is_replaced(tmp_path):
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    (out / "patients").mkdir(parents=True)
+    elsewhere.mkdir()
+    (elsewhere / "a.txt").write_text("theirs", encoding="utf-8")
+    (out / "a.txt").symlink_to(elsewhere / "a.txt")
+    (out / "inner").symlink_to(out / "patients")
+    with only_writer(out):
+        atomic_write.write_text(out / "a.txt", "ours")
+    assert (elsewhere / "a.txt").read_text(encoding="utf-8") == "theirs"
+    assert not (out / "a.txt").is_symlink()
+    (out / "patients" / "p").symlink_to(elsewhere)
+    with pytest.raises(folder_lock.LinkedFolderError, match=r"p: is a link to .*elsewhere, where this command would"):
+        only_writer(out).__enter__()
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["a.txt"]
+    (tmp_path / "linked_out").symlink_to(elsewhere)
+    with only_writer(tmp_path / "linked_out"):  # the folder that was given may be a link itself
+        pass

@@ -32,6 +32,10 @@ class FolderVanishedError(UserError):
     """The folder was removed or replaced while it was written."""
 
 
+class LinkedFolderError(UserError):
+    """A folder below the one that is written is a link to somewhere else."""
+
+
 class FolderLock:
     """A lock that this process holds.
 
@@ -72,6 +76,7 @@ def only_writer(folder: str | os.PathLike, swapped: bool = False) -> Iterator[Fo
     Raises:
       FolderInUseError: another process, or another block of this one, holds the lock.
       FolderVanishedError: at the end, the folder is no longer where it was.
+      LinkedFolderError: a folder in it is a link that leads out, so that files would be written there.
     """
     folder = pathlib.Path(folder)
     path = folder / FILE_NAME
@@ -82,6 +87,8 @@ def only_writer(folder: str | os.PathLike, swapped: bool = False) -> Iterator[Fo
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _acquired(path, folder)
     try:
+        if not swapped:
+            _check_links(folder)
         _remove_leftovers(folder, swapped)
         lock = FolderLock(folder, path, descriptor)
         yield lock
@@ -100,6 +107,29 @@ def entries(folder: str | os.PathLike) -> list[str]:
     except FileNotFoundError:
         return []
     return sorted(name for name in names if name != FILE_NAME and not atomic_write.is_temporary(name))
+
+
+def _check_links(folder: pathlib.Path) -> None:
+    """Refuses links to folders elsewhere. A link to a file is replaced by the file that is written.
+
+    Raises:
+      LinkedFolderError: naming the first.
+    """
+    inside = pathlib.Path(os.path.realpath(folder))
+    waiting = [os.fspath(folder)]
+    while waiting:
+        try:
+            entries = list(os.scandir(waiting.pop()))
+        except OSError:
+            continue  # whoever writes there will say so
+        for entry in entries:
+            if not entry.is_symlink():
+                waiting += [entry.path] if entry.is_dir() else []
+            elif entry.is_dir() and not pathlib.Path(os.path.realpath(entry.path)).is_relative_to(inside):
+                raise LinkedFolderError(
+                    f"{entry.path}: is a link to {os.path.realpath(entry.path)}, where this command would write; put a "
+                    "folder in its place, or give another output folder."
+                )
 
 
 def _remove_leftovers(folder: pathlib.Path, swapped: bool) -> None:

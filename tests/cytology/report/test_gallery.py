@@ -1,7 +1,9 @@
+import base64
 import dataclasses
 import shutil
 
 import numpy as np
+from PIL import Image
 
 from tests.support.report_pages import picture_of
 from tfod_csf.cytology import run_tables
@@ -99,3 +101,12 @@ def test_a_patient_id_that_is_a_path_finds_no_picture_elsewhere(patient, synthet
     (tmp_path / "images").mkdir()
     outside = dataclasses.replace(patient, patient_id="../elsewhere")
     assert not gallery.SourceImages(tmp_path / "images", outside).has(image)
+
+
+def test_a_picture_in_a_page_holds_no_metadata():
+    picture = Image.new("RGB", (8, 8))
+    exif = Image.Exif()
+    exif[0x010E] = "Wang Fang"
+    picture.info.update(comment=b"Wang Fang", icc_profile=b"Wang Fang", exif=exif.tobytes(), xmp=b"Wang Fang")
+    shown = base64.b64decode(gallery.data_address(picture, 80).partition(",")[2])
+    assert b"Wang" not in shown

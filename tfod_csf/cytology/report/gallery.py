@@ -281,7 +281,7 @@ def _mark_corners(crop: Image.Image, low: np.ndarray, high: np.ndarray) -> None:
 
 
 def data_address(picture: Image.Image, quality: int) -> str:
-    """A picture as the data: address of a JPEG."""
+    """A picture as the data: address of a JPEG that holds its pixels alone."""
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=quality, optimize=True)
+    Image.fromarray(np.asarray(picture)).save(buffer, "JPEG", quality=quality, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
