@@ -10,6 +10,7 @@ from tfod_csf.files.tfrecord import TFRecordError
 from tfod_csf.inference import record_reader
 from tfod_csf.label_map import NO_CLASS_ID, LabelMap, LabelMapItem, label_map_from_names
 from tfod_csf.problems import SKIPPED, ProblemLog
+from tfod_csf.study import image_limits
 
 LABEL_MAP = label_map_from_names(["lymphocyte", "monocyte", "neutrophil", "erythrocyte"])
 
@@ -148,3 +149,11 @@ def test_damaged_files(tmp_path):
         (tmp_path / "text").write_bytes(content)
         with pytest.raises(TFRecordError, match=f"{tmp_path / 'text'}: "):
             list(record_reader.read_records([str(tmp_path / "text")], LABEL_MAP, problems, skip_damaged=True))
+
+
+def test_images_that_must_not_be_decoded_are_skipped(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_limits, "MAX_PIXELS", 3)
+    problems = ProblemLog(quiet=True)
+    (tmp_path / "a").write_bytes(frame(example()))
+    assert list(record_reader.read_records([str(tmp_path / "a")], LABEL_MAP, problems)) == []
+    assert "pixels, more than 3; was not decoded" in problems.problems[0].reason

@@ -1,7 +1,9 @@
+import io
 import math
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tfod_csf.data.records.record_statistics import boxes_in_pixels, record_statistics
 from tfod_csf.files.tfrecord import TFRecordError
@@ -79,3 +81,37 @@ def test_empty_file_and_no_file(tmp_path):
         record_statistics([str(tmp_path / "*.tfrecord")])
     with pytest.raises(TFRecordError, match="input_path is empty"):
         record_statistics([])
+
+
+def test_images_that_must_not_be_decoded_are_named_before_training(serialized, write_records):
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(buffer, "JPEG", progressive=True)
+    data = buffer.getvalue()
+    last = data.rindex(b"\xff\xda")
+    path = write_records(
+        "scans.record", [serialized(), serialized(image=data[:last] + data[last:-2] * 500 + data[-2:])]
+    )
+    with pytest.raises(TFRecordError, match=r"scans\.record, record 2 .*progressive JPEG of 5\d\d scans"):
+        record_statistics([path])
+    # The header of a GIF: its sides are two bytes each.
+    path = write_records(
+        "pixels.record", [serialized(image=b"GIF89a\xff\xff\xff\xff\0\0\0,\0\0\0\0\xff\xff\xff\xff\0\2")]
+    )
+    with pytest.raises(TFRecordError, match=r"4294836225 pixels\), more than 80,000,000"):
+        record_statistics([path])
+
+
+def test_a_file_named_in_two_ways_is_read_once(serialized, write_records, tmp_path):
+    path = write_records("a.record", [serialized()])
+    (tmp_path / "link.record").symlink_to(path)
+    assert record_statistics([path, f"{tmp_path}/./a.record", f"{tmp_path}/*.record"]).num_examples == 1
+
+
+def test_shards_that_are_missing_or_there_twice_are_refused(serialized, write_records, tmp_path):
+    path = write_records("a.record-00000-of-00002", [serialized()])
+    with pytest.raises(TFRecordError, match="1 of 2 shards are missing"):
+        record_statistics([f"{tmp_path}/a.record-?????-of-00002"])
+    write_records("a.record-00001-of-00002", [serialized()])
+    with pytest.raises(TFRecordError, match="holds the same records as"):
+        record_statistics([f"{tmp_path}/a.record-?????-of-00002"])
+    assert record_statistics([path]).num_examples == 1
