@@ -1,6 +1,7 @@
 import dataclasses
 import io
 import os
+import shutil
 import subprocess
 import sys
 
@@ -85,6 +86,15 @@ def test_wrong_label_map_is_named(hand_made_model):
     message = r"detection_multiclass_scores is \[1, 20, 5\] for one image; expected \[1, 20, 3\] with the 2 classes"
     with pytest.raises(detector.DetectorError, match=message):
         detector.Detector(hand_made_model / "saved_model", two).detect(BLACK)
+
+
+def test_a_damaged_graph_is_one_sentence(hand_made_model, tmp_path):
+    """A flipped bit in a name, of which TensorFlow makes a KeyError."""
+    shutil.copytree(hand_made_model, tmp_path / "m")
+    path = tmp_path / "m" / "saved_model" / "saved_model.pb"
+    path.write_bytes(path.read_bytes().replace(b"Pad_1", b"Qad_1", 1))
+    with pytest.raises(detector.DetectorError, match="the SavedModel cannot be loaded"):
+        detector.Detector.open(ModelFolder.open(tmp_path / "m"))
 
 
 def test_no_saved_model(tmp_path):

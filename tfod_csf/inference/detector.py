@@ -73,9 +73,9 @@ class Detector:
         started = time.perf_counter()
         try:
             self._loaded = tf.saved_model.load(str(self.saved_model_dir))  # kept: it owns the signature's variables
-        except (OSError, ValueError, tf.errors.OpError) as error:
+        except Exception as error:  # of a damaged graph TensorFlow raises KeyError, IndexError, TypeError and others
             raise DetectorError(
-                f"{self.saved_model_dir}: the SavedModel cannot be loaded ({str(error).splitlines()[0]}); export the "
+                f"{self.saved_model_dir}: the SavedModel cannot be loaded ({_first_line(error)}); export the "
                 "model again with exporter_main_v2."
             ) from error
         self.load_seconds = time.perf_counter() - started
@@ -222,6 +222,11 @@ class Detector:
             )
             encoded = tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
         return tf.constant([encoded])
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _decode(jpeg: bytes, shape: tuple[int, ...]) -> tf.Tensor | None:
