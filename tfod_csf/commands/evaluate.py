@@ -7,7 +7,6 @@ there are any, the reading that is not TFOD's on the same records is written int
 model folder keeps what became of the annotated cells, and later runs give corrected percentages (docs/CORRECTION.md).
 """
 
-import contextlib
 import functools
 import pathlib
 import sys
@@ -82,10 +81,8 @@ def main() -> None:
             f"--min_score={FLAGS.min_score:g} is not the model's own {folder.thresholds['min_score']:g}; with --store "
             "do not give it, because the matrix would not fit later runs."
         )
-    with contextlib.ExitStack() as locks:
-        locks.enter_context(folder_lock.only_writer(output_dir))
-        if FLAGS.store:
-            locks.enter_context(folder_lock.only_writer(folder.path))
+    # What --store writes into the model folder is locked while it is written (`manifest.replacing_listed`).
+    with folder_lock.only_writer(output_dir):
         _evaluate(folder, thresholds, output_dir, ProblemLog(strict=FLAGS.strict))
 
 
