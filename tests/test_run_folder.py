@@ -98,3 +98,18 @@ def test_a_run_whose_names_lead_out_of_its_folder_is_refused(tmp_path, model):
     (tmp_path / "run.json").write_text(json.dumps({"finished": "2022", "models": [model]}), encoding="utf-8")
     with pytest.raises(RunError, match=r"run\.json: the (model's name|file) '.*' is (a path|outside)"):
         run_folder.read_run(tmp_path)
+
+
+def test_the_digest_of_a_patient_does_not_depend_on_how_long_it_took(folder):
+    patient = folder / "patients" / "a"
+    digests = []
+    for images in (
+        "image,seconds,model\n1,0.5,m\n",
+        "image,seconds,model\n1,0.7,m\n",
+        "image,seconds,model\n2,0.5,m\n",
+    ):
+        (patient / "images.csv").write_text(images, encoding="utf-8")
+        digests.append(run_folder.digest_of(patient))
+    assert digests[0] == digests[1] != digests[2]
+    (patient / "cells.csv").write_text("others", encoding="utf-8")
+    assert run_folder.digest_of(patient) not in digests

@@ -9,7 +9,10 @@ A run is unfinished from `begin` to `finish`: run.json then has no time under `f
 folder, and one whose tables are not those that run.json names. Whoever writes tables of patients calls both.
 """
 
+import csv
 import hashlib
+import io
+import json
 import os
 import pathlib
 from collections.abc import Mapping
@@ -83,9 +86,19 @@ def table_checksums(patient_folder: pathlib.Path) -> dict[str, str]:
     return {name: file_sha256(patient_folder / name) for name in TABLES}
 
 
-def digest_of(checksums: Mapping[str, str]) -> str:
-    """One checksum for a patient's tables, in place of {table: sha256}."""
-    return hashlib.sha256("".join(f"{name} {checksums[name]}\n" for name in TABLES).encode()).hexdigest()
+def digest_of(patient_folder: pathlib.Path) -> str:
+    """sha256 of what was found for a patient: the bytes of cells.csv, and images.csv without the measured seconds.
+
+    The same images and models give the same digest in every run.
+
+    Raises:
+      OSError, UnicodeDecodeError: a table cannot be read.
+    """
+    cells, images = (patient_folder / name for name in TABLES)
+    rows = list(csv.reader(io.StringIO(given_files.read_text(images))))
+    kept = [number for number, name in enumerate(rows[0] if rows else []) if name != "seconds"]
+    content = [[row[number] for number in kept if number < len(row)] for row in rows]
+    return hashlib.sha256((file_sha256(cells) + json.dumps(content)).encode()).hexdigest()
 
 
 def tables_of(output_dir: str | os.PathLike) -> dict[str, dict[str, str]]:

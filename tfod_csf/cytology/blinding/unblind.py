@@ -207,14 +207,16 @@ def _copy(
 def _finish(source: pathlib.Path, target: pathlib.Path, names: Names) -> None:
     """Makes a copied run finished with its tables as they are now; one that was not finished stays so."""
     with contextlib.suppress(run_folder.RunError):
-        blinded = run_folder.finished_run(source)["tables"]
+        blinded = run_folder.finished_run(source)
         record = json.loads((target / run_folder.RUN_JSON).read_text(encoding="utf-8"))
-        named = run_folder.finish(target, record)["tables"]
+        run_folder.finish(target, record)
         table = target / "differentials.csv"
         if table.is_file():
             digests = {
-                run_folder.digest_of(checksums): run_folder.digest_of(named[names.in_path(folder)])
-                for folder, checksums in blinded.items()
+                run_folder.digest_of(folder): run_folder.digest_of(
+                    target / run_folder.PATIENTS_DIR / names.in_path(folder.name)
+                )
+                for folder in run_folder.folders_of(source, blinded)
             }
             text = csv_tables.map_cells(table.read_text(encoding="utf-8"), lambda cell: digests.get(cell, cell))
             atomic_write.write_text(table, text)
