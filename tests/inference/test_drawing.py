@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -65,3 +68,24 @@ def test_written_whole(tmp_path):
     drawing.save_picture(Image.new("RGB", (20, 10)), tmp_path / "day1" / "a.jpg")
     with Image.open(tmp_path / "day1" / "a.jpg") as picture:
         assert (picture.format, picture.size) == ("JPEG", (20, 10))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size on Windows")
+def test_a_disk_that_takes_only_a_part_of_a_picture_gets_none_of_it(tmp_path):
+    """A limit of 10,000 bytes acts as a full disk does: a part is written, the next write is an error."""
+    code = (
+        "import resource, sys\n"
+        "import numpy as np\n"
+        "from PIL import Image\n"
+        "from tfod_csf.inference import drawing\n"
+        "picture = Image.fromarray(np.random.default_rng(1).integers(0, 256, [200, 200, 3], np.uint8))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
+        "try:\n"
+        "    drawing.save_picture(picture, sys.argv[1])\n"
+        "except OSError as error:\n"
+        "    sys.exit(error.filename)\n"
+    )
+    path = tmp_path / "a.jpg"
+    run = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (1, f"{path}\n")
+    assert list(tmp_path.iterdir()) == []
