@@ -131,8 +131,11 @@ class KillAndRerun:
         self._seconds, self._changes = 0.0, 0
         self._expected: dict[str, str] = {}
 
-    def undisturbed(self) -> None:
-        """Runs the command twice without a kill: once to learn time and changes, once to see that it repeats itself.
+    def undisturbed(self, turns: int = 2) -> None:
+        """Runs the command without a kill: once to learn time and changes, then to see that it repeats itself.
+
+        Args:
+          turns: number of runs, at least 1.
 
         Raises:
           RuntimeError: the two runs differ, so that nothing could be learned from a third.
@@ -142,7 +145,7 @@ class KillAndRerun:
         shutil.rmtree(self._before, ignore_errors=True)
         self._inputs.prepare(self._trial)
         self._inputs.work.rename(self._before)
-        for turn in range(2):
+        for turn in range(turns):
             self._put_back()
             with tempfile.TemporaryDirectory() as folder:
                 count_into = pathlib.Path(folder) / "count"
