@@ -26,3 +26,10 @@ def test_several_files_in_one_digest(tmp_path):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError):
         checksums.file_sha256(tmp_path / "file")
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")
+    assert checksums.file_sha256(tmp_path / "file", max_bytes=3) == ABC
+    with pytest.raises(OSError, match="has 3 bytes, more than the 2"):
+        checksums.file_sha256(tmp_path / "file", max_bytes=2)

@@ -26,6 +26,7 @@ from tfod_csf.inference.patient_folder import PatientFolder
 from tfod_csf.inference.patient_results import PatientJob, PatientSummary, run_patient
 from tfod_csf.problems import Problem, ProblemLog
 from tfod_csf.progress_bar import progress_bar
+from tfod_csf.study.image_limits import MAX_FILE_BYTES
 from tfod_csf.study.patients import ImageFile, folder_names
 from tfod_csf.wording import plural
 
@@ -202,9 +203,9 @@ def check_detectors(detectors: Sequence[ImageDetector]) -> None:
 
 
 def _sha256(path: pathlib.Path) -> str | None:
-    """Checksum of a file; None when it cannot be read."""
+    """Checksum of an image's file; None when it cannot be read, or is too large to be an image."""
     try:
-        return file_sha256(path)
+        return file_sha256(path, MAX_FILE_BYTES)
     except OSError:
         return None
 
