@@ -142,11 +142,18 @@ def test_a_folder_that_does_not_match_needs_trust(listed_folder, name, content, 
     assert "opened because of --trust" in caplog.text
 
 
+def test_without_model_json_a_manifest_vouches_for_nothing(listed_folder, caplog):
+    (listed_folder / "model.json").unlink()
+    assert ModelFolder.open(listed_folder).vouched_for_by == "nothing"
+    assert "has no model.json; nothing says" in caplog.text
+    model_folder.check_unchanged(listed_folder)
+
+
 def test_a_folder_of_another_making_is_opened_with_a_warning(folder, caplog):
     model_folder.check_unchanged(folder)
     assert caplog.text == ""
     assert ModelFolder.open(folder).vouched_for_by == "nothing"
-    assert "has no SHA256SUMS; nothing says that this is the model as it was exported" in caplog.text
+    assert "has no model.json and SHA256SUMS; nothing says that this is the model as it was exported" in caplog.text
 
 
 def test_a_model_that_does_more_than_compute_needs_trust(folder):

@@ -50,8 +50,8 @@ def test_a_run_is_unfinished_from_begin_on(folder):
         ("{", "run.json: not JSON"),
         ("[]", "expected an object"),
         ("{}", "began at a time not noted is not finished"),
-        ('{"finished": "2022"}', "holds no checksums of the patients' tables"),
-        ('{"finished": "2022", "tables": {"a": 1}}', "holds no checksums of the patients' tables"),
+        ('{"finished": "2022", "tables": {"a": 1}}', "its `tables` are damaged"),
+        ('{"finished": "2022", "tables": null}', "its `tables` are damaged"),
         ('{"finished": "2022", "tables": {"../../a": {}, "a": {}, "b": {}}}', "tables of this patient of the run are"),
     ],
 )
@@ -113,3 +113,40 @@ def test_the_digest_of_a_patient_does_not_depend_on_how_long_it_took(folder):
     assert digests[0] == digests[1] != digests[2]
     (patient / "cells.csv").write_text("others", encoding="utf-8")
     assert run_folder.digest_of(patient) not in digests
+
+
+def make_earlier(folder, patients=("a", "b"), stamped=None):
+    """run.json as version 0.1.0 wrote it, and a stamp of patient a."""
+    run = {
+        "finished": "2022",
+        "thresholds": {"min_score": 0.5, "unknown_below": 0.8},
+        "models": [{"name": "m", "fingerprint": "f"}],
+        "patients": {f"id of {name}": {"folder": name} for name in patients},
+    }
+    (folder / "run.json").write_text(json.dumps(run), encoding="utf-8")
+    settings = {"thresholds": run["thresholds"], "models": {"m": {"fingerprint": "f"}}, **(stamped or {})}
+    (folder / "patients" / "a" / "stamp.json").write_text(json.dumps({"settings": settings}), encoding="utf-8")
+
+
+def test_a_run_of_an_earlier_version_is_read_with_a_warning(folder, caplog):
+    expected = run_folder.finished_run(folder)["tables"]
+    make_earlier(folder)
+    assert run_folder.finished_run(folder)["tables"] == expected
+    assert "holds no checksums" in caplog.text
+    (folder / "patients" / "a" / "stamp.json").unlink()
+    assert run_folder.finished_run(folder)["tables"] == expected
+
+
+@pytest.mark.parametrize(
+    ("earlier", "message"),
+    [
+        ({"patients": ("a",)}, "b: is not named by run.json"),
+        ({"patients": ("a", "b", "c")}, "c: is named by run.json and has no tables"),
+        ({"stamped": {"thresholds": {"unknown_below": 0.6}}}, "a/stamp.json: names other thresholds or models"),
+        ({"stamped": {"models": {"m": {"fingerprint": "g"}}}}, "a/stamp.json: names other thresholds or models"),
+    ],
+)
+def test_a_mixture_left_by_an_earlier_version_is_refused(folder, earlier, message):
+    make_earlier(folder, **earlier)
+    with pytest.raises(RunError, match=message):
+        run_folder.finished_run(folder)

@@ -61,7 +61,7 @@ class ModelFolder:
       info: contents of model.json; `thresholds` {"min_score", "unknown_below"} is always there.
       classification: contents of classification.json; None where there is none.
       vouched_for_by: what says that this is the model as it was exported, for run.json: "SHA256SUMS", "nothing" (a
-        folder without it), or "--trust: " and what does not match or is suspicious.
+        folder without it or without model.json), or "--trust: " and what does not match or is suspicious.
     """
 
     path: pathlib.Path
@@ -94,7 +94,8 @@ class ModelFolder:
             raise ModelFolderError(f"{path}: holds no {LABEL_MAP}; put the label map of its training there.")
         vouched_for_by = _check_trust(path, [*_changes(path), *_suspicious_operations(path)], trust)
         if vouched_for_by == "nothing":
-            _log.warning("%s: has no %s; nothing says that this is the model as it was exported.", path, MANIFEST)
+            missing = " and ".join(name for name in (INFO, MANIFEST) if not (path / name).is_file())
+            _log.warning("%s: has no %s; nothing says that this is the model as it was exported.", path, missing)
         label_map = label_maps.load_label_map(path / LABEL_MAP)
         matrix = path / CLASSIFICATION
         found = classification.read(matrix) if matrix.is_file() else None
@@ -149,11 +150,17 @@ def _check_trust(path: pathlib.Path, reasons: Sequence[str], trust: bool) -> str
     if reasons:
         _log.warning("%s: opened because of --trust, although %s.", path, "; ".join(reasons))
         return f"--trust: {'; '.join(reasons)}"
-    return MANIFEST if (path / MANIFEST).is_file() else "nothing"
+    return MANIFEST if (path / MANIFEST).is_file() and (path / INFO).is_file() else "nothing"
 
 
 def _changes(path: pathlib.Path) -> list[str]:
-    """How the folder differs from its manifest; a file beside the model's that nothing reads is no difference."""
+    """How the folder differs from its manifest; a file beside the model's that nothing reads is no difference.
+
+    A folder without model.json is not an export of ours, but somebody's who put a SavedModel and a label map together:
+    nothing vouches for it, whatever manifest lies there.
+    """
+    if not (path / INFO).is_file():
+        return []
     listed = manifest.read(path)
     if listed is None:
         return [f"{MANIFEST} is missing"] if _names_manifest(path / INFO) else []

@@ -6,13 +6,15 @@ OUT/classification/<model>.json            copy of the model's classification.js
 OUT/rounds/<n>/patients/<id>/...           round n = 2, 3, ... of the same images
 
 A run is unfinished from `begin` to `finish`: run.json then has no time under `finished`. `finished_run` refuses such a
-folder, and one whose tables are not those that run.json names. Whoever writes tables of patients calls both.
+folder, and one whose tables are not those that run.json names. Whoever writes tables of patients calls both. Runs of
+earlier versions hold no checksums: they are read with a warning, unless patients or stamps contradict run.json.
 """
 
 import csv
 import hashlib
 import io
 import json
+import logging
 import os
 import pathlib
 from collections.abc import Mapping
@@ -33,6 +35,9 @@ CLASSIFICATION = "classification"
 # Statuses in images.csv: an image that was examined, and one that could not be used.
 OK = "ok"
 FAILED = "failed"
+
+STAMP = "stamp.json"  # of a patient: the images, settings and files behind the tables
+_log = logging.getLogger("tfod_csf")
 
 # {patient's folder: {table: sha256}}, the key `tables` of run.json.
 Tables = Mapping[str, Mapping[str, str]]
@@ -150,20 +155,63 @@ def _check_inner_names(path: pathlib.Path, run: Mapping[str, Any]) -> None:
 def finished_run(inference_dir: str | os.PathLike) -> dict[str, Any]:
     """run.json of a finished run whose patients' tables are those that it names.
 
-    Reads every patient's tables once: less than a second for 2,000 patients.
+    Reads every patient's tables once: less than a second for 2,000 patients. A run of an earlier version gets its key
+    `tables` from the tables that are there.
 
     Raises:
-      RunError: as `read_run`; or as `check_tables`; or run.json holds no checksums.
+      RunError: as `read_run`; or as `check_tables`; or the checksums in run.json are damaged; or the patients and
+        stamps of a run without checksums are not those of run.json.
     """
     run = read_run(inference_dir)
-    tables = run.get("tables")
-    if not isinstance(tables, dict) or not all(isinstance(of_patient, dict) for of_patient in tables.values()):
-        raise RunError(
-            f"{inference_dir}: its run.json holds no checksums of the patients' tables, so an earlier version or "
-            "another program wrote it; run batch_infer again, or see the states of a folder in docs/OUTPUTS.md."
+    if "tables" not in run:
+        _check_earlier_version(inference_dir, run)
+        _log.warning(
+            "%s: its run.json holds no checksums, as an earlier version or another program writes it; whether a table "
+            "was edited since cannot be told.",
+            inference_dir,
         )
+        return {**run, "tables": tables_of(inference_dir)}
+    tables = run["tables"]
+    if not isinstance(tables, dict) or not all(isinstance(of_patient, dict) for of_patient in tables.values()):
+        raise RunError(f"{pathlib.Path(inference_dir, RUN_JSON)}: its `tables` are damaged; run batch_infer again.")
     check_tables(inference_dir, tables)
     return run
+
+
+def _check_earlier_version(inference_dir: str | os.PathLike, run: Mapping[str, Any]) -> None:
+    """What can be told of a run without checksums: whether an interrupted second run has left a mixture.
+
+    Raises:
+      RunError: patients of run.json have no tables, others are there, or a stamp names other thresholds or models.
+    """
+    patients = pathlib.Path(inference_dir, PATIENTS_DIR)
+    found = {folder.name for folder in given_files.folders_with(patients, "images.csv")}
+    again = "an interrupted run may have left it so; run batch_infer again"
+    if isinstance(run.get("patients"), dict):
+        named = {str(patient.get("folder")) for patient in run["patients"].values() if isinstance(patient, dict)}
+        named |= set(map(str, run.get("kept_from_earlier_runs") or ()))
+        if found != named:
+            one = sorted(found ^ named)[0]
+            contradiction = "is not named by run.json" if one in found else "is named by run.json and has no tables"
+            raise RunError(f"{patients / one}: {contradiction}; {again}.")
+    for name in sorted(found):
+        try:
+            settings = given_files.read_json(patients / name / STAMP)["settings"]
+            models = {model: entry["fingerprint"] for model, entry in settings["models"].items()}
+            thresholds = settings["thresholds"]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # without a stamp, as in folders of other commands
+        if _differs(thresholds, run.get("thresholds")) or _differs(models, _fingerprints(run)):
+            raise RunError(f"{patients / name / STAMP}: names other thresholds or models than run.json; {again}.")
+
+
+def _fingerprints(run: Mapping[str, Any]) -> dict[str, Any]:
+    return {str(model.get("name")): model.get("fingerprint") for model in run.get("models") or []}
+
+
+def _differs(stamped: Mapping[str, Any], recorded: Mapping[str, Any] | None) -> bool:
+    """Whether two settings contradict each other in what both of them name."""
+    return any(recorded[name] != value for name, value in stamped.items() if recorded and name in recorded)
 
 
 def check_tables(inference_dir: str | os.PathLike, tables: Tables) -> None:

@@ -8,7 +8,7 @@ from tfod_csf import run_folder
 from tfod_csf.errors import UserError
 from tfod_csf.files import csv_schemas, folder_lock
 from tfod_csf.files.csv_tables import TableError
-from tfod_csf.inference.patient_folder import PICTURES, STAMP
+from tfod_csf.inference.patient_folder import PICTURES
 from tfod_csf.study.patients import ImageFile
 
 PROBLEMS = "problems.csv"
@@ -83,8 +83,8 @@ def refuse_images_among_results(
         results = _results_that_hold(folder)
         if results is not None:
             raise OutputFolderError(
-                f"{folder}: holds pictures that batch_infer drew in an earlier run ({results / STAMP}), not images of "
-                "a patient; move the results out of --images_dir."
+                f"{folder}: holds pictures that batch_infer drew in an earlier run ({results / run_folder.STAMP}), not "
+                "images of a patient; move the results out of --images_dir."
             )
 
 
@@ -111,6 +111,6 @@ def _is_same(first: pathlib.Path, second: pathlib.Path) -> bool:
 def _results_that_hold(folder: pathlib.Path) -> pathlib.Path | None:
     """The patient's folder of results whose pictures/ the folder is, or lies in; None for any other."""
     for path in (folder, *folder.parents):
-        if path.name == PICTURES and (path.parent / STAMP).is_file():
+        if path.name == PICTURES and (path.parent / run_folder.STAMP).is_file():
             return path.parent
     return None

@@ -17,7 +17,6 @@ from tfod_csf import run_folder
 from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write, folder_lock, given_files, inner_paths
 
-STAMP = "stamp.json"
 PICTURES = "pictures"
 
 
@@ -47,8 +46,8 @@ class PatientFolder:
         folder = cls(path, _read_stamp(path))
         if not folder.files and folder_lock.entries(path):
             raise PatientFolderError(
-                f"{path}: holds files, but no {STAMP} that names them as results of batch_infer; move the folder away, "
-                "or give another --output_dir."
+                f"{path}: holds files, but no {run_folder.STAMP} that names them as results of batch_infer; move the "
+                "folder away, or give another --output_dir."
             )
         return folder
 
@@ -108,19 +107,19 @@ class PatientFolder:
                     "move it away."
                 )
         run_folder.remove_pages(self.path)
-        atomic_write.write_json(self.path / STAMP, {"files": sorted(earlier | set(files))})
+        atomic_write.write_json(self.path / run_folder.STAMP, {"files": sorted(earlier | set(files))})
         for name in files:
             (self.path / name).parent.mkdir(parents=True, exist_ok=True)
             os.replace(new / name, self.path / name)
         for name in sorted(earlier - set(files), reverse=True):
             (self.path / name).unlink(missing_ok=True)
             _remove_empty(self.path, (self.path / name).parent)
-        atomic_write.write_json(self.path / STAMP, {**stamp, "files": sorted(files)})
+        atomic_write.write_json(self.path / run_folder.STAMP, {**stamp, "files": sorted(files)})
 
 
 def _read_stamp(folder: pathlib.Path) -> dict[str, Any]:
     try:
-        stamp = given_files.read_json(folder / STAMP)
+        stamp = given_files.read_json(folder / run_folder.STAMP)
     except (OSError, ValueError):
         return {}
     return stamp if isinstance(stamp, dict) else {}

@@ -143,7 +143,7 @@ def write_differentials(
     expected: run_folder.Tables = {}
     if folders is None:
         folders = run_tables.patient_folders(inference_dir)
-        expected = run_folder.read_run(inference_dir)["tables"]
+        expected = run_folder.read_run(inference_dir).get("tables", {})  # none in a run of an earlier version
     output = pathlib.Path(output_dir)
     references = load_reference_ranges() if references is None else references
     cells_per_ul = cells_per_ul or {}
