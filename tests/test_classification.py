@@ -59,7 +59,7 @@ def test_it_is_read_as_it_was_written(tmp_path):
         ("patients", [{"images": 1, "counts": [[1]], "pictures": {}}], "patient 1: counts are"),
         ("patients", [{"images": 0, "counts": [[0] * 11] * 6, "pictures": {}}], "patient 1: images is 0"),
         ("patients", [{"images": 1, "counts": [[-1] * 11] * 6, "pictures": {}}], "patient 1: counts are not whole"),
-        ("patients", [{"images": 1, "counts": [[0] * 11] * 6, "pictures": {"a": float("nan")}}], "not finite"),
+        ("patients", [{"images": 1, "counts": [[0] * 11] * 6, "pictures": {"a": float("nan")}}], "NaN is not a JSON"),
         ("patients", [], "0 annotated cells of class lymphocyte in 0 patients are too few"),
     ],
 )

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tests.support import tiny_training
 from tests.support.tfrecord_frames import frame
 from tfod_csf.commands import command_line
+from tfod_csf.files import manifest
 from tfod_csf.inference.detector import Detector
 from tfod_csf.label_map import LabelMap, LabelMapItem, save_label_map
 from tfod_csf.model_folder import ModelFolder
@@ -23,6 +24,7 @@ def model(tiny_exported_model, tmp_path):
     folder = tmp_path / "tiny"
     shutil.copytree(tiny_exported_model, folder)
     save_label_map(DISPLAYED, folder / "label_map.pbtxt")
+    manifest.write(folder)
     return ModelFolder.open(folder)
 
 

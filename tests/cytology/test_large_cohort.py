@@ -1,6 +1,5 @@
 """Many patients: time grows with their number, memory does not. TFOD_CSF_COHORT=2000 sets another number than 200."""
 
-import json
 import os
 import re
 import subprocess
@@ -8,6 +7,8 @@ import sys
 
 import numpy as np
 import pytest
+
+from tfod_csf import run_folder
 
 PATIENTS = int(os.environ.get("TFOD_CSF_COHORT", "200"))
 IMAGES, CELLS = 15, 25
@@ -44,7 +45,7 @@ def write_cohort(output, patients):
         hospital.append(",".join([name, *map(str, counts), "200"]))
     (output / "hospital.csv").write_text("\n".join(hospital) + "\n", encoding="utf-8")
     thresholds = {"min_score": 0.5, "unknown_below": 0.8, "count_unknown": "apart"}
-    (output / "run.json").write_text(json.dumps({"thresholds": thresholds, "patients": {}}), encoding="utf-8")
+    run_folder.finish(output, {"thresholds": thresholds})
 
 
 def measured(*arguments):

@@ -140,7 +140,7 @@ def test_records_without_a_box_or_without_records(config, tmp_path):
     tiny_training.write_records(path, [tiny_training.make_example(tf, "empty.jpg", [], [], seed=0)])
     assert "none of 1 images has a box" in _refusal(config, tmp_path)
     tiny_training.write_records(path, [])
-    assert "no record in any file" in _refusal(config, tmp_path)
+    assert "train.record: holds no record (0 bytes)" in _refusal(config, tmp_path)
     path.write_bytes(b"this is not a TFRecord file")
     assert "not a TFRecord file" in _refusal(config, tmp_path)
 
