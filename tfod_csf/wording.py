@@ -2,20 +2,24 @@
 characters can be seen.
 """
 
-import re
+import unicodedata
 
-# Control characters, which move the cursor or color a terminal, end a line, or turn the direction of the text, and the
-# halves that stand for bytes that are not UTF-8.
-_NOT_VISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# Unicode's categories of control characters, which move the cursor, color a terminal or end a line, of characters that
+# turn the direction of the text or join others, of private ones, and of the halves that stand for bytes not in UTF-8.
+_NOT_VISIBLE = frozenset(("Cc", "Cf", "Cs", "Co", "Zl", "Zp"))
 
 
 def visible(text: str) -> str:
-    r"""The text with each character that changes how others are shown written as its escape sequence.
+    r"""The text with each character that is not seen, or changes how others are shown, as its escape sequence.
+
+    Control and direction characters in the name of a folder could make one patient look like another.
 
     >>> print(visible("a\nb \u202ec"))
     a\nb \u202ec
     """
-    return _NOT_VISIBLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+    return "".join(
+        c.encode("unicode_escape").decode("ascii") if unicodedata.category(c) in _NOT_VISIBLE else c for c in text
+    )
 
 
 def number(value: float, decimals: int = 1) -> str:

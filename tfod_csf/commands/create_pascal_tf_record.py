@@ -4,7 +4,6 @@ DATA_DIR/YEAR holds ImageSets/Main/aeroplane_SET.txt (or SET.txt), ANNOTATIONS_D
 OUTPUT_PATH.problems.csv lists what was skipped or repaired.
 """
 
-import os
 import sys
 
 from absl import flags
@@ -42,7 +41,7 @@ def main() -> None:
     label_map, class_map = load_classes(FLAGS.label_map_path, [])
     options = ReadingOptions(label_map, class_map, FLAGS.ignore_difficult_instances)
     files = single_record.find_pascal_files(FLAGS.data_dir, FLAGS.year, FLAGS.set, FLAGS.annotations_dir, problems)
-    with folder_lock.only_writer(os.path.dirname(FLAGS.output_path) or "."):
+    with folder_lock.only_writer(FLAGS.output_path, swapped=True):
         said = single_record.create_record(
             files, options, problems, FLAGS.output_path, max_skipped_fraction=FLAGS.max_skipped_fraction
         )

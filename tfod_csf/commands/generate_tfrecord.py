@@ -7,7 +7,6 @@ OUTPUT_PATH.problems.csv lists what was skipped or repaired.
 Example: tfod_csf generate_tfrecord -x images/train -l annotations/label_map.pbtxt -o annotations/train.record
 """
 
-import os
 import sys
 
 from absl import flags
@@ -38,7 +37,7 @@ def main() -> None:
     problems = ProblemLog(strict=FLAGS.strict)
     options = ReadingOptions(*load_classes(FLAGS.labels_path, FLAGS.class_map))
     files = find_pairs(FLAGS.image_dir or FLAGS.xml_dir, FLAGS.xml_dir if FLAGS.image_dir else None, problems)
-    with folder_lock.only_writer(os.path.dirname(FLAGS.output_path) or "."):
+    with folder_lock.only_writer(FLAGS.output_path, swapped=True):
         said = single_record.create_record(
             files, options, problems, FLAGS.output_path, FLAGS.csv_path, FLAGS.max_skipped_fraction
         )

@@ -241,7 +241,7 @@ def odd_ids(tmp_path_factory, write_patient, write_run):
 def test_odd_ids_stand_as_they_are(odd_ids):
     root = html.parse(str(odd_ids / "report" / "report.html")).getroot()
     shown = {" ".join(th.text_content().split()) for th in root.xpath("//table[@id='cohort']/tbody/tr/th")}
-    wanted = {**ODD_IDS, "lines": "a\\x0ab\\x09c", "emoji": ODD_IDS["emoji"]}
+    wanted = {**ODD_IDS, "lines": "a\\nb\\tc", "emoji": ODD_IDS["emoji"]}
     assert shown == {" ".join(text.split()) for text in wanted.values()}
     for folder, patient_id in wanted.items():
         heading = html.parse(str(page(odd_ids / "report", folder))).getroot().xpath("//h1")[0].text_content()

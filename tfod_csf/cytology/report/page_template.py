@@ -69,7 +69,7 @@ class RunFacts:
 
 def _shown(value: Any) -> Any:
     """What a template prints of a value: text without characters that turn or hide what is around it."""
-    return sentences.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return wording.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 @functools.cache
@@ -90,7 +90,7 @@ def _environment() -> jinja2.Environment:
         "moment": _moment,
         "num": wording.number,
         "percentage": sentences.percentage,
-        "visible": sentences.visible,
+        "visible": wording.visible,
     }
     return environment
 

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from tfod_csf import cell_classes, run_folder
+from tfod_csf import cell_classes, run_folder, wording
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.counting.differential import Differential
 from tfod_csf.cytology.counting.result_sentence import result_sentence
@@ -68,7 +68,7 @@ def patient_html(page: PatientPage, facts: page_template.RunFacts) -> str:
     numbers = gallery.image_numbers(patient)
     classes = gallery.group_order(list(result.counts))
     failures = patient.images[patient.images["status"] != run_folder.OK].to_dict("records")
-    shown_id = sentences.visible(result.patient_id)
+    shown_id = wording.visible(result.patient_id)
     remarks = _remarks(page, facts)
     shares = sentences.shown_shares(result, facts.rules)
     is_preliminary = page.status.name == report_status.PRELIMINARY
@@ -140,7 +140,7 @@ def _sample_words(of_patient: PatientFacts) -> list[str]:
         ("Puncture", of_patient.collected_at.replace("T", " ")),
         ("Operator", of_patient.operator),
     )
-    return [f"{name} {sentences.visible(value)}" for name, value in named if value]
+    return [f"{name} {wording.visible(value)}" for name, value in named if value]
 
 
 def _image_rows(
@@ -169,7 +169,7 @@ def _crops_missing(images_dir: str) -> str:
     if not images_dir:
         return "No pictures of cells: the run does not say where its images are; make the report with --images_dir."
     return (
-        f"No pictures of cells: the original images were not found under {sentences.visible(images_dir)}, or are not "
+        f"No pictures of cells: the original images were not found under {wording.visible(images_dir)}, or are not "
         "those of the run any more; make the report with --images_dir where they are now."
     )
 

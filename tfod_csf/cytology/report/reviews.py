@@ -5,7 +5,7 @@ import pathlib
 from collections import Counter
 from collections.abc import Mapping
 
-from tfod_csf import cell_classes
+from tfod_csf import cell_classes, wording
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.counting import cohort
 from tfod_csf.cytology.counting.differential import Differential, DifferentialRules
@@ -91,7 +91,7 @@ def comparison_rows(
 
 def review_words(review: Review, images_used: int) -> str:
     """Who reviewed, how often, and what changed, in a sentence or two."""
-    people = ", ".join(sentences.visible(name) for name in review.reviewers)
+    people = ", ".join(wording.visible(name) for name in review.reviewers)
     silent = ("kept", "verified")
     changes = [f"{count} {kind}" for kind, count in review.changes.items() if count and kind not in silent]
     times = "once" if review.count == 1 else f"{review.count} times"

@@ -5,7 +5,6 @@ Everything is plain text; the templates escape it.
 
 import dataclasses
 import math
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from tfod_csf.cytology.counting.enough_cells import MAX_IMAGES_FACTOR, NO, NOT_K
 from tfod_csf.cytology.counting.result_sentence import plain_mark
 from tfod_csf.cytology.counting.unknown_cells import UnknownCells
 from tfod_csf.cytology.report.gallery import CellPicture
-from tfod_csf.wording import number, plural
+from tfod_csf.wording import number, plural, visible
 
 CASE_WORDS = {
     "low_white_cells": "low white-cell count",
@@ -53,21 +52,6 @@ class Remark:
 
     level: str
     text: str
-
-
-def visible(text: str) -> str:
-    """Text whose invisible characters are written as their codes.
-
-    Control and direction characters in the name of a folder could make one patient look like another.
-
-    >>> visible("ab\\u202ecd\\n")
-    'ab\\\\u202ecd\\\\x0a'
-    """
-    hidden = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
-    return "".join(
-        c if unicodedata.category(c) not in hidden else f"\\x{ord(c):02x}" if ord(c) < 256 else f"\\u{ord(c):04x}"
-        for c in text
-    )
 
 
 def percentage(score: float) -> str:
