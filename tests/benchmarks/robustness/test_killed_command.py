@@ -14,21 +14,21 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no process grou
 
 
 def test_changes_below_a_folder_are_counted():
-    counter = ChangeCounter("/work", 0)
+    counter = ChangeCounter("/folder", 0)
     for event, arguments in (
-        ("open", ("/work/a", "w", os.O_WRONLY | os.O_CREAT)),
-        ("os.rename", ("/work/a", "/work/b", -1, -1)),
-        ("os.mkdir", ("/work/c", 0o777, -1)),
+        ("open", ("/folder/a", "w", os.O_WRONLY | os.O_CREAT)),
+        ("os.rename", ("/folder/a", "/folder/b", -1, -1)),
+        ("os.mkdir", ("/folder/c", 0o777, -1)),
         ("ctypes.dlsym", (None, "renameat2")),
     ):
         before = counter.count
         counter(event, arguments)
         assert counter.count == before + 1
     for event, arguments in (
-        ("open", ("/work/a", "r", os.O_RDONLY)),
+        ("open", ("/folder/a", "r", os.O_RDONLY)),
         ("open", ("/elsewhere/a", "w", os.O_WRONLY)),
         ("open", (3, "w", os.O_WRONLY)),
-        ("os.listdir", ("/work",)),
+        ("os.listdir", ("/folder",)),
         ("ctypes.dlsym", (None, "puts")),
     ):
         counter(event, arguments)
