@@ -258,6 +258,7 @@ TESTED_IN = {
     "commands/create_pascal_tf_record.py": "data/annotated/test_single_record.py",
     "commands/differential.py": "cytology/counting/test_cohort.py",
     "commands/differential_flags.py": "cytology/counting/test_cohort.py",
+    "commands/config_flags.py": "commands/test_generate_pipeline_config.py",
     "commands/export_report.py": "cytology/signing/test_report_export.py",
     "commands/export_detections.py": "cytology/test_other_formats.py",
     "commands/generate_tfrecord.py": "data/annotated/test_single_record.py",

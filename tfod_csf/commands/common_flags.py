@@ -7,14 +7,11 @@ after parsing and check what absl cannot; they are for the start of `main` and i
 import math
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from absl import flags
 
 from tfod_csf.errors import UserError
-
-if TYPE_CHECKING:
-    from tfod_csf.config.protos.pipeline_pb2 import TrainEvalPipelineConfig
 
 _RUN = "Output folder of batch_infer, or of review_import for the cells as people decided."
 _RUN_REMEDY = "give the output folder of batch_infer"
@@ -425,50 +422,3 @@ def define_strict(flag_values: flags.FlagValues) -> None:
         "Stop with an error at the first file or object that is skipped or repaired.",
         flag_values=flag_values,
     )
-
-
-# Configs.
-
-
-def define_pipeline_config_path(flag_values: flags.FlagValues) -> None:
-    """--pipeline_config_path, as TFOD's programs have it."""
-    flags.DEFINE_string(
-        "pipeline_config_path",
-        None,
-        "The pipeline.config of the training.",
-        required=True,
-        flag_values=flag_values,
-    )
-
-
-def define_config_override(flag_values: flags.FlagValues) -> None:
-    """--config_override; TFOD's exporter has it."""
-    flags.DEFINE_string(
-        "config_override",
-        "",
-        'Fields to change, as text of a pipeline.config, for example "train_config { batch_size: 2 }".',
-        flag_values=flag_values,
-    )
-
-
-def load_config(flag_values: flags.FlagValues) -> "TrainEvalPipelineConfig":
-    """The config of --pipeline_config_path with --config_override merged over it.
-
-    Raises:
-      UserError: a file or text that is not a pipeline.config.
-    """
-    from tfod_csf.config import pipeline_config
-
-    return overridden(pipeline_config.load_pipeline_config(flag_values["pipeline_config_path"].value), flag_values)
-
-
-def overridden(config: "TrainEvalPipelineConfig", flag_values: flags.FlagValues) -> "TrainEvalPipelineConfig":
-    """A config with --config_override merged over it.
-
-    Raises:
-      UserError: a text that is not part of a pipeline.config.
-    """
-    from tfod_csf.config import pipeline_config
-
-    text = flag_values["config_override"].value
-    return pipeline_config.override(config, text) if text else config

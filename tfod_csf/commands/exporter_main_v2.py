@@ -12,12 +12,12 @@ import sys
 
 from absl import flags
 
-from tfod_csf.commands import command_line, common_flags
+from tfod_csf.commands import command_line, config_flags
 from tfod_csf.errors import UserError
 from tfod_csf.model_folder import DEFAULT_THRESHOLDS
 
 FLAGS = flags.FlagValues()
-common_flags.define_pipeline_config_path(FLAGS)
+config_flags.define_pipeline_config_path(FLAGS)
 flags.DEFINE_string(
     "trained_checkpoint_dir",
     None,
@@ -59,7 +59,7 @@ flags.DEFINE_enum(
     flag_values=FLAGS,
 )
 flags.DEFINE_bool("batch_signature", False, "Add a signature serving_batch for batches of images.", flag_values=FLAGS)
-common_flags.define_config_override(FLAGS)
+config_flags.define_config_override(FLAGS)
 flags.DEFINE_bool(
     "use_side_inputs", False, "Not supported; exists because TFOD has it (Context R-CNN).", flag_values=FLAGS
 )
@@ -77,7 +77,7 @@ def main() -> None:
     side_inputs = [name for name in FLAGS if name.startswith(("use_side", "side_input")) and FLAGS[name].value]
     if side_inputs:
         raise UserError(f"--{side_inputs[0]}: side inputs (Context R-CNN) are not supported; leave the flag out.")
-    config = common_flags.load_config(FLAGS)
+    config = config_flags.load_config(FLAGS)
     label_map_path = FLAGS.label_map_path or config.train_input_reader.label_map_path
     if not pathlib.Path(label_map_path).is_file():
         raise UserError(f"the label map {label_map_path!r} is not there; give it with --label_map_path.")

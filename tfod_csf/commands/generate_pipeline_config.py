@@ -12,7 +12,7 @@ import sys
 
 from absl import flags
 
-from tfod_csf.commands import command_line, common_flags
+from tfod_csf.commands import command_line, common_flags, config_flags
 from tfod_csf.files import atomic_write
 
 FLAGS = flags.FlagValues()
@@ -93,7 +93,7 @@ flags.DEFINE_integer(
     flag_values=FLAGS,
 )
 flags.DEFINE_bool("use_class_agnostic_nms", True, "Give one detection per cell, whatever its class.", flag_values=FLAGS)
-common_flags.define_config_override(FLAGS)
+config_flags.define_config_override(FLAGS)
 
 
 def main() -> None:
@@ -128,7 +128,7 @@ def main() -> None:
         scales,
         FLAGS.use_class_agnostic_nms,
     )
-    config = common_flags.overridden(config, FLAGS)
+    config = config_flags.overridden(config, FLAGS)
     supported.check_supported(config)
     remarks = from_records.remarks_on(config, network, statistics, anchor_remark)
     atomic_write.write_text(FLAGS.output_path, from_records.text_with_remarks(config, remarks))

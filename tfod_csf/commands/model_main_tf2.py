@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from tfod_csf.commands import command_line, common_flags, stop_signals
+from tfod_csf.commands import command_line, config_flags, stop_signals
 from tfod_csf.errors import UserError
 
 if TYPE_CHECKING:
     from tfod_csf.config.protos.pipeline_pb2 import TrainEvalPipelineConfig
 
 FLAGS = flags.FlagValues()
-common_flags.define_pipeline_config_path(FLAGS)
+config_flags.define_pipeline_config_path(FLAGS)
 flags.DEFINE_string(
     "model_dir", None, "Folder for checkpoints and TensorBoard event files.", required=True, flag_values=FLAGS
 )
-common_flags.define_config_override(FLAGS)
+config_flags.define_config_override(FLAGS)
 # Training.
 flags.DEFINE_integer(
     "num_train_steps", None, "Steps to train; default: those of the config.", lower_bound=1, flag_values=FLAGS
@@ -138,7 +138,7 @@ def main() -> None:
 
 def _config():
     """The config with the flags' values in it."""
-    config = common_flags.load_config(FLAGS)
+    config = config_flags.load_config(FLAGS)
     if FLAGS.num_train_steps is not None:
         config.train_config.num_steps = FLAGS.num_train_steps
     if FLAGS.sample_1_of_n_eval_examples is not None:

@@ -184,6 +184,9 @@ def folder_beside(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     try:
         beside.mkdir()
         yield beside
+    except OSError as error:
+        _name_the_final_path(error, beside, path)
+        raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
         _being_written.discard(beside)
@@ -201,22 +204,12 @@ def replacing_folder(path: str | os.PathLike, may_exist: bool = True) -> Iterato
       FileExistsError: `path` is there and may not be.
     """
     path = pathlib.Path(os.path.realpath(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = _beside(path)
-    _being_written.add(beside)
-    try:
-        beside.mkdir()
+    with folder_beside(path) as beside:
         yield beside
         _sync_tree(beside)
         if not may_exist and os.path.lexists(path):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
         put_in_place(beside, path)
-    except OSError as error:
-        _name_the_final_path(error, beside, path)
-        raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-        _being_written.discard(beside)
 
 
 def put_in_place(beside: pathlib.Path, path: pathlib.Path) -> None:

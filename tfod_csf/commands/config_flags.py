@@ -1,0 +1,52 @@
+"""Flags of the commands that read a pipeline.config; see `common_flags` for those of other commands."""
+
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+if TYPE_CHECKING:
+    from tfod_csf.config.protos.pipeline_pb2 import TrainEvalPipelineConfig
+
+
+def define_pipeline_config_path(flag_values: flags.FlagValues) -> None:
+    """--pipeline_config_path, as TFOD's programs have it."""
+    flags.DEFINE_string(
+        "pipeline_config_path",
+        None,
+        "The pipeline.config of the training.",
+        required=True,
+        flag_values=flag_values,
+    )
+
+
+def define_config_override(flag_values: flags.FlagValues) -> None:
+    """--config_override; TFOD's exporter has it."""
+    flags.DEFINE_string(
+        "config_override",
+        "",
+        'Fields to change, as text of a pipeline.config, for example "train_config { batch_size: 2 }".',
+        flag_values=flag_values,
+    )
+
+
+def load_config(flag_values: flags.FlagValues) -> "TrainEvalPipelineConfig":
+    """The config of --pipeline_config_path with --config_override merged over it.
+
+    Raises:
+      UserError: a file or text that is not a pipeline.config.
+    """
+    from tfod_csf.config import pipeline_config
+
+    return overridden(pipeline_config.load_pipeline_config(flag_values["pipeline_config_path"].value), flag_values)
+
+
+def overridden(config: "TrainEvalPipelineConfig", flag_values: flags.FlagValues) -> "TrainEvalPipelineConfig":
+    """A config with --config_override merged over it.
+
+    Raises:
+      UserError: a text that is not part of a pipeline.config.
+    """
+    from tfod_csf.config import pipeline_config
+
+    text = flag_values["config_override"].value
+    return pipeline_config.override(config, text) if text else config
