@@ -48,6 +48,7 @@ SUBPACKAGES = {
     "data": {"": {"augmentation", "records"}, "records": set(), "augmentation": set(), "annotated": {"records"}},
     "training": {"": {"checkpoints", "evaluation"}, "checkpoints": set(), "evaluation": {"checkpoints"}},
     "evaluation": {"": set(), "training_report": set()},
+    "modeling": {"": {"feature_extractors"}, "feature_extractors": set()},
 }
 
 # absl is its logging; flags are in commands alone, see below.
@@ -288,6 +289,9 @@ TESTED_IN = {
     "export/detection_module.py": "fidelity/test_saved_model_signature.py",
     "export/run_saved_model.py": "export/test_exporter.py",  # a program of its own, which every export runs
     "inference/rounds.py": "commands/test_batch_infer.py",
+    "modeling/feature_extractors/extractor_builder.py": "modeling/feature_extractors/test_feature_extractor.py",
+    "modeling/feature_extractors/resnet18.py": "modeling/feature_extractors/test_feature_extractor.py",
+    "modeling/feature_extractors/resnet_v1.py": "fidelity/test_forward.py",
     "modeling/layer_hyperparams.py": "modeling/test_model_builder.py",
 }
 UNTESTED = {

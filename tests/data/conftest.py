@@ -75,6 +75,7 @@ def model_config():
     """Images go to 16 x 16, padded; three classes."""
     config = model_pb2.DetectionModel()
     config.faster_rcnn.num_classes = 3
+    config.faster_rcnn.feature_extractor.type = "faster_rcnn_resnet50_keras"
     resizer = config.faster_rcnn.image_resizer.keep_aspect_ratio_resizer
     resizer.min_dimension = resizer.max_dimension = 16
     resizer.pad_to_max_dimension = True

@@ -46,7 +46,7 @@ NAMES = {
 def build(monkeypatch):
     """From fields to the network; without backbone, which the losses do not see."""
     extractor = types.SimpleNamespace(crop_subsampling=1)
-    monkeypatch.setattr(model_builder.feature_extractor, "build", lambda **fields: extractor)
+    monkeypatch.setattr(model_builder.extractor_builder, "build", lambda **fields: extractor)
 
     def build_model(fields):
         # Later fields win, so a test's fields override those of BASE.

@@ -11,16 +11,17 @@ from google.protobuf import text_format
 
 from tfod_csf.config.protos import hyperparams_pb2, model_pb2
 from tfod_csf.errors import UserError
-from tfod_csf.modeling import feature_extractor, model_builder
+from tfod_csf.modeling import model_builder
+from tfod_csf.modeling.feature_extractors import extractor_builder
 
 
 @pytest.fixture(scope="module")
 def run(tiny_config, tiny_images):
     """Predictions and detections of the tiny network, same weights, with config text merged over its config."""
-    extractor = feature_extractor.build("faster_rcnn_resnet18_keras")
+    extractor = extractor_builder.build("faster_rcnn_resnet18_keras")
 
     def predict_and_postprocess(changes: str, training: bool = False):
-        with mock.patch.object(feature_extractor, "build", return_value=extractor):  # most of the time of a build
+        with mock.patch.object(extractor_builder, "build", return_value=extractor):  # most of the time of a build
             model = model_builder.build(tiny_config(changes), is_training=True)
         model.build_variables(32, 32)
         random = np.random.RandomState(5)

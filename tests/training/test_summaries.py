@@ -2,7 +2,10 @@ import numpy as np
 import tensorflow as tf
 
 from tests.support.tiny_training import read_tags, read_tensors
+from tfod_csf.network_input import image_normalizer
 from tfod_csf.training.summaries import Summaries, visible_images
+
+NORMALIZER = image_normalizer.of_extractor("faster_rcnn_resnet50_keras")
 
 
 def test_scalars_and_pictures_are_in_the_event_file(tmp_path):
@@ -36,6 +39,6 @@ def test_no_pictures_and_no_folder_write_nothing(tmp_path):
 
 def test_visible_images_add_the_means_back():
     seen = np.array([[[[0.0, 0.0, 0.0], [200.0, -200.0, 0.061]]]], np.float32)
-    (picture,) = visible_images(seen)
+    (picture,) = visible_images(seen, NORMALIZER)
     assert picture.tolist() == [[[124, 117, 104], [255, 0, 104]]]  # 123.68, 116.779, 103.939; clipped to 0 and 255
-    assert len(visible_images(np.zeros([5, 2, 2, 3]))) == 3
+    assert len(visible_images(np.zeros([5, 2, 2, 3]), NORMALIZER)) == 3

@@ -23,6 +23,9 @@ class ScriptedTrainer:
     """Stands in for FasterRcnnTrainer: the loss of step n (from 0) is `loss_of(n)`."""
 
     def __init__(self, tf, loss_of, first_step=0):
+        from tfod_csf.network_input import image_normalizer
+
+        self.image_normalizer = image_normalizer.of_extractor("faster_rcnn_resnet50_keras")
         self.tf = tf
         self.loss_of = loss_of
         self.strategy = tf.distribute.get_strategy()

@@ -1,11 +1,35 @@
-"""Values of model.faster_rcnn.feature_extractor.type: those built here, and the nearest to each of TFOD's others."""
+"""Values of model.faster_rcnn.feature_extractor.type: those built here, and the nearest to each of TFOD's others.
 
-SUPPORTED = (
-    "faster_rcnn_resnet50_keras",
-    "faster_rcnn_resnet101_keras",
-    "faster_rcnn_resnet152_keras",
-    "faster_rcnn_resnet18_keras",
-)
+One row per type says what checks and packages ask of it before the network is built.
+"""
+
+import dataclasses
+
+CHANNEL_MEANS = "channel_means"
+MINUS_ONE_TO_ONE = "minus_one_to_one"
+
+
+@dataclasses.dataclass(frozen=True)
+class ExtractorType:
+    """What a type takes.
+
+    Attributes:
+      first_stage_features_strides: values of that field it takes.
+      pixel_values: what its network expects, see network_input.image_normalizer: CHANNEL_MEANS (less ImageNet's means)
+        or MINUS_ONE_TO_ONE (-1..1).
+    """
+
+    first_stage_features_strides: tuple[int, ...]
+    pixel_values: str = CHANNEL_MEANS
+
+
+TYPES = {
+    "faster_rcnn_resnet50_keras": ExtractorType((16,)),
+    "faster_rcnn_resnet101_keras": ExtractorType((16,)),
+    "faster_rcnn_resnet152_keras": ExtractorType((16,)),
+    "faster_rcnn_resnet18_keras": ExtractorType((8, 16)),
+}
+SUPPORTED = tuple(TYPES)
 
 _FPN = "feature pyramids are not supported"
 _SLIM = "is TFOD's TensorFlow 1 (slim) network, whose checkpoints have another format"

@@ -4,7 +4,7 @@ Shape shorthand in this module: B images of a batch, H x W the network's input, 
 K foreground classes. Boxes are ymin, xmin, ymax, xmax. Names are TFOD's.
 
 features:
-  image: float32 [B, H, W, 3], resized, padded, channel means subtracted.
+  image: float32 [B, H, W, 3], resized, padded, normalized (image_normalizer).
   true_image_shape: int32 [B, 3], the part of the input that is image, not padding.
   original_image_spatial_shape: int32 [B, 2], height and width before resizing.
   original_image: uint8 [B, H, W, 3], resized and padded but not normalized; in evaluation, with retain_original_images.
@@ -20,7 +20,7 @@ labels:
       groundtruth_not_exhaustive_classes, groundtruth_image_classes: float32 [B, K], for image-level labels. Faster
       R-CNN does not read these four.
 
-Order of the steps on one image: decode, augment (training), resize and pad, subtract the means, pad the boxes, batch.
+Order of the steps on one image: decode, augment (training), resize and pad, normalize, pad the boxes, batch.
 """
 
 import os
@@ -162,7 +162,7 @@ class _Transform:
 
     Args:
       input_reader_config: for the label map.
-      model_config: for image_resizer and num_classes.
+      model_config: for image_resizer, feature_extractor.type and num_classes.
       left_out_boxes: counts lost boxes.
       retain_original_images: whether `original_image` is kept.
     """
@@ -177,6 +177,8 @@ class _Transform:
         path = input_reader_config.label_map_path
         self._decoder = TfExampleDecoder(load_label_map(path) if path else None)
         self._resizer = image_resizer.from_config(model_config.faster_rcnn.image_resizer)
+        extractor_type = model_config.faster_rcnn.feature_extractor.type
+        self._normalize = image_normalizer.of_extractor(extractor_type).normalize
         self._num_classes = model_config.faster_rcnn.num_classes
         self._unknown_class = f"its class is not in {path}."
         self._retain_original_images = retain_original_images
@@ -195,7 +197,7 @@ class _Transform:
             example["original_image"] = tf.cast(resized, tf.uint8)
         example = augment(example)
         image, example["true_image_shape"] = self._resizer(tf.cast(example["image"], tf.float32))
-        example["image"] = image_normalizer.subtract_channel_means(image)
+        example["image"] = self._normalize(image)
         padded_per_true = tf.cast(tf.shape(image)[:2], tf.float32) / tf.cast(
             example["true_image_shape"][:2], tf.float32
         )

@@ -26,9 +26,9 @@ import tensorflow as tf
 from tfod_csf.modeling import roi_crop, target_assigner
 from tfod_csf.modeling.box_classifier import BoxClassifier
 from tfod_csf.modeling.box_head import SecondStagePredictions
-from tfod_csf.modeling.feature_extractor import FeatureExtractor
+from tfod_csf.modeling.feature_extractors.feature_extractor import FeatureExtractor
 from tfod_csf.modeling.rpn import FirstStagePredictions, Proposals, RegionProposalNetwork
-from tfod_csf.network_input import image_normalizer, image_resizer
+from tfod_csf.network_input import image_resizer
 
 TensorDict = dict[str, tf.Tensor]
 
@@ -115,7 +115,7 @@ class FasterRCNN(tf.Module):
             images,
             fn_output_signature=(tf.TensorSpec(self._input_shape, tf.float32), tf.TensorSpec([3], tf.int32)),
         )
-        return image_normalizer.subtract_channel_means(resized), true_image_shapes
+        return self.feature_extractor.image_normalizer.normalize(resized), true_image_shapes
 
     def predict(
         self,

@@ -4,11 +4,12 @@ import tf_keras
 
 from tfod_csf.config.protos import faster_rcnn_pb2, hyperparams_pb2, model_pb2, post_processing_pb2
 from tfod_csf.errors import UserError
-from tfod_csf.modeling import feature_extractor, losses
+from tfod_csf.modeling import losses
 from tfod_csf.modeling.anchor_generator import GridAnchorGenerator
 from tfod_csf.modeling.box_classifier import BoxClassifier
 from tfod_csf.modeling.box_head import BoxHead
 from tfod_csf.modeling.faster_rcnn import FasterRCNN
+from tfod_csf.modeling.feature_extractors import extractor_builder, feature_extractor
 from tfod_csf.modeling.hard_example_miner import HardExampleMiner
 from tfod_csf.modeling.layer_hyperparams import LayerHyperparams
 from tfod_csf.modeling.post_processing import BatchNonMaxSuppression
@@ -48,7 +49,7 @@ def build(model_config: model_pb2.DetectionModel, is_training: bool, compute_dty
 
 
 def _build_faster_rcnn(config: faster_rcnn_pb2.FasterRcnn, is_training: bool) -> FasterRCNN:
-    extractor = feature_extractor.build(
+    extractor = extractor_builder.build(
         type=config.feature_extractor.type,
         first_stage_features_stride=config.feature_extractor.first_stage_features_stride,
         batch_norm_trainable=config.feature_extractor.batch_norm_trainable and is_training,

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorboard.plugins.image import metadata as image_metadata
 
 from tfod_csf.errors import UserError
-from tfod_csf.network_input import image_normalizer
+from tfod_csf.network_input.image_normalizer import ImageNormalizer
 
 NUM_TRAIN_INPUT_IMAGES = 3
 _JPEG_QUALITY = 92
@@ -68,18 +68,21 @@ def _disk_errors_in_words(folder: str | os.PathLike | None) -> Iterator[None]:
         ) from error
 
 
-def visible_images(preprocessed_inputs: np.ndarray, count: int = NUM_TRAIN_INPUT_IMAGES) -> list[np.ndarray]:
+def visible_images(
+    preprocessed_inputs: np.ndarray, normalizer: ImageNormalizer, count: int = NUM_TRAIN_INPUT_IMAGES
+) -> list[np.ndarray]:
     """The network's input as pictures that a person can judge.
 
-    TFOD shows the input itself, from which the channel means are subtracted: clipped to 0 and 1 that is a picture of
-    black and three pure colors, in which no augmentation can be judged. Here the means are added back.
+    TFOD shows the input itself, normalized: clipped to 0 and 1 that is a picture of black and pure colors, in which no
+    augmentation can be judged. Here the normalization is undone.
 
     Args:
-      preprocessed_inputs: float32 [B, H, W, 3], means subtracted.
+      preprocessed_inputs: float32 [B, H, W, 3], normalized.
+      normalizer: of the network.
       count: at most so many images, the first of the batch.
 
     Returns:
       uint8 [H, W, 3] RGB pictures, padding included.
     """
-    images = np.asarray(preprocessed_inputs[:count]) + np.asarray(image_normalizer.CHANNEL_MEANS, np.float32)
+    images = normalizer.restore(np.asarray(preprocessed_inputs[:count]))
     return list(np.clip(np.rint(images), 0, 255).astype(np.uint8))

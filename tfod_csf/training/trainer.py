@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfod_csf.modeling import balanced_sampler
 from tfod_csf.modeling.faster_rcnn import FasterRCNN
+from tfod_csf.network_input.image_normalizer import ImageNormalizer
 from tfod_csf.training import optimizer as optimizers
 
 REGULARIZATION_LOSS = "Loss/regularization_loss"
@@ -105,6 +106,11 @@ class FasterRcnnTrainer:
         self.add_regularization_loss = add_regularization_loss
         self._iterator: Any = None
         self._traced_step = tf.function(self.train_step)
+
+    @property
+    def image_normalizer(self) -> ImageNormalizer:
+        """What made the network's input of the images."""
+        return self.model.feature_extractor.image_normalizer
 
     def steps(self, num_steps: int) -> Iterator[dict[str, Any]]:
         """Takes up to `num_steps` steps, and fewer when the dataset ends.

@@ -222,7 +222,8 @@ class TrainingLoop:
         if self._settings.record_summaries and not self._block:
             # The block's first batch, with the step before the update, as in TFOD.
             images = self._first_replica(outputs["images"])
-            self._summaries.images("train_input_images", summaries.visible_images(images.numpy()), self._step)
+            pictures = summaries.visible_images(images.numpy(), self._trainer.image_normalizer)
+            self._summaries.images("train_input_images", pictures, self._step)
         self._step += 1
         self._block.append(total)
         self._progress.step(total)

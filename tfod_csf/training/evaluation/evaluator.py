@@ -169,7 +169,8 @@ class FasterRcnnEvaluator(orbit.StandardEvaluator):
 
     def _draw(self, features: Mapping, row: int, groundtruth: Mapping, detections: Mapping) -> np.ndarray:
         height, width = features["true_image_shape"][row, :2]
-        pixels = summaries.visible_images(features["image"][row : row + 1, :height, :width])[0]
+        image = features["image"][row : row + 1, :height, :width]
+        pixels = summaries.visible_images(image, self.model.feature_extractor.image_normalizer)[0]
         original = np.tile(features["original_image_spatial_shape"][row], 2)
         # Objects of weight 0 are ignored, as in training and in the metrics.
         counts = groundtruth["groundtruth_weights"] > 0

@@ -5,17 +5,17 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from tfod_csf.modeling import feature_extractor
+from tfod_csf.modeling.feature_extractors import extractor_builder, feature_extractor
 
 
 @pytest.fixture(scope="module")
 def small():
-    return feature_extractor.build("faster_rcnn_resnet18_keras", batch_norm_trainable=True)
+    return extractor_builder.build("faster_rcnn_resnet18_keras", batch_norm_trainable=True)
 
 
 @pytest.mark.parametrize(("stride", "channels", "deeper_channels"), [(16, 128, 256), (8, 64, 128)])
 def test_small_backbone_has_the_stride_asked_for(stride, channels, deeper_channels):
-    extractor = feature_extractor.build("faster_rcnn_resnet18_keras", first_stage_features_stride=stride)
+    extractor = extractor_builder.build("faster_rcnn_resnet18_keras", first_stage_features_stride=stride)
     features = extractor.extract_proposal_features(tf.zeros([1, 64, 96, 3]), training=False)
     assert features.shape == (1, 64 // stride, 96 // stride, channels)
     crops = tf.zeros([5, 7, 7, channels])
@@ -32,7 +32,7 @@ def test_the_halves_share_no_variables_and_lose_none(small):
 def test_frozen_batch_norm_keeps_its_statistics_and_trains_gamma_and_beta():
     images = tf.random.stateless_normal([2, 32, 32, 3], seed=[1, 2]) * 50.0
     for batch_norm_trainable in (False, True):
-        extractor = feature_extractor.build("faster_rcnn_resnet18_keras", batch_norm_trainable=batch_norm_trainable)
+        extractor = extractor_builder.build("faster_rcnn_resnet18_keras", batch_norm_trainable=batch_norm_trainable)
         before = [value.numpy() for value in extractor.proposal_features.non_trainable_variables]
         in_training = extractor.extract_proposal_features(images, training=True)
         after = [value.numpy() for value in extractor.proposal_features.non_trainable_variables]
@@ -61,5 +61,5 @@ def test_layers_computing_in_bfloat16_keep_float32_variables():
 )
 def test_refused(extractor_type, stride, words):
     with pytest.raises(feature_extractor.FeatureExtractorError) as error:
-        feature_extractor.build(extractor_type, first_stage_features_stride=stride)
+        extractor_builder.build(extractor_type, first_stage_features_stride=stride)
     assert all(word in str(error.value) for word in words)

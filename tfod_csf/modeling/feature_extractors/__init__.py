@@ -1,0 +1,1 @@
+"""Backbones, split in two where Faster R-CNN crops its proposals."""

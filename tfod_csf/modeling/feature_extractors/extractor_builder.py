@@ -1,0 +1,47 @@
+"""Makes the feature extractor of a type."""
+
+from collections.abc import Callable
+
+from tfod_csf.config import extractor_types
+from tfod_csf.modeling.feature_extractors import resnet18, resnet_v1
+from tfod_csf.modeling.feature_extractors.feature_extractor import FeatureExtractor, FeatureExtractorError, Halves
+from tfod_csf.network_input import image_normalizer
+
+# By type: what makes the halves for a first_stage_features_stride.
+_BUILDERS: dict[str, Callable[[int], Halves]] = {
+    "faster_rcnn_resnet50_keras": lambda stride: resnet_v1.build(50),
+    "faster_rcnn_resnet101_keras": lambda stride: resnet_v1.build(101),
+    "faster_rcnn_resnet152_keras": lambda stride: resnet_v1.build(152),
+    "faster_rcnn_resnet18_keras": resnet18.build,
+}
+
+
+def build(
+    type: str,  # the field's name
+    first_stage_features_stride: int = 16,
+    batch_norm_trainable: bool = False,
+) -> FeatureExtractor:
+    """The backbone of that `type`; arguments have the fields' names.
+
+    Raises:
+      FeatureExtractorError: the type is not known, or cannot have that stride.
+    """
+    if type not in _BUILDERS:
+        raise FeatureExtractorError(
+            f"model.faster_rcnn.feature_extractor.type: {type} is not supported; use one of {', '.join(_BUILDERS)}."
+        )
+    strides = extractor_types.TYPES[type].first_stage_features_strides
+    if first_stage_features_stride not in strides:
+        raise FeatureExtractorError(
+            f"model.faster_rcnn.feature_extractor.first_stage_features_stride: {first_stage_features_stride} is not "
+            f"supported by {type}; use {' or '.join(map(str, strides))}."
+        )
+    proposal_features, box_classifier_features, crop_subsampling = _BUILDERS[type](first_stage_features_stride)
+    return FeatureExtractor(
+        proposal_features=proposal_features,
+        box_classifier_features=box_classifier_features,
+        first_stage_features_stride=first_stage_features_stride,
+        crop_subsampling=crop_subsampling,
+        image_normalizer=image_normalizer.of_extractor(type),
+        batch_norm_trainable=batch_norm_trainable,
+    )

@@ -1,0 +1,73 @@
+"""Backbones, split in two where Faster R-CNN crops its proposals.
+
+Shape shorthand in this module:
+
+  B: images; P: proposals of an image
+  H, W: size of the network input, px; h, w, C: the feature map that is cropped
+  s: size of a cropped proposal in cells; D: channels of the second stage
+
+The first half turns preprocessed images [B, H, W, 3] into the map [B, h, w, C] that the first stage reads and that
+proposals are cropped from; h is H / 16, or H / 8 for the small backbone if first_stage_features_stride says so. The
+second half turns cropped proposals [B*P, s, s, C] into features [B*P, s', s', D] for the box head.
+"""
+
+import contextlib
+import dataclasses
+
+import tensorflow as tf
+import tf_keras
+
+from tfod_csf.errors import UserError
+from tfod_csf.network_input.image_normalizer import ImageNormalizer
+
+# proposal_features, box_classifier_features and crop_subsampling of a FeatureExtractor.
+Halves = tuple[tf_keras.Model, tf_keras.Model, int]
+
+
+class FeatureExtractorError(UserError):
+    """`feature_extractor` of a config cannot be built."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureExtractor:
+    """The two halves of a backbone.
+
+    Attributes:
+      proposal_features: Keras model, preprocessed images [B, H, W, 3] to [B, h, w, C].
+      box_classifier_features: Keras model, cropped proposals [B*P, s, s, C] to [B*P, s', s', D].
+      first_stage_features_stride: input pixels per cell of the first half's output.
+      crop_subsampling: the second half wants every crop_subsampling-th cell, in both directions, of a pooled proposal.
+          2 for ResNet v1: its conv5 starts with 1x1 convolutions of stride 2, which read no other cells, so the others
+          need not be computed. The numbers are those of the strided convolutions.
+      image_normalizer: the pixel values that the first half expects.
+      batch_norm_trainable: whether training normalizes with, and updates, batch statistics. If not, moving statistics
+          are used and kept; gamma and beta are trained either way.
+    """
+
+    proposal_features: tf_keras.Model
+    box_classifier_features: tf_keras.Model
+    first_stage_features_stride: int
+    crop_subsampling: int
+    image_normalizer: ImageNormalizer
+    batch_norm_trainable: bool
+
+    def extract_proposal_features(self, preprocessed_inputs: tf.Tensor, training: bool) -> tf.Tensor:
+        """[B, H, W, 3] to float32 [B, h, w, C]."""
+        features = self.proposal_features(preprocessed_inputs, training=training and self.batch_norm_trainable)
+        return tf.cast(features, tf.float32)
+
+    def extract_box_classifier_features(self, cropped_proposals: tf.Tensor, training: bool) -> tf.Tensor:
+        """[B*P, s, s, C] to float32 [B*P, s', s', D]."""
+        features = self.box_classifier_features(cropped_proposals, training=training and self.batch_norm_trainable)
+        return tf.cast(features, tf.float32)
+
+
+@contextlib.contextmanager
+def layers_computing_in(dtype: str):
+    """Keras layers made inside keep float32 variables and compute in `dtype`, "float32" or "bfloat16"."""
+    before = tf_keras.mixed_precision.global_policy()
+    tf_keras.mixed_precision.set_global_policy("mixed_bfloat16" if dtype == "bfloat16" else dtype)
+    try:
+        yield
+    finally:
+        tf_keras.mixed_precision.set_global_policy(before)
