@@ -13,6 +13,7 @@ TOLERANCE = 1e-4
 def model_of(resizer, arrays, run):
     """The recorded run's model; its resizer follows from its kind and the shapes."""
     model = model_pb2.DetectionModel()
+    model.faster_rcnn.feature_extractor.type = "faster_rcnn_resnet50_keras"
     _, height, width, _ = arrays[f"{run}/features/image"].shape
     if resizer == "pad":
         true_sides = arrays[f"{run}/features/true_image_shape"][0, :2]
