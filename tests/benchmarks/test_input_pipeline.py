@@ -6,7 +6,13 @@ from tfod_csf.benchmarks import input_pipeline
 from tfod_csf.config.protos import pipeline_pb2
 
 CONFIG = """
-model { faster_rcnn { num_classes: 1 image_resizer { fixed_shape_resizer { height: 16 width: 24 } } } }
+model {
+  faster_rcnn {
+    num_classes: 1
+    image_resizer { fixed_shape_resizer { height: 16 width: 24 } }
+    feature_extractor { type: "faster_rcnn_resnet18_keras" }
+  }
+}
 train_config { batch_size: 2 data_augmentation_options { random_horizontal_flip { } } }
 train_input_reader { num_epochs: 1 tf_record_input_reader { input_path: "elsewhere.record" } }
 """
