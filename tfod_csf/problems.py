@@ -60,11 +60,15 @@ class Problem:
         return visible(f"{where}: {self.action}: {times}{self.reason}. {self.remedy}".rstrip())
 
 
+def _strict_error(problem: Problem) -> StrictProblemError:
+    return StrictProblemError(f"{problem} (--strict: the first problem ends the run)")
+
+
 class ProblemLog:
     """Collects problems in the order they were found.
 
     Args:
-      strict: raise `StrictProblemError` at the first skipped or mended item ("noted" rows do not stop a run).
+      strict: raise `StrictProblemError` at the first skipped or mended item (most "noted" rows do not stop a run).
       quiet: no log lines; for a worker process, whose rows the main process adds to its own log.
     """
 
@@ -81,9 +85,24 @@ class ProblemLog:
         """Records something used in changed form."""
         self.add(Problem(str(file), item, MENDED, reason, remedy, count))
 
-    def noted(self, file: str | os.PathLike, reason: str, remedy: str = "", item: str = "", count: int = 1) -> None:
-        """Records something used unchanged that a person should know of."""
-        self.add(Problem(str(file), item, NOTED, reason, remedy, count))
+    def noted(
+        self,
+        file: str | os.PathLike,
+        reason: str,
+        remedy: str = "",
+        item: str = "",
+        count: int = 1,
+        is_allowed_when_strict: bool = True,
+    ) -> None:
+        """Records something used unchanged that a person should know of.
+
+        Raises:
+          StrictProblemError: with `strict`, unless `is_allowed_when_strict`.
+        """
+        problem = Problem(str(file), item, NOTED, reason, remedy, count)
+        self.add(problem)
+        if self.strict and not is_allowed_when_strict:
+            raise _strict_error(problem)
 
     def unlisted_folder(self, error: OSError) -> None:
         """Records a folder that cannot be listed; an `on_error` of `given_files.files_below`."""
@@ -98,7 +117,7 @@ class ProblemLog:
         """Records a problem, for example one found by a worker process."""
         self.problems.append(problem)
         if self.strict and problem.action != NOTED:
-            raise StrictProblemError(f"{problem} (--strict: the first problem ends the run)")
+            raise _strict_error(problem)
         if not self.quiet:
             _log.warning("%s", problem)
 

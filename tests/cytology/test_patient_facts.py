@@ -64,9 +64,26 @@ def test_white_cells_that_came_with_the_blood():
 
 def test_rows_about_nobody_are_said():
     facts = {name: PatientFacts() for name in ("a", "b", "c", "d", "e")}
-    assert patient_facts.unmatched_words("t.csv", facts, ["a", "b", "c", "d", "e", "f"]) == ""
-    some = patient_facts.unmatched_words("t.csv", facts, ["a", "x"])
-    assert some == "t.csv: 4 of 5 patients not in the run and not used ('b', 'c', 'd', ...)."
+    assert patient_facts.of_run("t.csv", facts, ["a", "b", "c", "d", "e"]) == (facts, "")
+    found, said = patient_facts.of_run("t.csv", facts, ["a", "x"])
+    assert found == {"a": PatientFacts()}
+    assert said == (
+        "t.csv: 4 of 5 patients not in the run and not used ('b', 'c', 'd', ...).\n"
+        "t.csv: no row for 1 of 2 patients of the run ('x')."
+    )
     with pytest.raises(TableError, match=r"no patient in it \('a', 'b', 'c', ...\) is in the run, which has 'x'"):
-        patient_facts.unmatched_words("t.csv", facts, ["x"])
-    assert patient_facts.unmatched_words("t.csv", {}, ["x"]) == ""
+        patient_facts.of_run("t.csv", facts, ["x"])
+    assert patient_facts.of_run("t.csv", {}, ["x"]) == ({}, "t.csv: no row for 1 of 1 patient of the run ('x').")
+
+
+def test_ids_that_a_spreadsheet_or_a_mac_wrote_differently():
+    one, two = PatientFacts(1), PatientFacts(2)
+    composed, separate = "M\u00fcller", "Mu\u0308ller"
+    assert patient_facts.of_run("t.csv", {composed: one, " 2 ": two}, [separate, "2"]) == (
+        {separate: one, "2": two},
+        "",
+    )
+    with pytest.raises(TableError, match=r"'7\.0' may be '007', '8' may be '008': write them the same way"):
+        patient_facts.of_run("t.csv", {"7.0": one, "8": two}, ["007", "008"])
+    with pytest.raises(TableError, match="is there twice"):
+        patient_facts.of_run("t.csv", {composed: one, f"{composed} ": two}, [separate])

@@ -152,7 +152,7 @@ def test_changed_cells_get_a_guard_and_the_others_keep_theirs():
         (b"," * 1_000_001, "line 1: not CSV (more than 1,000,000 characters"),
         (b"a,b\n1," + b"x" * 10_000_000, "line 2: not CSV (more than 1,000,000 characters"),
         (b"a,b\n1," + b"x" * 900_000, "line 2: not CSV (field larger than field limit"),
-        (b'a,b\n1,"2\n3,4\n', "line 2: not CSV (unexpected end of data"),
+        (b'a,b\n1,"2\n3,4\n', "line 2: not CSV (a quotation mark is not closed"),
         (b"c" * 5000 + b",b\n1,2\n", "column 'a' is missing (found: ccccc"),
     ],
     ids=["NUL", "UTF-16", "UTF-16 without mark", "late byte", "million columns", "10 MB", "long", "quote", "header"],

@@ -20,6 +20,7 @@ from tfod_csf.wording import plural
 
 if TYPE_CHECKING:
     from tfod_csf.cytology.annotated_cells import MatchedCells
+    from tfod_csf.study.patient_ids import Matched
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string(
@@ -108,12 +109,15 @@ def main() -> None:
     )
     machine = agreement_tables.read_machine(machine_path, FLAGS.effective_cells)
     hospital = agreement_tables.read_hospital(FLAGS.hospital, FLAGS.assumed_cells, FLAGS.hospital_unit == "cells")
+    ids = agreement_tables.match_patients(machine, hospital, FLAGS.hospital)
+    hospital = hospital.with_ids_of(ids)
     with folder_lock.only_writer(output_dir):
         matched = _match_cells(output_dir) if FLAGS.annotations_dir else None
         rows = agreement_tables.write_agreement(
             output_dir, machine, hospital, references, levels, FLAGS.error_ratio, matched
         )
     print(f"{_found(rows)}; written to {output_dir}.")
+    print(_not_on_both_sides(ids), end="")
     if hospital.notes:
         print(
             f"{plural(len(hospital.notes), 'patient')} of the hospital with cells of other classes: percentages "
@@ -125,6 +129,20 @@ def main() -> None:
             f"{plural(unreliable, 'compared patient')} with too many unknown white cells: percentages not to be relied "
             "on (note in agreement_patients.csv)."
         )
+
+
+def _not_on_both_sides(ids: "Matched") -> str:
+    """Lines on patients that only one side has."""
+    from tfod_csf.study.patient_ids import named
+
+    lines = ""
+    if ids.only_given:
+        count = plural(len(ids.only_given), "patient")
+        lines += f"{count} of the hospital not examined by the machine ({named(ids.only_given)}){ids.hint}.\n"
+    if ids.only_known:
+        count = plural(len(ids.only_known), "patient")
+        lines += f"{count} of the machine without a result of the hospital ({named(ids.only_known)}).\n"
+    return lines
 
 
 def _decision_levels() -> dict[str, list[float]]:

@@ -28,7 +28,7 @@ class DifferentialInputs:
       thresholds: how cells are to be counted; `changed` when that is not how the run counted them.
       references: ranges of the chosen population, from `ranges_path`.
       patient_facts: {patient_id: row of the table of patients}.
-      unmatched: a sentence on rows of that table that are about no patient of the run, or "".
+      unmatched: sentences on rows of that table about no patient of the run, and on patients without a row, or "".
       rules: numbers of the rules.
       corrections: confusion matrices of the run's models; None where there are none.
     """
@@ -141,7 +141,7 @@ def read(flag_values: flags.FlagValues) -> DifferentialInputs:
     if flag_values.patient_table:
         facts = patient_facts.read_patient_table(flag_values.patient_table)
         ids = run_tables.folders_by_patient(flag_values.inference_dir)
-        unmatched = patient_facts.unmatched_words(flag_values.patient_table, facts, ids)
+        facts, unmatched = patient_facts.of_run(flag_values.patient_table, facts, ids)
     return DifferentialInputs(
         thresholds=thresholds,
         changed=changed,

@@ -25,6 +25,7 @@ from tfod_csf.files import given_files
 from tfod_csf.label_map import mapped_name
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
+from tfod_csf.study.patient_ids import composed
 
 NOT_FOUND = ""
 
@@ -59,7 +60,7 @@ def read_annotations(
       class_map: of `label_map.parse_class_map`; cells whose name is mapped to "" are ignored.
 
     Returns:
-      {path below the folder without its suffix, with "/": cells}, sorted.
+      {path below the folder without its suffix, with "/", accents composed: cells}, sorted.
 
     Raises:
       AnnotationsError: no such folder, or no XML in it that can be read.
@@ -77,7 +78,8 @@ def read_annotations(
         named = [(cell_classes.canonical_name(mapped_name(o.name, class_map or {})), o) for o in annotation.objects]
         kept = [(name, labeled) for name, labeled in named if name]
         boxes = labelimg.boxes_of([labeled for _, labeled in kept])
-        found[path.relative_to(root).with_suffix("").as_posix()] = ImageCells(tuple(name for name, _ in kept), boxes)
+        key = composed(path.relative_to(root).with_suffix("").as_posix())
+        found[key] = ImageCells(tuple(name for name, _ in kept), boxes)
     if not found:
         raise AnnotationsError(f"{folder}: no LabelImg XML that can be read ({len(paths)} XML files found).")
     return found
@@ -86,7 +88,7 @@ def read_annotations(
 def cells_of_image(annotations: Mapping[str, ImageCells], patient_id: str, image: str) -> ImageCells | None:
     """Annotated cells of a patient's image; the XML lies in the patient's folder or, in a flat study, at the top."""
     stem = pathlib.PurePosixPath(image).with_suffix("").as_posix()
-    return annotations.get(f"{patient_id}/{stem}", annotations.get(stem))
+    return annotations.get(composed(f"{patient_id}/{stem}"), annotations.get(composed(stem)))
 
 
 @dataclasses.dataclass

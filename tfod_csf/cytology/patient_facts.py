@@ -10,9 +10,9 @@ from collections.abc import Collection, Mapping
 
 from tfod_csf.files import csv_schemas
 from tfod_csf.files.csv_tables import TableError
+from tfod_csf.study import patient_ids
+from tfod_csf.study.patient_ids import PatientIdError, named
 from tfod_csf.wording import plural
-
-_MAX_NAMED = 3  # ids named in a message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,26 +105,37 @@ def is_iso_date(text: str) -> bool:
         return False
 
 
-def unmatched_words(path: str | os.PathLike, facts: Mapping[str, PatientFacts], patients: Collection[str]) -> str:
-    """A sentence on rows of the table that are about no patient of the run; "" when every row is about one.
+def of_run(
+    path: str | os.PathLike, facts: Mapping[str, PatientFacts], patients: Collection[str]
+) -> tuple[dict[str, PatientFacts], str]:
+    """The rows of the table that are about patients of the run, and what is said about the others.
 
     Args:
       path: of the table.
       facts: of `read_patient_table`.
       patients: ids of the run's patients.
 
+    Returns:
+      ({id of the run: facts}, sentences on rows about nobody of the run and on patients without a row; "" for none).
+
     Raises:
       TableError: no row at all is about a patient of the run: the wrong table, or ids written differently.
+      PatientIdError: two rows are about one patient.
     """
-    known = set(patients)
-    others = [patient for patient in facts if patient not in known]
-    named = ", ".join(map(repr, others[:_MAX_NAMED])) + (", ..." if len(others) > _MAX_NAMED else "")
-    if not others:
-        return ""
-    if len(others) == len(facts):
+    try:
+        matched = patient_ids.match(facts, patients)
+    except PatientIdError as error:
+        raise TableError(f"{path}: {error}") from error
+    if facts and not matched.run_ids:
         raise TableError(
-            f"{path}: no patient in it ({named}) is in the run, which has "
-            f"{', '.join(map(repr, sorted(known)[:_MAX_NAMED]))}{', ...' if len(known) > _MAX_NAMED else ''}; write "
-            "patient_id as in differentials.csv."
+            f"{path}: no patient in it ({named(matched.only_given)}) is in the run, which has "
+            f"{named(matched.only_known)}; write patient_id as in differentials.csv{matched.hint}."
         )
-    return f"{path}: {len(others)} of {plural(len(facts), 'patient')} not in the run and not used ({named})."
+    said = []
+    if matched.only_given:
+        whose = f"{len(matched.only_given)} of {plural(len(facts), 'patient')}"
+        said.append(f"{path}: {whose} not in the run and not used ({named(matched.only_given)}){matched.hint}.")
+    if matched.only_known:
+        whose = f"{len(matched.only_known)} of {plural(len(patients), 'patient')}"
+        said.append(f"{path}: no row for {whose} of the run ({named(matched.only_known)}).")
+    return {run_id: facts[name] for name, run_id in matched.run_ids.items()}, "\n".join(said)

@@ -34,8 +34,9 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from tfod_csf.files import atomic_write, csv_tables, inner_paths
+from tfod_csf.files import atomic_write, csv_tables, given_tables, inner_paths
 from tfod_csf.files.csv_tables import TableError
+from tfod_csf.files.given_tables import GivenTable
 
 _SCHEMAS_DIR = pathlib.Path(__file__).parent / "schemas"
 _INPUT = "input_"
@@ -114,6 +115,11 @@ class Column:
     def is_text(self) -> bool:
         """Whether its values are texts of any kind."""
         return self.kind in _TEXTS
+
+    @property
+    def is_percent(self) -> bool:
+        """Whether its numbers are percentages and nothing else."""
+        return self.unit in ("%", "% of white cells")
 
     def _leads_out(self, text: str) -> bool:
         """Whether a text that names a file leads out of the folder that the table is about."""
@@ -273,8 +279,12 @@ class Schema:
         self, path: str | os.PathLike, columns: Sequence[str] | None
     ) -> tuple[list[str], Iterator[tuple[Sequence[int], list[list[Any]]]]]:
         """(columns of the file that are read; batches of (lines, values by column))."""
-        header, lines = csv_tables.read_lines(path)
         described = {column.name: column for column in self.columns}
+        if self.is_input:
+            table = given_tables.read(path, list(described))
+            header, lines = table.header, _plain_cells(path, table, described)
+        else:
+            header, lines = csv_tables.read_lines(path)
         wanted: dict[str, Column] = {}
         for name in described if columns is None else columns:
             if _PER_CLASS in name:
@@ -302,6 +312,24 @@ class Schema:
                     raise TableError(f"{path}, line {line}: {name} is {cell!r}; expected {column.kind}{decimals}.")
             num_rows += 1
         return num_rows
+
+
+def _plain_cells(
+    path: str | os.PathLike, table: GivenTable, described: Mapping[str, Column]
+) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a table that a user hands in, their numbers as this package writes them, texts without blanks."""
+    columns = [described.get(name) for name in table.header]
+    for line, cells in table.lines:
+        plain = []
+        for column, cell in zip(columns, cells, strict=True):
+            if column is None or column.is_text:
+                plain.append(given_tables.trimmed(cell))
+                continue
+            try:
+                plain.append(table.plain_number(cell, column.is_percent, column.low, column.high))
+            except ValueError as error:
+                raise TableError(f"{path}, line {line}: {column.name} is {cell!r}; expected {error}.") from None
+        yield line, plain
 
 
 def _batches(

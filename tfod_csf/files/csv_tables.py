@@ -6,7 +6,9 @@ written and read through `csv_schemas`, which adds kinds, rounding and emptiness
 
 import codecs
 import csv
+import dataclasses
 import io
+import itertools
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +26,24 @@ _ENCODING = "utf-8-sig"  # a byte order mark, which spreadsheets write, is not p
 
 class TableError(UserError):
     """A table cannot be used; the message names the file and, where there is one, line, column and value."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Dialect:
+    """How a file holds its table; the default is how this package writes them.
+
+    Attributes:
+      encoding: with the byte order mark, if there is one.
+      delimiter: character between two cells.
+      skipped_lines: lines before the header.
+    """
+
+    encoding: str = _ENCODING
+    delimiter: str = ","
+    skipped_lines: int = 0
+
+
+OWN_DIALECT = Dialect()
 
 
 class WrittenNumber(str):
@@ -87,18 +107,20 @@ def write_rows(path: str | os.PathLike, columns: Sequence[str], rows: Iterable[M
             write([_cell(value) for value in values])
 
 
-def read_lines(path: str | os.PathLike) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-    """Opens a CSV written by us or by a spreadsheet (a byte order mark is accepted).
+def read_lines(
+    path: str | os.PathLike, dialect: Dialect = OWN_DIALECT
+) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """Opens a table; one that a person hands in is opened by `given_tables`.
 
     Returns:
       (names of the columns, none for an empty file; (line of the file, cells) of every row that is not blank, with one
       cell per column, guards still on: see `unguard_text`; cells that a row lacks at its end are empty).
 
     Raises:
-      TableError: now or while reading: the file cannot be read, is not UTF-8 or not CSV, or a row has more cells than
-        the header.
+      TableError: now or while reading: the file cannot be read, is not in its encoding or not CSV, or a row has more
+        cells than the header.
     """
-    lines = _stream(path)
+    lines = _stream(path, dialect)
     _, header = next(lines, (1, []))
     return [unguard_text(name) for name in header], lines
 
@@ -150,22 +172,29 @@ def map_cells(text: str, change: Callable[[str], str]) -> str:
     return output.getvalue()
 
 
-def _stream(path: str | os.PathLike) -> Iterator[tuple[int, list[str]]]:
+def _stream(path: str | os.PathLike, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
     """(line of the file, cells) of the header, then of every row that is not blank, with one cell per column."""
+    line = 1
     try:
-        with io.TextIOWrapper(given_files.open_file(path), encoding=_ENCODING, newline="") as file:
+        with io.TextIOWrapper(given_files.open_file(path), encoding=dialect.encoding, newline="") as file:
+            before = sum(1 for _ in itertools.islice(_lines(file), dialect.skipped_lines))
             # Strict: a quote that is never closed would otherwise take in the rest of the file as one cell.
-            reader = csv.reader(_lines(file), strict=True)
-            line, width = 1, None
+            reader = csv.reader(_lines(file), strict=True, delimiter=dialect.delimiter)
+            line, width = before + 1, None
             for cells in reader:
                 if cells:
                     width = width or len(cells)
                     yield line, cells if len(cells) == width else _fitted(path, line, cells, width)
-                line = reader.line_num + 1
-    except UnicodeDecodeError as error:
-        raise TableError(f"{path}, line {_undecodable_line(path)}: not UTF-8; save it as 'CSV UTF-8'.") from error
+                line = before + reader.line_num + 1
+    except UnicodeError as error:
+        place = _undecodable_line(path) if dialect.encoding == _ENCODING else line
+        encoding = "UTF-8" if dialect.encoding == _ENCODING else dialect.encoding.upper()
+        raise TableError(f"{path}, line {place}: not {encoding}; save it as 'CSV UTF-8'.") from error
     except csv.Error as error:
-        raise TableError(f"{path}, line {line}: not CSV ({error}).") from error
+        what = str(error)
+        if what == "unexpected end of data":
+            what = "a quotation mark is not closed: close it, or delete it"
+        raise TableError(f"{path}, line {line}: not CSV ({what}).") from error
     except FileNotFoundError as error:
         raise TableError(f"{path}: no such file.") from error
     except OSError as error:

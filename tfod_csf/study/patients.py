@@ -13,7 +13,6 @@ import dataclasses
 import os
 import pathlib
 import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
@@ -22,6 +21,7 @@ from tfod_csf.files import csv_schemas, given_files, inner_paths
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
 from tfod_csf.study.image_io import IMAGE_SUFFIXES, OTHER_IMAGE_SUFFIXES
+from tfod_csf.study.patient_ids import alike_key, composed, loose
 
 _MAX_FOLDER_BYTES = 200
 _NOT_IN_FOLDER_NAMES = frozenset('<>:"/\\|?*%')
@@ -55,11 +55,6 @@ class AnnotatedFile:
 
     image: ImageFile
     xml_path: pathlib.Path
-
-
-def _loose(name: str) -> str:
-    """A name as it is compared across systems: accents composed (macOS stores them separately), capitals folded."""
-    return unicodedata.normalize("NFC", name).casefold()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -171,6 +166,7 @@ def _by_manifest(
     folder: pathlib.Path, files: list[_Listed], manifest: str | os.PathLike, problems: ProblemLog
 ) -> list[ImageFile]:
     by_key = {listed.key: pathlib.Path(listed.path) for listed in files}
+    by_composed = {composed(key): key for key in by_key}
     patients: dict[str, str] = {}
     for row in csv_schemas.load("input_manifest").read(manifest):
         item = f"line {row.line}"
@@ -178,6 +174,7 @@ def _by_manifest(
         key = os.path.normpath(written.replace("\\", "/")).replace(os.sep, "/")
         if key.startswith(f"{folder.as_posix()}/"):
             key = key.removeprefix(f"{folder.as_posix()}/")
+        key = key if key in by_key else by_composed.get(composed(key), key)
         if not patient_id:
             problems.skipped(manifest, f"{written!r} has no patient_id", "Fill in the cell.", item)
         elif key not in by_key:
@@ -193,14 +190,18 @@ def _by_manifest(
 
 
 def _note_names_alike(folder: pathlib.Path, images: Sequence[ImageFile], problems: ProblemLog) -> None:
-    by_loose_name: dict[str, list[str]] = defaultdict(list)
+    by_alike: dict[str, list[str]] = defaultdict(list)
     for patient_id in sorted({image.patient_id for image in images}):
-        by_loose_name[_loose(patient_id)].append(patient_id)
-    for alike in by_loose_name.values():
+        by_alike[alike_key(patient_id)].append(patient_id)
+    for alike in by_alike.values():
         if len(alike) > 1:
             names = ", ".join(map(ascii, alike))  # composed and separate accents look the same otherwise
-            reason = f"patients {names} differ only in capitals or in how accents are stored"
-            problems.noted(folder, reason, "Give their folders one name if it is one person.")
+            only = "capitals or in how accents are stored"
+            if len({loose(patient_id) for patient_id in alike}) > 1:
+                only = "capitals, blanks, leading zeros or how accents are stored"
+            reason = f"patients {names} differ only in {only}, and were taken as {len(alike)} patients"
+            remedy = "Give them one name, in the manifest or as folders, if it is one person."
+            problems.noted(folder, reason, remedy, is_allowed_when_strict=False)
 
 
 def _all_images(
@@ -258,9 +259,9 @@ def _one_of_each_stem(
     duplicates = set()
     for same in by_stem.values():
         annotations = (labelimg.read_annotation(path, ProblemLog(quiet=True)) for path in xml_files_of(same[0]))
-        wanted = {_loose(annotation.filename) for annotation in annotations if annotation}
+        wanted = {loose(annotation.filename) for annotation in annotations if annotation}
         order = IMAGE_SUFFIXES.index
-        same.sort(key=lambda image: (_loose(image.path.name) not in wanted, order(image.path.suffix.lower())))
+        same.sort(key=lambda image: (loose(image.path.name) not in wanted, order(image.path.suffix.lower())))
         for image in same[1:]:
             reason = f"taken for a copy of {same[0].path.name}: the same name with another suffix"
             problems.skipped(image.path, reason, "Rename it if it is another picture.")
@@ -311,15 +312,15 @@ class _XmlFiles:
         self._by_stem: dict[tuple[str, str], list[pathlib.Path]] = defaultdict(list)
         for listed in files:
             if listed.suffix == ".xml":
-                self._by_stem[listed.parent, _loose(listed.stem)].append(pathlib.Path(listed.path))
+                self._by_stem[listed.parent, loose(listed.stem)].append(pathlib.Path(listed.path))
         num_folders: Counter[str] = Counter()
         if is_separate:
-            num_folders.update(stem for stem, _ in {(_loose(image.path.stem), image.path.parent) for image in images})
+            num_folders.update(stem for stem, _ in {(loose(image.path.stem), image.path.parent) for image in images})
         self._flat_stems = {stem for stem, number in num_folders.items() if number == 1}
 
     def of(self, image: ImageFile) -> list[pathlib.Path]:
         """XML files whose name is the image's, capitals aside."""
-        stem = _loose(image.path.stem)
+        stem = loose(image.path.stem)
         candidates = self._by_stem.get((image.key.rpartition("/")[0], stem), [])
         if not candidates and stem in self._flat_stems:
             candidates = self._by_stem.get(("", stem), [])
@@ -423,8 +424,8 @@ def folder_names(patient_ids: Sequence[str]) -> dict[str, str]:
     taken: defaultdict[str, int] = defaultdict(int)
     for patient_id in sorted(set(patient_ids)):
         name = safe_folder_name(patient_id)
-        taken[_loose(name)] += 1
-        number = taken[_loose(name)]
+        taken[loose(name)] += 1
+        number = taken[loose(name)]
         names[patient_id] = name if number == 1 else f"{name}%~{number}"
     return names
 

@@ -45,6 +45,10 @@ def test_an_end_within_ten_points_of_0_or_100_percent_marks_nothing():
         ("adult,lymphocyte,63,,%,x", "ranges from 63 to nothing"),
         ("adult,basophil,0,1,%,x", "'basophil' is not known"),
         ("adult,monocyte,0,1,%,x\nadult,Monocyte,0,1,%,x", "line 3: quantity 'monocyte' is repeated"),
+        ("adult,monocyte,15,45,fraction,x", "line 2: the unit of monocyte is 'fraction'; give percent, not fractions"),
+        ("adult,White cells per uL,0,5,10^9/L,x", "is '10\\^9/L'; give the range in cells per uL"),
+        # Two of the three ranges of a laboratory whose table says no unit.
+        ("adult,lymphocyte,0.4,0.8,,x\nadult,neutrophil,0,0.06,,x", "no range .* beyond 0.8, so these are fractions"),
         ("child,monocyte,0,1,%,x", "no reference ranges for population 'adult'; the table has child"),
     ],
 )
@@ -53,6 +57,23 @@ def test_wrong_tables_are_refused_with_their_line(tmp_path, row, message):
     path.write_text(f"population,quantity,low,high,unit,source\n{row}\n", encoding="utf-8")
     with pytest.raises(ReferenceRangeError, match=message):
         load_reference_ranges(path)
+
+
+def test_capitals_and_blanks_do_not_make_another_population(tmp_path):
+    path = tmp_path / "ranges.csv"
+    rows = (
+        "adult ,Lymphocyte,40,80,Percent,x\nAdult,monocyte,15,45,％,x\n\u00a0adult,white_cells_per_ul,0,5,/\u03bcL,x\n"
+    )
+    path.write_text(f"population,quantity,low,high,unit,source\n{rows}", encoding="utf-8")
+    found = load_reference_ranges(path, "ADULT")
+    assert {name: (of.low, of.high) for name, of in found.items()} == {
+        "lymphocyte": (40, 80),
+        "monocyte": (15, 45),
+        "white_cells_per_ul": (0, 5),
+    }
+    # One narrow range alone may be in percent.
+    path.write_text("population,quantity,low,high,source\nadult,neutrophil,0,1,x\n", encoding="utf-8")
+    assert load_reference_ranges(path)["neutrophil"].high == 1
 
 
 def test_ranges_of_another_population_may_be_missing_still(tmp_path):

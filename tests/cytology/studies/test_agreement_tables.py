@@ -246,7 +246,7 @@ def test_wrong_hospital_tables_are_one_sentence(tmp_path, row, message):
     [
         ("patient_id,lymphocyte,monocyte,neutrophil,n\na,50,30,20,0\n", "line 2: n is '0'; expected a number >= 1"),
         ("patient_id,lymphocyte,monocyte\na,50,50\n", "column 'neutrophil' is missing"),
-        ("patient_id;lymphocyte;monocyte;neutrophil\na;50;30;20\n", "column 'patient_id' is missing"),
+        ("patient_id|lymphocyte|monocyte|neutrophil\na|50|30|20\n", "column 'patient_id' is missing"),
     ],
 )
 def test_columns_of_a_hospital_table(tmp_path, text, message):

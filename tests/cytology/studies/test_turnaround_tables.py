@@ -58,7 +58,8 @@ def test_patients_timed_both_ways_are_compared_one_by_one():
     assert percent["error_independent"] == pytest.approx(100 * np.sqrt(1.5 * (residual**2).sum()) / 70)
     said = turnaround_tables.remarks(hand, machine, review)
     assert said == [
-        "3 of 4 patients of --technician_times are in the run; 3 timed both ways are also compared patient by patient."
+        "3 of 4 patients of --technician_times are in the run; 3 timed both ways are also compared patient by patient.",
+        "--technician_times: not in the run: 'nobody'.",
     ]
 
 
@@ -68,7 +69,8 @@ def test_what_is_not_computed_is_said():
     assert turnaround_tables.remarks(hand, machine, review) == [
         "per day: not computed, 1 of 2 rows of --technician_times have no day.",
         "0 of 2 patients of --technician_times are in the run; compared as two groups.",
-        "--review_times has 1 patient that the run does not have: q, ...",
+        "--technician_times: not in the run: 'x', 'y'.",
+        "--review_times has 1 patient not in the run ('q').",
     ]
     assert ("day", "saved") not in by_step(turnaround_rows(hand, machine, review))
     nameless = HandTimes(np.array([9.0]), np.ones(1), ("",))

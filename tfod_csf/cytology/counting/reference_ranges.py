@@ -2,7 +2,8 @@
 
 The table that comes with the package is `reference_ranges.csv` beside this module; a laboratory copies it, puts in its
 own ranges and names the copy with --reference_ranges. Columns: population, quantity (a white-cell class or
-`white_cells_per_ul`), low, high, unit, source. Both ends belong to the range.
+`white_cells_per_ul`), low, high, unit, source. Both ends belong to the range. Capitals and blanks do not make another
+population.
 
 A percentage is marked only where a mark means something:
 
@@ -17,6 +18,8 @@ import dataclasses
 import math
 import os
 import pathlib
+import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +29,9 @@ from tfod_csf.files import csv_schemas
 
 _OPEN_END_POINTS = 10.0
 WHITE_CELLS_PER_UL = "white_cells_per_ul"
+_PERCENT = re.compile(r"%|per ?cent|\bpct\b|prozent|por ?ciento|pour ?cent|procent")
+# A volume that is not a microliter: "/l" and "per ml", but not "10^6/l", which is the same number per uL.
+_OTHER_VOLUME = re.compile(r"(?<!10\^6)(?<!10\*6)(?<!10e6)(?<!106)(?<!mpt)(/|per)(l|dl|cl|ml|nl|lit(?:er|re))\b")
 DEFAULT_TABLE = pathlib.Path(__file__).with_name("reference_ranges.csv")
 
 
@@ -81,26 +87,59 @@ def load_reference_ranges(
       {quantity: range}; a quantity without a row has no range and gets no mark.
 
     Raises:
-      ReferenceRangeError: unknown population or quantity, a repeated row, or ends that are not 0 <= low <= high.
+      ReferenceRangeError: unknown population or quantity, a repeated row, ends that are not 0 <= low <= high, or a
+        unit that is neither percent nor, for white_cells_per_ul, cells per uL.
     """
     rows = list(csv_schemas.load("input_reference_ranges").read(path))
-    populations = sorted({row["population"] for row in rows})
-    if population not in populations:
+    populations = {_folded(row["population"]): row["population"] for row in reversed(rows)}
+    if _folded(population) not in populations:
         raise ReferenceRangeError(
-            f"{path}: no reference ranges for population {population!r}; the table has {', '.join(populations)}."
+            f"{path}: no reference ranges for population {population!r}; the table has "
+            f"{', '.join(sorted(populations.values()))}."
         )
     ranges: dict[str, ReferenceRange] = {}
     for row in rows:
-        if row["population"] != population:
+        if _folded(row["population"]) != _folded(population):
             continue
         where = f"{path}, line {row.line}"
-        quantity = cell_classes.canonical_name(row["quantity"])
+        quantity = _quantity(row["quantity"])
         if quantity not in (*cell_classes.WHITE_CELLS, WHITE_CELLS_PER_UL) or quantity in ranges:
             what = "repeated" if quantity in ranges else "not known"
             known = ", ".join((*cell_classes.WHITE_CELLS, WHITE_CELLS_PER_UL))
             raise ReferenceRangeError(f"{where}: quantity {quantity!r} is {what}; use each of {known} once.")
         ranges[quantity] = ReferenceRange(*_ends(where, row, quantity), source=row["source"])
+        _check_unit(where, row.get("unit", ""), quantity)
+    highest = [found.high for quantity, found in ranges.items() if quantity in cell_classes.WHITE_CELLS]
+    if len(highest) > 1 and max(highest) <= 1:
+        raise ReferenceRangeError(
+            f"{path}: no range of population {population!r} goes beyond {max(highest):g}, so these are fractions; give "
+            "percent, not fractions, as the hospital's table is."
+        )
     return ranges
+
+
+def _folded(text: str) -> str:
+    """A name as it is compared."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def _quantity(text: str) -> str:
+    folded = _folded(text)
+    return WHITE_CELLS_PER_UL if folded.replace(" ", "_") == WHITE_CELLS_PER_UL else cell_classes.canonical_name(folded)
+
+
+def _check_unit(where: str, unit: str, quantity: str) -> None:
+    """Refuses a unit that is not the quantity's; none at all is the quantity's."""
+    plain = _folded(unit).replace("\u03bc", "u")  # both signs of micro are a Greek mu in NFKC
+    if not plain:
+        return
+    if quantity == WHITE_CELLS_PER_UL:
+        if _OTHER_VOLUME.search(plain.replace(" ", "")) or "%" in plain or "fraction" in plain:
+            raise ReferenceRangeError(f"{where}: the unit of {quantity} is {unit!r}; give the range in cells per uL.")
+    elif not _PERCENT.search(plain):
+        raise ReferenceRangeError(
+            f"{where}: the unit of {quantity} is {unit!r}; give percent, not fractions, as the hospital's table is."
+        )
 
 
 def _ends(where: str, row: Mapping[str, Any], quantity: str) -> tuple[float, float]:

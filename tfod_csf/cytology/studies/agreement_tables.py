@@ -26,6 +26,8 @@ from tfod_csf.cytology.studies.agreement import (
 )
 from tfod_csf.cytology.studies.cell_agreement import Proportion
 from tfod_csf.files import csv_schemas
+from tfod_csf.study import patient_ids
+from tfod_csf.study.patient_ids import Matched
 
 _SUM_TOLERANCE = 3.0
 _NONE = "none"
@@ -43,6 +45,12 @@ class HospitalTable:
     differentials: Differentials
     assumed: np.ndarray
     notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def with_ids_of(self, matched: Matched) -> "HospitalTable":
+        """The same patients, those of the machine under its spelling of their ids."""
+        ids = tuple(matched.run_ids.get(name, name) for name in self.differentials.patient_ids)
+        notes = {matched.run_ids.get(name, name): note for name, note in self.notes.items()}
+        return HospitalTable(dataclasses.replace(self.differentials, patient_ids=ids), self.assumed, notes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,6 +141,22 @@ def read_machine(path: str | os.PathLike, use_effective_cells: bool = True) -> M
     kept = {name: values for name, values in known.items() if not np.isnan(values).all()}
     found = Differentials(tuple(ids), np.array(percents).reshape(-1, len(columns)), cells, **kept)
     return MachineTable(found, without, pleocytosis, cohort.unreliable_patients(path))
+
+
+def match_patients(machine: MachineTable, hospital: HospitalTable, path: str | os.PathLike) -> Matched:
+    """The hospital's ids beside those of the machine, patients without percentages included.
+
+    Args:
+      path: of the hospital's table.
+
+    Raises:
+      TableError: two rows of the hospital are one patient of the machine.
+    """
+    known = [*machine.differentials.patient_ids, *machine.without_percentages]
+    try:
+        return patient_ids.match(hospital.differentials.patient_ids, known)
+    except patient_ids.PatientIdError as error:
+        raise run_tables.TableError(f"{path}: {error}") from error
 
 
 def match_all(

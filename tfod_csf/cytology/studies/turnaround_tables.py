@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 
 from tfod_csf import cell_classes, run_folder
 from tfod_csf.cytology import run_tables
+from tfod_csf.cytology.studies.days import day_labels
 from tfod_csf.cytology.studies.turnaround import (
     Measured,
     Quantity,
@@ -24,6 +25,8 @@ from tfod_csf.cytology.studies.turnaround import (
 )
 from tfod_csf.files import csv_schemas
 from tfod_csf.graphics import figures
+from tfod_csf.study import patient_ids
+from tfod_csf.study.patient_ids import named
 from tfod_csf.wording import plural
 
 _HAND_COLORS = (cell_classes.BLUE, cell_classes.SKY_BLUE)
@@ -54,10 +57,10 @@ class PatientMinutes:
     patient_ids: tuple[str, ...] = ()
 
     def by_patient(self) -> dict[str, float]:
-        """{patient_id: minutes}, the mean of several rows about one patient."""
+        """{patient_id: minutes}, the mean of several rows about one patient; ids as `patient_ids.tidy` writes them."""
         found: dict[str, list[float]] = {}
         for patient_id, minutes in zip(self.patient_ids, self.minutes, strict=False):
-            found.setdefault(patient_id, []).append(float(minutes))
+            found.setdefault(patient_ids.tidy(patient_id), []).append(float(minutes))
         return {patient_id: float(np.mean(values)) for patient_id, values in found.items() if patient_id}
 
 
@@ -65,13 +68,13 @@ def read_hand_times(path: str | os.PathLike) -> HandTimes:
     """Reads patient_id, classification_minutes, report_minutes and optionally day.
 
     Raises:
-      TableError: no row, or a time that is not a number >= 0.
+      TableError: no row, a time that is not a number >= 0, or days in several spellings.
     """
     rows = _rows("input_technician_times", path)
     return HandTimes(
         classification=np.array([row["classification_minutes"] for row in rows]),
         report=np.array([row["report_minutes"] for row in rows]),
-        days=tuple(row.get("day", "").strip() for row in rows),
+        days=day_labels(path, [row.get("day", "") for row in rows]),
         patient_ids=tuple(row["patient_id"] for row in rows),
     )
 
@@ -237,17 +240,18 @@ def remarks(hand: HandTimes, machine: PatientMinutes, review: PatientMinutes | N
     if 0 < without_day < len(hand.days):
         rows = f"{without_day} of {plural(len(hand.days), 'row')}"
         found.append(f"per day: not computed, {rows} of --technician_times have no day.")
-    in_run, known = set(machine.by_patient()), {name for name in hand.patient_ids if name}
+    in_run, known = set(machine.by_patient()), {patient_ids.tidy(name) for name in hand.patient_ids if name}
     if known:
         who = f"{len(known & in_run)} of {plural(len(known), 'patient')} of --technician_times are in the run"
         count = len(paired_minutes(hand, machine, review)[0])
         how = f"{count} timed both ways are also compared patient by patient" if count > 1 else "compared as two groups"
         found.append(f"{who}; {how}.")
+        matched = patient_ids.match(sorted(known), in_run)
+        if matched.only_given:
+            found.append(f"--technician_times: not in the run: {named(matched.only_given)}{matched.hint}.")
     strange = sorted(set(review.by_patient()) - in_run) if review is not None else []
     if strange:
-        found.append(
-            f"--review_times has {plural(len(strange), 'patient')} that the run does not have: {strange[0]}, ..."
-        )
+        found.append(f"--review_times has {plural(len(strange), 'patient')} not in the run ({named(strange)}).")
     return found
 
 

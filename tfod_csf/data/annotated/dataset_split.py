@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from tfod_csf.errors import UserError
-from tfod_csf.files import csv_tables
+from tfod_csf.files import given_tables
 from tfod_csf.problems import ProblemLog
+from tfod_csf.study.patient_ids import composed
 
 SPLIT_BY = ("image", "patient")
 _IMAGES, _WITHOUT_CELLS = " images", " without cells"  # the blank distinguishes them from class names
@@ -225,9 +226,10 @@ def read_keep_together(path: str | os.PathLike, keys: Sequence[str], problems: P
     for key in keys:
         file = pathlib.PurePosixPath(key)
         for name in {key, file.name, file.stem, str(file.with_suffix(""))}:
-            by_name[name].append(key)
-    rows = csv_tables.read_rows(path)
-    columns = [name for name in (rows[0] if rows else {}) if name]
+            by_name[composed(name)].append(key)
+    table = given_tables.read(path, ("group", "image"))
+    rows = [(line, dict(zip(table.header, map(given_tables.text, cells), strict=True))) for line, cells in table.lines]
+    columns = [name for name in table.header if name]
     is_long = {"group", "image"} <= set(columns)
     if rows and not is_long and not all(name.lower().startswith("image") for name in columns):
         raise UserError(
@@ -235,10 +237,10 @@ def read_keep_together(path: str | os.PathLike, keys: Sequence[str], problems: P
             "image_1,image_2 (one group a row)."
         )
     groups: dict[str, list[str]] = defaultdict(list)
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
         group = row["group"] if is_long else str(number)
         for name in [row["image"]] if is_long else [row[column] for column in columns]:
-            name = name.strip().replace("\\", "/")
+            name = composed(name).replace("\\", "/")
             fitting = by_name.get(name, []) if name else []
             if len(fitting) == 1:
                 groups[group].append(fitting[0])

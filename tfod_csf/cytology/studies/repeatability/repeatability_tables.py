@@ -20,10 +20,12 @@ from scipy import stats
 from tfod_csf import cell_classes
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.counting import cohort
+from tfod_csf.cytology.studies.days import day_labels
 from tfod_csf.cytology.studies.repeatability.variance_components import TOTAL, Component, nested_components
 from tfod_csf.files import csv_schemas
 from tfod_csf.graphics import figures
 from tfod_csf.problems import ProblemLog
+from tfod_csf.study import patient_ids
 
 LEVELS = ("run", "day", "operator", "slide")
 ALL_SAMPLES = "all"
@@ -150,6 +152,11 @@ def _rows(path: str | os.PathLike) -> list[csv_schemas.Row]:
     rows = list(csv_schemas.load(_SCHEMA).read(path))
     if not rows:
         raise run_tables.TableError(f"{path}: no result in it.")
+    labels = day_labels(path, [row.get("day", "") for row in rows])
+    for row, day in zip(rows, labels, strict=True):
+        row.update({name: patient_ids.tidy(row[name]) for name in ("sample", *LEVELS[1:]) if name in row})
+        if day:
+            row["day"] = day
     return rows
 
 
@@ -163,7 +170,11 @@ def _key_of(
     """(run, patient) that a row is about; the run need not be named where only one has the patient."""
     patient, named = row.get("patient_id", ""), row.get("run", "").rstrip("/")
     among = [run for run in runs if not named or named in (run.rstrip("/"), pathlib.Path(run).name)]
-    found = [(run, patient) for run in among if (run, patient) in measured]
+    found = [
+        (run, name)
+        for run in among
+        for name in patient_ids.match([patient], [name for of, name in measured if of == run]).run_ids.values()
+    ]
     if len(found) != 1:
         what = "none" if not found else "several"
         raise run_tables.TableError(
