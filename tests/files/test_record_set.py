@@ -109,6 +109,6 @@ def test_shards_that_the_user_did_not_ask_for_are_not_missing(pattern):
 def test_a_shard_that_is_there_twice_is_refused(tmp_path):
     paths = [write(tmp_path, f"t.record-0000{n}-of-00002", listed=None) for n in (0, 1)]
     with pytest.raises(TFRecordError, match="holds the same records as"):
-        record_set.check_files([str(path) for path in paths])
+        list(record_set.numbered_records([str(path) for path in paths]))
     write(tmp_path, paths[1].name, [b"other"], None)
-    record_set.check_files([str(path) for path in paths])
+    assert [where for where, _ in record_set.numbered_records(list(map(str, paths)))]

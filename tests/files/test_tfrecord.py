@@ -1,9 +1,13 @@
 """Files are made here byte by byte; a frame of n bytes of data has 16 + n bytes."""
 
+import bz2
 import gzip
 import hashlib
+import io
+import lzma
 import os
 import struct
+import zipfile
 import zlib
 
 import pytest
@@ -105,11 +109,30 @@ def test_a_length_beyond_the_file_is_not_read(tmp_path):
     assert (records, message) == ([], "FILE: ends within record 1 (at byte 0); copy or write the file again.")
 
 
-@pytest.mark.parametrize(("compress", "name"), [(gzip.compress, "GZIP"), (zlib.compress, "ZLIB")])
-def test_compressed_files_are_refused_by_name(tmp_path, compress, name):
+def zipped(data):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("a.record", data)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("compress", "begins", "name"),
+    [
+        (gzip.compress, "1f 8b", "gzip"),
+        (zlib.compress, "78 9c", "zlib"),
+        (bz2.compress, "42 5a 68", "bzip2"),
+        (lzma.compress, "fd 37 7a 58 5a 00", "xz"),
+        (zipped, "50 4b 03 04", "zip"),
+    ],
+)
+def test_compressed_files_are_refused_by_name(tmp_path, compress, begins, name):
     _, message, kind = read(tmp_path, compress(WHOLE))
     assert kind is tfrecord.TFRecordError
-    assert message.startswith(f"FILE: compressed ({name}), which is not supported; decompress it")
+    assert message.startswith(
+        f"FILE: begins with {begins}: it is compressed with {name}, which TFOD's configs cannot read"
+    )
+    assert "write it without compression" in message
 
 
 def test_a_growing_file_is_read_as_far_as_it_goes(tmp_path):

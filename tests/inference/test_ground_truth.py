@@ -18,6 +18,7 @@ def test_cells_nobody_could_name():
         classes=np.array([2], np.int32),
         difficult=np.zeros(1, bool),
         is_ignored=np.zeros(1, bool),
+        is_crowd=np.zeros(1, bool),
     )
     image = named.with_ignored(box, ids)
     assert image.is_ignored.tolist() == [False, True, True, True, True]

@@ -30,6 +30,7 @@ def labeled(image_id, boxes, ignored=()):
         classes=np.ones(len(boxes), np.int32),
         difficult=np.zeros(len(boxes), bool),
         is_ignored=np.zeros(len(boxes), bool),
+        is_crowd=np.zeros(len(boxes), bool),
     )
     return image.with_ignored(np.array(ignored, np.float32).reshape(-1, 4), LABEL_MAP.ids)
 

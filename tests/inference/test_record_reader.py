@@ -68,6 +68,23 @@ def test_boxes_of_weight_0_are_ignored(tmp_path):
     assert image.classes.tolist() == [2, 1, 2, 3, 4]
 
 
+def test_crowds_are_for_cocos_metrics_alone(tmp_path):
+    record = example(["monocyte"] * 2, [2, 2], image__object__is_crowd=ints_feature(1, 0))
+    (image,), _ = read(tmp_path / "r", record)
+    assert image.is_ignored.tolist() == [False, False]
+    assert image.groundtruth_dict["groundtruth_is_crowd"].tolist() == [True, False]
+
+
+def test_boxes_in_pixels_are_refused_at_once(tmp_path):
+    other_mistake = example(("lymphocyte",), (1, 1))
+    (tmp_path / "sound").write_bytes(frame(example()) + frame(other_mistake))
+    record_reader.check_records([str(tmp_path / "sound")])
+    pixels = example(image__object__bbox__xmax=floats_feature(50))
+    (tmp_path / "pixels").write_bytes(frame(other_mistake) + frame(pixels))
+    with pytest.raises(TFRecordError, match=r"pixels, record 2 \(a\.png\), object 1: .*xmax 50: a side is above 1\.1"):
+        record_reader.check_records([str(tmp_path / "sound"), str(tmp_path / "pixels")])
+
+
 def test_a_jpeg_is_handed_on_as_it_is(tmp_path):
     jpeg = tf.io.encode_jpeg(np.full([50, 100, 3], 7, np.uint8)).numpy()
     (image,), _ = read(tmp_path / "r", example(image__encoded=bytes_feature(jpeg)))
@@ -125,7 +142,21 @@ def test_evaluate_reads_the_classes_that_training_reads(tmp_path, texts, labels,
         (example(("lymphocyte",), (1, 1)), "1 classes for 2 boxes"),
         (example(image__object__difficult=ints_feature(0, 1)), "2 values of difficult for 1 boxes"),
         (example(image__object__weight=floats_feature(0, 1)), "2 values of weight for 1 boxes"),
-        (example(image__object__class__label=floats_feature(1)), "image/object/class/label is a float_list"),
+        (example(image__object__is_crowd=ints_feature(0, 1)), "2 values of is_crowd for 1 boxes"),
+        (
+            example(image__object__bbox__ymin=floats_feature(float("nan"))),
+            "ymin nan, xmin 0.1, ymax 0.4, xmax 0.5 is not",
+        ),
+        (example(image__object__bbox__ymin=floats_feature(0.5)), "ymin 0.5, xmin 0.1, ymax 0.4, xmax 0.5 is not a box"),
+        (example(image__encoded=ints_feature(1, 2)), "image/encoded holds numbers (int64_list), expected an encoded"),
+        (
+            example(image__object__class__text=ints_feature(1)),
+            "image/object/class/text holds numbers (int64_list), exp",
+        ),
+        (
+            example(image__object__class__label=floats_feature(1)),
+            "image/object/class/label holds decimal numbers (float_list), expected whole numbers",
+        ),
     ],
 )
 def test_unusable_examples_are_skipped(tmp_path, serialized, reason):

@@ -31,7 +31,7 @@ def labeled(patient, cells_per_class=12):
     boxes = np.array([[0, 20 * n, 10, 20 * n + 10] for n in range(len(classes))], np.float32)
     pixels = np.zeros((100, 2000, 3), np.uint8)
     none = np.zeros(len(classes), bool)
-    image = LabeledImage(f"{patient}/1.jpg", pixels, boxes, classes, none, none, patient_id=patient)
+    image = LabeledImage(f"{patient}/1.jpg", pixels, boxes, classes, none, none, none, patient_id=patient)
     return image.with_ignored(np.array([[50, 0, 60, 10]], np.float32), LABEL_MAP.ids)
 
 

@@ -136,7 +136,9 @@ def _find_labeled_images(problems: "ProblemLog") -> tuple[list["AnnotatedFile"],
             raise
         problems.skipped(FLAGS.input_path, str(error).rstrip("."), "Their images are missing.", "shards")
     if not FLAGS.skip_damaged_records:
-        record_set.check_files(shards)
+        from tfod_csf.inference import record_reader
+
+        record_reader.check_records(shards)
     return [], shards
 
 

@@ -105,6 +105,8 @@ def read_records(path: str | os.PathLike) -> Iterator[bytes]:
             number += 1
             digest.update(record)
     except TFRecordError as error:
+        if not number:
+            raise
         known = f" of {expected} in {REPORT}, so {expected - number} are missing" if isinstance(expected, int) else ""
         raise type(error)(f"{str(error).rstrip('.')} ({number} records before it can be read{known}).") from error
     if not number:
@@ -127,8 +129,8 @@ def num_missing(path: str | os.PathLike, num_read: int) -> int:
     return max(1, expected - num_read) if isinstance(expected, int) else 1
 
 
-def check_files(paths: Sequence[str]) -> None:
-    """Reads all files once, without decoding anything.
+def numbered_records(paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """(file and number of the record, for messages; the record) of all files.
 
     Raises:
       TFRecordError: as `read_records`, or two shards of a set hold the same records.
@@ -136,12 +138,13 @@ def check_files(paths: Sequence[str]) -> None:
     seen: dict[str, str] = {}
     for path in paths:
         digest = hashlib.sha256()
-        for record in read_records(path):
+        for number, record in enumerate(read_records(path), start=1):
             digest.update(record)
-        refuse_repeated(path, digest.hexdigest(), seen)
+            yield f"{path}, record {number}", record
+        _refuse_repeated(path, digest.hexdigest(), seen)
 
 
-def refuse_repeated(path: str, checksum: str, seen: dict[str, str]) -> None:
+def _refuse_repeated(path: str, checksum: str, seen: dict[str, str]) -> None:
     """Refuses a shard that holds the records of one before; adds it to those seen.
 
     Args:

@@ -2,12 +2,36 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from google.protobuf.message import DecodeError
 
+from tfod_csf.detections import BOX_SIDES
 from tfod_csf.files import example_pb2
 from tfod_csf.files.tfrecord import TFRecordError
 
 _NAMES = ("image/source_id", "image/filename", "image/key/sha256")
+_ENCODED = "image/encoded"
+_KIND_WORDS = {"bytes_list": "text", "float_list": "decimal numbers", "int64_list": "whole numbers"}
+# What training reads besides the image and the sides of boxes, and how TFOD's converters write it.
+_KINDS = {
+    **dict.fromkeys((*_NAMES, "image/object/class/text", "image/class/text"), "bytes_list"),
+    **dict.fromkeys(("image/object/area", "image/object/weight", "image/class/confidence"), "float_list"),
+    **dict.fromkeys(
+        (
+            *("image/height", "image/width", "image/class/label", "image/object/class/label"),
+            *("image/object/difficult", "image/object/is_crowd", "image/object/group_of"),
+            *("image/neg_category_ids", "image/not_exhaustive_category_ids"),
+        ),
+        "int64_list",
+    ),
+}
+_PER_OBJECT = tuple(f"image/object/{name}" for name in ("area", "weight", "difficult", "is_crowd", "group_of"))
+# TFOD's own limit for a box that pokes out of its image, as a fraction of the image; what is farther out is not one.
+MAX_OUTSIDE = 0.1
+
+
+class BoxOutsideError(TFRecordError):
+    """A box that lies outside of its image: most likely in pixels, and then all boxes of the record are."""
 
 
 class Features:
@@ -49,6 +73,45 @@ class Features:
         """Values of an int64_list."""
         return self._values(name, "int64_list")
 
+    def check_kinds(self, num_objects: int) -> None:
+        """Refuses values of another kind than training reads, and features that only some of the objects have.
+
+        Raises:
+          TFRecordError: naming the feature.
+        """
+        for name, kind in _KINDS.items():
+            count = len(self._values(name, kind))
+            if name in _PER_OBJECT and count not in (0, num_objects):
+                raise TFRecordError(
+                    f"{self.where}: {name} has {count} values for {num_objects} objects; write the record again."
+                )
+
+    def boxes(self, num_objects: int) -> np.ndarray:
+        """Boxes float32 [M, 4] ymin, xmin, ymax, xmax, normalized to the image; they may poke out of it a little.
+
+        Raises:
+          TFRecordError: more or fewer sides than objects, one that is not a number, a minimum above its maximum.
+          BoxOutsideError: a side farther outside of the image than `MAX_OUTSIDE`. The messages number the object.
+        """
+        sides = [self.floats(f"image/object/bbox/{side}") for side in BOX_SIDES]
+        if {len(side) for side in sides} != {num_objects}:
+            counts = ", ".join(f"{len(side)} {name}" for side, name in zip(sides, BOX_SIDES))
+            raise TFRecordError(f"{self.where}: has {num_objects} objects but {counts}; write it again.")
+        boxes = np.asarray(sides, np.float32).reshape(4, num_objects).T
+        is_box = np.isfinite(boxes).all(axis=1) & (boxes[:, :2] <= boxes[:, 2:]).all(axis=1)
+        is_near = ((boxes >= -MAX_OUTSIDE) & (boxes <= 1 + MAX_OUTSIDE)).all(axis=1)
+        for index in np.flatnonzero(~(is_box & is_near))[:1]:
+            box = ", ".join(f"{name} {side:g}" for name, side in zip(BOX_SIDES, boxes[index].tolist()))
+            where = f"{self.where}, object {index + 1}: {box}"
+            if not is_box[index]:
+                raise TFRecordError(f"{where} is not a box; repair the annotation and write the record again.")
+            limit = f"above {1 + MAX_OUTSIDE:g}" if boxes[index].max() > 1 + MAX_OUTSIDE else f"below {-MAX_OUTSIDE:g}"
+            raise BoxOutsideError(
+                f"{where}: a side is {limit}, but sides are fractions of the image's width and height; are these "
+                "pixels that were to be divided by width and height? Repair what wrote the record, and write it again."
+            )
+        return boxes
+
     @property
     def image_name(self) -> str:
         """The image's source_id, else its file name, else its checksum, else ""."""
@@ -60,5 +123,9 @@ class Features:
         feature = self._features[name]
         found = feature.WhichOneof("kind")
         if found not in (kind, None):
-            raise TFRecordError(f"{self.where}: {name} is a {found}, expected a {kind}; write the record again.")
+            held = "numbers" if kind == "bytes_list" else _KIND_WORDS[found]
+            expected = "an encoded JPEG or PNG" if name == _ENCODED else _KIND_WORDS[kind]
+            raise TFRecordError(
+                f"{self.where}: {name} holds {held} ({found}), expected {expected} ({kind}); write the record again."
+            )
         return getattr(feature, kind).value

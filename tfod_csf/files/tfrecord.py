@@ -28,7 +28,18 @@ _LENGTH = struct.Struct("<Q")
 _HEADER = struct.Struct("<QI")
 _CHECKSUM = struct.Struct("<I")
 _SHARDED = re.compile(r"(.+)@(\d+)", re.DOTALL)
-_GZIP_MAGIC = b"\x1f\x8b"
+# First bytes of compressed files: the program, and a command that decompresses.
+_COMPRESSED = {
+    b"\x1f\x8b": ("gzip", "gunzip -c OLD > NEW"),
+    b"BZh": ("bzip2", "bunzip2 -c OLD > NEW"),
+    b"\xfd7zXZ\x00": ("xz", "unxz -c OLD > NEW"),
+    b"PK\x03\x04": ("zip", "unzip OLD"),
+    b"\x28\xb5\x2f\xfd": ("zstd", "zstd -d OLD -o NEW"),
+}
+_ZLIB = (
+    "zlib",
+    'python -c "import sys, zlib; sys.stdout.buffer.write(zlib.decompress(sys.stdin.buffer.read()))" < OLD > NEW',
+)
 _WRITE_AGAIN = "copy or write the file again"
 
 
@@ -110,8 +121,8 @@ def read_records(path: str | os.PathLike) -> Iterator[bytes]:
                 raise TruncatedTFRecordError(f"{path}: ends within {where}; {_WRITE_AGAIN}.")
             length, length_checksum = _HEADER.unpack(header)
             if length_checksum != masked_crc32c(header[:8]):
-                what = _other_kind(header) if number == 1 else ""
-                raise TFRecordError(f"{path}: {what or f'the length of {where} is damaged'}; {_WRITE_AGAIN}.")
+                damaged = f"the length of {where} is damaged; {_WRITE_AGAIN}"
+                raise TFRecordError(f"{path}: {_other_kind(header) if number == 1 else damaged}.")
             if length + _CHECKSUM.size > _bytes_left(file):
                 raise TruncatedTFRecordError(f"{path}: ends within {where}; {_WRITE_AGAIN}.")
             data = file.read(length)
@@ -138,15 +149,16 @@ def write_records(records: Iterable[bytes], path: str | os.PathLike) -> str:
 
 
 def _other_kind(header: bytes) -> str:
-    """What a file most likely is that begins with these 12 bytes, of which the checksum is wrong."""
+    """What a file most likely is that begins with these 12 bytes, of which the checksum is wrong; and what to do."""
     # RFC 1950: method 8 with a window of 32 KiB, and a check value that makes the two bytes a multiple of 31.
     is_zlib = header[0] == 0x78 and int.from_bytes(header[:2], "big") % 31 == 0
-    if header.startswith(_GZIP_MAGIC):
-        return "compressed (GZIP), which is not supported; decompress it (gunzip -c OLD > NEW)"
-    if is_zlib:
-        program = "import sys, zlib; sys.stdout.buffer.write(zlib.decompress(sys.stdin.buffer.read()))"
-        return f'compressed (ZLIB), which is not supported; decompress it (python -c "{program}" < OLD > NEW)'
-    return "not a TFRecord file, or its first record is damaged"
+    kinds = [(magic, *kind) for magic, kind in _COMPRESSED.items() if header.startswith(magic)]
+    for magic, name, command in [*kinds, *([(header[:2], *_ZLIB)] if is_zlib else [])]:
+        return (
+            f"begins with {magic.hex(' ')}: it is compressed with {name}, which TFOD's configs cannot read; write it "
+            f"without compression, or decompress it ({command})"
+        )
+    return f"not a TFRecord file, or its first record is damaged; {_WRITE_AGAIN}"
 
 
 def _bytes_left(file: BinaryIO) -> int:

@@ -31,6 +31,7 @@ class LabeledImage:
       classes: int32 [M], label-map ids.
       difficult: bool [M].
       is_ignored: bool [M], see the module's docstring.
+      is_crowd: bool [M], boxes around a crowd of cells, which COCO's metrics match any number of times.
       jpeg: the JPEG whose unchanged pixels these are; None where there is none.
       patient_id: whose image it is; "" where the data do not say.
     """
@@ -41,6 +42,7 @@ class LabeledImage:
     classes: np.ndarray
     difficult: np.ndarray
     is_ignored: np.ndarray
+    is_crowd: np.ndarray
     jpeg: bytes | None = None
     patient_id: str = ""
 
@@ -51,7 +53,7 @@ class LabeledImage:
             "groundtruth_boxes": self.boxes,
             "groundtruth_classes": self.classes,
             "groundtruth_difficult": self.difficult | self.is_ignored,
-            "groundtruth_is_crowd": self.is_ignored,
+            "groundtruth_is_crowd": self.is_crowd | self.is_ignored,
         }
 
     def with_unnamed_as_background(self) -> "LabeledImage":
@@ -73,6 +75,7 @@ class LabeledImage:
             classes=np.concatenate([self.classes, np.tile(np.array(class_ids, np.int32), len(boxes))]),
             difficult=np.concatenate([self.difficult, np.ones(num_added, bool)]),
             is_ignored=np.concatenate([self.is_ignored, np.ones(num_added, bool)]),
+            is_crowd=np.concatenate([self.is_crowd, np.zeros(num_added, bool)]),
         )
 
     def has_unknown(self, label_map: LabelMap) -> bool:
@@ -82,7 +85,7 @@ class LabeledImage:
         return of_class or bool(self.is_ignored.any())
 
     def _rows(self, rows: np.ndarray) -> "LabeledImage":
-        names = ("boxes", "classes", "difficult", "is_ignored")
+        names = ("boxes", "classes", "difficult", "is_ignored", "is_crowd")
         return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in names})
 
 
@@ -142,6 +145,7 @@ def read_labeled_folder(
             classes=np.array([label_map.id_of(labeled.name) for labeled in objects], dtype=np.int32),
             difficult=np.array([labeled.difficult for labeled in objects], dtype=bool),
             is_ignored=np.zeros(len(objects), bool),
+            is_crowd=np.zeros(len(objects), bool),
             jpeg=read.loaded.file_bytes,
             patient_id=read.image.patient_id,
         )

@@ -2,8 +2,9 @@
 
 Evaluating an exported model needs no training code and no TensorFlow to read records, so this is a reader of its own,
 with training's rules: of an Example it takes the encoded image, the boxes, class texts and labels
-(`LabelMap.record_class_ids`), the difficult flags, the weights (a box of weight 0 is ignored) and the name. An Example
-that training would refuse is skipped with a row in problems.csv.
+(`LabelMap.record_class_ids`), the flags difficult and is_crowd, the weights (a box of weight 0 is ignored) and the
+name. An Example that training would refuse is skipped with a row in problems.csv. Boxes in pixels are not the fault of
+one Example but of the script that wrote all of them: `check_records` refuses them before the model is opened.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ from PIL import Image
 
 from tfod_csf.detections import BOX_SIDES
 from tfod_csf.files import record_set
-from tfod_csf.files.tf_example import Features
+from tfod_csf.files.tf_example import BoxOutsideError, Features
 from tfod_csf.files.tfrecord import TFRecordError
 from tfod_csf.inference.ground_truth import LabeledImage
 from tfod_csf.label_map import NO_CLASS_ID, LabelMap
@@ -28,6 +29,27 @@ _WRITE_AGAIN = "Write the records again with create_csf_tf_record."
 
 class _UnusableError(Exception):
     """Why an Example cannot be used, and the remedy."""
+
+
+def check_records(shards: Sequence[str]) -> None:
+    """Reads all files once; no image is decoded.
+
+    Raises:
+      TFRecordError: as `record_set.read_records`, two shards of a set hold the same records, or a box that lies outside
+        of its image, which is most likely in pixels.
+    """
+    for where, record in record_set.numbered_records(shards):
+        _refuse_boxes_outside(record, where)
+
+
+def _refuse_boxes_outside(record: bytes, where: str) -> None:
+    try:
+        features = Features(record, where)
+        features.boxes(len(features.floats("image/object/bbox/xmin")))
+    except BoxOutsideError:
+        raise
+    except TFRecordError:
+        return  # a row of `read_records`
 
 
 def read_records(
@@ -69,7 +91,7 @@ def _read_example(
         problems.skipped(shard, reason, remedy, item)
         return None
     except TFRecordError as error:
-        problems.skipped(shard, str(error), _WRITE_AGAIN, item)
+        problems.skipped(shard, str(error).rstrip("."), _WRITE_AGAIN, item)
         return None
     return dataclasses.replace(labeled, image_id=f"{shard}:{item}:{features.image_name}")
 
@@ -85,6 +107,7 @@ def _labeled_image(features: Features, label_map: LabelMap) -> LabeledImage:
         classes=_read_classes(features, num_boxes, label_map),
         difficult=_of_each_box("difficult", features.ints("image/object/difficult"), num_boxes, 0) != 0,
         is_ignored=_of_each_box("weight", features.floats("image/object/weight"), num_boxes, 1) == 0,
+        is_crowd=_of_each_box("is_crowd", features.ints("image/object/is_crowd"), num_boxes, 0) != 0,
         jpeg=jpeg,
         # create_csf_tf_record names images by their path below the folder of patients.
         patient_id=features.image_name.rpartition("/")[0].partition("/")[0],
@@ -107,12 +130,12 @@ def _read_image(encoded: Sequence[bytes]) -> tuple[np.ndarray, bytes | None]:
 
 def _read_boxes(features: Features, image_shape: tuple[int, ...]) -> np.ndarray:
     """float32 [M, 4] ymin, xmin, ymax, xmax in pixels of the image [H, W, 3]."""
-    sides = [np.array(features.floats(f"image/object/bbox/{side}"), np.float32) for side in BOX_SIDES]
+    sides = [features.floats(f"image/object/bbox/{side}") for side in BOX_SIDES]
     lengths = {len(side) for side in sides}
     if len(lengths) > 1:
         raise _UnusableError(f"box sides of different numbers {sorted(lengths)}", _WRITE_AGAIN)
     height, width = image_shape[:2]
-    return np.stack(sides, axis=1) * np.array([height, width, height, width], np.float32)
+    return features.boxes(len(sides[0])) * np.array([height, width, height, width], np.float32)
 
 
 def _read_classes(features: Features, num_boxes: int, label_map: LabelMap) -> np.ndarray:

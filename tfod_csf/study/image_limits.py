@@ -70,8 +70,11 @@ def check_scans(data: bytes) -> None:
         raise ImageLimitError(reason, _SAVE_AGAIN)
 
 
-def check_encoded(data: bytes) -> None:
+def check_encoded(data: bytes) -> tuple[int, int] | None:
     """Refuses an image of a record that must not be decoded; what is not an image is for the decoder to report.
+
+    Returns:
+      Width and height; None where Pillow cannot read them.
 
     Raises:
       ImageLimitError: too many pixels or scans.
@@ -82,7 +85,8 @@ def check_encoded(data: bytes) -> None:
             warnings.simplefilter("ignore")  # Pillow's own limit is less strict
             with Image.open(io.BytesIO(data), formats=RECORD_FORMATS) as header:
                 check_size(*header.size)
+                return header.size
     except Image.DecompressionBombError as error:
         raise too_large(str(error).partition(" exceeds")[0]) from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
-        return
+        return None

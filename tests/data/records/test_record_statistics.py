@@ -38,9 +38,31 @@ def test_boxes_in_pixels(serialized, write_records):
     assert second == (10, 8, [])
 
 
+def test_the_size_of_the_image_itself_counts(serialized, write_records):
+    box = [(0.25, 0.1, 0.5, 0.2)]
+    turned = {"image__height": 10, "image__width": 8}
+    path = write_records(
+        "a.record", [serialized(box, [1]), serialized(box, [1], **turned), serialized(box, [1], **turned)]
+    )
+    assert [image[:2] for image in boxes_in_pixels([path])] == [(10, 8)] * 3
+    found = record_statistics([path])
+    assert found.num_other_sizes == 2
+    assert "record 2 (a.png) says 8 x 10, its image is 10 x 8" in found.first_other_size
+    assert len(found.image_digests) == 1
+    without = serialized(box, [1], image__height=None, image__width=None)
+    assert record_statistics([write_records("b.record", [without])]).num_other_sizes == 0
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
+        (
+            {"boxes": [(1.0, 2.0, 4.0, 6.0)], "labels": [1]},
+            "object 1: ymin 1, xmin 2, ymax 4, xmax 6: a side is above 1.1",
+        ),
+        ({"boxes": [BOX], "labels": [1], "image__object__difficult": [0.0]}, "image/object/difficult holds decimal"),
+        ({"boxes": [BOX], "texts": [5]}, "image/object/class/text holds numbers"),
+        ({"image": [1, 2, 3]}, "image/encoded holds numbers"),
         ({"image": b""}, "image/encoded is missing"),
         ({"boxes": [BOX], "labels": [1, 1]}, "has 2 objects but 1 ymin, 1 xmin"),
         ({"boxes": [(0.5, 0.0, 0.4, 1.0)], "labels": [1]}, "object 1: ymin 0.5, xmin 0, ymax 0.4, xmax 1 is not a box"),

@@ -9,10 +9,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from tfod_csf.data.records.record_files import record_files
-from tfod_csf.detections import BOX_SIDES
 from tfod_csf.files import record_set
 from tfod_csf.files.tf_example import Features
 from tfod_csf.files.tfrecord import TFRecordError
@@ -32,6 +29,9 @@ class RecordStatistics:
       objects_per_class: number of objects by class text, or by label, written "id 3", where there is no text; objects
           of weight 0, which training ignores, are not counted.
       class_ids: {class text: labels that objects with this text have}.
+      image_digests: of each different image's encoded bytes (`image_digest`).
+      num_other_sizes: records whose image/width and image/height are not their image's.
+      first_other_size: file, record and the two sizes of the first of them.
     """
 
     num_examples: int = 0
@@ -40,6 +40,9 @@ class RecordStatistics:
     max_boxes_image: str = ""
     objects_per_class: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     class_ids: dict[str, set[int]] = dataclasses.field(default_factory=lambda: collections.defaultdict(set))
+    image_digests: set[bytes] = dataclasses.field(default_factory=set)
+    num_other_sizes: int = 0
+    first_other_size: str = ""
 
     @property
     def num_boxes(self) -> int:
@@ -52,8 +55,8 @@ def record_statistics(input_paths: Sequence[str]) -> RecordStatistics:
 
     Raises:
       TFRecordError: no file, no record, a damaged or missing one, one without an image or with one that must not be
-          decoded, or one whose objects are not whole: a class or a side of a box missing, a side that is not a number,
-          a minimum above its maximum. The message names file, record and image.
+          decoded, a feature of another kind than training reads, or objects that are not whole: a class or a side of a
+          box missing, or a box that `Features.boxes` refuses. The message names file, record and image.
     """
     found = RecordStatistics()
     for features in _examples(input_paths):
@@ -74,31 +77,31 @@ def boxes_in_pixels(
       TFRecordError: as `record_statistics`.
     """
     for features in _examples(input_paths):
-        height, width = (next(iter(features.ints(f"image/{side}")), 0) for side in ("height", "width"))
+        width, height = _image_size(features) or _stated_size(features)
         classes = class_names(features)
-        boxes = _boxes(features, len(classes))[:, [1, 0, 3, 2]] * [width, height, width, height]
+        boxes = features.boxes(len(classes))[:, [1, 0, 3, 2]] * [width, height, width, height]
         yield width, height, [(*box, class_name) for box, class_name in zip(boxes.tolist(), classes)]
 
 
 def _examples(input_paths: Sequence[str]) -> Iterator[Features]:
-    seen: dict[str, str] = {}
-    for path in record_files(input_paths):
-        digest = hashlib.sha256()
-        for number, record in enumerate(record_set.read_records(path), start=1):
-            digest.update(record)
-            yield Features(record, f"{path}, record {number}")
-        record_set.refuse_repeated(path, digest.hexdigest(), seen)
+    for where, record in record_set.numbered_records(record_files(input_paths)):
+        yield Features(record, where)
 
 
 def _add_record(found: RecordStatistics, features: Features) -> None:
     if not any(features.bytes("image/encoded")):
         raise TFRecordError(f"{features.where}: image/encoded is missing; write it again with create_csf_tf_record.")
-    try:
-        image_limits.check_encoded(features.bytes("image/encoded")[0])
-    except ImageLimitError as error:
-        raise TFRecordError(f"{features.where}: the image has {error.args[0]}; {error.args[1]}") from error
+    size = _image_size(features)
     classes = class_names(features)
-    _boxes(features, len(classes))
+    features.check_kinds(len(classes))
+    features.boxes(len(classes))
+    stated = _stated_size(features)
+    if size is not None and all(stated) and stated != size:
+        found.num_other_sizes += 1
+        found.first_other_size = found.first_other_size or (
+            f"{features.where} says {stated[0]} x {stated[1]}, its image is {size[0]} x {size[1]}"
+        )
+    found.image_digests.add(image_digest(features.bytes("image/encoded")[0]))
     for class_name, label in zip(classes, features.ints("image/object/class/label")):
         found.class_ids[class_name].add(label)
     weights = features.floats("image/object/weight") or [1.0] * len(classes)
@@ -109,6 +112,26 @@ def _add_record(found: RecordStatistics, features: Features) -> None:
         found.max_boxes, found.max_boxes_image = len(classes), features.image_name or features.where
 
 
+def image_digest(encoded: bytes) -> bytes:
+    """16 bytes that are equal for equal bytes of two images only."""
+    return hashlib.blake2b(encoded, digest_size=16).digest()
+
+
+def _image_size(features: Features) -> tuple[int, int] | None:
+    """Width and height in the header of the encoded image; None where it cannot be read."""
+    encoded = features.bytes("image/encoded")
+    try:
+        return image_limits.check_encoded(encoded[0]) if encoded else None
+    except ImageLimitError as error:
+        raise TFRecordError(f"{features.where}: the image has {error.args[0]}; {error.args[1]}") from error
+
+
+def _stated_size(features: Features) -> tuple[int, int]:
+    """Width and height as the record says; 0 where it does not."""
+    width, height = (next(iter(features.ints(f"image/{side}")), 0) for side in ("width", "height"))
+    return width, height
+
+
 def class_names(features: Features) -> list[str]:
     """Class text of each object; "id 3" where there is no text."""
     texts = features.texts("image/object/class/text")
@@ -116,20 +139,3 @@ def class_names(features: Features) -> list[str]:
     if not texts:
         return labels
     return [text or label for text, label in zip(texts, labels + ["id ?"] * len(texts))]
-
-
-def _boxes(features: Features, num_objects: int) -> np.ndarray:
-    """Boxes [M, 4] of a record, checked."""
-    sides = [features.floats(f"image/object/bbox/{side}") for side in BOX_SIDES]
-    if {len(side) for side in sides} != {num_objects}:
-        counts = ", ".join(f"{len(side)} {name}" for side, name in zip(sides, BOX_SIDES))
-        raise TFRecordError(f"{features.where}: has {num_objects} objects but {counts}; write it again.")
-    boxes = np.asarray(sides, np.float32).reshape(4, num_objects).T
-    is_box = np.isfinite(boxes).all(axis=1) & (boxes[:, :2] <= boxes[:, 2:]).all(axis=1)
-    for index in np.flatnonzero(~is_box)[:1]:
-        ymin, xmin, ymax, xmax = boxes[index].tolist()
-        raise TFRecordError(
-            f"{features.where}, object {index + 1}: ymin {ymin:g}, xmin {xmin:g}, ymax {ymax:g}, xmax {xmax:g} is not "
-            "a box; repair the annotation and write the record again."
-        )
-    return boxes
