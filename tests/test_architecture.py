@@ -292,6 +292,10 @@ TESTED_IN = {
     "modeling/feature_extractors/extractor_builder.py": "modeling/feature_extractors/test_feature_extractor.py",
     "modeling/feature_extractors/resnet18.py": "modeling/feature_extractors/test_feature_extractor.py",
     "modeling/feature_extractors/resnet_v1.py": "fidelity/test_forward.py",
+    "modeling/feature_extractors/slim_inception_resnet_v2.py": "fidelity/test_forward.py",
+    "modeling/feature_extractors/slim_inception_v2.py": "fidelity/test_forward.py",
+    "modeling/feature_extractors/slim_layers.py": "fidelity/test_forward.py",
+    "modeling/feature_extractors/slim_resnet_v1.py": "fidelity/test_forward.py",
     "modeling/layer_hyperparams.py": "modeling/test_model_builder.py",
 }
 UNTESTED = {

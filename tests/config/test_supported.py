@@ -96,8 +96,8 @@ def test_every_refused_field_is_named_at_once_and_with_its_index():
 @pytest.mark.parametrize(
     ("extractor_type", "nearest"),
     [
-        ("faster_rcnn_resnet101", "use faster_rcnn_resnet101_keras."),
-        ("faster_rcnn_inception_v2", "use faster_rcnn_resnet50_keras."),
+        ("faster_rcnn_nas", "use faster_rcnn_inception_resnet_v2."),
+        ("faster_rcnn_mobilenet_v1", "use faster_rcnn_inception_v2."),
         ("faster_rcnn_inception_resnet_v2_keras", "use faster_rcnn_resnet152_keras."),
         ("faster_rcnn_resnet50_fpn_keras", "use faster_rcnn_resnet50_keras."),
         ("resnet50", "use one of faster_rcnn_resnet50_keras, "),

@@ -7,6 +7,7 @@ import dataclasses
 
 CHANNEL_MEANS = "channel_means"
 MINUS_ONE_TO_ONE = "minus_one_to_one"
+SLIM_SMALLEST_SIDE = 33  # px, of the network input
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,10 +18,14 @@ class ExtractorType:
       first_stage_features_strides: values of that field it takes.
       pixel_values: what its network expects, see network_input.image_normalizer: CHANNEL_MEANS (less ImageNet's means)
         or MINUS_ONE_TO_ONE (-1..1).
+      slim_scope: name of slim's network in TensorFlow 1 variable names ("InceptionV2"), for TFOD's TensorFlow 1 types;
+        None for those TFOD builds in Keras. TensorFlow 1 also regularizes the second stage's dense layers and refuses
+        network inputs of a side below SLIM_SMALLEST_SIDE.
     """
 
     first_stage_features_strides: tuple[int, ...]
     pixel_values: str = CHANNEL_MEANS
+    slim_scope: str | None = None
 
 
 TYPES = {
@@ -28,21 +33,21 @@ TYPES = {
     "faster_rcnn_resnet101_keras": ExtractorType((16,)),
     "faster_rcnn_resnet152_keras": ExtractorType((16,)),
     "faster_rcnn_resnet18_keras": ExtractorType((8, 16)),
+    "faster_rcnn_inception_v2": ExtractorType((8, 16), MINUS_ONE_TO_ONE, "InceptionV2"),
+    "faster_rcnn_resnet50": ExtractorType((8, 16), slim_scope="resnet_v1_50"),
+    "faster_rcnn_resnet101": ExtractorType((8, 16), slim_scope="resnet_v1_101"),
+    "faster_rcnn_resnet152": ExtractorType((8, 16), slim_scope="resnet_v1_152"),
+    "faster_rcnn_inception_resnet_v2": ExtractorType((8, 16), MINUS_ONE_TO_ONE, "InceptionResnetV2"),
 }
 SUPPORTED = tuple(TYPES)
 
 _FPN = "feature pyramids are not supported"
-_SLIM = "is TFOD's TensorFlow 1 (slim) network, whose checkpoints have another format"
+_SLIM = "this TensorFlow 1 (slim) network is not supported"
 # TFOD's other Faster R-CNN types: why they are not built here, and the nearest type that is.
 _OTHER = {
-    "faster_rcnn_resnet50": (_SLIM, "faster_rcnn_resnet50_keras"),
-    "faster_rcnn_resnet101": (_SLIM, "faster_rcnn_resnet101_keras"),
-    "faster_rcnn_resnet152": (_SLIM, "faster_rcnn_resnet152_keras"),
-    "faster_rcnn_inception_v2": (_SLIM, "faster_rcnn_resnet50_keras"),
-    "faster_rcnn_mobilenet_v1": (_SLIM, "faster_rcnn_resnet18_keras"),
-    "faster_rcnn_inception_resnet_v2": (_SLIM, "faster_rcnn_resnet152_keras"),
-    "faster_rcnn_nas": (_SLIM, "faster_rcnn_resnet152_keras"),
-    "faster_rcnn_pnas": (_SLIM, "faster_rcnn_resnet152_keras"),
+    "faster_rcnn_mobilenet_v1": (_SLIM, "faster_rcnn_inception_v2"),
+    "faster_rcnn_nas": (_SLIM, "faster_rcnn_inception_resnet_v2"),
+    "faster_rcnn_pnas": (_SLIM, "faster_rcnn_inception_resnet_v2"),
     "faster_rcnn_inception_resnet_v2_keras": ("Inception ResNet v2 is not supported", "faster_rcnn_resnet152_keras"),
     "faster_rcnn_resnet50_fpn_keras": (_FPN, "faster_rcnn_resnet50_keras"),
     "faster_rcnn_resnet101_fpn_keras": (_FPN, "faster_rcnn_resnet101_keras"),
@@ -54,5 +59,5 @@ def nearest(extractor_type: str) -> str:
     """The end of the error's sentence: why `extractor_type` is not supported, and which type to use instead."""
     if extractor_type in _OTHER:
         why, use = _OTHER[extractor_type]
-        return f"{why if why != _SLIM else 'it ' + why}; use {use}"
+        return f"{why}; use {use}"
     return f"use one of {', '.join(SUPPORTED)}"

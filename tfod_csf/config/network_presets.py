@@ -53,7 +53,8 @@ def network_preset(feature_extractor: str, input_size: str = "") -> NetworkPrese
       input_size: "MINxMAX" in pixels: shorter side and limit of the longer one; 1024x1024 is stretched, as in the zoo;
         empty: 640x640, or 320x320 for the network for CPUs.
     """
-    types = {name.removeprefix("faster_rcnn_").removesuffix("_keras"): name for name in extractor_types.SUPPORTED}
+    keras_types = [name for name in extractor_types.SUPPORTED if name.endswith("_keras")]
+    types = {name.removeprefix("faster_rcnn_").removesuffix("_keras"): name for name in keras_types}
     short = feature_extractor.removeprefix("faster_rcnn_").removesuffix("_keras")
     if short not in types:
         raise ConfigError(f"feature extractor {feature_extractor!r} is not supported; use one of {', '.join(types)}.")

@@ -10,7 +10,7 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from tfod_csf.config import supported_fields
+from tfod_csf.config import extractor_types, supported_fields
 from tfod_csf.config.pipeline_config import ConfigError
 from tfod_csf.config.protos import faster_rcnn_pb2, hyperparams_pb2, pipeline_pb2, train_pb2
 
@@ -130,7 +130,8 @@ def _training_contradictions(config: pipeline_pb2.TrainEvalPipelineConfig) -> It
             f"first_stage_max_proposals: {model.first_stage_max_proposals}, from which it is sampled in training"
         )
     if train.fine_tune_checkpoint:
-        if train.fine_tune_checkpoint_version != train_pb2.V2:
+        # TensorFlow 1 checkpoints are V1 by default, and there TFOD does not look at the field.
+        if train.fine_tune_checkpoint_version != train_pb2.V2 and not _is_slim(model):
             yield "train_config.fine_tune_checkpoint_version must be V2 when fine_tune_checkpoint is set"
         allowed = ("", "classification", "detection", "full")
         if train.fine_tune_checkpoint_type not in allowed:
@@ -138,6 +139,11 @@ def _training_contradictions(config: pipeline_pb2.TrainEvalPipelineConfig) -> It
                 f'train_config.fine_tune_checkpoint_type: "{train.fine_tune_checkpoint_type}" is not one of '
                 "detection, full, classification"
             )
+
+
+def _is_slim(model: faster_rcnn_pb2.FasterRcnn) -> bool:
+    row = extractor_types.TYPES.get(model.feature_extractor.type)
+    return row is not None and row.slim_scope is not None
 
 
 def _model_contradictions(config: pipeline_pb2.TrainEvalPipelineConfig) -> Iterator[str]:

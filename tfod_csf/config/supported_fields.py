@@ -103,7 +103,10 @@ MODEL: dict[str, dict[str, Rule]] = {
     "FasterRcnnFeatureExtractor": {
         "type": Rule("only", "", extractor_types.SUPPORTED, extractor_types.nearest),
         "first_stage_features_stride": Rule(
-            "only", "the ResNets have stride 16, faster_rcnn_resnet18_keras 16 or 8", (16, 8), "use 16"
+            "only",
+            "faster_rcnn_resnet18_keras and the TensorFlow 1 types (names without _keras) take 16 or 8, the others 16",
+            (16, 8),
+            "use 16",
         ),
         **_honored("batch_norm_trainable"),
         **_refused(

@@ -3,7 +3,13 @@
 from collections.abc import Callable
 
 from tfod_csf.config import extractor_types
-from tfod_csf.modeling.feature_extractors import resnet18, resnet_v1
+from tfod_csf.modeling.feature_extractors import (
+    resnet18,
+    resnet_v1,
+    slim_inception_resnet_v2,
+    slim_inception_v2,
+    slim_resnet_v1,
+)
 from tfod_csf.modeling.feature_extractors.feature_extractor import FeatureExtractor, FeatureExtractorError, Halves
 from tfod_csf.network_input import image_normalizer
 
@@ -13,6 +19,11 @@ _BUILDERS: dict[str, Callable[[int], Halves]] = {
     "faster_rcnn_resnet101_keras": lambda stride: resnet_v1.build(101),
     "faster_rcnn_resnet152_keras": lambda stride: resnet_v1.build(152),
     "faster_rcnn_resnet18_keras": resnet18.build,
+    "faster_rcnn_inception_v2": lambda stride: slim_inception_v2.build(),
+    "faster_rcnn_resnet50": lambda stride: slim_resnet_v1.build(50, stride),
+    "faster_rcnn_resnet101": lambda stride: slim_resnet_v1.build(101, stride),
+    "faster_rcnn_resnet152": lambda stride: slim_resnet_v1.build(152, stride),
+    "faster_rcnn_inception_resnet_v2": slim_inception_resnet_v2.build,
 }
 
 
@@ -30,7 +41,8 @@ def build(
         raise FeatureExtractorError(
             f"model.faster_rcnn.feature_extractor.type: {type} is not supported; use one of {', '.join(_BUILDERS)}."
         )
-    strides = extractor_types.TYPES[type].first_stage_features_strides
+    row = extractor_types.TYPES[type]
+    strides = row.first_stage_features_strides
     if first_stage_features_stride not in strides:
         raise FeatureExtractorError(
             f"model.faster_rcnn.feature_extractor.first_stage_features_stride: {first_stage_features_stride} is not "
@@ -44,4 +56,5 @@ def build(
         crop_subsampling=crop_subsampling,
         image_normalizer=image_normalizer.of_extractor(type),
         batch_norm_trainable=batch_norm_trainable,
+        slim_scope=row.slim_scope,
     )

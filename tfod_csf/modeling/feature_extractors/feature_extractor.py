@@ -42,6 +42,7 @@ class FeatureExtractor:
       image_normalizer: the pixel values that the first half expects.
       batch_norm_trainable: whether training normalizes with, and updates, batch statistics. If not, moving statistics
           are used and kept; gamma and beta are trained either way.
+      slim_scope: name of the network in TensorFlow 1 variable names, see config.extractor_types; None for Keras types.
     """
 
     proposal_features: tf_keras.Model
@@ -50,6 +51,7 @@ class FeatureExtractor:
     crop_subsampling: int
     image_normalizer: ImageNormalizer
     batch_norm_trainable: bool
+    slim_scope: str | None = None
 
     def extract_proposal_features(self, preprocessed_inputs: tf.Tensor, training: bool) -> tf.Tensor:
         """[B, H, W, 3] to float32 [B, h, w, C]."""

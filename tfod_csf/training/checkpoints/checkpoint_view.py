@@ -3,12 +3,20 @@
 On disk the key of a variable is its path through TFOD's objects, for example
 `model/_feature_extractor_for_proposal_features/layer_with_weights-0/kernel/.ATTRIBUTES/VARIABLE_VALUE`. The attributes
 of our objects have our names; `checkpoint_view` is the tree of TFOD's names over them.
+
+TFOD has no such keys for its slim types, whose checkpoints hold variables by name. Ours have TFOD's keys around the two
+halves of the network and slim's scopes inside: `model/_feature_extractor_for_proposal_features/InceptionV2/
+Conv2d_2b_1x1/weights/.ATTRIBUTES/VARIABLE_VALUE` is TensorFlow 1's
+`FirstStageFeatureExtractor/InceptionV2/Conv2d_2b_1x1/weights`.
 """
 
 import collections
+from collections.abc import Iterable
+from typing import Any
 
 import tensorflow as tf
 
+from tfod_csf.modeling import slim_variable_names
 from tfod_csf.modeling.faster_rcnn import FasterRCNN
 
 VALUE_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -20,8 +28,9 @@ def checkpoint_view(model: FasterRCNN) -> tf.train.Checkpoint:
     The view holds the model's own variables and may be made before or after they exist. A model of one stage has
     TFOD's first stage only.
     """
+    first_half, second_half = _halves(model)
     view = tf.train.Checkpoint(
-        _feature_extractor_for_proposal_features=model.feature_extractor.proposal_features,
+        _feature_extractor_for_proposal_features=first_half,
         _first_stage_box_predictor_first_conv=model.rpn.head.first_conv,
         _first_stage_box_predictor=tf.train.Checkpoint(
             _prediction_heads={
@@ -33,7 +42,7 @@ def checkpoint_view(model: FasterRCNN) -> tf.train.Checkpoint:
         ),
     )
     if model.box_classifier is not None:
-        view._feature_extractor_for_box_classifier_features = model.feature_extractor.box_classifier_features
+        view._feature_extractor_for_box_classifier_features = second_half
         view._mask_rcnn_box_predictor = tf.train.Checkpoint(
             _box_prediction_head=tf.train.Checkpoint(_box_encoder_layers=model.box_classifier.head.box_encoder_layers),
             _class_prediction_head=tf.train.Checkpoint(
@@ -41,6 +50,31 @@ def checkpoint_view(model: FasterRCNN) -> tf.train.Checkpoint:
             ),
         )
     return view
+
+
+def _halves(model: FasterRCNN) -> tuple[Any, Any]:
+    """What holds the variables of the two halves of the network: the Keras models, or slim's scopes."""
+    extractor = model.feature_extractor
+    if extractor.slim_scope is None:
+        return extractor.proposal_features, extractor.box_classifier_features
+    return (
+        _scopes(slim_variable_names.network_variables(extractor.proposal_features, extractor.slim_scope)),
+        _scopes(slim_variable_names.network_variables(extractor.box_classifier_features, extractor.slim_scope)),
+    )
+
+
+def _scopes(variables: Iterable[tuple[str, tf.Variable]]) -> tf.train.Checkpoint:
+    """A tree with one node per scope of the variables' names ("InceptionV2/Conv2d_2b_1x1/weights")."""
+    root = tf.train.Checkpoint()
+    for name, variable in variables:
+        *scopes, leaf = name.split("/")
+        node = root
+        for scope in scopes:
+            if not hasattr(node, scope):
+                setattr(node, scope, tf.train.Checkpoint())
+            node = getattr(node, scope)
+        setattr(node, leaf, variable)
+    return root
 
 
 def variables_by_key(**trackables) -> dict[str, tf.Variable]:
