@@ -173,3 +173,44 @@ def test_a_name_that_is_no_utf8_can_be_printed():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (run.returncode, run.stdout, run.stderr) == (0, "\\udcff.jpg\n", "")
+
+
+def test_two_hyphens_before_the_flags_are_ignored(tmp_path):
+    config = f"--pipeline_config_path={tmp_path}/none.config"
+    expected = run_quietly(["model_main_tf2", config, "--model_dir=m"])
+    assert "there is no such file" in expected[1]
+    for arguments in (
+        ["--", config, "--model_dir=m"],
+        [config, "--", "--model_dir=m"],
+        [config, "--model_dir=m", "--"],
+    ):
+        assert run_quietly(["model_main_tf2", *arguments]) == expected
+
+
+@pytest.mark.parametrize(
+    ("command", "flag"),
+    [
+        ("model_main_tf2", "--model_dir=gs://bucket/run"),
+        ("model_main_tf2", "--pipeline_config_path=s3://bucket/pipeline.config"),
+        ("evaluate", "--input_path=hdfs://host/test.record"),
+        ("batch_infer", "--model=https://host/model"),
+    ],
+)
+def test_paths_that_are_not_local_are_refused_before_anything_is_made(command, flag, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    others = {
+        "model_main_tf2": ["--pipeline_config_path=p", "--model_dir=m"],
+        "evaluate": ["--model=m", "--output_dir=o"],
+        "batch_infer": ["--images_dir=i", "--output_dir=o"],
+    }
+    status, said = run_quietly([command, *others[command], flag])
+    assert status == 1
+    scheme = flag.partition("=")[2].partition("://")[0]
+    assert f"{flag}: is not a local path: {scheme}:// is not supported; give a local file or folder" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dash_of_a_word_processor_is_named():
+    status, said = run_quietly(["differential", "--inference_dir=a", "--output_dir=b", "\u2013min_score=0.5"])
+    assert status == 1
+    assert "begins with a dash that is not a hyphen" in said

@@ -111,6 +111,44 @@ def test_other_feature_extractors_are_refused_with_the_nearest_type(extractor_ty
     assert nearest in message
 
 
+def test_strides_are_checked_by_type():
+    with_type = 'feature_extractor {{ type: "{}" first_stage_features_stride: {} }}'
+    check_supported(_rcnn(with_type.format("faster_rcnn_resnet18_keras", 8)))
+    assert _error(_rcnn(with_type.format("faster_rcnn_resnet50_keras", 8))) == (
+        "model.faster_rcnn.feature_extractor.first_stage_features_stride: 8 is not supported by "
+        "faster_rcnn_resnet50_keras; use 16."
+    )
+    assert "32 is not supported by faster_rcnn_resnet18_keras; use 8 or 16" in _error(
+        _rcnn(with_type.format("faster_rcnn_resnet18_keras", 32))
+    )
+
+
+@pytest.mark.parametrize(
+    ("stride", "anchors", "words"),
+    [
+        (8, 16, "cover 4 times the image's area and most of them lie outside; set both to 8"),
+        (16, 8, "cover 0.25 of the image and cells in the rest of it are not found; set both to 16"),
+    ],
+)
+def test_anchors_of_another_stride_than_the_features_are_named(stride, anchors, words):
+    config = _rcnn(
+        f'feature_extractor {{ type: "faster_rcnn_resnet18_keras" first_stage_features_stride: {stride} }} '
+        "first_stage_anchor_generator { grid_anchor_generator { "
+        f"height_stride: {anchors} width_stride: {anchors} }} }}"
+    )
+    check_supported(config)
+    (notice,) = notices(config)
+    assert words in notice
+    assert (
+        f"height_stride is {anchors} and width_stride {anchors}, but first_stage_features_stride is {stride}" in notice
+    )
+
+
+def test_anchors_that_leave_their_strides_out_have_16():
+    config = _rcnn('feature_extractor { type: "faster_rcnn_resnet18_keras" first_stage_features_stride: 8 }')
+    assert "height_stride is 16 and width_stride 16" in notices(config)[0]
+
+
 def test_a_field_written_with_its_default_is_accepted():
     config = _config(
         "train_config { bias_grad_multiplier: 0.0 use_bfloat16: false } "

@@ -23,6 +23,7 @@ from tfod_csf import wording
 from tfod_csf.commands import command_reference, stop_signals
 from tfod_csf.commands.command_reference import ALIASES, command_names
 from tfod_csf.errors import UserError
+from tfod_csf.files import given_files
 
 _HELP_FLAGS = ("--help", "-help", "-h", "--helpfull", "--helpshort")
 # What absl says about a value, and what it means.
@@ -32,6 +33,7 @@ _PLAIN_WORDS = {
     "could not convert string to float: .*": "expected a number",
     r"\('Non-boolean argument to boolean flag', .*\)": "expected true or false",
 }
+_LONG_DASHES = ("\u2010", "\u2011", "\u2012", "\u2013", "\u2014", "\u2212")
 # An error without a path that the program itself has made.
 _OWN_FAULTS = (errno.EBADF, errno.EINVAL)
 _ADVICE = {
@@ -54,7 +56,11 @@ def _is_no_flag(argument: str, flag_values: flags.FlagValues) -> bool:
 
 
 def _parse(name: str, flag_values: flags.FlagValues, arguments: list[str]) -> None:
-    """Parses the command's flags and absl's own; anything else is an error with the nearest flag's name."""
+    """Parses the command's flags and absl's own; anything else is an error with the nearest flag's name.
+
+    A "--" is ignored: TFOD's usage lines have it before the flags, where absl would drop all that follow.
+    """
+    arguments = [argument for argument in arguments if argument != "--"]
     for flag_name in flag_values:
         # One process may run a command twice (notebook, tests); the second run starts from the defaults again.
         flag_values[flag_name].unparse()
@@ -67,15 +73,27 @@ def _parse(name: str, flag_values: flags.FlagValues, arguments: list[str]) -> No
         if not unknown:
             raise UserError(f"{_sentence(error, flag_values)}; see tfod_csf {name} --help.") from error
     else:
-        unknown = [argument for argument in rest[1:] if argument != "--"]
+        unknown = rest[1:]
     if not unknown:
+        _refuse_remote_paths(flag_values)
         return
+    if unknown[0].startswith(_LONG_DASHES):
+        raise UserError(f"argument {unknown[0]!r} begins with a dash that is not a hyphen; type two hyphens: --.")
     if not unknown[0].startswith("-"):
         raise UserError(f"argument {unknown[0]!r} has no flag before it; see tfod_csf {name} --help.")
     given = unknown[0].lstrip("-").split("=")[0]
     near = difflib.get_close_matches(given, list(flag_values), n=1)
     hint = f"did you mean --{near[0]}?" if near else f"see tfod_csf {name} --help."
     raise UserError(f"there is no flag --{given}; {hint}")
+
+
+def _refuse_remote_paths(flag_values: flags.FlagValues) -> None:
+    for name in flag_values:
+        value = flag_values[name].value
+        for text in value if isinstance(value, list) else [value]:
+            reason = given_files.remote_path(text) if isinstance(text, str) else ""
+            if reason:
+                raise UserError(f"--{name}={text}: {reason}.")
 
 
 def _sentence(error: flags.Error, flag_values: flags.FlagValues) -> str:

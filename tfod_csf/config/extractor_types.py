@@ -55,6 +55,29 @@ _OTHER = {
 }
 
 
+def stride_complaint(extractor_type: str, first_stage_features_stride: int) -> str:
+    """The error's sentence where a type that is built here does not take this stride, without its stop; "" if it does.
+
+    TFOD's Keras ResNets take no notice of the field: their stride is 16 whatever it says.
+    """
+    strides = TYPES[extractor_type].first_stage_features_strides
+    if first_stage_features_stride in strides:
+        return ""
+    return (
+        f"model.faster_rcnn.feature_extractor.first_stage_features_stride: {first_stage_features_stride} is not "
+        f"supported by {extractor_type}; use {' or '.join(map(str, strides))}"
+    )
+
+
+def strides_note() -> str:
+    """Which types take which first_stage_features_stride, for docs/CONFIG.md."""
+    by_strides: dict[tuple[int, ...], list[str]] = {}
+    for name, row in TYPES.items():
+        by_strides.setdefault(row.first_stage_features_strides, []).append(name)
+    parts = [f"{' or '.join(map(str, strides))} with {', '.join(names)}" for strides, names in by_strides.items()]
+    return "; ".join(parts)
+
+
 def nearest(extractor_type: str) -> str:
     """The end of the error's sentence: why `extractor_type` is not supported, and which type to use instead."""
     if extractor_type in _OTHER:

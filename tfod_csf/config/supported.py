@@ -10,7 +10,7 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from tfod_csf.config import extractor_types, supported_fields
+from tfod_csf.config import extractor_types, learning_rate_notices, supported_fields, value_ranges
 from tfod_csf.config.pipeline_config import ConfigError
 from tfod_csf.config.protos import faster_rcnn_pb2, hyperparams_pb2, pipeline_pb2, train_pb2
 
@@ -35,7 +35,11 @@ def check_supported(
     Raises:
       UnsupportedConfigError: dotted path, value, reason and what to use, of every such field.
     """
-    complaints = list(_unsupported(pipeline_config, parts)) or list(_contradictions(pipeline_config, parts))
+    complaints = (
+        list(_unsupported(pipeline_config, parts))
+        or list(_senseless_values(pipeline_config, parts))
+        or list(_contradictions(pipeline_config, parts))
+    )
     if complaints:
         raise UnsupportedConfigError((f"{source}: " if source else "") + "; also ".join(complaints) + ".")
 
@@ -47,7 +51,30 @@ def notices(pipeline_config: pipeline_pb2.TrainEvalPipelineConfig, parts: tuple[
         for path, field, value, rule in _set_fields(pipeline_config, parts)
         if rule.kind == "no_effect"
     ]
-    return found + (list(_second_stage_notices(pipeline_config.model.faster_rcnn)) if "model" in parts else [])
+    if "model" in parts:
+        found += [*_anchor_notices(pipeline_config.model.faster_rcnn)]
+        found += [*_second_stage_notices(pipeline_config.model.faster_rcnn)]
+    return found + (learning_rate_notices.notices(pipeline_config.train_config) if "train_config" in parts else [])
+
+
+def _anchor_notices(model: faster_rcnn_pb2.FasterRcnn) -> Iterator[str]:
+    """Anchors lie stride by stride over a feature map of another stride: beyond the image, or over a part of it."""
+    if not model.first_stage_anchor_generator.HasField("grid_anchor_generator"):
+        return
+    anchors, stride = (
+        model.first_stage_anchor_generator.grid_anchor_generator,
+        model.feature_extractor.first_stage_features_stride,
+    )
+    down, across = anchors.height_stride / stride, anchors.width_stride / stride
+    if down == across == 1:
+        return
+    reach = f"{down * across:g} times the image's area" if max(down, across) > 1 else f"{down * across:g} of the image"
+    lost = "most of them lie outside" if max(down, across) > 1 else "cells in the rest of it are not found"
+    yield (
+        "model.faster_rcnn.first_stage_anchor_generator.grid_anchor_generator: height_stride is "
+        f"{anchors.height_stride} and width_stride {anchors.width_stride}, but first_stage_features_stride is "
+        f"{stride}, so the anchors cover {reach} and {lost}; set both to {stride}."
+    )
 
 
 def _second_stage_notices(model: faster_rcnn_pb2.FasterRcnn) -> Iterator[str]:
@@ -80,11 +107,15 @@ def rules_of(message_name: str) -> dict[str, supported_fields.Rule]:
     return supported_fields.FIELDS[message_name]
 
 
+def _message_name(message: Any) -> str:
+    return message.full_name.removeprefix(_MESSAGE_PREFIX)
+
+
 def _set_fields(
     message: Message, parts: tuple[str, ...] = (), prefix: str = ""
 ) -> Iterator[tuple[str, FieldDescriptor, Any, supported_fields.Rule]]:
     """(dotted path, field, value, rule) of every set value that differs from its default, depth first."""
-    rules = rules_of(message.DESCRIPTOR.full_name.removeprefix(_MESSAGE_PREFIX))
+    rules = rules_of(_message_name(message.DESCRIPTOR))
     for field, values in message.ListFields():
         if parts and field.name not in parts:
             continue
@@ -112,6 +143,13 @@ def _unsupported(config: pipeline_pb2.TrainEvalPipelineConfig, parts: tuple[str,
             yield f"{path}: {text} is not supported{reason}" + (f"; {alternative}" if alternative else "")
             if path.endswith("feature_extractor.type"):
                 return
+
+
+def _senseless_values(config: pipeline_pb2.TrainEvalPipelineConfig, parts: tuple[str, ...]) -> Iterator[str]:
+    for path, field, value, _ in _set_fields(config, parts):
+        complaint = value_ranges.complaint(_message_name(field.containing_type), field, value)
+        if complaint:
+            yield f"{path}: {value_text(field, value)} {complaint}"
 
 
 def _contradictions(config: pipeline_pb2.TrainEvalPipelineConfig, parts: tuple[str, ...]) -> Iterator[str]:
@@ -155,6 +193,10 @@ def _model_contradictions(config: pipeline_pb2.TrainEvalPipelineConfig) -> Itera
         yield f"{prefix}num_classes: {model.num_classes} must be at least 1 (the label map's classes, no background)"
     if not model.feature_extractor.type:
         yield f"{prefix}feature_extractor.type is missing; for example faster_rcnn_resnet50_keras"
+    elif complaint := extractor_types.stride_complaint(
+        model.feature_extractor.type, model.feature_extractor.first_stage_features_stride
+    ):
+        yield complaint
     if not model.image_resizer.WhichOneof("image_resizer_oneof"):
         yield f"{prefix}image_resizer is missing; use keep_aspect_ratio_resizer or fixed_shape_resizer"
     anchors = model.first_stage_anchor_generator.grid_anchor_generator

@@ -102,12 +102,7 @@ MODEL: dict[str, dict[str, Rule]] = {
     },
     "FasterRcnnFeatureExtractor": {
         "type": Rule("only", "", extractor_types.SUPPORTED, extractor_types.nearest),
-        "first_stage_features_stride": Rule(
-            "only",
-            "faster_rcnn_resnet18_keras and the TensorFlow 1 types (names without _keras) take 16 or 8, the others 16",
-            (16, 8),
-            "use 16",
-        ),
+        **_honored("first_stage_features_stride", extractor_types.strides_note()),
         **_honored("batch_norm_trainable"),
         **_refused(
             "conv_hyperparams override_base_feature_extractor_hyperparams pad_to_multiple fpn",
@@ -376,7 +371,7 @@ INPUT_AND_EVALUATION: dict[str, dict[str, Rule]] = {
     "EvalConfig": {
         **_honored(
             "num_visualizations use_moving_averages min_score_threshold max_num_boxes_to_visualize "
-            "retain_original_images batch_size"
+            "retain_original_images batch_size include_metrics_per_category"
         ),
         "metrics_set": Rule(
             "only",
@@ -394,10 +389,9 @@ INPUT_AND_EVALUATION: dict[str, dict[str, Rule]] = {
         **_no_effect("image_classes_field_map_empty_to_ones", "only Open Images metrics read image-level classes"),
         **_refused("eval_instance_masks parameterized_metric keypoint_edge", _NO_MASKS),
         **_refused(
-            "include_metrics_per_category all_metrics_per_category super_categories "
-            "skip_predictions_for_unlabeled_class",
-            "COCO metrics per category need a changed pycocotools",
-            "use pascal_voc_detection_metrics, which reports every class",
+            "all_metrics_per_category super_categories skip_predictions_for_unlabeled_class",
+            "of COCO's metrics per category only mAP is computed",
+            "use include_metrics_per_category",
         ),
         **_refused("retain_original_image_additional_channels", "images have three channels"),
         **_refused("force_no_resize", "images are resized as in training"),

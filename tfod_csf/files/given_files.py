@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import pathlib
+import re
 import stat
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
@@ -16,6 +17,7 @@ MAX_TEXT_BYTES = 100_000_000  # the largest JSON this package writes, a review o
 # Windows has no O_NONBLOCK and no named pipes in folders; Linux and macOS have no O_BINARY.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+_REMOTE = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+)://")
 
 
 class UnusableFileError(OSError):
@@ -178,3 +180,20 @@ def _is_folder(entry: os.DirEntry, follow_links: bool) -> bool:
         return entry.is_dir(follow_symlinks=follow_links)
     except OSError:  # a link that cannot be followed; whoever opens it learns why
         return False
+
+
+def remote_path(path: str) -> str:
+    """Why a path such as gs://bucket/run cannot be used, as the end of a sentence; "" for a local one.
+
+    >>> remote_path("gs://bucket/run")
+    'is not a local path: gs:// is not supported; give a local file or folder (mounted storage will do)'
+    >>> remote_path("C:/run")
+    ''
+    """
+    match = _REMOTE.match(path)
+    if not match:
+        return ""
+    return (
+        f"is not a local path: {match['scheme']}:// is not supported; give a local file or folder (mounted storage "
+        "will do)"
+    )

@@ -433,7 +433,7 @@ def _evaluation(
     evaluator = FasterRcnnEvaluator(
         model,
         inputs.eval_input(eval_config, reader, config.model),
-        make_metric_evaluators(eval_config.metrics_set, label_map),
+        make_metric_evaluators(eval_config, label_map),
         {category["id"]: category["name"] for category in label_map.categories},
         add_regularization_loss=config.train_config.add_regularization_loss,
         num_visualizations=eval_config.num_visualizations if eval_config.retain_original_images else 0,

@@ -1,6 +1,17 @@
 import numpy as np
 
-from tfod_csf.training.evaluation.evaluator import images_of_batch
+from tfod_csf.config.protos import eval_pb2
+from tfod_csf.label_map import label_map_from_names
+from tfod_csf.training.evaluation.evaluator import images_of_batch, make_metric_evaluators
+
+
+def test_cocos_metrics_per_category_are_there_when_asked_for():
+    config = eval_pb2.EvalConfig(metrics_set=["coco_detection_metrics"])
+    (plain,) = make_metric_evaluators(config, label_map_from_names(["a", "b"]))
+    config.include_metrics_per_category = True
+    (each,) = make_metric_evaluators(config, label_map_from_names(["a", "b"]))
+    classes = {f"DetectionBoxes_PerformanceByCategory/{name}" for name in "ab"}
+    assert set(each.evaluate()) - set(plain.evaluate()) == classes
 
 
 def _batch():

@@ -42,12 +42,9 @@ def build(
             f"model.faster_rcnn.feature_extractor.type: {type} is not supported; use one of {', '.join(_BUILDERS)}."
         )
     row = extractor_types.TYPES[type]
-    strides = row.first_stage_features_strides
-    if first_stage_features_stride not in strides:
-        raise FeatureExtractorError(
-            f"model.faster_rcnn.feature_extractor.first_stage_features_stride: {first_stage_features_stride} is not "
-            f"supported by {type}; use {' or '.join(map(str, strides))}."
-        )
+    complaint = extractor_types.stride_complaint(type, first_stage_features_stride)
+    if complaint:
+        raise FeatureExtractorError(f"{complaint}.")
     proposal_features, box_classifier_features, crop_subsampling = _BUILDERS[type](first_stage_features_stride)
     return FeatureExtractor(
         proposal_features=proposal_features,

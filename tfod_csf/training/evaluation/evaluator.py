@@ -5,6 +5,7 @@ boxes of an image (padded), K classes without background, N boxes without paddin
 xmax).
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ import numpy as np
 import orbit
 import tensorflow as tf
 
+from tfod_csf.config.protos import eval_pb2
 from tfod_csf.evaluation.coco_evaluator import CocoDetectionEvaluator
 from tfod_csf.evaluation.pascal_evaluator import PascalDetectionEvaluator, WeightedPascalDetectionEvaluator
 from tfod_csf.label_map import LabelMap
@@ -22,17 +24,22 @@ from tfod_csf.training import summaries
 from tfod_csf.training.evaluation.side_by_side import DrawingSettings, draw_side_by_side
 from tfod_csf.training.trainer import TOTAL_LOSS, groundtruth_of, losses_of, total_loss
 
-_EVALUATORS = {
-    "pascal_voc_detection_metrics": PascalDetectionEvaluator,
-    "weighted_pascal_voc_detection_metrics": WeightedPascalDetectionEvaluator,
-    "coco_detection_metrics": CocoDetectionEvaluator,
-}
 DEFAULT_METRICS = ("coco_detection_metrics",)
 
 
-def make_metric_evaluators(metrics_set: Sequence[str], label_map: LabelMap) -> list[Any]:
-    """The evaluators of eval_config.metrics_set, in its order; TFOD's default is COCO's metrics."""
-    return [_EVALUATORS[name](label_map.categories) for name in metrics_set or DEFAULT_METRICS]
+def make_metric_evaluators(eval_config: eval_pb2.EvalConfig, label_map: LabelMap) -> list[Any]:
+    """The evaluators of eval_config.metrics_set, in its order; TFOD's default is COCO's metrics.
+
+    Pascal's always give each class; COCO's with include_metrics_per_category.
+    """
+    made: dict[str, Callable[[list[dict]], Any]] = {
+        "pascal_voc_detection_metrics": PascalDetectionEvaluator,
+        "weighted_pascal_voc_detection_metrics": WeightedPascalDetectionEvaluator,
+        "coco_detection_metrics": functools.partial(
+            CocoDetectionEvaluator, include_metrics_per_category=eval_config.include_metrics_per_category
+        ),
+    }
+    return [made[name](label_map.categories) for name in list(eval_config.metrics_set) or DEFAULT_METRICS]
 
 
 def _to_original_pixels(

@@ -1,0 +1,102 @@
+"""What a learning rate schedule does to a run of num_steps that its author cannot have meant.
+
+TFOD computes the same rates and says nothing. All of these are notices: the run is what the config says.
+"""
+
+import math
+from collections.abc import Iterator
+
+from tfod_csf.config.protos import optimizer_pb2, train_pb2
+
+# From here on a rate is as good as 0, and above the other share a cosine has not come down.
+_NOTHING = 1e-6
+_STILL_HIGH = 0.1
+
+
+def notices(train_config: train_pb2.TrainConfig) -> list[str]:
+    """Sentences about the schedule of the config's optimizer; none without a schedule or without num_steps."""
+    optimizer = train_config.optimizer.WhichOneof("optimizer")
+    if optimizer is None or not train_config.num_steps:
+        return []
+    rate = getattr(train_config.optimizer, optimizer).learning_rate
+    kind = rate.WhichOneof("learning_rate")
+    if kind is None:
+        return []
+    path = f"train_config.optimizer.{optimizer}.learning_rate.{kind}"
+    return [f"{path}: {sentence}." for sentence in _SENTENCES[kind](getattr(rate, kind), train_config.num_steps)]
+
+
+def _constant(schedule: optimizer_pb2.ConstantLearningRate, num_steps: int) -> Iterator[str]:
+    if not schedule.learning_rate:
+        yield "the learning rate is 0, so nothing is learned; set learning_rate"
+
+
+def _cosine(schedule: optimizer_pb2.CosineDecayLearningRate, num_steps: int) -> Iterator[str]:
+    total, warmup = schedule.total_steps, schedule.warmup_steps
+    if total < num_steps:
+        yield (
+            f"the learning rate is 0 from step {total:,} on, num_steps is {num_steps:,}; set total_steps to {num_steps}"
+        )
+        return
+    if warmup >= num_steps:
+        yield (
+            f"the warm-up takes {warmup:,} steps, num_steps is {num_steps:,}: learning_rate_base is never reached; "
+            "lower warmup_steps"
+        )
+        return
+    start = warmup + schedule.hold_base_rate_steps
+    share = 0.5 * (1 + math.cos(math.pi * max(num_steps - start, 0) / max(total - start, 1)))
+    if share > _STILL_HIGH:
+        yield (
+            f"total_steps is {total:,}, num_steps {num_steps:,}: the run ends with {100 * share:.0f} % of "
+            f"learning_rate_base, before the rate has come down; set total_steps to {num_steps}"
+        )
+
+
+def _exponential(schedule: optimizer_pb2.ExponentialDecayLearningRate, num_steps: int) -> Iterator[str]:
+    first, factor = schedule.initial_learning_rate, schedule.decay_factor
+    if not first:
+        yield "the learning rate is 0, so nothing is learned; set initial_learning_rate"
+    elif schedule.burnin_steps >= num_steps:
+        yield (
+            f"the burn-in takes {schedule.burnin_steps:,} steps, num_steps is {num_steps:,}: initial_learning_rate is "
+            "never reached; lower burnin_steps"
+        )
+    elif factor > 1:
+        yield f"decay_factor {factor:g} is above 1: the learning rate rises"
+    elif schedule.decay_steps >= num_steps - schedule.burnin_steps:
+        yield (
+            f"the learning rate falls by a factor of {factor:g} every {schedule.decay_steps:,} steps, num_steps is "
+            f"{num_steps:,}: it does not fall that often within the run; lower decay_steps"
+        )
+    elif factor < 1 and schedule.min_learning_rate < _NOTHING * first:
+        periods = math.ceil(math.log(_NOTHING) / math.log(factor))
+        step = schedule.burnin_steps + periods * schedule.decay_steps
+        if step < num_steps:
+            yield (
+                f"the learning rate is below a millionth of {first:g} from step {step:,} on, num_steps is "
+                f"{num_steps:,}; raise decay_steps"
+            )
+
+
+def _manual_step(schedule: optimizer_pb2.ManualStepLearningRate, num_steps: int) -> Iterator[str]:
+    late = [entry.step for entry in schedule.schedule if entry.step >= num_steps]
+    if schedule.warmup and schedule.schedule and schedule.schedule[0].step >= num_steps:
+        yield (
+            f"the warm-up takes {schedule.schedule[0].step:,} steps, num_steps is {num_steps:,}: its end is never "
+            "reached; lower the first step"
+        )
+    elif late:
+        yield f"the steps {', '.join(f'{step:,}' for step in late)} never come, because num_steps is {num_steps:,}"
+    rates = {0: schedule.initial_learning_rate, **{entry.step: entry.learning_rate for entry in schedule.schedule}}
+    zero = next((step for step, rate in rates.items() if not rate and step < num_steps), None)
+    if zero is not None and not (zero == 0 and schedule.warmup):
+        yield f"the learning rate is 0 from step {zero:,} on; num_steps is {num_steps:,}"
+
+
+_SENTENCES = {
+    "constant_learning_rate": _constant,
+    "cosine_decay_learning_rate": _cosine,
+    "exponential_decay_learning_rate": _exponential,
+    "manual_step_learning_rate": _manual_step,
+}
