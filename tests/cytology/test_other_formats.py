@@ -58,11 +58,20 @@ def test_coco_is_read_by_pycocotools(exported, capsys):
     assert (first["bbox"], first["area"], first["score"]) == ([16.0, 12.0, 16.0, 24.0], 384.0, 0.95)
     assert names[second["category_id"]] == "unknown"
     assert second["attributes"]["predicted_class"] == "monocyte"
-    assert coco.annToMask(first).sum() == 384
+    # CVAT makes a polygon of a segmentation that is not empty.
+    assert first["segmentation"] == []
     assert coco.getAnnIds(imgIds=images["=王/b.jpg"]) == []
     assert len(set(coco.getAnnIds())) == 3
     # The same entries serve as results.
     assert len(coco.loadRes([*coco.dataset["annotations"]]).getAnnIds()) == 3
+
+
+def test_coco_with_polygons_for_programs_that_show_nothing_else(study, tmp_path, capsys):
+    assert _export(study, tmp_path / "out", "--formats=coco", "--coco_polygons") == 0
+    coco = pytest.importorskip("pycocotools.coco").COCO(str(tmp_path / "out" / "coco.json"))
+    first = coco.loadAnns(coco.getAnnIds())[0]
+    assert first["segmentation"] == [[16.0, 12.0, 32.0, 12.0, 32.0, 36.0, 16.0, 36.0]]
+    assert coco.annToMask(first).sum() == 384
 
 
 def test_qupath_collections_are_geojson_with_the_properties_its_reader_takes(exported):

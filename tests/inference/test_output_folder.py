@@ -73,6 +73,14 @@ def test_pictures_of_an_earlier_run_are_no_images(study, tmp_path):
         refuse(study, tmp_path / "out")
 
 
+def test_pictures_beside_tables_of_an_earlier_version_are_no_images(study, tmp_path):
+    for table in ("cells.csv", "images.csv"):
+        refuse(study, tmp_path / "out")
+        (study / "patients" / "p1" / table).write_text("")
+    with pytest.raises(OutputFolderError, match=r"pictures that batch_infer drew .*; give the original images"):
+        refuse(study, tmp_path / "out")
+
+
 def test_images_beside_the_results_are_fine(study):
     os.rename(study / "patients", study / "images")
     refuse(study / "images", study)

@@ -27,9 +27,9 @@ def save(path: pathlib.Path, pixels: np.ndarray | Image.Image, **arguments) -> p
     return path
 
 
-def opened(path: pathlib.Path, annotated_size=None) -> tuple[image_io.LoadedImage | None, str]:
+def opened(path: pathlib.Path, annotated_size=None, unclear_exif=None) -> tuple[image_io.LoadedImage | None, str]:
     problems = ProblemLog(quiet=True)
-    loaded = image_io.open_image(path, problems, annotated_size)
+    loaded = image_io.open_image(path, problems, annotated_size, unclear_exif)
     assert all(problem.remedy for problem in problems.problems)
     return loaded, "; ".join(f"{problem.action}: {problem.reason}" for problem in problems.problems)
 
@@ -85,6 +85,19 @@ def test_exif_orientation_is_applied_as_viewers_do(tmp_path, orientation):
     kept, _ = opened(path, annotated_size=(WIDTH, HEIGHT))
     expected = picture() if orientation in (1, 5, 6, 7, 8) else turns[orientation](picture())
     np.testing.assert_array_equal(kept.pixels, expected)
+    # Where the size fits both, boxes may have been drawn on either picture.
+    is_clear = orientation in (1, 5, 6, 7, 8)
+    for size, may_be_either in (((WIDTH, HEIGHT), not is_clear), (None, orientation != 1)):
+        stored, said = opened(path, annotated_size=size, unclear_exif=image_io.STORED)
+        np.testing.assert_array_equal(stored.pixels, picture())
+        assert ("which their XML does not tell" in said) == may_be_either
+    shown, said = opened(path, unclear_exif=image_io.TURNED)
+    np.testing.assert_array_equal(shown.pixels, turns[orientation](picture()))
+    assert ("showed the turned picture, which their XML does not tell" in said) == (orientation != 1)
+    # A size that fits the turned picture alone decides, whatever is asked for.
+    if orientation >= 5:
+        shown, _ = opened(path, annotated_size=(HEIGHT, WIDTH), unclear_exif=image_io.STORED)
+        np.testing.assert_array_equal(shown.pixels, turns[orientation](picture()))
 
 
 def test_sixteen_bit_gray_is_scaled_by_the_depth_the_camera_used(tmp_path):

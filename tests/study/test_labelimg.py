@@ -74,8 +74,70 @@ def test_odd_numbers_are_no_coordinates(tmp_path, value):
 
 def test_a_flag_that_is_neither_0_nor_1(tmp_path):
     found, problems = read(xml(cell(extra="<difficult>yes</difficult>")), tmp_path)
-    assert found.objects[0].difficult == 0
-    assert reasons(problems) == [("mended", "<difficult> is 'yes', read as 0")]
+    assert found.objects[0].difficult == 1
+    assert reasons(problems) == [("mended", "<difficult> is 'yes', read as 1")]
+    assert read(xml(cell(extra="<difficult>perhaps</difficult>")), tmp_path)[0].objects[0].difficult == 0
+
+
+def test_tags_may_have_capitals_and_a_namespace(tmp_path):
+    text = xml(cell(extra="<Difficult>1</Difficult>"), cell("monocyte", (50, 30, 84, 64), "<Truncated>1</Truncated>"))
+    for old, new in (("<annotation ", '<Annotation xmlns="urn:voc" '), ("</annotation", "</Annotation")):
+        text = text.replace(old, new)
+    for tag in ("object", "name", "bndbox", "xmin", "filename", "size", "width"):
+        text = text.replace(f"<{tag}>", f"<{tag.capitalize()}>").replace(f"</{tag}>", f"</{tag.capitalize()}>")
+    found, problems = read(text, tmp_path)
+    assert [(o.name, o.xmin, o.difficult, o.truncated) for o in found.objects] == [
+        ("lymphocyte", 8, 1, 0),
+        ("monocyte", 50, 0, 1),
+    ]
+    assert (found.filename, found.width) == ("IMG_1.jpg", 96)
+    assert problems.problems == []
+
+
+def test_corners_that_are_fractions_skip_the_file(tmp_path):
+    found, problems = read(xml(cell(box=(0.12, 0.1, 0.25, 0.2)), cell("monocyte", (0.5, 0.5, 1, 1))), tmp_path)
+    assert found is None
+    assert problems.problems[0].reason == "the corners look like fractions of the image: none is above 1"
+    # Beside boxes in pixels it is one faulty box.
+    found, problems = read(xml(cell(box=(0.12, 0.1, 0.25, 0.2)), cell(box=(8, 10, 9, 11))), tmp_path)
+    assert [(o.xmin, o.xmax) for o in found.objects] == [(8, 9)]
+    assert reasons(problems) == [("skipped", "the box [0.12, 0.1, 0.25, 0.2] is less than a pixel (0.1) wide or high")]
+
+
+def test_most_corners_swapped_are_width_and_height(tmp_path):
+    boxes = [(50, 40, 20, 25), (60, 10, 20, 25), (8, 10, 34, 36)]
+    found, problems = read(xml(*(cell(box=box) for box in boxes)), tmp_path)
+    assert found is None
+    assert "look like x, y, width, height: 2 of 3 boxes" in problems.problems[0].reason
+    # One slip, and half of the boxes, are put in order.
+    found, problems = read(xml(cell(box=boxes[0])), tmp_path)
+    assert (found.objects[0].xmin, found.objects[0].ymax) == (20, 40)
+    found, _ = read(xml(*(cell(box=box) for box in (*boxes, (1, 1, 9, 9)))), tmp_path)
+    assert len(found.objects) == 4
+
+
+@pytest.mark.parametrize(
+    ("extra", "is_rotated"),
+    [
+        ("<attributes><attribute><name>rotation</name><value>35.0</value></attribute></attributes>", True),
+        ("<attributes><attribute><name>Rotation</name><value>-0,5</value></attribute></attributes>", True),
+        ("<angle>0.7</angle>", True),
+        ("<attributes><attribute><name>rotation</name><value>0.0</value></attribute></attributes>", False),
+        ("<attributes><attribute><name>occluded</name><value>1</value></attribute></attributes>", False),
+        ("<rotation></rotation>", False),
+    ],
+)
+def test_a_rotated_box_is_not_an_upright_one(tmp_path, extra, is_rotated):
+    found, problems = read(xml(cell(extra=extra), cell("monocyte", (50, 30, 84, 64))), tmp_path)
+    assert [o.name for o in found.objects] == ["monocyte"] if is_rotated else ["lymphocyte", "monocyte"]
+    assert ["rotated box" in problem.reason for problem in problems.problems] == [True] * is_rotated
+
+
+def test_polygons_and_objects_in_a_list_are_not_silently_no_cells(tmp_path):
+    found, problems = read(xml("<object><name>a</name><polygon><x1>1</x1></polygon></object>"), tmp_path)
+    assert (found.objects, problems.problems[0].reason) == ([], "a polygon is not a box")
+    found, problems = read(xml(f"<objects>{cell()}</objects>"), tmp_path)
+    assert (found, problems.problems[0].reason) == (None, "1 objects are not directly in <annotation>")
 
 
 def test_blanks_in_names_are_tidied_with_one_row_per_name(tmp_path):
@@ -120,6 +182,19 @@ def test_boxes_over_the_edge_are_cut_off_and_those_outside_left_out():
     assert fitted.objects == [LabeledObject("a", 0, 10, 20, 72)]
     assert [p.action for p in problems.problems] == ["mended", "skipped"]
     assert annotation.objects[0].xmin == -5  # the given annotation is not changed
+
+
+def test_a_box_beyond_the_edge_means_a_larger_copy():
+    inside, beyond = LabeledObject("a", 8, 10, 34, 36), LabeledObject("b", 110, 20, 140, 50)
+    problems = ProblemLog(quiet=True)
+    assert labelimg.fit_to_image(annotation_of(inside, beyond), 96, 72, problems) is None
+    assert problems.problems[0].reason == (
+        "boxes lie outside the image of 96 x 72: they reach to about 140 x 50, as in a larger copy"
+    )
+    assert problems.skipped_files() == {"IMG_1.xml"}
+    # A box of one pixel at the edge, counted from 1, is that one box.
+    at_the_edge = annotation_of(inside, LabeledObject("b", 96, 20, 97, 21))
+    assert labelimg.fit_to_image(at_the_edge, 96, 72, ProblemLog(quiet=True)).objects == [inside]
 
 
 def test_another_size_is_refused_unless_rescaling_is_asked_for():

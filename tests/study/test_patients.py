@@ -147,6 +147,41 @@ def test_pairs_beside_each_other_and_what_is_left_over(tmp_path):
     assert reports == [("2.jpg", "there is no XML for this image"), ("3.xml", "there is no image for this XML")]
 
 
+def test_xml_of_other_programs_is_noted_once(tmp_path):
+    make(tmp_path, "A/1.jpg", "A/1.xml", "A/2.jpg", "A/2.xml")
+    for name in ("1.ome.xml", "2.ome.xml", "scan.xml"):
+        (tmp_path / "A" / name).write_text('<?xml version="1.0"?><!-- x --><OME xmlns="urn:ome"><Image/></OME>')
+    (tmp_path / "A" / "large.xml").write_text("<Annotations>" + " " * 6_000_000)
+    pairs, reports = paired(tmp_path)
+    assert [key for key, _ in pairs] == ["A/1.jpg", "A/2.jpg"]
+    reason = "4 XML files of other programs are not read ('1.ome.xml', '2.ome.xml', 'large.xml', ...)"
+    assert reports == [(tmp_path.name, reason)]
+
+
+@pytest.mark.parametrize("is_separate", [False, True])
+def test_xml_of_images_that_are_not_used_is_left_alone(tmp_path, is_separate):
+    make(tmp_path / "images", "p/1.jpg", "p/2.jpg", "p/3.svs")
+    xml = "xml" if is_separate else "images"
+    make(tmp_path / xml, "p/1.xml", "p/2.xml", "p/3.xml", "p/4.xml")
+    (tmp_path / "m.csv").write_text("image,patient_id\np/1.jpg,A\n")
+    problems = ProblemLog(quiet=True)
+    arguments = (tmp_path / "images", tmp_path / "xml" if is_separate else None, problems)
+    assert [pair.image.key for pair in patients.find_pairs(*arguments, manifest=tmp_path / "m.csv")] == ["p/1.jpg"]
+    skipped = sorted(pathlib.Path(path).name for path in problems.skipped_files())
+    assert skipped == ["3.svs", "4.xml"]
+    patients.find_pairs(*arguments, patient_pattern="(?P<patient>p)/1")
+    assert sorted(pathlib.Path(path).name for path in problems.skipped_files()) == ["2.jpg", *skipped]
+
+
+def test_a_manifest_written_elsewhere_spells_accents_otherwise(tmp_path):
+    separate, composed = "Pru\u0308fung", "Pr\u00fcfung"
+    make(tmp_path / "images", f"{separate}/1.jpg")
+    (tmp_path / "m.csv").write_text(f"image;patient_id\n{composed}/1.jpg;A\n", encoding="utf-8-sig")
+    images, problems = found(tmp_path / "images", manifest=tmp_path / "m.csv")
+    assert [image[0] for image in images] == ["A"]
+    assert problems.problems == []
+
+
 def test_annotations_folder_mirrored_or_flat(tmp_path):
     make(tmp_path / "images", "A/1.jpg", "A/2.jpg", "B/1.jpg")
     make(tmp_path / "xml", "A/1.xml", "2.xml", "1.xml")
@@ -268,6 +303,8 @@ def test_patients_that_differ_only_in_capitals_or_stored_accents_are_noted(tmp_p
     assert [problem.action for problem in problems.problems] == ["noted", "noted"]
     assert "'Smith', 'smith'" in problems.problems[0].reason
     assert "'Zoe\\u0301', 'Zo\\xe9'" in problems.problems[1].reason
+    with pytest.raises(StrictProblemError, match="'Smith', 'smith' differ only in capitals"):
+        patients.find_images(tmp_path, ProblemLog(strict=True, quiet=True))
 
 
 @pytest.mark.parametrize("name", ["-1.jpg", "a\nb.jpg", "\x1b[31m.jpg", "\u202egpj.exe.jpg", "x" * 251 + ".jpg"])

@@ -259,6 +259,18 @@ def define_rescale_boxes(flag_values: flags.FlagValues) -> None:
     )
 
 
+def define_exif(flag_values: flags.FlagValues) -> None:
+    """--exif."""
+    flags.DEFINE_enum(
+        "exif",
+        "turned",
+        ["turned", "stored"],
+        "Picture that the boxes of an image with an EXIF orientation were drawn on, where the size in the XML fits "
+        "both: turned as EXIF says, or as stored (labeling programs before about autumn 2020).",
+        flag_values=flag_values,
+    )
+
+
 def define_ignore_difficult_instances(flag_values: flags.FlagValues) -> None:
     """--ignore_difficult_instances, as TFOD's scripts have it."""
     flags.DEFINE_boolean(

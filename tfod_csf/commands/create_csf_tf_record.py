@@ -35,6 +35,7 @@ flags.DEFINE_enum(
 )
 common_flags.define_ignore_difficult_instances(FLAGS)
 common_flags.define_rescale_boxes(FLAGS)
+common_flags.define_exif(FLAGS)
 flags.DEFINE_float("test_fraction", 0.1, "Share of the images that go into the test records.", flag_values=FLAGS)
 flags.DEFINE_enum(
     "split_by",

@@ -36,6 +36,7 @@ flags.DEFINE_string("images_dir", None, "Folder of images annotated in LabelImg.
 common_flags.define_annotations_dir(FLAGS)
 common_flags.define_class_map(FLAGS)
 common_flags.define_rescale_boxes(FLAGS)
+common_flags.define_exif(FLAGS)
 common_flags.define_output_dir(FLAGS)
 common_flags.define_min_score(FLAGS, default="the model's own, else 0.5")
 common_flags.define_matching_iou_threshold(FLAGS)
@@ -101,7 +102,7 @@ def _evaluate(
     labels = folder.label_map
     model = detector.Detector.open(folder)
     if FLAGS.images_dir:
-        images = ground_truth.read_labeled_folder(pairs, labels, problems, class_map, FLAGS.rescale_boxes)
+        images = ground_truth.read_labeled_folder(pairs, labels, problems, class_map, FLAGS.rescale_boxes, FLAGS.exif)
     else:
         images = record_reader.read_records(shards, labels, problems, FLAGS.skip_damaged_records)
     readings = ground_truth.unknown_readings(labels, FLAGS.unknown_boxes)

@@ -26,6 +26,13 @@ flags.DEFINE_string(
     "For Label Studio: text before an image's path below --images_dir (the default is for its local storage).",
     flag_values=FLAGS,
 )
+flags.DEFINE_boolean(
+    "coco_polygons",
+    False,
+    "For COCO: give each box a segmentation of its four corners, for programs that show nothing without one; CVAT then "
+    "makes a polygon of it. Without the flag the segmentation is empty, and CVAT and COCO's tools read a box.",
+    flag_values=FLAGS,
+)
 
 
 def main() -> None:
@@ -47,7 +54,7 @@ def main() -> None:
     classes = cell_rows.read_cells(folders[0] / "cells.csv").classes
     with folder_lock.only_writer(output_dir):
         num_images, num_cells = other_formats.write_formats(
-            images, output_dir, FLAGS.formats, cell_rows.names_of(classes), FLAGS.image_prefix
+            images, output_dir, FLAGS.formats, cell_rows.names_of(classes), FLAGS.image_prefix, FLAGS.coco_polygons
         )
     print(
         f"{num_cells} cells on {num_images} images of {len(folders)} patients as {', '.join(FLAGS.formats)}; "

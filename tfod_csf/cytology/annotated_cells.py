@@ -71,7 +71,12 @@ def read_annotations(
     found = {}
     below = given_files.files_below(root, problems.unlisted_folder, lambda name: not name.startswith("."))
     paths = sorted(path for path in map(pathlib.Path, below) if path.suffix.lower() == ".xml")
+    foreign = [path for path in paths if not labelimg.is_annotation(path)]
+    if foreign:
+        labelimg.note_foreign_xml(root, foreign, problems)
     for path in paths:
+        if path in foreign:
+            continue
         annotation = labelimg.read_annotation(path, problems)
         if annotation is None:
             continue

@@ -101,8 +101,16 @@ def coco_image(image: ImageCells, image_id: int) -> dict[str, Any]:
     }
 
 
-def coco_annotations(image: ImageCells, image_id: int, first_id: int, categories: dict[str, int]) -> list[dict]:
-    """Entries of `annotations`; a name that `categories` {name: id} lacks (a reviewer's own class) gets the next id."""
+def coco_annotations(
+    image: ImageCells, image_id: int, first_id: int, categories: dict[str, int], polygons: bool = False
+) -> list[dict]:
+    """Entries of `annotations`.
+
+    Args:
+      categories: {name: id}; a name that it lacks (a reviewer's own class) gets the next id.
+      polygons: give each box a segmentation of its four corners, which CVAT then shows as a polygon. Without it the
+        segmentation is empty, and the annotation a box.
+    """
     entries = []
     for number, cell in enumerate(image.cells, start=first_id):
         xmin, ymin, xmax, ymax = cell.box
@@ -113,7 +121,7 @@ def coco_annotations(image: ImageCells, image_id: int, first_id: int, categories
             "category_id": categories.setdefault(cell.label, len(categories) + 1),
             "bbox": [xmin, ymin, width, height],
             "area": round(width * height, 2),
-            "segmentation": [[xmin, ymin, xmax, ymin, xmax, ymax, xmin, ymax]],
+            "segmentation": [[xmin, ymin, xmax, ymin, xmax, ymax, xmin, ymax]] if polygons else [],
             "iscrowd": 0,
             "attributes": {"cell_id": cell.cell_id, "model": cell.model, "predicted_class": cell.predicted_class},
         }
@@ -223,6 +231,7 @@ def write_formats(
     formats: Sequence[str],
     categories: Sequence[str],
     image_prefix: str = "",
+    coco_polygons: bool = False,
 ) -> tuple[int, int]:
     """Writes the wanted formats into a folder.
 
@@ -230,6 +239,7 @@ def write_formats(
       images: a stream.
       categories: the classes in the order of their ids; further names are added as they come up.
       image_prefix: of `label_studio_task`.
+      coco_polygons: `polygons` of `coco_annotations`.
 
     Returns:
       (images, cells) written.
@@ -256,7 +266,7 @@ def write_formats(
             tasks = _Items(tasks_file)
         for image in images:
             if coco is not None:
-                for entry in coco_annotations(image, num_images + 1, num_cells + 1, ids):
+                for entry in coco_annotations(image, num_images + 1, num_cells + 1, ids, coco_polygons):
                     coco.add(entry)
                 coco_images.append(coco_image(image, num_images + 1))
             for cell in image.cells:

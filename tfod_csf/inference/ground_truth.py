@@ -17,7 +17,7 @@ from tfod_csf.cell_classes import UNKNOWN
 from tfod_csf.detections import Detections
 from tfod_csf.label_map import LabelMap
 from tfod_csf.problems import ProblemLog
-from tfod_csf.study import annotated_images, labelimg, patients
+from tfod_csf.study import annotated_images, image_io, labelimg, patients
 
 
 @dataclasses.dataclass
@@ -126,15 +126,17 @@ def read_labeled_folder(
     problems: ProblemLog,
     class_map: Mapping[str, str] | None = None,
     rescale_boxes: bool = False,
+    exif: str = image_io.TURNED,
 ) -> Iterator[LabeledImage]:
     """The images that can be used, in the order of `pairs` (from `patients.find_pairs`).
 
     Args:
       class_map: from `label_map.parse_class_map`.
       rescale_boxes: see `labelimg.fit_to_image`.
+      exif: see `annotated_images.read_annotated_image`.
     """
     for pair in pairs:
-        read = annotated_images.read_annotated_image(pair, problems, label_map, class_map, rescale_boxes)
+        read = annotated_images.read_annotated_image(pair, problems, label_map, class_map, rescale_boxes, exif)
         if read is None:
             continue
         objects = read.annotation.objects

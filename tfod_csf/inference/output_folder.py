@@ -83,8 +83,8 @@ def refuse_images_among_results(
         results = _results_that_hold(folder)
         if results is not None:
             raise OutputFolderError(
-                f"{folder}: holds pictures that batch_infer drew in an earlier run ({results / run_folder.STAMP}), not "
-                "images of a patient; move the results out of --images_dir."
+                f"{folder}: holds pictures that batch_infer drew in an earlier run (its results are in {results}), not "
+                "images of a patient; give the original images, or move the results out of --images_dir."
             )
 
 
@@ -111,6 +111,7 @@ def _is_same(first: pathlib.Path, second: pathlib.Path) -> bool:
 def _results_that_hold(folder: pathlib.Path) -> pathlib.Path | None:
     """The patient's folder of results whose pictures/ the folder is, or lies in; None for any other."""
     for path in (folder, *folder.parents):
-        if path.name == PICTURES and (path.parent / run_folder.STAMP).is_file():
+        tables = (path.parent / name for name in run_folder.TABLES)
+        if path.name == PICTURES and ((path.parent / run_folder.STAMP).is_file() or all(t.is_file() for t in tables)):
             return path.parent
     return None

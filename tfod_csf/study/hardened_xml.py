@@ -30,6 +30,9 @@ _MARKS = (
     (b"\xff\xfe", "utf-16"),
     (b"\xfe\xff", "utf-16"),
 )
+# What may come before the first element.
+_PROLOG = re.compile(r"\s+|<!--.*?-->|<\?.*?\?>|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>", re.DOTALL | re.IGNORECASE)
+_START_TAG = re.compile(r"<(?:[\w.-]+:)?([\w.-]+)")
 _SAVE_AGAIN = "Save the annotation again in LabelImg."
 
 
@@ -71,8 +74,36 @@ def _decode(data: bytes) -> tuple[str, str]:
         return text, f"is not {declared or 'UTF-8'}, was read as GB18030"
 
 
+def root_name(head: bytes) -> str:
+    """Name of the first element in small letters, without its namespace; "" where there is none. Nothing is parsed.
+
+    Args:
+      head: the beginning of a file; may end anywhere.
+
+    >>> root_name(b'<?xml version="1.0"?><!-- of 2024 --><!DOCTYPE x [<!ENTITY a "b">]><o:OME xmlns:o="x">')
+    'ome'
+    """
+    encoding = next((encoding for mark, encoding in _MARKS if head.startswith(mark)), "latin-1")
+    if head[:4] in (b"<\0?\0", b"<\0a\0"):
+        encoding = "utf-16-le"
+    text, place = head.decode(encoding, "ignore").lstrip("\ufeff"), 0
+    while match := _PROLOG.match(text, place):
+        place = match.end()
+    found = _START_TAG.match(text, place)
+    return found[1].lower() if found else ""
+
+
+def _with_plain_names(root: etree._Element) -> etree._Element:
+    """The tree with tags in small letters and without namespaces, as programs differ in both."""
+    for element in root.iter(etree.Element):
+        element.tag = etree.QName(element).localname.lower()
+    return root
+
+
 def parse(data: bytes) -> tuple[etree._Element, str]:
     """Root element of an XML file, and how its encoding had to be repaired ("" for not at all).
+
+    Tags are in small letters and without namespaces.
 
     Raises:
       HardenedXmlError: empty, in no known encoding, with DOCTYPE or entities, or not well-formed (names the line).
@@ -95,6 +126,6 @@ def parse(data: bytes) -> tuple[etree._Element, str]:
         remove_pis=True,
     )
     try:
-        return etree.fromstring(text.encode("utf-8"), parser), repair
+        return _with_plain_names(etree.fromstring(text.encode("utf-8"), parser)), repair
     except (etree.XMLSyntaxError, ValueError) as error:
         raise HardenedXmlError(f"not well-formed XML ({error})", _SAVE_AGAIN) from None

@@ -35,6 +35,8 @@ _JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 _SUFFIXES_OF = {"JPEG": _JPEG_SUFFIXES, "MPO": _JPEG_SUFFIXES, "PNG": (".png",), "TIFF": (".tif", ".tiff")}
 _SUFFIXES_OF |= {"BMP": (".bmp",), "WEBP": (".webp",)}
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
+# Pictures that a labeling program may have shown of an image with an EXIF orientation.
+TURNED, STORED = "turned", "stored"
 _EXIF_ORIENTATION = 0x0112
 _TIFF_BITS_PER_SAMPLE = 258
 # What Pillow raises on damaged files besides OSError; none of these is documented.
@@ -141,20 +143,29 @@ def _num_frames(image: Image.Image) -> int:
     return number
 
 
-def _is_turned(image: Image.Image, annotated_size: tuple[int, int] | None) -> tuple[bool, str]:
-    """Whether to turn the pixels as EXIF says, and the sentence that reports it ("" for none).
+def _is_turned(
+    image: Image.Image, annotated_size: tuple[int, int] | None, unclear_exif: str | None
+) -> tuple[bool, str, bool]:
+    """Whether to turn the pixels as EXIF says, the sentence that reports it ("" for none), and whether it is unclear.
 
     LabelImg and picture viewers show the turned image, so that is the rule; but when the annotation's size agrees only
-    with the stored pixels, its boxes were drawn on those.
+    with the stored pixels, its boxes were drawn on those. When it agrees with both, the file does not tell.
     """
     orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
     if orientation not in range(2, 9):
-        return False, ""
+        return False, "", False
     stored = image.size
     turned = stored[::-1] if orientation >= 5 else stored
-    if annotated_size == stored != turned:
-        return False, f"EXIF orientation {orientation} not applied: the annotation has the size of the stored pixels"
-    return True, f"turned as EXIF orientation {orientation} says"
+    fits_stored, fits_turned = (annotated_size in (None, size) for size in (stored, turned))
+    says_turned = f"turned as EXIF orientation {orientation} says"
+    says_stored = f"EXIF orientation {orientation} not applied"
+    if fits_stored and not fits_turned:
+        return False, f"{says_stored}: the annotation has the size of the stored pixels", False
+    if unclear_exif is None or not fits_stored:
+        return True, says_turned, False
+    is_turned = unclear_exif == TURNED
+    what = f"{says_turned if is_turned else says_stored}; the boxes are right only if the labeling program showed the"
+    return is_turned, f"{what} {'turned' if is_turned else 'stored'} picture, which their XML does not tell", True
 
 
 def _bits_per_channel(image: Image.Image, data: bytes) -> int:
@@ -213,7 +224,9 @@ def _rgb(image: Image.Image, data: bytes) -> tuple[Image.Image, list[str]]:
     return image, done
 
 
-def _load(path: pathlib.Path, annotated_size: tuple[int, int] | None, problems: ProblemLog) -> LoadedImage:
+def _load(
+    path: pathlib.Path, annotated_size: tuple[int, int] | None, unclear_exif: str | None, problems: ProblemLog
+) -> LoadedImage:
     image, data = _open_checked(path)
     repairs = []
     with image:
@@ -223,10 +236,13 @@ def _load(path: pathlib.Path, annotated_size: tuple[int, int] | None, problems: 
         if num_frames > 1:
             number = f"more than {MAX_COUNTED_FRAMES}" if num_frames > MAX_COUNTED_FRAMES else num_frames
             repairs.append(f"{number} pictures in the file, of which the first was read")
-        turned, about_orientation = _is_turned(image, annotated_size)
+        turned, about_orientation, is_unclear = _is_turned(image, annotated_size, unclear_exif)
         image.load()
         is_plain_jpeg = image.format == "JPEG" and image.mode == "RGB" and not turned
-        if about_orientation:
+        if is_unclear:
+            remedy = "Look at the boxes on a picture; --exif (create_csf_tf_record, evaluate) chooses."
+            problems.noted(path, about_orientation, remedy)
+        elif about_orientation:
             repairs.append(about_orientation)
         if turned:
             image = ImageOps.exif_transpose(image)
@@ -238,12 +254,17 @@ def _load(path: pathlib.Path, annotated_size: tuple[int, int] | None, problems: 
 
 
 def open_image(
-    path: str | os.PathLike, problems: ProblemLog, annotated_size: tuple[int, int] | None = None
+    path: str | os.PathLike,
+    problems: ProblemLog,
+    annotated_size: tuple[int, int] | None = None,
+    unclear_exif: str | None = None,
 ) -> LoadedImage | None:
     """Decodes an image file.
 
     Args:
       annotated_size: (width, height) of the annotation, if there is one; decides whether an EXIF orientation applies.
+      unclear_exif: TURNED or STORED: the picture that boxes were drawn on where `annotated_size` fits both, or is not
+        known; None without boxes.
 
     Returns:
       The image, or None when it cannot be used; every reason and every change is in `problems`.
@@ -253,7 +274,7 @@ def open_image(
         # Pillow warns of decompression bombs (MAX_PIXELS is stricter) and of odd metadata, which are not used here.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _load(path, annotated_size, problems)
+            return _load(path, annotated_size, unclear_exif, problems)
     except (_UnusableError, ImageLimitError) as error:
         problems.skipped(path, *error.args)
     except given_files.UnusableFileError as error:

@@ -4,8 +4,8 @@ Coordinate frame: xmin, ymin, xmax, ymax are pixels of the image the annotation 
 (divided by the width they give 0..1, as in TFOD; no -1 for VOC's count from 1). Nothing outside the XML file is ever
 opened: <filename> and <path> are only names, of which the last part is kept.
 
-What happens to a faulty file or object is said in its row of problems.csv. The rules are in `_read_object`,
-`_without_repeats` and `fit_to_image`.
+What happens to a faulty file or object is said in its row of problems.csv. The rules are in `_fault_of_all_boxes`,
+`_read_object`, `_without_repeats` and `fit_to_image`.
 """
 
 import dataclasses
@@ -27,6 +27,7 @@ from tfod_csf.label_map import LabelMap, mapped_name, normalize_name
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import hardened_xml
 from tfod_csf.study.hardened_xml import HardenedXmlError
+from tfod_csf.study.patient_ids import named
 
 MAX_XML_BYTES = 5_000_000
 MAX_OBJECTS = 2000
@@ -35,6 +36,9 @@ MAX_CLOSE_PAIRS = 100  # of which each is a row
 SAME_CELL_IOU = 0.7  # boxes that overlap more are reported as one cell boxed twice
 BNDBOX_SIDES = ("xmin", "ymin", "xmax", "ymax")  # order of a box's sides in XML and in CSV tables of boxes
 _SIZE = re.compile(r"0{0,9}\d{1,9}", re.ASCII)
+_ROOT = "annotation"
+_HEAD_BYTES = 1 << 16
+_ROTATIONS = ("rotation", "angle", "rotate")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -98,8 +102,65 @@ def _flag(element: etree._Element, name: str, path: pathlib.Path, item: str, pro
     text = (element.findtext(name) or "").strip()
     if text in ("", "0", "1"):
         return int(text or 0)
-    problems.mended(path, f"<{name}> is {text!r}, read as 0", "Write 0 or 1.", item)
-    return 0
+    value = int(text.lower() in ("true", "yes"))
+    problems.mended(path, f"<{name}> is {text!r}, read as {value}", "Write 0 or 1.", item)
+    return value
+
+
+def _is_finite(text: str) -> bool:
+    return bool(_NUMBER.fullmatch(text)) and math.isfinite(float(text))
+
+
+def _corner_texts(element: etree._Element) -> dict[str, str]:
+    return {side: (element.findtext(f"bndbox/{side}") or "").strip() for side in BNDBOX_SIDES}
+
+
+def _corners(element: etree._Element) -> tuple[float, float, float, float] | None:
+    """xmin, ymin, xmax, ymax as written; None unless all are numbers."""
+    texts = _corner_texts(element).values()
+    if not all(map(_is_finite, texts)):
+        return None
+    xmin, ymin, xmax, ymax = map(float, texts)
+    return xmin, ymin, xmax, ymax
+
+
+def _fault_of_all_boxes(elements: list[etree._Element]) -> tuple[str, str] | None:
+    """(reason, remedy) when the corners of a file mean something else than Pascal VOC's pixels."""
+    boxes = [corners for element in elements if (corners := _corners(element))]
+    if boxes and all(-1 <= side <= 1 for box in boxes for side in box):
+        reason = "the corners look like fractions of the image: none is above 1"
+        return reason, "Multiply them by width and height, or export the boxes again as Pascal VOC, in pixels."
+    swapped = sum(xmin > xmax or ymin > ymax for xmin, ymin, xmax, ymax in boxes)
+    if swapped > 1 and 2 * swapped > len(boxes):
+        reason = f"the corners look like x, y, width, height: {swapped} of {len(boxes)} boxes have swapped corners"
+        return reason, "Export the boxes again as Pascal VOC, with xmax = x + width and ymax = y + height."
+    return None
+
+
+def _rotation(element: etree._Element) -> str:
+    """The angle of a rotated box as written, as CVAT's attribute or a tag of its own; "" for an upright box."""
+    found = [element.findtext(tag) or element.findtext(f"bndbox/{tag}") or "" for tag in _ROTATIONS]
+    for attribute in element.iterfind("attributes/attribute"):
+        if (attribute.findtext("name") or "").strip().lower() in _ROTATIONS:
+            found.append(attribute.findtext("value") or "")
+    for text in map(str.strip, found):
+        try:
+            if text and float(text.replace(",", ".")) % 360 != 0:
+                return text
+        except ValueError:
+            return text
+    return ""
+
+
+def _without_upright_box(element: etree._Element) -> str:
+    """Why an object has no upright box; "" for one that has."""
+    if element.find("robndbox") is not None:
+        return "a rotated box (roLabelImg) has no upright corners"
+    if element.find("bndbox") is None:
+        polygon = any(element.find(tag) is not None for tag in ("polygon", "segm"))
+        return "a polygon is not a box" if polygon else "the object has no <bndbox>"
+    angle = _rotation(element)
+    return f"a rotated box (rotation {angle!r}) has no upright corners" if angle else ""
 
 
 def _read_object(element: etree._Element, index: int, path: pathlib.Path, problems: ProblemLog) -> LabeledObject | None:
@@ -110,21 +171,19 @@ def _read_object(element: etree._Element, index: int, path: pathlib.Path, proble
     if not name:
         problems.skipped(path, "the object has no name", "Give it a class in LabelImg.", item)
         return None
-    box = element.find("bndbox")
-    if box is None:
-        rotated = element.find("robndbox") is not None
-        reason = "a rotated box (roLabelImg) has no upright corners" if rotated else "the object has no <bndbox>"
+    if reason := _without_upright_box(element):
         problems.skipped(path, reason, redraw, item)
         return None
-    texts = {side: (box.findtext(side) or "").strip() for side in BNDBOX_SIDES}
-    for side, text in texts.items():
-        if not _NUMBER.fullmatch(text) or not math.isfinite(float(text)):
-            problems.skipped(path, f"<{side}> is {text!r}, not a number", redraw, item)
-            return None
-    xmin, ymin, xmax, ymax = (float(texts[side]) for side in BNDBOX_SIDES)
-    labeled = LabeledObject(name, xmin, ymin, xmax, ymax)
-    if labeled.xmin == labeled.xmax or labeled.ymin == labeled.ymax:
-        problems.skipped(path, f"the box {labeled.box_text()} has no area", redraw, item)
+    corners = _corners(element)
+    if corners is None:
+        side, text = next((s, t) for s, t in _corner_texts(element).items() if not _is_finite(t))
+        problems.skipped(path, f"<{side}> is {text!r}, not a number", redraw, item)
+        return None
+    labeled = LabeledObject(name, *corners)
+    smaller = min(abs(labeled.xmax - labeled.xmin), abs(labeled.ymax - labeled.ymin))
+    if smaller < 1:
+        what = f"is less than a pixel ({smaller:.2g}) wide or high" if smaller else "has no area"
+        problems.skipped(path, f"the box {labeled.box_text()} {what}", redraw, item)
         return None
     if labeled.xmin > labeled.xmax or labeled.ymin > labeled.ymax:
         reason = f"corners swapped in {labeled.box_text()}, put in order"
@@ -169,11 +228,30 @@ def _without_repeats(objects: list[LabeledObject], path: pathlib.Path, problems:
     return kept
 
 
+def is_annotation(path: str | os.PathLike) -> bool:
+    """Whether a file is an XML of annotations, or may be one: False where its first element is known to be another.
+
+    Microscopes and programs put XML of their own beside images (.ome.xml, ImageScope's <Annotations>).
+    """
+    try:
+        with given_files.open_file(path) as file:
+            return hardened_xml.root_name(file.read(_HEAD_BYTES)) in (_ROOT, "")
+    except OSError:
+        return True
+
+
+def note_foreign_xml(folder: pathlib.Path, paths: list[pathlib.Path], problems: ProblemLog) -> None:
+    """Notes once the XML of other programs (see `is_annotation`) that lies in a folder."""
+    reason = f"{len(paths)} XML files of other programs are not read ({named([path.name for path in paths])})"
+    problems.noted(folder, reason, "No action is needed if they are not annotations.")
+
+
 def read_annotation(path: str | os.PathLike, problems: ProblemLog) -> Annotation | None:
     """Reads one LabelImg XML.
 
     UTF-8, UTF-16 and the declared Chinese encodings are read; so is undeclared GB18030, with a row in `problems`.
-    DOCTYPE and entities are rejected before parsing (see `hardened_xml`).
+    DOCTYPE and entities are rejected before parsing (see `hardened_xml`). Tags are compared without capitals and
+    namespaces.
 
     Returns:
       The annotation (possibly without objects: an image without cells), or None when the file cannot be used; every
@@ -182,7 +260,7 @@ def read_annotation(path: str | os.PathLike, problems: ProblemLog) -> Annotation
     path = pathlib.Path(path)
     try:
         root, repair = hardened_xml.parse(given_files.read_bytes(path, MAX_XML_BYTES))
-        if root.tag != "annotation":
+        if root.tag != _ROOT:
             remedy = "Put a LabelImg (Pascal VOC) XML here."
             raise HardenedXmlError(f"the root element is <{root.tag}>, not <annotation>", remedy)
     except OSError as error:
@@ -201,6 +279,13 @@ def read_annotation(path: str | os.PathLike, problems: ProblemLog) -> Annotation
     elements = list(root.iterfind("object"))
     if len(elements) > MAX_OBJECTS:
         problems.skipped(path, f"{len(elements)} objects, more than {MAX_OBJECTS}", "Check that this is one field.")
+        return None
+    deeper = sum(1 for _ in root.iter("object")) - len(elements)
+    fault = _fault_of_all_boxes(elements)
+    if deeper:
+        fault = f"{deeper} objects are not directly in <annotation>", "Export the boxes again as Pascal VOC."
+    if fault:
+        problems.skipped(path, *fault)
         return None
     untidy = Counter(element.findtext("name") or "" for element in elements)
     for name, count in untidy.items():
@@ -235,6 +320,17 @@ def _is_same_aspect(annotated: tuple[int, int], width: int, height: int) -> bool
     return abs(annotated[0] * height - annotated[1] * width) <= max(annotated)
 
 
+def _is_of_larger_copy(objects: list[LabeledObject], width: int, height: int) -> bool:
+    """Whether a box lies wholly beyond the image's right or lower edge, and none reaches below 0.
+
+    A labeling program clips boxes to its picture, so that picture was larger. A pixel more may be counted from 1.
+    """
+    if any(min(labeled.xmin, labeled.ymin) < 0 for labeled in objects):
+        return False
+    beyond = (o for o in objects if o.xmin >= width or o.ymin >= height)
+    return any(labeled.xmax > width + 1 or labeled.ymax > height + 1 for labeled in beyond)
+
+
 def fit_to_image(
     annotation: Annotation, width: int, height: int, problems: ProblemLog, rescale_boxes: bool = False
 ) -> Annotation | None:
@@ -245,8 +341,9 @@ def fit_to_image(
         it. Only on request: the sizes may also differ because it is another image.
 
     Returns:
-      The annotation with the true size and boxes clipped at the edge (those wholly outside are skipped), or None when
-      <size> says another size; reasons are in `problems`.
+      The annotation with the true size and boxes clipped at the edge, or None when <size> says another size or a box
+      lies where only a larger copy of the image has pixels; reasons are in `problems`. Where boxes also reach below 0,
+      which no copy explains, one wholly outside is skipped alone.
     """
     path, objects = annotation.path, annotation.objects
     if annotation.width is None or annotation.height is None:
@@ -259,6 +356,11 @@ def fit_to_image(
             return None
         problems.mended(path, f"{reason}; the boxes were scaled with it", "Check that the boxes lie on the cells.")
         objects = _rescaled(objects, width / annotation.width, height / annotation.height)
+    if _is_of_larger_copy(objects, width, height):
+        reach = f"{max(o.xmax for o in objects):.0f} x {max(o.ymax for o in objects):.0f}"
+        reason = f"boxes lie outside the image of {width} x {height}: they reach to about {reach}, as in a larger copy"
+        problems.skipped(path, reason, "Put the annotated image here, or scale the boxes with it.")
+        return None
     kept = []
     for index, labeled in enumerate(objects, start=1):
         clipped = _clipped(labeled, width, height)
@@ -266,7 +368,7 @@ def fit_to_image(
             kept.append(labeled)
             continue
         item = f"object {index} ({labeled.name})"
-        if clipped.xmin >= clipped.xmax or clipped.ymin >= clipped.ymax:
+        if min(clipped.xmax - clipped.xmin, clipped.ymax - clipped.ymin) < 1:
             reason = f"the box {labeled.box_text()} lies outside the image of {width} x {height}"
             problems.skipped(path, reason, "Draw the box again in LabelImg.", item)
         else:

@@ -20,6 +20,7 @@ from tfod_csf.errors import UserError
 from tfod_csf.files import csv_schemas, given_files, inner_paths
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
+from tfod_csf.study.folder_arrangement import note_arrangement
 from tfod_csf.study.image_io import IMAGE_SUFFIXES, OTHER_IMAGE_SUFFIXES
 from tfod_csf.study.patient_ids import alike_key, composed, loose
 
@@ -139,6 +140,7 @@ def _by_folder(folder: pathlib.Path, files: list[_Listed], problems: ProblemLog)
     if 0 < num_flat < len(images):
         reason = f"{num_flat} images lie beside the patients' folders and were taken as patient {flat_patient!r}"
         problems.noted(folder, reason, "Move them into the folder of their patient.")
+    note_arrangement(folder, (image.key for image in images), problems)
     return images
 
 
@@ -335,6 +337,17 @@ class _XmlFiles:
         return {path for paths in self._by_stem.values() for path in paths}
 
 
+def _report_left_over(folder: pathlib.Path, paths: Sequence[pathlib.Path], problems: ProblemLog) -> None:
+    """Skips XML without an image; that of other programs, such as a microscope's .ome.xml, is noted once."""
+    foreign = [path for path in paths if not labelimg.is_annotation(path)]
+    for path in paths:
+        if path in foreign:
+            continue
+        problems.skipped(path, "there is no image for this XML", "Put the image there, or delete the XML.")
+    if foreign:
+        labelimg.note_foreign_xml(folder, foreign, problems)
+
+
 def find_pairs(
     images_dir: str | os.PathLike,
     annotations_dir: str | os.PathLike | None,
@@ -347,7 +360,8 @@ def find_pairs(
 
     The XML has the image's name (capitals aside) and lies beside it or, with `annotations_dir`, in the same sub-folder
     there or directly there (LabelImg's one save folder). An image without XML is not an image without cells: it is
-    skipped. An XML without an image is skipped too.
+    skipped. An XML without an image is skipped too. XML of images that are not used (`manifest`, `patient_pattern`, a
+    format that is not read) is ignored with them, and other programs' XML is noted.
 
     Raises:
       PatientsError: as `find_images`, and when no image has an XML.
@@ -355,6 +369,11 @@ def find_pairs(
     folder = pathlib.Path(images_dir)
     listed = _list_files(folder, "folder of images", problems, except_below)
     images = _all_images(folder, listed, problems, manifest, patient_pattern)
+    pictures = [
+        ImageFile(pathlib.Path(one.path), "", one.key, one.key)
+        for one in listed
+        if one.suffix in (*IMAGE_SUFFIXES, *OTHER_IMAGE_SUFFIXES)
+    ]
     if annotations_dir is not None and os.path.realpath(images_dir) != os.path.realpath(annotations_dir):
         folder = pathlib.Path(annotations_dir)
         listed = _list_files(folder, "folder of annotations", problems)
@@ -377,8 +396,9 @@ def find_pairs(
             if candidates[0] not in exact:
                 reason = f"paired with {image.path.name}, whose name differs in capitals"
                 problems.mended(candidates[0], reason, "No action is needed.")
-    for path in sorted(xml_files.all() - exact - set(shared)):
-        problems.skipped(path, "there is no image for this XML", "Put the image there, or delete the XML.")
+    xml_of_pictures = _XmlFiles(listed, pictures, is_separate=annotations_dir is not None)
+    others = {path for picture in pictures for path in xml_of_pictures.of(picture)}
+    _report_left_over(folder, sorted(xml_files.all() - exact - set(shared) - others), problems)
     if not pairs:
         raise PatientsError(f"{images_dir}: no image has an XML in {folder}; see the lines above for the reasons.")
     return pairs

@@ -115,6 +115,22 @@ def test_deming_with_unequal_errors_scales_with_the_unit():
         deming([1, 1, 1], [1, 2, 3])
 
 
+def test_no_line_where_all_values_of_the_hospital_but_one_are_equal():
+    x, y = np.array([75.0, 15, 15, 15]), np.array([75.4, 13.04, 12.73, 14.63])
+    for fit in (deming, lambda x, y: weighted_deming(x, y, np.ones(4), np.ones(4))):
+        with pytest.raises(ValueError, match="hospital's values vary too little: 3 of 4 are 15"):
+            fit(x, y)
+    # Two values, each of two patients, are a line; y without one patient is constant, so there is no interval.
+    assert np.isfinite(deming([75.0, 75, 15, 15], y).slope.high)
+    swapped = deming(y, x)
+    assert 0.9 < swapped.slope.value < 1.1
+    assert (math.isnan(swapped.slope.high), swapped.note[:11]) == (True, "no interval")
+    # A third that binary numbers do not hold exactly leaves no rounding error as a line.
+    with pytest.raises(ValueError, match=r"5 of 5 are 33\.3"):
+        deming(np.full(5, 100 / 3), [1, 2, 3, 4, 5])
+    assert math.isnan(concordance(np.full(5, 100 / 3), np.arange(5)).low)
+
+
 def test_concordance_published_example_and_extremes():
     result = concordance(MINI, WRIGHT)
     assert result.value == pytest.approx(0.943, abs=5e-4)

@@ -184,15 +184,23 @@ def deming(x: np.ndarray, y: np.ndarray, error_ratio: float = 1.0, alpha: float 
       error_ratio: r; 1 treats both methods as equally precise.
 
     Raises:
-      ValueError: fewer than three patients, or x and y do not vary together (no line).
+      ValueError: fewer than three patients; x and y do not vary together; or all x but at most one are equal (no line).
     """
     x, y = np.asarray(x, float), np.asarray(y, float)
     n = len(x)
     if n < 3:
         raise ValueError("Deming regression needs at least three patients")
+    values, counts = np.unique(x, return_counts=True)
+    if counts.max() >= n - 1:
+        raise ValueError(
+            "Deming regression needs x and y to vary together, and the hospital's values vary too little: "
+            f"{counts.max()} of {n} are {values[counts.argmax()]:g}"
+        )
 
     def line(sx, sy, sxx, syy, sxy, m):
         syy, sxx, sxy = syy - sy * sy / m, sxx - sx * sx / m, sxy - sx * sy / m
+        # What rounding leaves of 0 would give a line of any slope.
+        sxy = np.where(np.abs(sxy) <= 1e-12 * math.sqrt(scale), 0.0, sxy)
         u = syy - error_ratio * sxx
         with np.errstate(divide="ignore", invalid="ignore"):
             slope = (u + np.sqrt(u**2 + 4 * error_ratio * sxy**2)) / (2 * sxy)
@@ -201,6 +209,7 @@ def deming(x: np.ndarray, y: np.ndarray, error_ratio: float = 1.0, alpha: float 
     # Centered first: sums of squares of percentages near 99 would otherwise lose digits.
     cx, cy = x - x.mean(), y - y.mean()
     sums = cx.sum(), cy.sum(), (cx * cx).sum(), (cy * cy).sum(), (cx * cy).sum()
+    scale = sums[2] * sums[3]
     slope, offset = line(*sums, n)
     if not np.isfinite(slope):
         raise ValueError("Deming regression needs x and y to vary together")
@@ -303,7 +312,7 @@ def concordance(x: np.ndarray, y: np.ndarray, alpha: float = 0.05) -> Estimate:
     if total == 0:
         return Estimate(math.nan, math.nan, math.nan)
     value = float(2 * sxy / total)
-    if n < 3 or abs(value) >= 1 - 1e-12 or sxx * syy == 0 or sxy == 0:
+    if n < 3 or abs(value) >= 1 - 1e-12 or np.ptp(x) == 0 or np.ptp(y) == 0 or sxy == 0:
         return Estimate(value, math.nan, math.nan)
     r = sxy / math.sqrt(sxx * syy)
     u2 = shift**2 / math.sqrt(sxx * syy)

@@ -23,6 +23,7 @@ from tfod_csf.files import given_files
 from tfod_csf.label_map import LabelMap
 from tfod_csf.problems import Problem, ProblemLog
 from tfod_csf.progress_bar import progress_bar
+from tfod_csf.study import image_io
 from tfod_csf.study.annotated_images import read_annotated_image
 from tfod_csf.study.image_limits import MAX_FILE_BYTES
 from tfod_csf.study.labelimg import LabeledObject
@@ -47,6 +48,7 @@ class ReadingOptions:
     class_map: Mapping[str, str] = dataclasses.field(default_factory=dict)
     ignore_difficult_instances: bool = False
     rescale_boxes: bool = False
+    exif: str = image_io.TURNED
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -80,7 +82,9 @@ class Entry:
 def _read_one(file: AnnotatedFile, options: ReadingOptions) -> tuple[Entry | None, bytes, list[Problem]]:
     """Worker: (entry without its place or None, what goes into the temporary file, problems)."""
     problems = ProblemLog(quiet=True)
-    read = read_annotated_image(file, problems, options.label_map, options.class_map, options.rescale_boxes)
+    read = read_annotated_image(
+        file, problems, options.label_map, options.class_map, options.rescale_boxes, options.exif
+    )
     if read is None:
         return None, b"", problems.problems
     objects = [o for o in read.annotation.objects if not (o.difficult and options.ignore_difficult_instances)]

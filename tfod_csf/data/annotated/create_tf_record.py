@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from tfod_csf import __version__, cell_classes
 from tfod_csf import label_map as label_maps
-from tfod_csf.data.annotated import annotated_set, dataset_report, dataset_split
+from tfod_csf.data.annotated import annotated_set, augmented_copies, dataset_report, dataset_split
 from tfod_csf.data.annotated.annotated_set import AnnotatedSet, AnnotatedSetError, Entry, ReadingOptions
 from tfod_csf.data.annotated.dataset_report import DatasetStatistics
 from tfod_csf.data.records import tf_example_encoder as encoder
@@ -42,6 +42,7 @@ class RecordOptions:
     ignore_difficult_instances: bool = False
     other_objects: str = "pass_over"
     rescale_boxes: bool = False
+    exif: str = image_io.TURNED
     manifest: str | None = None
     patient_pattern: str | None = None
     num_shards: int = 1
@@ -198,11 +199,15 @@ def create_csf_tf_record(options: RecordOptions, problems: ProblemLog) -> Datase
     output_dir = pathlib.Path(options.output_dir)
     label_map, class_map = load_classes(options.label_map_path, options.class_map)
     files = find_pairs(options.images_dir, options.annotations_dir, problems, options.manifest, options.patient_pattern)
-    groups = []
+    keys = [file.image.key for file in files]
+    groups = augmented_copies.kept_together(options.images_dir, keys, problems)
     if options.keep_together:
-        keys = [file.image.key for file in files]
-        groups = dataset_split.read_keep_together(options.keep_together, keys, problems)
-    reading = ReadingOptions(label_map, class_map, options.ignore_difficult_instances, options.rescale_boxes)
+        groups += dataset_split.read_keep_together(options.keep_together, keys, problems)
+    elif options.split_by == "image" and options.test_fraction:
+        augmented_copies.note_likely_copies(options.images_dir, keys, problems)
+    reading = ReadingOptions(
+        label_map, class_map, options.ignore_difficult_instances, options.rescale_boxes, options.exif
+    )
     problems_path = output_dir / "problems.csv"
     read = read_files(files, reading, problems, problems_path, options.num_processes, options.max_skipped_fraction)
     _note_identical_files(read.entries, problems)
