@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from tfod_csf.model_folder import DEFAULT_THRESHOLDS
+
 if TYPE_CHECKING:
     from tfod_csf.config.protos.pipeline_pb2 import TrainEvalPipelineConfig
 
@@ -25,6 +27,26 @@ def define_config_override(flag_values: flags.FlagValues) -> None:
         "config_override",
         "",
         'Fields to change, as text of a pipeline.config, for example "train_config { batch_size: 2 }".',
+        flag_values=flag_values,
+    )
+
+
+def define_thresholds(flag_values: flags.FlagValues) -> None:
+    """--min_score and --unknown_below of a command that writes a model folder."""
+    flags.DEFINE_float(
+        "min_score",
+        DEFAULT_THRESHOLDS["min_score"],
+        "Detections with at least this score count as cells; stored in the model folder as default of later commands.",
+        lower_bound=0.0,
+        upper_bound=1.0,
+        flag_values=flag_values,
+    )
+    flags.DEFINE_float(
+        "unknown_below",
+        DEFAULT_THRESHOLDS["unknown_below"],
+        "Cells with a lower score are called unknown; stored in the model folder as default of later commands.",
+        lower_bound=0.0,
+        upper_bound=1.0,
         flag_values=flag_values,
     )
 

@@ -14,7 +14,6 @@ from absl import flags
 
 from tfod_csf.commands import command_line, config_flags
 from tfod_csf.errors import UserError
-from tfod_csf.model_folder import DEFAULT_THRESHOLDS
 
 FLAGS = flags.FlagValues()
 config_flags.define_pipeline_config_path(FLAGS)
@@ -35,22 +34,7 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "label_map_path", "", "Label map (.pbtxt) of the classes; default: that of the config.", flag_values=FLAGS
 )
-flags.DEFINE_float(
-    "min_score",
-    DEFAULT_THRESHOLDS["min_score"],
-    "Detections with at least this score count as cells; stored in the model folder as default of later commands.",
-    lower_bound=0.0,
-    upper_bound=1.0,
-    flag_values=FLAGS,
-)
-flags.DEFINE_float(
-    "unknown_below",
-    DEFAULT_THRESHOLDS["unknown_below"],
-    "Cells with a lower score are called unknown; stored in the model folder as default of later commands.",
-    lower_bound=0.0,
-    upper_bound=1.0,
-    flag_values=FLAGS,
-)
+config_flags.define_thresholds(FLAGS)
 flags.DEFINE_enum(
     "compute_dtype",
     "float32",

@@ -7,18 +7,16 @@ takes its place, in one step where the system has one: whatever is at the output
 import dataclasses
 import hashlib
 import pathlib
-import platform
 from collections.abc import Mapping
-from importlib import metadata
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfod_csf import __version__, model_folder
+from tfod_csf import model_folder
 from tfod_csf.config.pipeline_config import load_pipeline_config, save_pipeline_config
 from tfod_csf.config.protos import pipeline_pb2
-from tfod_csf.export import parity, parity_images
+from tfod_csf.export import model_info, parity, parity_images
 from tfod_csf.export.detection_module import DetectionModule
 from tfod_csf.export.export_checks import ExportError, check_export, check_has_checkpoint
 from tfod_csf.files import atomic_write, manifest
@@ -173,7 +171,6 @@ def _info(
 ) -> dict[str, Any]:
     """model.json."""
     config = pipeline_config.model.faster_rcnn
-    nms = config.second_stage_post_processing.batch_non_max_suppression
     reader = tf.train.load_checkpoint(checkpoint)
     step = "step/.ATTRIBUTES/VARIABLE_VALUE"
     return {
@@ -183,31 +180,16 @@ def _info(
         "signatures": ["serving_default", *(["serving_batch"] if options.batch_signature else [])],
         "compute_dtype": options.compute_dtype,
         "feature_extractor": config.feature_extractor.type,
-        "input_size": _input_size(config),
+        "input_size": model_info.input_size(config),
         "classes": label_map.names,
         "thresholds": {"min_score": options.min_score, "unknown_below": options.unknown_below},
-        "limits": {
-            "max_detections_per_class": nms.max_detections_per_class,
-            "max_total_detections": nms.max_total_detections,
-            "use_class_agnostic_nms": nms.use_class_agnostic_nms,
-        },
+        "limits": model_info.limits(config),
         "checkpoint": checkpoint,
         "step": int(reader.get_tensor(step)) if reader.has_tensor(step) else None,
         "training_data": training_data(pipeline_config),
         "largest_difference_from_checkpoint": max(differences.values()),
-        "versions": {
-            "tfod_csf": __version__,
-            "python": platform.python_version(),
-            **{name: metadata.version(name) for name in ("tensorflow", "tf_keras", "tf-models-official", "numpy")},
-        },
+        "versions": model_info.versions(),
     }
-
-
-def _input_size(config) -> dict[str, Any]:
-    kind = config.image_resizer.WhichOneof("image_resizer_oneof")
-    resizer = getattr(config.image_resizer, kind)
-    names = ("min_dimension", "max_dimension", "pad_to_max_dimension", "height", "width")
-    return {"resizer": kind, **{name: getattr(resizer, name) for name in names if hasattr(resizer, name)}}
 
 
 def training_data(pipeline_config: pipeline_pb2.TrainEvalPipelineConfig) -> dict[str, Any]:

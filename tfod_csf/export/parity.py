@@ -10,18 +10,28 @@ import pathlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
 
 from tfod_csf.errors import UserError
 from tfod_csf.export import run_saved_model
-from tfod_csf.export.detection_module import DetectionModule
 
 # Float32 outputs of one graph on one machine; measured: 0. bfloat16 keeps 8 bits, and fusing changes the last of them.
 TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2}
 _BATCH_SIGNATURE = "serving_batch"
+
+
+class Reference(Protocol):
+    """What the SavedModel is compared with, for example a DetectionModule restored from the exported checkpoint."""
+
+    def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The outputs for an input of the exported type, by TFOD's names."""
+
+    def batch_function(self) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+        """The same for any number of uint8 images of one size, [B, h, w, 3]."""
 
 
 class ParityError(UserError):
@@ -30,21 +40,23 @@ class ParityError(UserError):
 
 def compare(
     saved_model_dir: pathlib.Path,
-    reference: DetectionModule,
+    reference: Reference,
     input_type: str,
     images: Sequence[np.ndarray],
     compute_dtype: str = "float32",
     has_batch_signature: bool = False,
+    source: str = "the checkpoint",
 ) -> dict[str, float]:
     """Runs the SavedModel and the reference, and compares every output.
 
     Args:
       saved_model_dir: what was exported.
-      reference: the same network, restored from the exported checkpoint.
+      reference: what was exported, as it computes without the SavedModel.
       input_type: of the export.
       images: uint8 [h, w, 3] each.
       compute_dtype: of the export; decides the tolerance.
       has_batch_signature: whether serving_batch was exported and has to agree too.
+      source: what the reference is, for the message.
 
     Returns:
       Largest difference of each output, over all images.
@@ -68,7 +80,7 @@ def compare(
     worst = max(differences, key=differences.get)
     if not differences[worst] <= TOLERANCE[compute_dtype]:
         raise ParityError(
-            f"{saved_model_dir}: {worst} differs from the checkpoint by {differences[worst]:.3g} (allowed "
+            f"{saved_model_dir}: {worst} differs from {source} by {differences[worst]:.3g} (allowed "
             f"{TOLERANCE[compute_dtype]:.0e}), so nothing was exported; report this with the pipeline.config."
         )
     return differences

@@ -1,5 +1,7 @@
 """Images for the comparison of SavedModel and checkpoint: the first of the test records, else synthetic ones."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
@@ -23,10 +25,10 @@ def from_records(pipeline_config: pipeline_pb2.TrainEvalPipelineConfig, count: i
     return tuple(images)
 
 
-def synthetic() -> tuple[np.ndarray, ...]:
-    """Two pictures of discs on a bright field, uint8 [h, w, 3]."""
+def synthetic(sizes: Sequence[tuple[int, int]] = ((240, 320), (200, 150))) -> tuple[np.ndarray, ...]:
+    """Pictures of discs on a bright field, uint8 [h, w, 3], of these heights and widths."""
     images = []
-    for seed, (height, width) in enumerate([(240, 320), (200, 150)]):
+    for seed, (height, width) in enumerate(sizes):
         generator = np.random.default_rng(seed)
         y, x = np.mgrid[:height, :width]
         image = np.full([height, width, 3], 225.0) + generator.normal(0, 4, [height, width, 3])

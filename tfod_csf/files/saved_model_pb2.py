@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tfod_csf/files/saved_model.proto\x12\x0etfod_csf.files\"\xa9\x01\n\x11\x46unctionReference\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x39\n\x04\x61ttr\x18\x02 \x03(\x0b\x32+.tfod_csf.files.FunctionReference.AttrEntry\x1aK\n\tAttrEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12-\n\x05value\x18\x02 \x01(\x0b\x32\x1e.tfod_csf.files.AttributeValue:\x02\x38\x01\"\xb7\x01\n\x0e\x41ttributeValue\x12\x36\n\x04list\x18\x01 \x01(\x0b\x32(.tfod_csf.files.AttributeValue.ListValue\x12/\n\x04\x66unc\x18\n \x01(\x0b\x32!.tfod_csf.files.FunctionReference\x1a<\n\tListValue\x12/\n\x04\x66unc\x18\t \x03(\x0b\x32!.tfod_csf.files.FunctionReference\"\x9b\x01\n\x04Node\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\n\n\x02op\x18\x02 \x01(\t\x12,\n\x04\x61ttr\x18\x05 \x03(\x0b\x32\x1e.tfod_csf.files.Node.AttrEntry\x1aK\n\tAttrEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12-\n\x05value\x18\x02 \x01(\x0b\x32\x1e.tfod_csf.files.AttributeValue:\x02\x38\x01\"!\n\x11\x46unctionSignature\x12\x0c\n\x04name\x18\x01 \x01(\t\"r\n\x12\x46unctionDefinition\x12\x34\n\tsignature\x18\x01 \x01(\x0b\x32!.tfod_csf.files.FunctionSignature\x12&\n\x08node_def\x18\x03 \x03(\x0b\x32\x14.tfod_csf.files.Node\"B\n\x12GradientDefinition\x12\x15\n\rfunction_name\x18\x01 \x01(\t\x12\x15\n\rgradient_func\x18\x02 \x01(\t\"}\n\x0f\x46unctionLibrary\x12\x34\n\x08\x66unction\x18\x01 \x03(\x0b\x32\".tfod_csf.files.FunctionDefinition\x12\x34\n\x08gradient\x18\x02 \x03(\x0b\x32\".tfod_csf.files.GradientDefinition\"]\n\x05Graph\x12\"\n\x04node\x18\x01 \x03(\x0b\x32\x14.tfod_csf.files.Node\x12\x30\n\x07library\x18\x02 \x01(\x0b\x32\x1f.tfod_csf.files.FunctionLibrary\":\n\x05Saver\x12\x18\n\x10save_tensor_name\x18\x02 \x01(\t\x12\x17\n\x0frestore_op_name\x18\x03 \x01(\t\"\x12\n\x10\x43oncreteFunction\"\xb9\x01\n\x0bObjectGraph\x12N\n\x12\x63oncrete_functions\x18\x02 \x03(\x0b\x32\x32.tfod_csf.files.ObjectGraph.ConcreteFunctionsEntry\x1aZ\n\x16\x43oncreteFunctionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12/\n\x05value\x18\x02 \x01(\x0b\x32 .tfod_csf.files.ConcreteFunction:\x02\x38\x01\"\x96\x01\n\tMetaGraph\x12(\n\tgraph_def\x18\x02 \x01(\x0b\x32\x15.tfod_csf.files.Graph\x12(\n\tsaver_def\x18\x03 \x01(\x0b\x32\x15.tfod_csf.files.Saver\x12\x35\n\x10object_graph_def\x18\x07 \x01(\x0b\x32\x1b.tfod_csf.files.ObjectGraph\"<\n\nSavedModel\x12.\n\x0bmeta_graphs\x18\x02 \x03(\x0b\x32\x19.tfod_csf.files.MetaGraphb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tfod_csf/files/saved_model.proto\x12\x0etfod_csf.files\"\xa9\x01\n\x11\x46unctionReference\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x39\n\x04\x61ttr\x18\x02 \x03(\x0b\x32+.tfod_csf.files.FunctionReference.AttrEntry\x1aK\n\tAttrEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12-\n\x05value\x18\x02 \x01(\x0b\x32\x1e.tfod_csf.files.AttributeValue:\x02\x38\x01\"\xb7\x01\n\x0e\x41ttributeValue\x12\x36\n\x04list\x18\x01 \x01(\x0b\x32(.tfod_csf.files.AttributeValue.ListValue\x12/\n\x04\x66unc\x18\n \x01(\x0b\x32!.tfod_csf.files.FunctionReference\x1a<\n\tListValue\x12/\n\x04\x66unc\x18\t \x03(\x0b\x32!.tfod_csf.files.FunctionReference\"\xaa\x01\n\x04Node\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\n\n\x02op\x18\x02 \x01(\t\x12\r\n\x05input\x18\x03 \x03(\t\x12,\n\x04\x61ttr\x18\x05 \x03(\x0b\x32\x1e.tfod_csf.files.Node.AttrEntry\x1aK\n\tAttrEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12-\n\x05value\x18\x02 \x01(\x0b\x32\x1e.tfod_csf.files.AttributeValue:\x02\x38\x01\"!\n\x11\x46unctionSignature\x12\x0c\n\x04name\x18\x01 \x01(\t\"r\n\x12\x46unctionDefinition\x12\x34\n\tsignature\x18\x01 \x01(\x0b\x32!.tfod_csf.files.FunctionSignature\x12&\n\x08node_def\x18\x03 \x03(\x0b\x32\x14.tfod_csf.files.Node\"B\n\x12GradientDefinition\x12\x15\n\rfunction_name\x18\x01 \x01(\t\x12\x15\n\rgradient_func\x18\x02 \x01(\t\"}\n\x0f\x46unctionLibrary\x12\x34\n\x08\x66unction\x18\x01 \x03(\x0b\x32\".tfod_csf.files.FunctionDefinition\x12\x34\n\x08gradient\x18\x02 \x03(\x0b\x32\".tfod_csf.files.GradientDefinition\"]\n\x05Graph\x12\"\n\x04node\x18\x01 \x03(\x0b\x32\x14.tfod_csf.files.Node\x12\x30\n\x07library\x18\x02 \x01(\x0b\x32\x1f.tfod_csf.files.FunctionLibrary\":\n\x05Saver\x12\x18\n\x10save_tensor_name\x18\x02 \x01(\t\x12\x17\n\x0frestore_op_name\x18\x03 \x01(\t\"\x12\n\x10\x43oncreteFunction\"\xb9\x01\n\x0bObjectGraph\x12N\n\x12\x63oncrete_functions\x18\x02 \x03(\x0b\x32\x32.tfod_csf.files.ObjectGraph.ConcreteFunctionsEntry\x1aZ\n\x16\x43oncreteFunctionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12/\n\x05value\x18\x02 \x01(\x0b\x32 .tfod_csf.files.ConcreteFunction:\x02\x38\x01\"\x96\x01\n\tMetaGraph\x12(\n\tgraph_def\x18\x02 \x01(\x0b\x32\x15.tfod_csf.files.Graph\x12(\n\tsaver_def\x18\x03 \x01(\x0b\x32\x15.tfod_csf.files.Saver\x12\x35\n\x10object_graph_def\x18\x07 \x01(\x0b\x32\x1b.tfod_csf.files.ObjectGraph\"<\n\nSavedModel\x12.\n\x0bmeta_graphs\x18\x02 \x03(\x0b\x32\x19.tfod_csf.files.MetaGraphb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,29 +46,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ATTRIBUTEVALUE_LISTVALUE']._serialized_start=348
   _globals['_ATTRIBUTEVALUE_LISTVALUE']._serialized_end=408
   _globals['_NODE']._serialized_start=411
-  _globals['_NODE']._serialized_end=566
+  _globals['_NODE']._serialized_end=581
   _globals['_NODE_ATTRENTRY']._serialized_start=147
   _globals['_NODE_ATTRENTRY']._serialized_end=222
-  _globals['_FUNCTIONSIGNATURE']._serialized_start=568
-  _globals['_FUNCTIONSIGNATURE']._serialized_end=601
-  _globals['_FUNCTIONDEFINITION']._serialized_start=603
-  _globals['_FUNCTIONDEFINITION']._serialized_end=717
-  _globals['_GRADIENTDEFINITION']._serialized_start=719
-  _globals['_GRADIENTDEFINITION']._serialized_end=785
-  _globals['_FUNCTIONLIBRARY']._serialized_start=787
-  _globals['_FUNCTIONLIBRARY']._serialized_end=912
-  _globals['_GRAPH']._serialized_start=914
-  _globals['_GRAPH']._serialized_end=1007
-  _globals['_SAVER']._serialized_start=1009
-  _globals['_SAVER']._serialized_end=1067
-  _globals['_CONCRETEFUNCTION']._serialized_start=1069
-  _globals['_CONCRETEFUNCTION']._serialized_end=1087
-  _globals['_OBJECTGRAPH']._serialized_start=1090
-  _globals['_OBJECTGRAPH']._serialized_end=1275
-  _globals['_OBJECTGRAPH_CONCRETEFUNCTIONSENTRY']._serialized_start=1185
-  _globals['_OBJECTGRAPH_CONCRETEFUNCTIONSENTRY']._serialized_end=1275
-  _globals['_METAGRAPH']._serialized_start=1278
-  _globals['_METAGRAPH']._serialized_end=1428
-  _globals['_SAVEDMODEL']._serialized_start=1430
-  _globals['_SAVEDMODEL']._serialized_end=1490
+  _globals['_FUNCTIONSIGNATURE']._serialized_start=583
+  _globals['_FUNCTIONSIGNATURE']._serialized_end=616
+  _globals['_FUNCTIONDEFINITION']._serialized_start=618
+  _globals['_FUNCTIONDEFINITION']._serialized_end=732
+  _globals['_GRADIENTDEFINITION']._serialized_start=734
+  _globals['_GRADIENTDEFINITION']._serialized_end=800
+  _globals['_FUNCTIONLIBRARY']._serialized_start=802
+  _globals['_FUNCTIONLIBRARY']._serialized_end=927
+  _globals['_GRAPH']._serialized_start=929
+  _globals['_GRAPH']._serialized_end=1022
+  _globals['_SAVER']._serialized_start=1024
+  _globals['_SAVER']._serialized_end=1082
+  _globals['_CONCRETEFUNCTION']._serialized_start=1084
+  _globals['_CONCRETEFUNCTION']._serialized_end=1102
+  _globals['_OBJECTGRAPH']._serialized_start=1105
+  _globals['_OBJECTGRAPH']._serialized_end=1290
+  _globals['_OBJECTGRAPH_CONCRETEFUNCTIONSENTRY']._serialized_start=1200
+  _globals['_OBJECTGRAPH_CONCRETEFUNCTIONSENTRY']._serialized_end=1290
+  _globals['_METAGRAPH']._serialized_start=1293
+  _globals['_METAGRAPH']._serialized_end=1443
+  _globals['_SAVEDMODEL']._serialized_start=1445
+  _globals['_SAVEDMODEL']._serialized_end=1505
 # @@protoc_insertion_point(module_scope)
