@@ -98,8 +98,7 @@ def test_every_refused_field_is_named_at_once_and_with_its_index():
     [
         ("faster_rcnn_nas", "use faster_rcnn_inception_resnet_v2."),
         ("faster_rcnn_mobilenet_v1", "use faster_rcnn_inception_v2."),
-        ("faster_rcnn_inception_resnet_v2_keras", "use faster_rcnn_resnet152_keras."),
-        ("faster_rcnn_resnet50_fpn_keras", "use faster_rcnn_resnet50_keras."),
+        ("faster_rcnn_pnas", "use faster_rcnn_inception_resnet_v2."),
         ("resnet50", "use one of faster_rcnn_resnet50_keras, "),
     ],
 )

@@ -1,9 +1,9 @@
 """Every test here runs on all recorded files of its kind, from the folder that TFOD_REFERENCE_DIR names.
 
-Without the variable it runs on the files in fixtures/. A test says which files it checks and gets their paths one by
-one as `recorded`:
+Without the variable it runs on the files in fixtures/. A test says by one pattern or several which files it checks, and
+gets their paths one by one as `recorded`:
 
-    @pytest.mark.recorded("resize*.npz")
+    @pytest.mark.recorded("resize*.npz", "later/resize*.npz")
     def test_sizes(recorded): ...
 """
 
@@ -20,15 +20,16 @@ def pytest_generate_tests(metafunc):
     marker = metafunc.definition.get_closest_marker("recorded")
     if marker is None:
         return
-    (pattern,) = marker.args
-    paths = sorted(reference_folder().glob(pattern))
-    reason = f"no {pattern} in {reference_folder()}; {REFERENCE} names another folder of recorded numbers"
+    paths = [path for pattern in marker.args for path in sorted(reference_folder().glob(pattern))]
+    reason = f"no {' or '.join(marker.args)} in {reference_folder()}; {REFERENCE} names another folder"
     absent = pytest.param(None, marks=pytest.mark.skip(reason=reason), id="absent")
     metafunc.parametrize("recorded", [pytest.param(path, id=path.name) for path in paths] or [absent])
 
 
 def _weight_rule(folder: pathlib.Path):
-    spec = importlib.util.spec_from_file_location("recorded_weights", folder / "weights.py")
+    """The rule in a folder of fixtures or, for a folder inside another, in the one around it."""
+    path = next(path for path in (folder / "weights.py", folder.parent / "weights.py") if path.is_file())
+    spec = importlib.util.spec_from_file_location("recorded_weights", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -54,7 +55,10 @@ def build_recorded_model():
         model.build_variables()
         make_weight, salt = _weight_rule(path.parent).make_weight, int(arrays.get("meta/salt", 0))
         for key, variable in checkpoint_view.variables_by_key(model=checkpoint_view.checkpoint_view(model)).items():
-            variable.assign(make_weight(key, variable.shape, salt))
+            weight = make_weight(key, variable.shape, salt)
+            # Images in -1..1 instead of gray levels: the kernel that reads them is larger by this factor.
+            is_image_kernel = key.endswith("/kernel" + checkpoint_view.VALUE_SUFFIX) and variable.shape[-2] == 3
+            variable.assign(weight * arrays.get("meta/image_kernel_gain", 1.0) if is_image_kernel else weight)
         return model, arrays
 
     return build

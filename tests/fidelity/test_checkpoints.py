@@ -2,7 +2,6 @@
 
 import collections
 import json
-import re
 import zlib
 
 import numpy as np
@@ -29,7 +28,7 @@ CONFIG = """
   faster_rcnn {{
     num_classes: {num_classes}
     image_resizer {{ fixed_shape_resizer {{ height: 64 width: 64 }} }}
-    feature_extractor {{ type: "faster_rcnn_{depth}_keras" }}
+    feature_extractor {{ type: "faster_rcnn_{network}_keras" }}
     first_stage_anchor_generator {{
       grid_anchor_generator {{ scales: [0.25, 0.5, 1.0, 2.0] aspect_ratios: [0.5, 1.0, 2.0] }}
     }}
@@ -44,19 +43,33 @@ CONFIG = """
 """
 
 
-def build(depth: str, num_classes: int, share: bool = True):
-    text = CONFIG.format(depth=depth, num_classes=num_classes, share=str(share).lower())
-    model = model_builder.build(text_format.Parse(text, model_pb2.DetectionModel()), is_training=True)
+# What a feature pyramid needs in addition.
+PYRAMID = """
+  faster_rcnn {
+    feature_extractor { conv_hyperparams { batch_norm { scale: true } } }
+    first_stage_anchor_generator {
+      multiscale_anchor_generator { min_level: 2 max_level: 6 aspect_ratios: [1.0, 2.0, 0.5] scales_per_octave: 2 }
+    }
+  }
+"""
+
+
+def build(network: str, num_classes: int, share: bool = True):
+    text = CONFIG.format(network=network, num_classes=num_classes, share=str(share).lower())
+    config = text_format.Parse(text, model_pb2.DetectionModel())
+    if network.endswith("_fpn"):
+        text_format.Merge(PYRAMID, config)
+    model = model_builder.build(config, is_training=True)
     model.build_variables()
     return model
 
 
-@pytest.mark.recorded("checkpoint_keys_resnet*.json")
+@pytest.mark.recorded("checkpoint_keys_resnet*.json", "later/checkpoint_keys_*.json")
 def test_keys_and_shapes(recorded, tmp_path):
     expected = json.loads(recorded.read_text())
-    depth = re.search(r"resnet\d+", recorded.name).group()
-    for share in (True, False):
-        model = build(depth, expected["num_classes"], share)
+    network = recorded.stem.removeprefix("checkpoint_keys_")
+    for share in (True, False) if "keys_only_changed_when_share_box_false" in expected else (True,):
+        model = build(network, expected["num_classes"], share)
         path = tf.train.Checkpoint(model=checkpoint_view.checkpoint_view(model)).write(str(tmp_path / str(share)))
         keys = dict(expected["keys_share_box_across_classes_true"])
         if not share:

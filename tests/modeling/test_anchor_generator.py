@@ -1,6 +1,6 @@
 import numpy as np
 
-from tfod_csf.modeling.anchor_generator import GridAnchorGenerator
+from tfod_csf.modeling.anchor_generator import GridAnchorGenerator, multiscale_anchor_generators
 
 
 def test_order_size_and_centers():
@@ -37,3 +37,21 @@ def test_defaults_are_those_of_the_config():
 
 def test_map_without_cells_has_no_anchors():
     assert GridAnchorGenerator(scales=[1.0], aspect_ratios=[1.0]).generate(0, 3).shape == (0, 4)
+
+
+def test_multiscale_anchors_lie_around_the_cells_centers_and_grow_by_octaves():
+    levels = multiscale_anchor_generators(
+        min_level=3, max_level=4, anchor_scale=4.0, aspect_ratios=[1.0, 4.0], scales_per_octave=2
+    )
+    assert [level.num_anchors_per_location for level in levels] == [4, 4]
+    # Level 3: cells of 8 px, the first center at (4, 4). Sides 32 and 32 * sqrt(2); ratio 4: height / 2, width * 2.
+    root = 32 * 2**0.5
+    expected = [
+        [4 - 16, 4 - 16, 4 + 16, 4 + 16],
+        [4 - root / 2, 4 - root / 2, 4 + root / 2, 4 + root / 2],
+        [4 - 8, 4 - 32, 4 + 8, 4 + 32],
+        [4 - root / 4, 4 - root, 4 + root / 4, 4 + root],
+    ]
+    np.testing.assert_allclose(levels[0].generate(1, 1), expected, rtol=1e-6)
+    # Level 4: cells of 16 px, sides from 64 on; the second column's center is at x = 24.
+    np.testing.assert_allclose(levels[1].generate(1, 2)[4], [8 - 32, 24 - 32, 8 + 32, 24 + 32], rtol=1e-6)

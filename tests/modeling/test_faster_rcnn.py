@@ -96,7 +96,7 @@ def test_evaluation_losses_use_all_proposals_and_anchors(model, tiny_images, tin
 
 def test_regularized_are_the_three_kernels_of_the_first_stage(model):
     head = model.rpn.head
-    kernels = [head.first_conv.layers[0].kernel, head.box_encodings.kernel, head.class_predictions.kernel]
+    kernels = [head.first_conv.layers[0].kernel, head.box_encodings[0].kernel, head.class_predictions[0].kernel]
     expected = [0.5 * 0.1 * np.sum(kernel.numpy() ** 2) for kernel in kernels]
     np.testing.assert_allclose(model.regularization_losses(), expected, rtol=1e-5)
 

@@ -28,7 +28,7 @@ def run(tiny_config, tiny_images):
         for variable in model.trainable_variables:
             if "gamma" not in variable.name:
                 variable.assign(random.normal(0, 1.0 / np.sqrt(np.prod(variable.shape[:-1]) + 1), variable.shape))
-        for layer in (model.rpn.head.class_predictions, model.box_classifier.head.class_predictor_layers[-1]):
+        for layer in (*model.rpn.head.class_predictions, model.box_classifier.head.class_predictor_layers[-1]):
             layer.kernel.assign(0.2 * layer.kernel)
         preprocessed, true_image_shapes = model.preprocess(tiny_images / 50.0 + 110.0)
         predictions = model.predict(preprocessed, true_image_shapes, training=training)

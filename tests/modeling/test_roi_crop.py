@@ -124,3 +124,48 @@ def test_gradient_loses_nothing_between_threads():
     for _ in range(5):
         found = gradient_of(features, boxes, weights, 7, 1, 1, True)
         np.testing.assert_allclose(found.sum(axis=(0, 1, 2)), num_boxes * 49, rtol=1e-4)
+
+
+def square(side_px: float, image_px: float) -> list[float]:
+    return [0.0, 0.0, side_px / image_px, side_px / image_px]
+
+
+def test_levels_of_a_pyramid_follow_from_the_side_of_a_proposal():
+    """In an input of 640 px: 224 px and more (root of the area) belong to the last level but one, and so by octaves."""
+    sides = [500.0, 450.0, 440.0, 230.0, 220.0, 113.0, 100.0, 57.0, 50.0, 3.0]
+    boxes = [square(side, 640) for side in sides]
+    boxes.append([0.0, 0.0, 0.0, 0.0])  # a padding row
+    boxes.append([0.1, 0.0, 0.1 + 100 / 640, 1.0])  # 100 x 640 px: the root is 253 px
+    levels = roi_crop.feature_levels(tf.constant([boxes]), tf.constant([1, 640, 640, 3]), 5)
+    assert levels[0].numpy().tolist() == [4, 4, 3, 3, 2, 2, 1, 1, 0, 0, 0, 3]
+    # Sides count in pixels, so the same fractions of a larger input are one level higher.
+    levels = roi_crop.feature_levels(tf.constant([boxes]), tf.constant([1, 1280, 1280, 3]), 5)
+    assert levels[0].numpy().tolist() == [4, 4, 4, 4, 3, 3, 2, 2, 1, 0, 0, 4]
+
+
+@pytest.mark.parametrize("matmul", [True, False])
+def test_each_proposal_is_cropped_from_the_map_of_its_level(matmul):
+    """Three levels in an input of 448 px: 224 to 448 px belong to level 1; the maps hold 1, 2 and 3, the last 1 x 1."""
+    maps = [tf.fill([2, size, size, 1], value) for size, value in ((4, 1.0), (2, 2.0), (1, 3.0))]
+    boxes = tf.constant([[square(100, 448), square(300, 448)], [WHOLE, square(200, 448)]])
+    arguments = {"initial_crop_size": 4, "maxpool_kernel_size": 2, "maxpool_stride": 2}
+    with tf.GradientTape() as tape:
+        tape.watch(maps)
+        crops = roi_crop.multilevel_crop_and_pool(
+            maps, boxes, tf.constant([2, 448, 448, 3]), use_matmul_crop_and_resize=matmul, **arguments
+        )
+    assert crops.shape == (4, 2, 2, 1)
+    for proposal, value in enumerate([1.0, 2.0, 3.0, 1.0]):
+        np.testing.assert_allclose(crops[proposal], np.full([2, 2, 1], value), atol=1e-5)
+    # Each of the 4 cells of a crop sends its gradient to the map it was cut from, image by image.
+    sums = [tf.reduce_sum(gradient, axis=[1, 2, 3]).numpy() for gradient in tape.gradient(crops, maps)]
+    np.testing.assert_allclose(sums, [[4, 4], [4, 0], [0, 4]], atol=1e-4)
+
+
+def test_one_map_serves_proposals_of_every_size():
+    boxes = tf.constant([[square(1, 448), WHOLE]])
+    arguments = {"initial_crop_size": 2, "maxpool_kernel_size": 1, "maxpool_stride": 1}
+    crops = roi_crop.multilevel_crop_and_pool(
+        [tf.constant(FEATURES)], boxes, tf.constant([1, 448, 448, 3]), **arguments
+    )
+    np.testing.assert_array_equal(crops, roi_crop.crop_and_pool(tf.constant(FEATURES), boxes, **arguments))

@@ -14,7 +14,7 @@ ANCHORS = np.array([[-4, 2, 4, 10], [0, 0, 8, 8], [10, 10, 40, 20]], np.float32)
 def network(**fields) -> rpn.RegionProposalNetwork:
     generator = GridAnchorGenerator(scales=[0.0625], aspect_ratios=[1.0])
     head = rpn.RegionProposalHead(1, LayerHyperparams(), first_stage_box_predictor_depth=3)
-    return rpn.RegionProposalNetwork(head, generator, **fields)
+    return rpn.RegionProposalNetwork(head, [generator], **fields)
 
 
 def predictions(encodings, logits, anchors=ANCHORS) -> rpn.FirstStagePredictions:
@@ -33,11 +33,11 @@ def test_anchors_are_clipped_or_found_to_cross_the_border():
 def test_outputs_are_ordered_by_row_column_anchor():
     """Prediction n belongs to cell n // A and anchor n % A: to channels 4 * anchor .. 4 * anchor + 3 of the kernel."""
     head = rpn.RegionProposalHead(num_anchors_per_location=2, hyperparams=LayerHyperparams())
-    hidden, encodings, objectness = head(tf.random.stateless_uniform([2, 3, 4, 5], seed=[0, 1]))
+    (hidden,), encodings, objectness = head([tf.random.stateless_uniform([2, 3, 4, 5], seed=[0, 1])])
     assert hidden.shape == (2, 3, 4, 512)
     assert encodings.shape == (2, 3 * 4 * 2, 4)
     assert objectness.shape == (2, 3 * 4 * 2, 2)
-    kernel = head.box_encodings.kernel.numpy()[0, 0]
+    kernel = head.box_encodings[0].kernel.numpy()[0, 0]
     cell, anchor = 7, 1
     expected = hidden.numpy()[1].reshape(12, 512)[cell] @ kernel[:, 4 * anchor : 4 * anchor + 4]
     np.testing.assert_allclose(encodings[1, 2 * cell + anchor], expected, atol=1e-4)
@@ -46,9 +46,9 @@ def test_outputs_are_ordered_by_row_column_anchor():
 def test_activation_is_relu6():
     head = rpn.RegionProposalHead(1, LayerHyperparams(), 3, first_stage_box_predictor_kernel_size=1)
     features = tf.ones([1, 1, 1, 1])
-    head(features)
+    head([features])
     head.first_conv.layers[0].kernel.assign([[[[-2.0, 5.0, 7.0]]]])
-    np.testing.assert_array_equal(head(features)[0], [[[[0, 5, 6]]]])
+    np.testing.assert_array_equal(head([features])[0][0], [[[[0, 5, 6]]]])
 
 
 def test_size_dilation_and_batch_norm_are_honored():
@@ -60,16 +60,16 @@ def test_size_dilation_and_batch_norm_are_honored():
         first_stage_box_predictor_kernel_size=5,
         first_stage_atrous_rate=2,
     )
-    head(tf.zeros([1, 4, 4, 2]))
+    head([tf.zeros([1, 4, 4, 2])])
     conv, batch_norm, _ = head.first_conv.layers
     assert conv.kernel.shape == (5, 5, 2, 3)
     assert conv.dilation_rate == (2, 2)
     assert not conv.use_bias
-    assert head.box_encodings.use_bias
+    assert head.box_encodings[0].use_bias
     before = batch_norm.moving_mean.numpy()
-    head(tf.ones([1, 4, 4, 2]), training=False)
+    head([tf.ones([1, 4, 4, 2])], training=False)
     np.testing.assert_array_equal(batch_norm.moving_mean, before)
-    head(tf.ones([1, 4, 4, 2]), training=True)
+    head([tf.ones([1, 4, 4, 2])], training=True)
     assert np.any(batch_norm.moving_mean.numpy() != before)
 
 
@@ -78,10 +78,10 @@ def test_training_drops_anchors_that_cross_the_border_unless_they_are_clipped(cl
     """2 x 2 cells, 16 px anchors at 0 and 16: of an image of 24 px only the one at (16, 16) is inside."""
     stage = network(clip_anchors_to_image=clip)
     features = tf.reshape(tf.range(4.0), [1, 2, 2, 1])
-    out = stage.predict(features, tf.constant([1, 24, 24, 3]), training=training)
+    out = stage.predict([features], tf.constant([1, 24, 24, 3]), training=training)
     assert out.anchors.shape == (num_anchors, 4)
     np.testing.assert_array_equal(out.anchors[-1], [8, 8, 24, 24])
-    _, encodings, objectness = stage.head(features)
+    _, encodings, objectness = stage.head([features])
     np.testing.assert_array_equal(out.rpn_box_encodings, encodings[:, -num_anchors:])
     np.testing.assert_array_equal(out.rpn_objectness_predictions_with_background, objectness[:, -num_anchors:])
 

@@ -21,17 +21,23 @@ class ExtractorType:
       slim_scope: name of slim's network in TensorFlow 1 variable names ("InceptionV2"), for TFOD's TensorFlow 1 types;
         None for those TFOD builds in Keras. TensorFlow 1 also regularizes the second stage's dense layers and refuses
         network inputs of a side below SLIM_SMALLEST_SIDE.
+      is_feature_pyramid: it has a map for each of several levels, whatever first_stage_features_stride says.
     """
 
     first_stage_features_strides: tuple[int, ...]
     pixel_values: str = CHANNEL_MEANS
     slim_scope: str | None = None
+    is_feature_pyramid: bool = False
 
 
 TYPES = {
     "faster_rcnn_resnet50_keras": ExtractorType((16,)),
     "faster_rcnn_resnet101_keras": ExtractorType((16,)),
     "faster_rcnn_resnet152_keras": ExtractorType((16,)),
+    "faster_rcnn_inception_resnet_v2_keras": ExtractorType((8, 16), MINUS_ONE_TO_ONE),
+    "faster_rcnn_resnet50_fpn_keras": ExtractorType((8, 16), is_feature_pyramid=True),
+    "faster_rcnn_resnet101_fpn_keras": ExtractorType((8, 16), is_feature_pyramid=True),
+    "faster_rcnn_resnet152_fpn_keras": ExtractorType((8, 16), is_feature_pyramid=True),
     "faster_rcnn_resnet18_keras": ExtractorType((8, 16)),
     "faster_rcnn_inception_v2": ExtractorType((8, 16), MINUS_ONE_TO_ONE, "InceptionV2"),
     "faster_rcnn_resnet50": ExtractorType((8, 16), slim_scope="resnet_v1_50"),
@@ -41,17 +47,12 @@ TYPES = {
 }
 SUPPORTED = tuple(TYPES)
 
-_FPN = "feature pyramids are not supported"
 _SLIM = "this TensorFlow 1 (slim) network is not supported"
 # TFOD's other Faster R-CNN types: why they are not built here, and the nearest type that is.
 _OTHER = {
     "faster_rcnn_mobilenet_v1": (_SLIM, "faster_rcnn_inception_v2"),
     "faster_rcnn_nas": (_SLIM, "faster_rcnn_inception_resnet_v2"),
     "faster_rcnn_pnas": (_SLIM, "faster_rcnn_inception_resnet_v2"),
-    "faster_rcnn_inception_resnet_v2_keras": ("Inception ResNet v2 is not supported", "faster_rcnn_resnet152_keras"),
-    "faster_rcnn_resnet50_fpn_keras": (_FPN, "faster_rcnn_resnet50_keras"),
-    "faster_rcnn_resnet101_fpn_keras": (_FPN, "faster_rcnn_resnet101_keras"),
-    "faster_rcnn_resnet152_fpn_keras": (_FPN, "faster_rcnn_resnet152_keras"),
 }
 
 

@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 
-from tfod_csf.config import extractor_types
 from tfod_csf.config.pipeline_config import ConfigError
 
 ZOO_SIZES = ("640x640", "1024x1024", "800x1333")
@@ -53,8 +52,7 @@ def network_preset(feature_extractor: str, input_size: str = "") -> NetworkPrese
       input_size: "MINxMAX" in pixels: shorter side and limit of the longer one; 1024x1024 is stretched, as in the zoo;
         empty: 640x640, or 320x320 for the network for CPUs.
     """
-    keras_types = [name for name in extractor_types.SUPPORTED if name.endswith("_keras")]
-    types = {name.removeprefix("faster_rcnn_").removesuffix("_keras"): name for name in keras_types}
+    types = {f"resnet{depth}": f"faster_rcnn_resnet{depth}_keras" for depth in (*_ZOO_DEPTHS, 18)}
     short = feature_extractor.removeprefix("faster_rcnn_").removesuffix("_keras")
     if short not in types:
         raise ConfigError(f"feature extractor {feature_extractor!r} is not supported; use one of {', '.join(types)}.")

@@ -10,7 +10,7 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from tfod_csf.config import extractor_types, learning_rate_notices, supported_fields, value_ranges
+from tfod_csf.config import extractor_types, learning_rate_notices, pyramid_checks, supported_fields, value_ranges
 from tfod_csf.config.pipeline_config import ConfigError
 from tfod_csf.config.protos import faster_rcnn_pb2, hyperparams_pb2, pipeline_pb2, train_pb2
 
@@ -53,7 +53,7 @@ def notices(pipeline_config: pipeline_pb2.TrainEvalPipelineConfig, parts: tuple[
     ]
     if "model" in parts:
         found += [*_anchor_notices(pipeline_config.model.faster_rcnn)]
-        found += [*_second_stage_notices(pipeline_config.model.faster_rcnn)]
+        found += [*_hyperparams_notices(pipeline_config.model.faster_rcnn)]
     return found + (learning_rate_notices.notices(pipeline_config.train_config) if "train_config" in parts else [])
 
 
@@ -77,15 +77,24 @@ def _anchor_notices(model: faster_rcnn_pb2.FasterRcnn) -> Iterator[str]:
     )
 
 
-def _second_stage_notices(model: faster_rcnn_pb2.FasterRcnn) -> Iterator[str]:
-    """`Hyperparams` has one row for all places where it is used, but the dense layers' regularizer has no effect."""
-    regularizer = model.second_stage_box_predictor.mask_rcnn_box_predictor.fc_hyperparams.regularizer
-    kind = regularizer.WhichOneof("regularizer_oneof")
-    weight = getattr(regularizer, kind).weight if kind else 0.0
+def _hyperparams_notices(model: faster_rcnn_pb2.FasterRcnn) -> Iterator[str]:
+    """`Hyperparams` has one row per field for all places where it is used; these fields do not act in all of them."""
+    dense = model.second_stage_box_predictor.mask_rcnn_box_predictor.fc_hyperparams
+    dense_path = "model.faster_rcnn.second_stage_box_predictor.mask_rcnn_box_predictor.fc_hyperparams"
+    first_path = "model.faster_rcnn.first_stage_box_predictor_conv_hyperparams"
+    for path, hyperparams in ((first_path, model.first_stage_box_predictor_conv_hyperparams), (dense_path, dense)):
+        field = hyperparams.DESCRIPTOR.fields_by_name["activation"]
+        if hyperparams.activation != field.default_value:
+            yield (
+                f"{path}.activation: {value_text(field, hyperparams.activation)} has no effect (TFOD uses relu6 after "
+                "the RPN's convolution and nothing after the output layers)."
+            )
+    kind = dense.regularizer.WhichOneof("regularizer_oneof")
+    weight = getattr(dense.regularizer, kind).weight if kind else 0.0
     if weight:
         yield (
-            "model.faster_rcnn.second_stage_box_predictor.mask_rcnn_box_predictor.fc_hyperparams.regularizer."
-            f"{kind}.weight: {weight:.7g} has no effect (TFOD's Keras dense layers are not regularized)."
+            f"{dense_path}.regularizer.{kind}.weight: {weight:.7g} has no effect (TFOD's Keras dense layers are not "
+            "regularized)."
         )
 
 
@@ -199,9 +208,7 @@ def _model_contradictions(config: pipeline_pb2.TrainEvalPipelineConfig) -> Itera
         yield complaint
     if not model.image_resizer.WhichOneof("image_resizer_oneof"):
         yield f"{prefix}image_resizer is missing; use keep_aspect_ratio_resizer or fixed_shape_resizer"
-    anchors = model.first_stage_anchor_generator.grid_anchor_generator
-    if not anchors.scales or not anchors.aspect_ratios:
-        yield f"{prefix}first_stage_anchor_generator.grid_anchor_generator needs scales and aspect_ratios"
+    yield from pyramid_checks.contradictions(model)
     if model.first_stage_box_predictor_conv_hyperparams.op != hyperparams_pb2.Hyperparams.CONV:
         yield f"{prefix}first_stage_box_predictor_conv_hyperparams.op must be CONV"
     if model.number_of_stages == 2:

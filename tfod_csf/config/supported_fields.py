@@ -104,11 +104,12 @@ MODEL: dict[str, dict[str, Rule]] = {
         "type": Rule("only", "", extractor_types.SUPPORTED, extractor_types.nearest),
         **_honored("first_stage_features_stride", extractor_types.strides_note()),
         **_honored("batch_norm_trainable"),
-        **_refused(
+        **_honored(
             "conv_hyperparams override_base_feature_extractor_hyperparams pad_to_multiple fpn",
-            "only feature pyramid extractors take it",
+            "of feature pyramids (the types with fpn in their names), refused with other types",
         ),
     },
+    "FeaturePyramidNetworks": _honored("min_level max_level additional_layer_depth"),
     "ImageResizer": {
         **_honored("keep_aspect_ratio_resizer fixed_shape_resizer identity_resizer"),
         **_refused(
@@ -128,10 +129,17 @@ MODEL: dict[str, dict[str, Rule]] = {
     },
     "AnchorGenerator": {
         **_honored("grid_anchor_generator"),
+        **_honored("multiscale_anchor_generator", "of feature pyramids; its levels are those of feature_extractor.fpn"),
         **_refused(
-            "ssd_anchor_generator multiscale_anchor_generator flexible_grid_anchor_generator",
-            "these anchors belong to SSD or to feature pyramids",
-            "use grid_anchor_generator",
+            "ssd_anchor_generator flexible_grid_anchor_generator",
+            "these anchors belong to SSD",
+            "use grid_anchor_generator, or multiscale_anchor_generator with a feature pyramid",
+        ),
+    },
+    "MultiscaleAnchorGenerator": {
+        **_honored("min_level max_level anchor_scale aspect_ratios scales_per_octave"),
+        "normalize_coordinates": Rule(
+            "only", "anchors are in pixels; the default, true, is refused, as in TFOD", (False,), "use false"
         ),
     },
     "GridAnchorGenerator": _honored(
@@ -139,10 +147,14 @@ MODEL: dict[str, dict[str, Rule]] = {
     ),
     "Hyperparams": {
         **_honored("regularizer initializer batch_norm force_use_bias"),
+        **_honored(
+            "activation",
+            "in feature_extractor.conv_hyperparams; in the heads TFOD uses relu6 after the RPN's convolution and "
+            "nothing after the output layers",
+        ),
         **_same(
             "op", "the kind of layer is fixed by the place; CONV at a dense layer or FC at a convolution is refused"
         ),
-        **_no_effect("activation", "TFOD uses relu6 after the RPN's convolution and nothing after the output layers"),
         **_no_effect("regularize_depthwise", "these layers are not depthwise"),
         **_refused("group_norm sync_batch_norm", "this normalization is not supported", "use batch_norm or none"),
     },

@@ -59,6 +59,9 @@ RANGES: dict[tuple[str, str], Range] = {
     **_fields("KeepAspectRatioResizer", from_1="min_dimension max_dimension"),
     **_fields("FixedShapeResizer", from_1="height width"),
     **_fields("GridAnchorGenerator", above_0="scales aspect_ratios", from_1="height width height_stride width_stride"),
+    **_fields("MultiscaleAnchorGenerator", above_0="anchor_scale aspect_ratios", from_1="scales_per_octave"),
+    **_fields("FeaturePyramidNetworks", from_1="additional_layer_depth"),
+    **_fields("FasterRcnnFeatureExtractor", from_1="pad_to_multiple"),
     **_fields(
         "BatchNonMaxSuppression",
         from_0="soft_nms_sigma",

@@ -1,4 +1,4 @@
-"""Grid anchors: the boxes the first stage starts from, the same ones around every cell of the feature map.
+"""Grid anchors: the boxes the first stage starts from, the same ones around every cell of a feature map.
 
 Shape shorthand in this module:
 
@@ -63,3 +63,27 @@ class GridAnchorGenerator:
         x_centers = tf.cast(tf.range(feature_map_width), tf.float32) * self.stride[1] + self.offset[1]
         centers = tf.stack(tf.meshgrid(y_centers, x_centers, indexing="ij"), axis=-1)[:, :, tf.newaxis]  # [h, w, 1, 2]
         return tf.reshape(tf.concat([centers - 0.5 * sizes, centers + 0.5 * sizes], axis=-1), [-1, 4])
+
+
+def multiscale_anchor_generators(
+    min_level: int, max_level: int, anchor_scale: float, aspect_ratios: Sequence[float], scales_per_octave: int
+) -> tuple[GridAnchorGenerator, ...]:
+    """`multiscale_anchor_generator` of the config: the anchors of each level of a feature pyramid, the finest first.
+
+    Level l has cells of 2^l px; its anchors lie around their centers and grow from anchor_scale * 2^l px in
+    scales_per_octave equal ratios, up to the least ones of the next level.
+    """
+    scales = [2 ** (octave / scales_per_octave) for octave in range(scales_per_octave)]
+    return tuple(
+        GridAnchorGenerator(
+            scales=scales,
+            aspect_ratios=aspect_ratios,
+            height=anchor_scale * 2**level,
+            width=anchor_scale * 2**level,
+            height_stride=2**level,
+            width_stride=2**level,
+            height_offset=2**level / 2,
+            width_offset=2**level / 2,
+        )
+        for level in range(min_level, max_level + 1)
+    )

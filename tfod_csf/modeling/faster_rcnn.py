@@ -26,7 +26,7 @@ import tensorflow as tf
 from tfod_csf.modeling import roi_crop, target_assigner
 from tfod_csf.modeling.box_classifier import BoxClassifier
 from tfod_csf.modeling.box_head import SecondStagePredictions
-from tfod_csf.modeling.feature_extractors.feature_extractor import FeatureExtractor
+from tfod_csf.modeling.feature_extractors.feature_extractor import FeatureExtractor, one_or_list
 from tfod_csf.modeling.rpn import FirstStagePredictions, Proposals, RegionProposalNetwork
 from tfod_csf.network_input import image_resizer
 
@@ -94,7 +94,7 @@ class FasterRCNN(tf.Module):
         self.predict(image, tf.constant([[height, width, 3]], tf.int32))
 
     def regularization_losses(self) -> list[tf.Tensor]:
-        """One scalar per regularized kernel: RPN convolution and RPN heads. Nothing else is regularized, as in TFOD."""
+        """One scalar per regularized kernel, as in TFOD: those of the first stage and of a feature pyramid."""
         return [loss for layer in self.keras_layers() for loss in layer.losses]
 
     # The forward pass
@@ -139,12 +139,17 @@ class FasterRCNN(tf.Module):
           [B, h, w, depth], rpn_box_encodings [B, N, 4], rpn_objectness_predictions_with_background [B, N, 2],
           anchors [N, 4]; and with two stages proposal_boxes, proposal_boxes_normalized and final_anchors [B, P, 4],
           num_proposals [B], box_classifier_features [B*P, s, s, D], refined_box_encodings [B*P, Q, 4],
-          class_predictions_with_background [B*P, K + 1].
+          class_predictions_with_background [B*P, K + 1]. Of a feature pyramid, rpn_features_to_crop and
+          rpn_box_predictor_features are lists with a map for each level.
         """
         image_shape = tf.shape(preprocessed_inputs)
-        features = self.feature_extractor.extract_proposal_features(preprocessed_inputs, training)
-        first_stage = self.rpn.predict(features, image_shape, training)
-        predictions = {"image_shape": image_shape, "rpn_features_to_crop": features, **first_stage._asdict()}
+        feature_maps = self.feature_extractor.extract_proposal_features(preprocessed_inputs, training)
+        first_stage = self.rpn.predict(feature_maps, image_shape, training)
+        predictions = {
+            "image_shape": image_shape,
+            "rpn_features_to_crop": one_or_list(feature_maps),
+            **first_stage._asdict(),
+        }
         if self.box_classifier is None:
             return predictions
 
@@ -156,7 +161,7 @@ class FasterRCNN(tf.Module):
         # Not the boxes from before the division: TFOD keeps the normalized ones and scales them back, and float32
         # rounds on the way. Targets and detections are computed from what it gets.
         proposals = proposals._replace(proposal_boxes=normalized * _box_scale(image_shape))
-        box_classifier_features = self._box_classifier_features(features, normalized, training)
+        box_classifier_features = self._box_classifier_features(feature_maps, normalized, image_shape, training)
         second_stage = self.box_classifier.predict(box_classifier_features, training)
         return {
             **predictions,
@@ -167,16 +172,19 @@ class FasterRCNN(tf.Module):
             **second_stage._asdict(),
         }
 
-    def _box_classifier_features(self, features: tf.Tensor, boxes_normalized: tf.Tensor, training: bool) -> tf.Tensor:
+    def _box_classifier_features(
+        self, feature_maps: list[tf.Tensor], boxes_normalized: tf.Tensor, image_shape: tf.Tensor, training: bool
+    ) -> tf.Tensor:
         """[B*P, s, s, D]: what the backbone's second half makes of the crops of boxes [B, P, 4]."""
-        crops = roi_crop.crop_and_pool(
-            features,
+        crops = roi_crop.multilevel_crop_and_pool(
+            feature_maps,
             boxes_normalized,
-            self.initial_crop_size,
-            self.maxpool_kernel_size,
-            self.maxpool_stride,
-            self.use_matmul_crop_and_resize,
-            self.feature_extractor.crop_subsampling,
+            image_shape,
+            initial_crop_size=self.initial_crop_size,
+            maxpool_kernel_size=self.maxpool_kernel_size,
+            maxpool_stride=self.maxpool_stride,
+            use_matmul_crop_and_resize=self.use_matmul_crop_and_resize,
+            subsampling=self.feature_extractor.crop_subsampling,
         )
         return self.feature_extractor.extract_box_classifier_features(crops, training)
 

@@ -5,11 +5,11 @@ import tf_keras
 from tfod_csf.config.protos import faster_rcnn_pb2, hyperparams_pb2, model_pb2, post_processing_pb2
 from tfod_csf.errors import UserError
 from tfod_csf.modeling import losses
-from tfod_csf.modeling.anchor_generator import GridAnchorGenerator
+from tfod_csf.modeling.anchor_generator import GridAnchorGenerator, multiscale_anchor_generators
 from tfod_csf.modeling.box_classifier import BoxClassifier
 from tfod_csf.modeling.box_head import BoxHead
 from tfod_csf.modeling.faster_rcnn import FasterRCNN
-from tfod_csf.modeling.feature_extractors import extractor_builder, feature_extractor
+from tfod_csf.modeling.feature_extractors import extractor_builder, feature_extractor, fpn_resnet_v1
 from tfod_csf.modeling.hard_example_miner import HardExampleMiner
 from tfod_csf.modeling.layer_hyperparams import LayerHyperparams
 from tfod_csf.modeling.post_processing import BatchNonMaxSuppression
@@ -53,6 +53,7 @@ def _build_faster_rcnn(config: faster_rcnn_pb2.FasterRcnn, is_training: bool) ->
         type=config.feature_extractor.type,
         first_stage_features_stride=config.feature_extractor.first_stage_features_stride,
         batch_norm_trainable=config.feature_extractor.batch_norm_trainable and is_training,
+        pyramid_fields=_build_pyramid_fields(config.feature_extractor),
     )
     return FasterRCNN(
         num_classes=config.num_classes,
@@ -69,16 +70,17 @@ def _build_faster_rcnn(config: faster_rcnn_pb2.FasterRcnn, is_training: bool) ->
 
 def build_region_proposal_network(config: faster_rcnn_pb2.FasterRcnn, is_training: bool) -> RegionProposalNetwork:
     """The first stage of `model.faster_rcnn`; is_training as in `build`."""
-    anchor_generator = _build_anchor_generator(config)
+    anchor_generators = _build_anchor_generators(config)
     return RegionProposalNetwork(
         head=RegionProposalHead(
-            num_anchors_per_location=anchor_generator.num_anchors_per_location,
+            num_anchors_per_location=anchor_generators[0].num_anchors_per_location,
             hyperparams=build_hyperparams(config.first_stage_box_predictor_conv_hyperparams),
             first_stage_box_predictor_depth=config.first_stage_box_predictor_depth,
             first_stage_box_predictor_kernel_size=config.first_stage_box_predictor_kernel_size,
             first_stage_atrous_rate=config.first_stage_atrous_rate,
+            num_levels=len(anchor_generators),
         ),
-        anchor_generator=anchor_generator,
+        anchor_generators=anchor_generators,
         clip_anchors_to_image=config.clip_anchors_to_image,
         first_stage_nms_score_threshold=config.first_stage_nms_score_threshold,
         first_stage_nms_iou_threshold=config.first_stage_nms_iou_threshold,
@@ -121,9 +123,38 @@ def build_box_classifier(config: faster_rcnn_pb2.FasterRcnn) -> BoxClassifier:
     )
 
 
-def _build_anchor_generator(config: faster_rcnn_pb2.FasterRcnn) -> GridAnchorGenerator:
+def _build_pyramid_fields(config: faster_rcnn_pb2.FasterRcnnFeatureExtractor) -> fpn_resnet_v1.PyramidFields | None:
+    """None without conv_hyperparams, which pyramids need. A missing message `fpn` is not an empty one, as in TFOD."""
+    if not config.HasField("conv_hyperparams"):
+        return None
+    levels = {}
+    if config.HasField("fpn"):
+        levels = {
+            "min_level": config.fpn.min_level,
+            "max_level": config.fpn.max_level,
+            "additional_layer_depth": config.fpn.additional_layer_depth,
+        }
+    return fpn_resnet_v1.PyramidFields(
+        conv_hyperparams=build_hyperparams(config.conv_hyperparams),
+        override_base_feature_extractor_hyperparams=config.override_base_feature_extractor_hyperparams,
+        pad_to_multiple=config.pad_to_multiple,
+        **levels,
+    )
+
+
+def _build_anchor_generators(config: faster_rcnn_pb2.FasterRcnn) -> tuple[GridAnchorGenerator, ...]:
+    """One for each feature map."""
+    if config.first_stage_anchor_generator.HasField("multiscale_anchor_generator"):
+        multiscale = config.first_stage_anchor_generator.multiscale_anchor_generator
+        return multiscale_anchor_generators(
+            min_level=multiscale.min_level,
+            max_level=multiscale.max_level,
+            anchor_scale=multiscale.anchor_scale,
+            aspect_ratios=multiscale.aspect_ratios,
+            scales_per_octave=multiscale.scales_per_octave,
+        )
     anchors = config.first_stage_anchor_generator.grid_anchor_generator
-    return GridAnchorGenerator(
+    grid = GridAnchorGenerator(
         scales=anchors.scales,
         aspect_ratios=anchors.aspect_ratios,
         height=anchors.height,
@@ -133,6 +164,7 @@ def _build_anchor_generator(config: faster_rcnn_pb2.FasterRcnn) -> GridAnchorGen
         height_offset=anchors.height_offset,
         width_offset=anchors.width_offset,
     )
+    return (grid,)
 
 
 def _build_box_head(config: faster_rcnn_pb2.FasterRcnn) -> BoxHead:
@@ -171,7 +203,7 @@ def _build_classification_loss(config: faster_rcnn_pb2.FasterRcnn) -> losses.Cla
 
 
 def build_hyperparams(config: hyperparams_pb2.Hyperparams) -> LayerHyperparams:
-    """The values of a `Hyperparams` message that act on the heads' layers."""
+    """The values of a `Hyperparams` message that act on layers."""
     batch_norm = None
     if config.HasField("batch_norm"):
         batch_norm = {
@@ -185,6 +217,7 @@ def build_hyperparams(config: hyperparams_pb2.Hyperparams) -> LayerHyperparams:
         kernel_regularizer=_build_regularizer(config.regularizer),
         batch_norm=batch_norm,
         force_use_bias=config.force_use_bias,
+        activation=hyperparams_pb2.Hyperparams.Activation.Name(config.activation),
     )
 
 

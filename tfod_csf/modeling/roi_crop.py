@@ -26,8 +26,13 @@ The gradient is our own. TensorFlow's, on a CPU, lets several threads add to the
 (tensorflow issue 42033: "nondeterministic"), and what one thread adds is lost when another writes at the same time.
 """
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 from official.modeling import tf_utils
+
+# Side of ImageNet's images: the size that a backbone knows objects in.
+_UNIT_SIDE_PX = 224.0
 
 
 def crop_and_pool(
@@ -74,6 +79,50 @@ def crop_and_pool(
             crops = _crop_and_resize(features, part, image_of_box, [size, size])
             pooled = crops if pooled is None else tf.maximum(pooled, crops)
     return pooled
+
+
+def multilevel_crop_and_pool(
+    feature_maps: Sequence[tf.Tensor], proposal_boxes_normalized: tf.Tensor, image_shape: tf.Tensor, **arguments
+) -> tf.Tensor:
+    """crop_and_pool from the maps of a feature pyramid, each proposal from that of its size (feature_levels).
+
+    Every map is cropped by all proposals and those of other levels are dropped, as in TFOD: cropping is a small part of
+    the network's time, and the number of proposals of a level is not known before it runs.
+
+    Args:
+      feature_maps: float32 [B, h, w, C], the finest first; a single one serves all proposals.
+      proposal_boxes_normalized: [B, P, 4], see crop_and_pool.
+      image_shape: int32 [4] of the padded network input [B, H, W, 3], px.
+      **arguments: crop_and_pool's others.
+
+    Returns:
+      float32 [B*P, s, s, C], see crop_and_pool.
+    """
+    if len(feature_maps) == 1:
+        return crop_and_pool(feature_maps[0], proposal_boxes_normalized, **arguments)
+    levels = tf.reshape(feature_levels(proposal_boxes_normalized, image_shape, len(feature_maps)), [-1, 1, 1, 1])
+    pooled = [crop_and_pool(feature_map, proposal_boxes_normalized, **arguments) for feature_map in feature_maps]
+    return tf.add_n([tf.where(levels == level, crops, 0.0) for level, crops in enumerate(pooled)])
+
+
+def feature_levels(proposal_boxes_normalized: tf.Tensor, image_shape: tf.Tensor, num_levels: int) -> tf.Tensor:
+    """The level of a feature pyramid that each proposal is cropped from: int32 [B, P], 0 for the finest.
+
+    A proposal of 224 to 448 px (root of its area) is cropped from the last level but one; one of half that size from
+    the level before it, and so on. Padding rows, which have no area, get level 0.
+
+    Args:
+      proposal_boxes_normalized: [B, P, 4], normalized to the padded network input.
+      image_shape: int32 [4] of that input [B, H, W, 3], px.
+      num_levels: how many there are.
+
+    Source: Lin et al. 2017 (Feature Pyramid Networks), equation 1, with TFOD's choice of levels.
+    """
+    sides = proposal_boxes_normalized[..., 2:] - proposal_boxes_normalized[..., :2]
+    image_ratio = tf.sqrt(tf.cast(image_shape[1] * image_shape[2], tf.float32)) / _UNIT_SIDE_PX
+    log_side = tf.math.log(tf.sqrt(tf.reduce_prod(sides, axis=-1)) * image_ratio)
+    levels = tf.math.floordiv(log_side, tf.math.log(2.0)) + num_levels - 2
+    return tf.cast(tf.clip_by_value(levels, 0, num_levels - 1), tf.int32)
 
 
 def _add_zero_border(features: tf.Tensor, boxes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

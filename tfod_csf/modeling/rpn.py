@@ -2,7 +2,8 @@
 
 Shape shorthand in this module:
 
-  B: images; N: anchors of an image, h * w * A, less where training drops those that cross the border
+  B: images; N: anchors of an image, h * w * A, less where training drops those that cross the border; of a feature
+     pyramid those of all levels, the finest first
   A: anchors per cell; h, w, C: feature map; depth: first_stage_box_predictor_depth
   P: proposals of an image, first_stage_max_proposals, padded with zeros
   M: groundtruth boxes of an image, padded
@@ -13,6 +14,7 @@ Boxes are [ymin, xmin, ymax, xmax] in pixels of the padded network input. Object
 Source: Ren et al. 2015 (Faster R-CNN), section 3.1; TFOD's meta_architectures/faster_rcnn_meta_arch.py.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -21,13 +23,14 @@ from official.modeling import tf_utils
 
 from tfod_csf.modeling import balanced_sampler, box_coder, losses, post_processing, target_assigner
 from tfod_csf.modeling.anchor_generator import GridAnchorGenerator
+from tfod_csf.modeling.feature_extractors.feature_extractor import one_or_list
 from tfod_csf.modeling.layer_hyperparams import LayerHyperparams
 
 
 class FirstStagePredictions(NamedTuple):
     """Raw outputs of the first stage; the names are TFOD's keys."""
 
-    rpn_box_predictor_features: tf.Tensor  # [B, h, w, depth]
+    rpn_box_predictor_features: tf.Tensor | list[tf.Tensor]  # [B, h, w, depth], of a pyramid one per level
     rpn_box_encodings: tf.Tensor  # [B, N, 4], relative to the anchors
     rpn_objectness_predictions_with_background: tf.Tensor  # [B, N, 2] logits
     anchors: tf.Tensor  # [N, 4], the same for all images
@@ -43,11 +46,14 @@ class Proposals(NamedTuple):
 class RegionProposalHead(tf.Module):
     """A convolution with ReLU6, then two 1x1 convolutions; arguments have the fields' names.
 
+    The levels of a feature pyramid share the first convolution; each has 1x1 convolutions of its own, as in TFOD.
+
     Args:
       num_anchors_per_location: A.
       hyperparams: `first_stage_box_predictor_conv_hyperparams`. Its activation is not used, as in TFOD.
       first_stage_box_predictor_depth, first_stage_box_predictor_kernel_size: of the convolution.
       first_stage_atrous_rate: its dilation.
+      num_levels: feature maps.
     """
 
     def __init__(
@@ -57,6 +63,7 @@ class RegionProposalHead(tf.Module):
         first_stage_box_predictor_depth: int = 512,
         first_stage_box_predictor_kernel_size: int = 3,
         first_stage_atrous_rate: int = 1,
+        num_levels: int = 1,
     ):
         super().__init__(name="first_stage_head")
         layers = [
@@ -73,41 +80,48 @@ class RegionProposalHead(tf.Module):
             layers.append(tf_keras.layers.BatchNormalization(name="RPNBatchNorm", **hyperparams.batch_norm))
         layers.append(tf_keras.layers.ReLU(6.0, name="RPNActivation"))
         self.first_conv = tf_keras.Sequential(layers, name="FirstStageRPNFeatures")
-        self.box_encodings = tf_keras.layers.Conv2D(
-            num_anchors_per_location * box_coder.CODE_SIZE,
-            1,
-            name="BoxEncodingPredictor",
-            **hyperparams.conv_arguments(use_bias=True),
-        )
-        self.class_predictions = tf_keras.layers.Conv2D(
-            num_anchors_per_location * 2, 1, name="ClassPredictor", **hyperparams.conv_arguments(use_bias=True)
+        sizes = {"BoxEncodingPredictor": box_coder.CODE_SIZE, "ClassPredictor": 2}
+        self.box_encodings, self.class_predictions = (
+            [
+                tf_keras.layers.Conv2D(
+                    num_anchors_per_location * size, 1, name=name, **hyperparams.conv_arguments(use_bias=True)
+                )
+                for _ in range(num_levels)
+            ]
+            for name, size in sizes.items()
         )
 
-    def __call__(self, features: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Predictions for every anchor, from the feature map [B, h, w, C].
+    def __call__(
+        self, feature_maps: Sequence[tf.Tensor], training: bool = False
+    ) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
+        """Predictions for every anchor, from the maps [B, h, w, C] of all levels.
 
         Returns:
-          float32 [B, h, w, depth] output of the convolution, [B, h * w * A, 4] box encodings and [B, h * w * A, 2]
+          float32 [B, h, w, depth] output of the convolution for each map, [B, N, 4] box encodings and [B, N, 2]
           objectness logits.
         """
-        hidden = self.first_conv(features, training=training)
-        batch_size = tf_utils.get_shape_list(features)[0]
-        encodings = tf.cast(self.box_encodings(hidden), tf.float32)
-        objectness = tf.cast(self.class_predictions(hidden), tf.float32)
+        hidden = [self.first_conv(feature_map, training=training) for feature_map in feature_maps]
+        batch_size = tf_utils.get_shape_list(feature_maps[0])[0]
         return (
-            tf.cast(hidden, tf.float32),
-            _per_anchor(encodings, batch_size, box_coder.CODE_SIZE),
-            _per_anchor(objectness, batch_size, 2),
+            [tf.cast(level, tf.float32) for level in hidden],
+            _per_anchor(self.box_encodings, hidden, batch_size, box_coder.CODE_SIZE),
+            _per_anchor(self.class_predictions, hidden, batch_size, 2),
         )
 
     def keras_layers(self) -> list[tf_keras.layers.Layer]:
-        return [self.first_conv, self.box_encodings, self.class_predictions]
+        return [self.first_conv, *self.box_encodings, *self.class_predictions]
 
 
-def _per_anchor(outputs: tf.Tensor, batch_size: int | tf.Tensor, size: int) -> tf.Tensor:
-    """[B, h, w, A * size] to [B, N, size]."""
-    cells = outputs.shape[1:4].num_elements()
-    return tf.reshape(outputs, [batch_size, cells // size if cells else -1, size])
+def _per_anchor(
+    layers: Sequence[tf_keras.layers.Layer], hidden: Sequence[tf.Tensor], batch_size: int | tf.Tensor, size: int
+) -> tf.Tensor:
+    """Each level's layer on its map, [B, h, w, A * size], as [B, N, size] of all levels."""
+    levels = []
+    for layer, level in zip(layers, hidden, strict=True):
+        outputs = tf.cast(layer(level), tf.float32)
+        values = outputs.shape[1:4].num_elements()
+        levels.append(tf.reshape(outputs, [batch_size, values // size if values else -1, size]))
+    return tf.concat(levels, axis=1)
 
 
 class RegionProposalNetwork(tf.Module):
@@ -115,7 +129,7 @@ class RegionProposalNetwork(tf.Module):
 
     Args:
       head: the convolutions.
-      anchor_generator: the boxes that the first stage starts from.
+      anchor_generators: the boxes that the first stage starts from, for each feature map.
       clip_anchors_to_image: in training too, clip anchors to the padded network input instead of dropping those that
           cross its border.
       first_stage_nms_score_threshold: a proposal's objectness is greater than this.
@@ -131,7 +145,7 @@ class RegionProposalNetwork(tf.Module):
     def __init__(
         self,
         head: RegionProposalHead,
-        anchor_generator: GridAnchorGenerator,
+        anchor_generators: Sequence[GridAnchorGenerator],
         clip_anchors_to_image: bool = False,
         first_stage_nms_score_threshold: float = 0.0,
         first_stage_nms_iou_threshold: float = 0.7,
@@ -145,7 +159,7 @@ class RegionProposalNetwork(tf.Module):
     ):
         super().__init__(name="region_proposal_network")
         self.head = head
-        self.anchor_generator = anchor_generator
+        self.anchor_generators = tuple(anchor_generators)
         self.clip_anchors_to_image = clip_anchors_to_image
         self.first_stage_nms_score_threshold = first_stage_nms_score_threshold
         self.first_stage_nms_iou_threshold = first_stage_nms_iou_threshold
@@ -157,24 +171,28 @@ class RegionProposalNetwork(tf.Module):
         self.first_stage_localization_loss_weight = first_stage_localization_loss_weight
         self.first_stage_objectness_loss_weight = first_stage_objectness_loss_weight
 
-    def predict(self, features: tf.Tensor, image_shape: tf.Tensor, training: bool = False) -> FirstStagePredictions:
+    def predict(
+        self, feature_maps: Sequence[tf.Tensor], image_shape: tf.Tensor, training: bool = False
+    ) -> FirstStagePredictions:
         """Raw predictions.
 
         Args:
-          features: feature map [B, h, w, C].
+          feature_maps: [B, h, w, C], as many as there are anchor generators.
           image_shape: int32 [4] of the padded network input [B, H, W, 3], px.
           training: batch norm as in training; anchors that cross the border are dropped, unless clip_anchors_to_image.
         """
-        hidden, encodings, objectness = self.head(features, training)
-        _, height, width, _ = tf_utils.get_shape_list(features)
-        anchors = self.anchor_generator.generate(height, width)
+        hidden, encodings, objectness = self.head(feature_maps, training)
+        sizes = [tf_utils.get_shape_list(feature_map)[1:3] for feature_map in feature_maps]
+        anchors = tf.concat(
+            [generator.generate(*size) for generator, size in zip(self.anchor_generators, sizes, strict=True)], axis=0
+        )
         if training and not self.clip_anchors_to_image:
             inside = tf.where(is_inside_image(anchors, image_shape[1], image_shape[2]))[:, 0]
             anchors = tf.gather(anchors, inside)
             encodings, objectness = tf.gather(encodings, inside, axis=1), tf.gather(objectness, inside, axis=1)
         else:
             anchors = clip_anchors(anchors, image_shape[1], image_shape[2])
-        return FirstStagePredictions(hidden, encodings, objectness, anchors)
+        return FirstStagePredictions(one_or_list(hidden), encodings, objectness, anchors)
 
     def propose(self, predictions: FirstStagePredictions, true_image_shapes: tf.Tensor) -> Proposals:
         """The best boxes of the first stage, clipped to the true images of int32 [B, 3] (height, width, channels).

@@ -51,8 +51,8 @@ def tf1_variables(model: FasterRCNN) -> dict[str, tf.Variable]:
         *network_variables(model.feature_extractor.proposal_features, f"FirstStageFeatureExtractor/{net}"),
         *_layer(head.first_conv.get_layer("RPNConv"), "Conv"),
         *(pair for layer in head.first_conv.layers[1:] for pair in _layer(layer, "Conv/BatchNorm")),
-        *_layer(head.box_encodings, "FirstStageBoxPredictor/BoxEncodingPredictor"),
-        *_layer(head.class_predictions, "FirstStageBoxPredictor/ClassPredictor"),
+        *_layer(head.box_encodings[0], "FirstStageBoxPredictor/BoxEncodingPredictor"),
+        *_layer(head.class_predictions[0], "FirstStageBoxPredictor/ClassPredictor"),
     ]
     if model.box_classifier is not None:
         head = model.box_classifier.head

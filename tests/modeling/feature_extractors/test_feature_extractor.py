@@ -16,7 +16,7 @@ def small():
 @pytest.mark.parametrize(("stride", "channels", "deeper_channels"), [(16, 128, 256), (8, 64, 128)])
 def test_small_backbone_has_the_stride_asked_for(stride, channels, deeper_channels):
     extractor = extractor_builder.build("faster_rcnn_resnet18_keras", first_stage_features_stride=stride)
-    features = extractor.extract_proposal_features(tf.zeros([1, 64, 96, 3]), training=False)
+    (features,) = extractor.extract_proposal_features(tf.zeros([1, 64, 96, 3]), training=False)
     assert features.shape == (1, 64 // stride, 96 // stride, channels)
     crops = tf.zeros([5, 7, 7, channels])
     assert extractor.extract_box_classifier_features(crops, training=False).shape == (5, 4, 4, deeper_channels)
@@ -34,14 +34,15 @@ def test_frozen_batch_norm_keeps_its_statistics_and_trains_gamma_and_beta():
     for batch_norm_trainable in (False, True):
         extractor = extractor_builder.build("faster_rcnn_resnet18_keras", batch_norm_trainable=batch_norm_trainable)
         before = [value.numpy() for value in extractor.proposal_features.non_trainable_variables]
-        in_training = extractor.extract_proposal_features(images, training=True)
+        (in_training,) = extractor.extract_proposal_features(images, training=True)
         after = [value.numpy() for value in extractor.proposal_features.non_trainable_variables]
         changed = any(np.any(a != b) for a, b in zip(before, after))
         assert changed == batch_norm_trainable
         names = [variable.name for variable in extractor.proposal_features.trainable_variables]
         assert sum("gamma" in name or "beta" in name for name in names) == 2 * (1 + 12 + 3)
         if not batch_norm_trainable:
-            np.testing.assert_array_equal(in_training, extractor.extract_proposal_features(images, training=False))
+            (outside,) = extractor.extract_proposal_features(images, training=False)
+            np.testing.assert_array_equal(in_training, outside)
 
 
 def test_layers_computing_in_bfloat16_keep_float32_variables():

@@ -7,8 +7,9 @@ Shape shorthand in this module:
   s: size of a cropped proposal in cells; D: channels of the second stage
 
 The first half turns preprocessed images [B, H, W, 3] into the map [B, h, w, C] that the first stage reads and that
-proposals are cropped from; h is H / 16, or H / 8 for the small backbone if first_stage_features_stride says so. The
-second half turns cropped proposals [B*P, s, s, C] into features [B*P, s', s', D] for the box head.
+proposals are cropped from; h is H / 16, or H / 8 if the network can have that first_stage_features_stride. A feature
+pyramid has several maps, of strides 4, 8, 16 and so on. The second half turns cropped proposals [B*P, s, s, C] into
+features [B*P, s', s', D] for the box head.
 """
 
 import contextlib
@@ -33,9 +34,9 @@ class FeatureExtractor:
     """The two halves of a backbone.
 
     Attributes:
-      proposal_features: Keras model, preprocessed images [B, H, W, 3] to [B, h, w, C].
+      proposal_features: Keras model, preprocessed images [B, H, W, 3] to [B, h, w, C] or a list of such maps.
       box_classifier_features: Keras model, cropped proposals [B*P, s, s, C] to [B*P, s', s', D].
-      first_stage_features_stride: input pixels per cell of the first half's output.
+      first_stage_features_stride: input pixels per cell of the first half's output; says nothing of a pyramid.
       crop_subsampling: the second half wants every crop_subsampling-th cell, in both directions, of a pooled proposal.
           2 for ResNet v1: its conv5 starts with 1x1 convolutions of stride 2, which read no other cells, so the others
           need not be computed. The numbers are those of the strided convolutions.
@@ -53,15 +54,20 @@ class FeatureExtractor:
     batch_norm_trainable: bool
     slim_scope: str | None = None
 
-    def extract_proposal_features(self, preprocessed_inputs: tf.Tensor, training: bool) -> tf.Tensor:
-        """[B, H, W, 3] to float32 [B, h, w, C]."""
+    def extract_proposal_features(self, preprocessed_inputs: tf.Tensor, training: bool) -> list[tf.Tensor]:
+        """[B, H, W, 3] to float32 [B, h, w, C]: one map, or those of a feature pyramid, the finest first."""
         features = self.proposal_features(preprocessed_inputs, training=training and self.batch_norm_trainable)
-        return tf.cast(features, tf.float32)
+        return [tf.cast(feature_map, tf.float32) for feature_map in tf.nest.flatten(features)]
 
     def extract_box_classifier_features(self, cropped_proposals: tf.Tensor, training: bool) -> tf.Tensor:
         """[B*P, s, s, C] to float32 [B*P, s', s', D]."""
         features = self.box_classifier_features(cropped_proposals, training=training and self.batch_norm_trainable)
         return tf.cast(features, tf.float32)
+
+
+def one_or_list(feature_maps: list[tf.Tensor]) -> tf.Tensor | list[tf.Tensor]:
+    """The map, or the maps of a feature pyramid: how TFOD's prediction dict holds them."""
+    return feature_maps[0] if len(feature_maps) == 1 else feature_maps
 
 
 @contextlib.contextmanager

@@ -34,9 +34,11 @@ def checkpoint_view(model: FasterRCNN) -> tf.train.Checkpoint:
         _first_stage_box_predictor_first_conv=model.rpn.head.first_conv,
         _first_stage_box_predictor=tf.train.Checkpoint(
             _prediction_heads={
-                "box_encodings": [tf.train.Checkpoint(_box_encoder_layers=[model.rpn.head.box_encodings])],
+                "box_encodings": [
+                    tf.train.Checkpoint(_box_encoder_layers=[layer]) for layer in model.rpn.head.box_encodings
+                ],
                 "class_predictions_with_background": [
-                    tf.train.Checkpoint(_class_predictor_layers=[model.rpn.head.class_predictions])
+                    tf.train.Checkpoint(_class_predictor_layers=[layer]) for layer in model.rpn.head.class_predictions
                 ],
             }
         ),
