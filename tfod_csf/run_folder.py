@@ -36,6 +36,7 @@ CLASSIFICATION = "classification"
 OK = "ok"
 FAILED = "failed"
 
+PICTURES = "pictures"  # of a patient: folder of the images with the cells marked
 STAMP = "stamp.json"  # of a patient: the images, settings and files behind the tables
 _log = logging.getLogger("tfod_csf")
 
@@ -49,6 +50,16 @@ _PAGE_MARK, _HEAD_BYTES = b'<meta name="generator" content="tfod_csf', 4096
 
 class RunError(UserError):
     """A folder that is not a finished run, or not the one that its run.json describes."""
+
+
+def results_with_pictures(folder: pathlib.Path) -> pathlib.Path | None:
+    """The patient's folder of results whose pictures/ the folder is, or lies in; None for any other."""
+    for path in (folder, *folder.parents):
+        if path.name == PICTURES:
+            own = path.parent
+            if (own / STAMP).is_file() or all((own / name).is_file() for name in TABLES):
+                return own
+    return None
 
 
 def begin(output_dir: str | os.PathLike, record: Mapping[str, Any]) -> None:

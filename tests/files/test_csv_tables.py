@@ -104,7 +104,8 @@ def test_lines_are_those_of_the_file(tmp_path):
     ("content", "message"),
     [
         (b"a,c\n1,2\n", r"a\.csv: column 'b' is missing \(found: a, c\); expected the columns a, b\."),
-        (b"a;b\n1;2\n", r"column 'a' is missing \(found: a;b\)"),
+        (b"a;b\n1;2\n", r"column 'a' is missing \(found: a;b\).* separated by semicolons: save them with commas\."),
+        (b"a\tb\n1\t2\n", r"column 'a' is missing .* separated by tabs"),
         (b"a,b,b\n1,2,3\n", r"column 'b' is there 2 times; keep one\."),
         (b"a,b\n1,2\n1,2,5\n", r"a\.csv, line 3: 3 cells, but the header has 2; write a cell with a comma"),
         (b'a,b\n1,2\n"1,2\n3,4\n', r"a\.csv, line 3: not CSV"),

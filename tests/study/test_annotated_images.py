@@ -49,6 +49,16 @@ def test_a_copied_xml_is_not_used(folder):
     assert str(folder / "P" / "b.xml") in problems.skipped_files()
 
 
+def test_a_file_without_a_usable_object_is_reported(folder):
+    xml = folder / "P" / "a.xml"
+    xml.write_text(xml.read_text(encoding="utf-8").replace("<bndbox>", "<polygon>").replace("</bndbox>", "</polygon>"))
+    (read,), problems = read_all(folder)
+    assert read.annotation.objects == []
+    assert ("noted", "none of its 3 objects can be used: it counts as an image without cells") in [
+        (problem.action, problem.reason) for problem in problems.problems
+    ]
+
+
 def test_a_resized_image_needs_permission_to_scale_its_boxes(folder):
     from PIL import Image
 

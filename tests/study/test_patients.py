@@ -182,6 +182,17 @@ def test_a_manifest_written_elsewhere_spells_accents_otherwise(tmp_path):
     assert problems.problems == []
 
 
+@pytest.mark.parametrize("tables", [("stamp.json",), ("cells.csv", "images.csv")])
+def test_pictures_of_an_earlier_run_are_refused_wherever_they_lie(tmp_path, tables):
+    make(tmp_path, "P1/1.jpg", "P1/1.xml", "results/patients/P1/pictures/day1/1.jpg", "P2/pictures/1.jpg")
+    assert len(found(tmp_path)[0]) == 3
+    for name in tables:
+        (tmp_path / "results" / "patients" / "P1" / name).write_text("")
+    for look in (found, paired):
+        with pytest.raises(PatientsError, match="pictures/day1: holds pictures that batch_infer drew"):
+            look(tmp_path)
+
+
 def test_annotations_folder_mirrored_or_flat(tmp_path):
     make(tmp_path / "images", "A/1.jpg", "A/2.jpg", "B/1.jpg")
     make(tmp_path / "xml", "A/1.xml", "2.xml", "1.xml")

@@ -283,6 +283,7 @@ class Schema:
         if self.is_input:
             table = given_tables.read(path, list(described))
             header, lines = table.header, _plain_cells(path, table, described)
+            given_tables.warn_of_mistyped_columns(path, header, list(described))
         else:
             header, lines = csv_tables.read_lines(path)
         wanted: dict[str, Column] = {}

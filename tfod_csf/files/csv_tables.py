@@ -145,7 +145,10 @@ def check_columns(path: str | os.PathLike, header: Sequence[str], columns: Seque
         raise TableError(f"{path}: the file is empty; {expected}.")
     for name in columns:
         if name not in header:
-            raise TableError(f"{path}: column {name!r} is missing (found: {shown(', '.join(header))}); {expected}.")
+            other = {";": "semicolons", "\t": "tabs"}.get(next((mark for mark in ";\t" if mark in header[0]), ""))
+            hint = f"; the cells seem to be separated by {other}: save them with commas" if other else ""
+            found = shown(", ".join(header))
+            raise TableError(f"{path}: column {name!r} is missing (found: {found}); {expected}{hint}.")
         if header.count(name) > 1:
             raise TableError(f"{path}: column {name!r} is there {header.count(name)} times; keep one.")
 

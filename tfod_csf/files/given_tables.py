@@ -96,7 +96,7 @@ def read(path: str | os.PathLike, columns: Sequence[str] = ()) -> GivenTable:
     """
     dialect = dialect_of(path)
     header, lines = csv_tables.read_lines(path, dialect)
-    named = _named(path, header, columns)
+    named = _named(header, columns)
     return GivenTable(named, _rows(path, header, lines, dialect.delimiter), dialect.delimiter != ",")
 
 
@@ -120,14 +120,17 @@ def _tidy(name: str) -> str:
     return _BLANKS.sub("_", text(name).casefold())
 
 
-def _named(path: str | os.PathLike, header: Sequence[str], columns: Sequence[str]) -> list[str]:
+def _named(header: Sequence[str], columns: Sequence[str]) -> list[str]:
     known = {_tidy(name): name for name in columns}
-    named = [known.get(_tidy(name), text(name)) for name in header]
-    for name in named:
-        others = [column for column in columns if column not in named]
-        for column in difflib.get_close_matches(name, others, 1, _ALIKE) if name not in columns else ():
+    return [known.get(_tidy(name), text(name)) for name in header]
+
+
+def warn_of_mistyped_columns(path: str | os.PathLike, header: Sequence[str], columns: Sequence[str]) -> None:
+    """Logs a warning for each column that is unknown and looks like one of `columns` that is missing."""
+    missing = [column for column in columns if column not in header]
+    for name in set(header) - set(columns):
+        for column in difflib.get_close_matches(name, missing, 1, _ALIKE):
             _log.warning("%s: the column %r is not read; if it is meant to be %r, rename it", path, name, column)
-    return named
 
 
 def _rows(

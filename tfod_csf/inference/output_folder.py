@@ -8,7 +8,6 @@ from tfod_csf import run_folder
 from tfod_csf.errors import UserError
 from tfod_csf.files import csv_schemas, folder_lock
 from tfod_csf.files.csv_tables import TableError
-from tfod_csf.inference.patient_folder import PICTURES
 from tfod_csf.study.patients import ImageFile
 
 PROBLEMS = "problems.csv"
@@ -80,7 +79,7 @@ def refuse_images_among_results(
                     f"(--output_dir={output_dir}, {written}/); give a folder apart from the images."
                 )
     for folder in sorted(folders):
-        results = _results_that_hold(folder)
+        results = run_folder.results_with_pictures(folder)
         if results is not None:
             raise OutputFolderError(
                 f"{folder}: holds pictures that batch_infer drew in an earlier run (its results are in {results}), not "
@@ -106,12 +105,3 @@ def _identity(path: str | os.PathLike) -> tuple[int, int] | None:
 def _is_same(first: pathlib.Path, second: pathlib.Path) -> bool:
     found = _identity(first)
     return found is not None and found == _identity(second)
-
-
-def _results_that_hold(folder: pathlib.Path) -> pathlib.Path | None:
-    """The patient's folder of results whose pictures/ the folder is, or lies in; None for any other."""
-    for path in (folder, *folder.parents):
-        tables = (path.parent / name for name in run_folder.TABLES)
-        if path.name == PICTURES and ((path.parent / run_folder.STAMP).is_file() or all(t.is_file() for t in tables)):
-            return path.parent
-    return None

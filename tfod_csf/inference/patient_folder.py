@@ -17,8 +17,6 @@ from tfod_csf import run_folder
 from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write, folder_lock, given_files, inner_paths
 
-PICTURES = "pictures"
-
 
 class PatientFolderError(UserError):
     """A folder of a patient that holds what this program did not write."""

@@ -87,5 +87,8 @@ def read_annotated_image(
     annotation = labelimg.fit_to_image(annotation, loaded.width, loaded.height, problems, rescale_boxes)
     if annotation is None:
         return None
+    if annotation.num_unusable and not annotation.objects:
+        reason = f"none of its {annotation.num_unusable} objects can be used: it counts as an image without cells"
+        problems.noted(annotation.path, reason, "Draw the boxes again, or move the image away.")
     annotation, ignored = labelimg.resolve_names(annotation, label_map, problems, class_map)
     return AnnotatedImage(file.image, loaded, annotation, ignored)

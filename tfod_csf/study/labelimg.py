@@ -79,6 +79,7 @@ class Annotation:
       objects: boxes in file order.
       verified: LabelImg's green mark.
       folder: <folder>, as written.
+      num_unusable: objects of the file that are not in `objects` because they cannot be used.
     """
 
     path: pathlib.Path
@@ -88,6 +89,7 @@ class Annotation:
     objects: list[LabeledObject]
     verified: bool = False
     folder: str = ""
+    num_unusable: int = 0
 
 
 def _size(root: etree._Element) -> tuple[int | None, int | None]:
@@ -102,7 +104,7 @@ def _flag(element: etree._Element, name: str, path: pathlib.Path, item: str, pro
     text = (element.findtext(name) or "").strip()
     if text in ("", "0", "1"):
         return int(text or 0)
-    value = int(text.lower() in ("true", "yes"))
+    value = int(text.lower() in ("true", "yes", "1.0"))
     problems.mended(path, f"<{name}> is {text!r}, read as {value}", "Write 0 or 1.", item)
     return value
 
@@ -302,6 +304,7 @@ def read_annotation(path: str | os.PathLike, problems: ProblemLog) -> Annotation
         objects=_without_repeats([labeled for labeled in objects if labeled], path, problems),
         verified=root.get("verified", "").lower() in ("yes", "true"),
         folder=(root.findtext("folder") or "").strip(),
+        num_unusable=objects.count(None),
     )
 
 

@@ -16,6 +16,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
+from tfod_csf import run_folder
 from tfod_csf.errors import UserError
 from tfod_csf.files import csv_schemas, given_files, inner_paths
 from tfod_csf.problems import ProblemLog
@@ -206,6 +207,17 @@ def _note_names_alike(folder: pathlib.Path, images: Sequence[ImageFile], problem
             problems.noted(folder, reason, remedy, is_allowed_when_strict=False)
 
 
+def _refuse_drawn_pictures(images: Sequence[ImageFile]) -> None:
+    """Refuses the pictures of an earlier run: boxes and text drawn over the cells would be read as a slide."""
+    for folder in sorted({image.path.parent for image in images}):
+        results = run_folder.results_with_pictures(pathlib.Path(os.path.abspath(folder)))
+        if results is not None:
+            raise PatientsError(
+                f"{folder}: holds pictures that batch_infer drew in an earlier run (its results are in {results}), not "
+                "images of a patient; give the original images, or move the results out of the folder of images."
+            )
+
+
 def _all_images(
     folder: pathlib.Path,
     listed: list[_Listed],
@@ -228,6 +240,7 @@ def _all_images(
         images = _by_folder(folder, files, problems)
     if not images:
         raise PatientsError(f"{folder}: no image could be assigned to a patient; see the lines above for the reasons.")
+    _refuse_drawn_pictures(images)
     _note_names_alike(folder, images, problems)
     return sorted(images, key=lambda image: (image.patient_id, image.key))
 

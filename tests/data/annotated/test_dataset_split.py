@@ -109,6 +109,8 @@ KEYS = ["A/1.jpg", "A/day1/2.jpg", "B/1.jpg", "B/3.png"]
         "image_1,image_2\nA/1.jpg,B/1.jpg\n2,3.png\n",
         "image_a,image_b,image_c\nA/1.jpg,B/1.jpg,\nA\\day1\\2.jpg,,B/3\n",
         "group,image\nx,A/1.jpg\ny,2.jpg\nx,B/1.jpg\ny,3\n",
+        "image,image\nA/1.jpg,B/1.jpg\n2,3.png\n",
+        "Group ;Image\nx;A/1.jpg\n;\ny;2.jpg\nx ;B/1.jpg\ny;3\n",
     ],
 )
 def test_keep_together_names_images_in_several_ways(tmp_path, text):

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from tfod_csf.errors import UserError
-from tfod_csf.files import given_tables
+from tfod_csf.files import csv_tables, given_tables
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study.patient_ids import composed
 
@@ -228,18 +228,20 @@ def read_keep_together(path: str | os.PathLike, keys: Sequence[str], problems: P
         for name in {key, file.name, file.stem, str(file.with_suffix(""))}:
             by_name[composed(name)].append(key)
     table = given_tables.read(path, ("group", "image"))
-    rows = [(line, dict(zip(table.header, map(given_tables.text, cells), strict=True))) for line, cells in table.lines]
+    rows = [(line, list(map(given_tables.text, cells))) for line, cells in table.lines]
     columns = [name for name in table.header if name]
     is_long = {"group", "image"} <= set(columns)
+    if is_long:
+        csv_tables.check_columns(path, columns, ("group", "image"))
     if rows and not is_long and not all(name.lower().startswith("image") for name in columns):
         raise UserError(
             f"{path}: columns {', '.join(columns)}; expected group,image (one image a row) or "
             "image_1,image_2 (one group a row)."
         )
     groups: dict[str, list[str]] = defaultdict(list)
-    for number, row in rows:
-        group = row["group"] if is_long else str(number)
-        for name in [row["image"]] if is_long else [row[column] for column in columns]:
+    for number, cells in rows:
+        group = cells[table.header.index("group")] if is_long else str(number)
+        for name in [cells[table.header.index("image")]] if is_long else cells:
             name = composed(name).replace("\\", "/")
             fitting = by_name.get(name, []) if name else []
             if len(fitting) == 1:
