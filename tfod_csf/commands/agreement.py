@@ -123,6 +123,8 @@ def main() -> None:
             f"{plural(len(hospital.notes), 'patient')} of the hospital with cells of other classes: percentages "
             "divided by their sum (note in agreement_patients.csv)."
         )
+        if 2 * len(hospital.notes) > len(hospital.differentials.patient_ids):
+            print("If its columns hold cells, not percent, give --hospital_unit=cells.")
     (unreliable,) = (row["value"] for row in rows if row["measure"] == "patients_unknown_beyond_limit")
     if unreliable:
         print(
