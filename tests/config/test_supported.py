@@ -143,6 +143,20 @@ def test_anchors_of_another_stride_than_the_features_are_named(stride, anchors, 
     )
 
 
+def test_inception_v2_has_a_map_of_stride_16_whatever_the_field_says():
+    anchors = "grid_anchor_generator { height_stride: 8 width_stride: 8 }"
+    config = _rcnn(
+        'feature_extractor { type: "faster_rcnn_inception_v2" first_stage_features_stride: 8 } '
+        f"first_stage_anchor_generator {{ {anchors} }}"
+    )
+    (notice,) = notices(config)
+    assert (
+        "width_stride 8, but the stride of this network's map is 16, so the anchors cover 0.25 of the image" in notice
+    )
+    config.model.faster_rcnn.feature_extractor.type = "faster_rcnn_inception_resnet_v2"
+    assert notices(config) == []
+
+
 def test_anchors_that_leave_their_strides_out_have_16():
     config = _rcnn('feature_extractor { type: "faster_rcnn_resnet18_keras" first_stage_features_stride: 8 }')
     assert "height_stride is 16 and width_stride 16" in notices(config)[0]

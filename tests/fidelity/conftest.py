@@ -28,7 +28,8 @@ def pytest_generate_tests(metafunc):
 
 def _weight_rule(folder: pathlib.Path):
     """The rule in a folder of fixtures or, for a folder inside another, in the one around it."""
-    path = next(path for path in (folder / "weights.py", folder.parent / "weights.py") if path.is_file())
+    paths = (folder / "weights.py", folder / "weights_tf1.py", folder.parent / "weights.py")
+    path = next(path for path in paths if path.is_file())
     spec = importlib.util.spec_from_file_location("recorded_weights", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -42,11 +43,24 @@ def weight_rule():
 
 
 @pytest.fixture(scope="session")
-def build_recorded_model():
+def variables_as_recorded():
+    """From a network to its variables by the names in the fixtures: checkpoint keys, or TensorFlow 1 names for slim."""
+    from tfod_csf.modeling import slim_variable_names
+    from tfod_csf.training.checkpoints import checkpoint_view
+
+    def variables(model):
+        if model.feature_extractor.slim_scope is not None:
+            return slim_variable_names.tf1_variables(model)
+        return checkpoint_view.variables_by_key(model=checkpoint_view.checkpoint_view(model))
+
+    return variables
+
+
+@pytest.fixture(scope="session")
+def build_recorded_model(variables_as_recorded):
     """From the path of a fixture and is_training to (network of the config beside it, with its weights; its arrays)."""
     from tfod_csf.config import pipeline_config
     from tfod_csf.modeling import model_builder
-    from tfod_csf.training.checkpoints import checkpoint_view
 
     def build(path: pathlib.Path, is_training: bool):
         arrays = dict(np.load(path))
@@ -54,10 +68,10 @@ def build_recorded_model():
         model = model_builder.build(config.model, is_training=is_training)
         model.build_variables()
         make_weight, salt = _weight_rule(path.parent).make_weight, int(arrays.get("meta/salt", 0))
-        for key, variable in checkpoint_view.variables_by_key(model=checkpoint_view.checkpoint_view(model)).items():
+        for key, variable in variables_as_recorded(model).items():
             weight = make_weight(key, variable.shape, salt)
             # Images in -1..1 instead of gray levels: the kernel that reads them is larger by this factor.
-            is_image_kernel = key.endswith("/kernel" + checkpoint_view.VALUE_SUFFIX) and variable.shape[-2] == 3
+            is_image_kernel = key.endswith("/kernel/.ATTRIBUTES/VARIABLE_VALUE") and variable.shape[-2] == 3
             variable.assign(weight * arrays.get("meta/image_kernel_gain", 1.0) if is_image_kernel else weight)
         return model, arrays
 

@@ -9,8 +9,10 @@ import pytest
 import tensorflow as tf
 from google.protobuf import text_format
 
+from tfod_csf.config import extractor_types
 from tfod_csf.config.protos import model_pb2, optimizer_pb2
-from tfod_csf.modeling import model_builder
+from tfod_csf.modeling import model_builder, slim_variable_names
+from tfod_csf.modeling.feature_extractors import extractor_builder
 from tfod_csf.training import optimizer as optimizers
 from tfod_csf.training.checkpoints import checkpoint_files, checkpoint_view, fine_tuning
 
@@ -28,7 +30,7 @@ CONFIG = """
   faster_rcnn {{
     num_classes: {num_classes}
     image_resizer {{ fixed_shape_resizer {{ height: 64 width: 64 }} }}
-    feature_extractor {{ type: "faster_rcnn_{network}_keras" }}
+    feature_extractor {{ type: "faster_rcnn_{network}" }}
     first_stage_anchor_generator {{
       grid_anchor_generator {{ scales: [0.25, 0.5, 1.0, 2.0] aspect_ratios: [0.5, 1.0, 2.0] }}
     }}
@@ -57,7 +59,7 @@ PYRAMID = """
 def build(network: str, num_classes: int, share: bool = True):
     text = CONFIG.format(network=network, num_classes=num_classes, share=str(share).lower())
     config = text_format.Parse(text, model_pb2.DetectionModel())
-    if network.endswith("_fpn"):
+    if network.endswith("_fpn_keras"):
         text_format.Merge(PYRAMID, config)
     model = model_builder.build(config, is_training=True)
     model.build_variables()
@@ -69,7 +71,7 @@ def test_keys_and_shapes(recorded, tmp_path):
     expected = json.loads(recorded.read_text())
     network = recorded.stem.removeprefix("checkpoint_keys_")
     for share in (True, False) if "keys_only_changed_when_share_box_false" in expected else (True,):
-        model = build(network, expected["num_classes"], share)
+        model = build(f"{network}_keras", expected["num_classes"], share)
         path = tf.train.Checkpoint(model=checkpoint_view.checkpoint_view(model)).write(str(tmp_path / str(share)))
         keys = dict(expected["keys_share_box_across_classes_true"])
         if not share:
@@ -80,6 +82,56 @@ def test_keys_and_shapes(recorded, tmp_path):
             key: shape for key, shape in keys.items() if key != "_CHECKPOINTABLE_OBJECT_GRAPH"
         }
         assert len(model.trainable_variables) == expected["num_trainable_variables"]
+
+
+def used_shapes_of_tensorflow_1(recorded) -> dict[str, list[int]]:
+    """Name to shape of the variables of a recorded TensorFlow 1 checkpoint that its network uses."""
+    variables = json.loads(recorded.read_text())["variables"]
+    shapes = {name: shape for name, (shape, _) in variables.items() if name != "global_step"}
+    return {name: shape for name, shape in shapes.items() if not slim_variable_names.is_unused(name)}
+
+
+@pytest.mark.recorded("tf1/checkpoint_keys_tf1_*.json")
+def test_names_and_shapes_of_tensorflow_1(recorded):
+    """All variables of a TensorFlow 1 backbone are ours, by name and shape, but those that it never uses."""
+    extractor_type = recorded.stem.replace("checkpoint_keys_tf1_", "faster_rcnn_")
+    if extractor_type not in extractor_types.SUPPORTED:
+        pytest.skip("a network that is not built here")
+    extractor = extractor_builder.build(extractor_type)
+    halves = {"First": extractor.proposal_features, "Second": extractor.box_classifier_features}
+    named = {
+        name: list(variable.shape)
+        for stage, half in halves.items()
+        for name, variable in slim_variable_names.network_variables(
+            half, f"{stage}StageFeatureExtractor/{extractor.slim_scope}"
+        )
+    }
+    expected = used_shapes_of_tensorflow_1(recorded)
+    assert named == {name: shape for name, shape in expected.items() if "StageFeatureExtractor/" in name}
+
+
+@pytest.mark.recorded("tf1/checkpoint_keys_tf1_inception_v2.json")
+def test_our_keys_of_a_tensorflow_1_network(recorded):
+    """Both halves under TFOD's name for them, slim's scopes inside; RPN and predictors as in the Keras types."""
+    model = build("inception_v2", num_classes=90, share=False)
+    named = slim_variable_names.tf1_variables(model)
+    assert {name: list(variable.shape) for name, variable in named.items()} == used_shapes_of_tensorflow_1(recorded)
+    by_key = checkpoint_view.variables_by_key(model=checkpoint_view.checkpoint_view(model))
+    key_of = {id(variable): key.removesuffix(checkpoint_view.VALUE_SUFFIX) for key, variable in by_key.items()}
+    assert len(by_key) == len(named)
+    halves = {
+        "FirstStageFeatureExtractor/": "model/_feature_extractor_for_proposal_features/",
+        "SecondStageFeatureExtractor/": "model/_feature_extractor_for_box_classifier_features/",
+    }
+    for stage, half in halves.items():
+        names = [name for name in named if name.startswith(stage)]
+        assert [key_of[id(named[name])] for name in names] == [name.replace(stage, half) for name in names]
+    assert (
+        key_of[id(named["Conv/weights"])] == "model/_first_stage_box_predictor_first_conv/layer_with_weights-0/kernel"
+    )
+    assert key_of[id(named["SecondStageBoxPredictor/ClassPredictor/biases"])] == (
+        CLASS_BIAS.removesuffix(checkpoint_view.VALUE_SUFFIX)
+    )
 
 
 @pytest.mark.recorded("weights_check*.json")
@@ -96,7 +148,7 @@ def test_weight_rule(recorded, weight_rule):
 def test_what_fine_tuning_restores(recorded, tmp_path):
     """Counts of restored variables by part of the model; an error where TFOD has one (ours comes as a sentence)."""
     cases = json.loads(recorded.read_text())
-    source, same, other = build("resnet50", 3), build("resnet50", 3), build("resnet50", 5)
+    source, same, other = build("resnet50_keras", 3), build("resnet50_keras", 3), build("resnet50_keras", 5)
     prefix = tf.train.Checkpoint(model=checkpoint_view.checkpoint_view(source)).write(str(tmp_path / "ckpt-0"))
     for name in ("detection", "full", "classification", "fine_tune", "empty_type_from_detection_checkpoint"):
         for suffix, target in (("", same), ("_other_num_classes", other)):
@@ -128,7 +180,7 @@ def test_keys_of_a_training_checkpoint(recorded, tmp_path):
     """step, save_counter, model, and the optimizer with its slots, for each recorded optimizer."""
     expected = json.loads(recorded.read_text())
     num_classes = expected["train_checkpoint_keys"][CLASS_BIAS][0] - 1
-    model = build("resnet50", num_classes)
+    model = build("resnet50_keras", num_classes)
     model_keys = {key for key in expected["train_checkpoint_keys"] if ".OPTIMIZER_SLOT" not in key}
     model_keys = {key for key in model_keys if not key.startswith("optimizer/")}
     for name, optimizer_keys in expected["optimizer_keys"].items():

@@ -36,10 +36,10 @@ ROWS_OF_PROPOSALS = {
     "det/raw_detection_boxes",
     "det/raw_detection_scores",
 }
-PLATFORM_RECORDS = ("in/", "meta/")
+PLATFORM_RECORDS = ("in/", "meta/", "end/")  # end/: statistics of layers inside, to find the first that differs
 
 
-@pytest.mark.recorded("forward_*.npz", "later/forward_*.npz")
+@pytest.mark.recorded("forward_*.npz", "later/forward_*.npz", "tf1/forward_*.npz")
 def test_forward(recorded, build_recorded_model, record_property):
     model, arrays = build_recorded_model(recorded, is_training=False)
     computed = _forward(model, arrays["in/images"])

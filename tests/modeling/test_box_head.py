@@ -36,11 +36,13 @@ def test_dropout_acts_in_training_and_moves_the_dense_layers_key():
     assert np.any(noisy[0] != noisy[1])
 
 
-def test_initializer_is_used_and_the_regularizer_is_not():
+def test_initializer_and_regularizer_are_used():
     hyperparams = LayerHyperparams(
         kernel_initializer=tf_keras.initializers.Constant(0.5), kernel_regularizer=tf_keras.regularizers.L2(1.0)
     )
     head = BoxHead(2, hyperparams)
     head(tf.ones([1, 1, 1, 3]))
     np.testing.assert_array_equal(head.class_predictor_layers[-1].kernel, np.full([3, 3], 0.5))
-    assert not [loss for layer in head.keras_layers() for loss in layer.losses]
+    # Kernels of 0.5: 3 rows for 2 * 4 box encodings and 3 classes; biases are not regularized.
+    losses = [float(loss) for layer in head.keras_layers() for loss in layer.losses]
+    assert losses == [3 * 8 * 0.25, 3 * 3 * 0.25]

@@ -179,6 +179,16 @@ def test_initializers_and_regularizers():
     assert built("").batch_norm is None
 
 
+@pytest.mark.parametrize(("extractor_type", "regularized"), [("resnet18_keras", 0), ("inception_v2", 2)])
+def test_the_dense_layers_are_regularized_on_tensorflow_1_only(tiny_config, extractor_type, regularized):
+    text = "mask_rcnn_box_predictor { fc_hyperparams { op: FC regularizer { l2_regularizer { weight: 0.1 } } } }"
+    config = tiny_config(f"second_stage_box_predictor {{ {text} }}").faster_rcnn
+    config.feature_extractor.type = f"faster_rcnn_{extractor_type}"
+    head = model_builder.build_box_classifier(config).head
+    head(tf.ones([1, 1, 1, 3]))
+    assert len([loss for layer in head.keras_layers() for loss in layer.losses]) == regularized
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

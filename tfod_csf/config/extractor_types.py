@@ -70,6 +70,14 @@ def stride_complaint(extractor_type: str, first_stage_features_stride: int) -> s
     )
 
 
+def feature_map_stride(extractor_type: str, first_stage_features_stride: int) -> int:
+    """Pixels per cell of the network's map: what the field says, but always 16 with faster_rcnn_inception_v2.
+
+    That network takes 8 and takes no notice of it, as in TFOD.
+    """
+    return 16 if extractor_type == "faster_rcnn_inception_v2" else first_stage_features_stride
+
+
 def strides_note() -> str:
     """Which types take which first_stage_features_stride, for docs/CONFIG.md."""
     by_strides: dict[tuple[int, ...], list[str]] = {}
@@ -77,6 +85,11 @@ def strides_note() -> str:
         by_strides.setdefault(row.first_stage_features_strides, []).append(name)
     parts = [f"{' or '.join(map(str, strides))} with {', '.join(names)}" for strides, names in by_strides.items()]
     return "; ".join(parts)
+
+
+def is_slim(extractor_type: str) -> bool:
+    """Whether it is one of the types that TFOD builds with slim on TensorFlow 1."""
+    return extractor_type in TYPES and TYPES[extractor_type].slim_scope is not None
 
 
 def nearest(extractor_type: str) -> str:

@@ -61,19 +61,19 @@ def _anchor_notices(model: faster_rcnn_pb2.FasterRcnn) -> Iterator[str]:
     """Anchors lie stride by stride over a feature map of another stride: beyond the image, or over a part of it."""
     if not model.first_stage_anchor_generator.HasField("grid_anchor_generator"):
         return
-    anchors, stride = (
-        model.first_stage_anchor_generator.grid_anchor_generator,
-        model.feature_extractor.first_stage_features_stride,
-    )
+    anchors = model.first_stage_anchor_generator.grid_anchor_generator
+    written = model.feature_extractor.first_stage_features_stride
+    stride = extractor_types.feature_map_stride(model.feature_extractor.type, written)
     down, across = anchors.height_stride / stride, anchors.width_stride / stride
     if down == across == 1:
         return
+    source = "first_stage_features_stride" if stride == written else "the stride of this network's map"
     reach = f"{down * across:g} times the image's area" if max(down, across) > 1 else f"{down * across:g} of the image"
     lost = "most of them lie outside" if max(down, across) > 1 else "cells in the rest of it are not found"
     yield (
         "model.faster_rcnn.first_stage_anchor_generator.grid_anchor_generator: height_stride is "
-        f"{anchors.height_stride} and width_stride {anchors.width_stride}, but first_stage_features_stride is "
-        f"{stride}, so the anchors cover {reach} and {lost}; set both to {stride}."
+        f"{anchors.height_stride} and width_stride {anchors.width_stride}, but {source} is {stride}, so the anchors "
+        f"cover {reach} and {lost}; set both to {stride}."
     )
 
 
@@ -91,7 +91,7 @@ def _hyperparams_notices(model: faster_rcnn_pb2.FasterRcnn) -> Iterator[str]:
             )
     kind = dense.regularizer.WhichOneof("regularizer_oneof")
     weight = getattr(dense.regularizer, kind).weight if kind else 0.0
-    if weight:
+    if weight and not extractor_types.is_slim(model.feature_extractor.type):
         yield (
             f"{dense_path}.regularizer.{kind}.weight: {weight:.7g} has no effect (TFOD's Keras dense layers are not "
             "regularized)."
@@ -178,7 +178,9 @@ def _training_contradictions(config: pipeline_pb2.TrainEvalPipelineConfig) -> It
         )
     if train.fine_tune_checkpoint:
         # TensorFlow 1 checkpoints are V1 by default, and there TFOD does not look at the field.
-        if train.fine_tune_checkpoint_version != train_pb2.V2 and not _is_slim(model):
+        if train.fine_tune_checkpoint_version != train_pb2.V2 and not extractor_types.is_slim(
+            model.feature_extractor.type
+        ):
             yield "train_config.fine_tune_checkpoint_version must be V2 when fine_tune_checkpoint is set"
         allowed = ("", "classification", "detection", "full")
         if train.fine_tune_checkpoint_type not in allowed:
@@ -186,11 +188,6 @@ def _training_contradictions(config: pipeline_pb2.TrainEvalPipelineConfig) -> It
                 f'train_config.fine_tune_checkpoint_type: "{train.fine_tune_checkpoint_type}" is not one of '
                 "detection, full, classification"
             )
-
-
-def _is_slim(model: faster_rcnn_pb2.FasterRcnn) -> bool:
-    row = extractor_types.TYPES.get(model.feature_extractor.type)
-    return row is not None and row.slim_scope is not None
 
 
 def _model_contradictions(config: pipeline_pb2.TrainEvalPipelineConfig) -> Iterator[str]:

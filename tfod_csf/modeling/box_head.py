@@ -28,8 +28,7 @@ class BoxHead(tf.Module):
 
     Args:
       num_classes: K.
-      hyperparams: `fc_hyperparams`. Its initializer is used; its regularizer adds nothing to the losses, as in TFOD,
-          whose recorded regularization loss holds the first stage's kernels only.
+      hyperparams: `fc_hyperparams`: its initializer and regularizer.
       share_box_across_classes: one box per proposal instead of one per class.
       use_dropout, dropout_keep_probability: dropout before both Dense layers, in training.
     """
@@ -55,7 +54,7 @@ class BoxHead(tf.Module):
 
     def _layers(self, units: int, name: str, hyperparams: LayerHyperparams) -> list[tf_keras.layers.Layer]:
         """Flatten, Dropout if used, Dense. The position in the list is part of the Dense layer's checkpoint key."""
-        arguments = hyperparams.conv_arguments(use_bias=True) | {"kernel_regularizer": None}
+        arguments = hyperparams.conv_arguments(use_bias=True)
         layers = [tf_keras.layers.Flatten(name=f"{name}_flatten")]
         if self._use_dropout:
             layers.append(tf_keras.layers.Dropout(1.0 - self._dropout_keep_probability, name=f"{name}_dropout"))

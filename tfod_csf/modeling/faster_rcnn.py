@@ -94,7 +94,10 @@ class FasterRCNN(tf.Module):
         self.predict(image, tf.constant([[height, width, 3]], tf.int32))
 
     def regularization_losses(self) -> list[tf.Tensor]:
-        """One scalar per regularized kernel, as in TFOD: those of the first stage and of a feature pyramid."""
+        """One scalar per regularized kernel, as in TFOD.
+
+        Those are the kernels of the first stage, of a feature pyramid and, with slim types, of the dense layers.
+        """
         return [loss for layer in self.keras_layers() for loss in layer.losses]
 
     # The forward pass

@@ -1,7 +1,10 @@
 """Makes the network a config describes. The only module of this package that reads protos."""
 
+import dataclasses
+
 import tf_keras
 
+from tfod_csf.config import extractor_types
 from tfod_csf.config.protos import faster_rcnn_pb2, hyperparams_pb2, model_pb2, post_processing_pb2
 from tfod_csf.errors import UserError
 from tfod_csf.modeling import losses
@@ -169,9 +172,13 @@ def _build_anchor_generators(config: faster_rcnn_pb2.FasterRcnn) -> tuple[GridAn
 
 def _build_box_head(config: faster_rcnn_pb2.FasterRcnn) -> BoxHead:
     predictor = config.second_stage_box_predictor.mask_rcnn_box_predictor
+    hyperparams = build_hyperparams(predictor.fc_hyperparams)
+    if not extractor_types.is_slim(config.feature_extractor.type):
+        # TFOD's Keras dense layers are not regularized: its recorded loss holds the first stage's kernels only.
+        hyperparams = dataclasses.replace(hyperparams, kernel_regularizer=None)
     return BoxHead(
         num_classes=config.num_classes,
-        hyperparams=build_hyperparams(predictor.fc_hyperparams),
+        hyperparams=hyperparams,
         share_box_across_classes=predictor.share_box_across_classes,
         use_dropout=predictor.use_dropout,
         dropout_keep_probability=predictor.dropout_keep_probability,
