@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from tfod_csf import cell_classes, label_map
@@ -34,7 +36,18 @@ def test_tfod_style_file_with_background_and_byte_order_mark(tmp_path):
         ("item { id: 0 name: 'cell' }", "ids begin at 1"),
         ("item { name: 'cell' }", "has no id"),
         ("item { id: 1 }", "has no name"),
-        ("item { id: 1 name: 'a' } item { id: 1 name: 'b' }", "id 1 is used twice: 'a' and 'b'"),
+        (
+            "item { id: 1 name: 'a' display_name: 'monocyte' } item { id: 2 name: 'monocyte' }",
+            "displayed as 'monocyte'",
+        ),
+        (
+            "item { id: 1 name: 'a' display_name: 'monocyte' } item { id: 2 name: 'b' display_name: 'monocyte' }",
+            "class 'b' (id 2) is displayed as 'monocyte', and so is another class; give each",
+        ),
+        (
+            "item { id: 1 name: 'neutrophil' display_name: 'Lymphocyte' }",
+            "is named 'neutrophil' and displayed as 'Lymph",
+        ),
         ("item { id: 1 name: 'a' } item { id: 2 name: 'a' }", "'a' is used twice"),
         ("item { id: 1 nam: 'a' }", "not a label map"),
     ],
@@ -42,7 +55,7 @@ def test_tfod_style_file_with_background_and_byte_order_mark(tmp_path):
 def test_wrong_files_are_one_sentence_with_the_path(tmp_path, text, words):
     path = tmp_path / "map.pbtxt"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(LabelMapError, match=words) as caught:
+    with pytest.raises(LabelMapError, match=re.escape(words)) as caught:
         label_map.load_label_map(path)
     assert str(path) in str(caught.value)
 
@@ -82,13 +95,56 @@ def test_unknown_ids_and_names_say_what_is_known():
         CELLS.name_of(5)
 
 
-def test_num_classes_is_checked_for_count_and_gaps():
-    label_map.check_num_classes(CELLS, 4, "map.pbtxt")
-    with pytest.raises(LabelMapError, match=r"map.pbtxt: 4 classes .* num_classes is 5"):
-        label_map.check_num_classes(CELLS, 5, "map.pbtxt")
+def test_num_classes_is_the_largest_id_or_more():
     gap = LabelMap([LabelMapItem(1, "a"), LabelMapItem(3, "b")])
-    with pytest.raises(LabelMapError, match="id 2 is missing"):
+    for classes, num_classes in ((CELLS, 4), (CELLS, 5), (gap, 3), (gap, 5)):
+        label_map.check_num_classes(classes, num_classes, "map.pbtxt")
+    words = r"map\.pbtxt: class 'b' has id 3 \(classes: a, b\), but num_classes is 2; set num_classes to 3"
+    with pytest.raises(LabelMapError, match=words):
         label_map.check_num_classes(gap, 2, "map.pbtxt")
+
+
+def test_ids_without_a_name_are_called_by_their_id():
+    gap = LabelMap([LabelMapItem(1, "a"), LabelMapItem(3, "b")])
+    assert gap.unnamed_ids(4) == [2, 4]
+    whole = gap.with_all_ids(4)
+    assert (whole.ids, whole.names) == ([1, 2, 3, 4], ["a", "id 2", "b", "id 4"])
+    assert whole.name_of(2) == "id 2"
+    assert CELLS.with_all_ids(4) == CELLS
+
+
+def test_two_names_of_one_id_are_one_class(tmp_path):
+    text = "item { id: 1 name: 'a' } item { id: 2 name: 'b' } item { id: 2 name: 'c' } item { id: 2 name: 'b' }"
+    (tmp_path / "map.pbtxt").write_text(text)
+    both = label_map.load_label_map(tmp_path / "map.pbtxt")
+    assert (len(both), both.names, both.ids) == (2, ["a", "b"], [1, 2])
+    assert (both.resolve("c"), both.resolve(" C "), both.id_of("c")) == ("b", "b", 2)
+    assert both.record_class_ids(["c", "b", "a"], []) == [2, 2, 1]
+    assert both.categories == [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]
+    label_map.save_label_map(both, tmp_path / "again.pbtxt")
+    assert label_map.load_label_map(tmp_path / "again.pbtxt") == both
+
+
+def test_a_class_of_the_study_in_the_display_name_is_what_the_class_is_called():
+    chinese = LabelMap(
+        [
+            LabelMapItem(1, "淋巴细胞", "lymphocyte"),
+            LabelMapItem(2, "单核细胞", "Monocyte"),
+            LabelMapItem(3, "other", "Other (rare)"),
+        ]
+    )
+    assert chinese.names == ["lymphocyte", "monocyte", "other"]
+    assert chinese.written_names == ["淋巴细胞", "单核细胞", "other"]
+    assert [chinese.resolve(name) for name in ("lymphocyte", "淋巴细胞", "MONOCYTE", "other")] == [
+        *("lymphocyte", "lymphocyte", "monocyte", "other"),
+    ]
+    assert chinese.record_class_ids(["淋巴细胞", "lymphocyte", "Monocyte"], []) == [1, 1, 2]
+    assert [category["name"] for category in chinese.categories] == ["lymphocyte", "Monocyte", "Other (rare)"]
+
+
+def test_metrics_of_two_classes_have_two_names():
+    same = LabelMap([LabelMapItem(1, "a", "cell"), LabelMapItem(2, "b", "cell"), LabelMapItem(3, "c", "C")])
+    assert [category["name"] for category in same.categories] == ["a", "b", "C"]
 
 
 def test_class_map_renames_drops_and_ignores_blanks_and_capitals():

@@ -83,6 +83,8 @@ def test_a_confusion_matrix_carries_the_folders_name(folder):
 
 def test_a_confusion_matrix_of_other_classes_or_that_cannot_be_read(folder):
     matrix_of(["lymphocyte"]).write(folder / "classification.json")
+    assert ModelFolder.open(folder).classification is None  # put together by hand: ignored with a warning
+    (folder / "model.json").write_text("{}")
     with pytest.raises(
         ModelFolderError, match=r"made for the classes lymphocyte, but label_map\.pbtxt beside it names"
     ):

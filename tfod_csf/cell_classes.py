@@ -4,6 +4,8 @@ Percentages are shares of lymphocyte + monocyte + neutrophil. Erythrocytes, unkn
 label map (eosinophil, plasma cell, mitosis, ...) are counted separately and never enter a percentage.
 """
 
+from collections.abc import Iterable, Sequence
+
 LYMPHOCYTE = "lymphocyte"
 MONOCYTE = "monocyte"
 NEUTROPHIL = "neutrophil"
@@ -64,6 +66,37 @@ def canonical_name(name: str) -> str:
 def group_of(name: str) -> str:
     """`white_cells` for the three classes of the differential, `apart` for everything else."""
     return GROUP_WHITE_CELLS if name in WHITE_CELLS else GROUP_APART
+
+
+def white_cells_without_class(classes: Iterable[str]) -> tuple[str, ...]:
+    """White-cell classes that a model does not have; () where its classes are not known.
+
+    >>> white_cells_without_class(["Lymphocyte", "monocytes", "erythrocyte"])
+    ('monocyte', 'neutrophil')
+    """
+    known = {canonical_name(name) for name in classes}
+    return tuple(name for name in WHITE_CELLS if name not in known) if known else ()
+
+
+def classes_remark(classes: Sequence[str]) -> str:
+    """What a model's classes mean for percentages, in a sentence; "" where they are as the study has them.
+
+    >>> classes_remark(WHITE_CELLS)
+    ''
+    """
+    missing, named = white_cells_without_class(classes), ", ".join(classes)
+    if not missing:
+        return ""
+    if missing == WHITE_CELLS:
+        return (
+            f"none of the model's classes ({named}) is lymphocyte, monocyte or neutrophil, so there are no "
+            "percentages; rename them in label_map.pbtxt (or give them these as display_name)."
+        )
+    return (
+        f"none of the model's classes ({named}) is {' or '.join(missing)}, so percentages are of "
+        f"{' + '.join(name for name in WHITE_CELLS if name not in missing)} only; if one of the classes is meant, "
+        "rename it in label_map.pbtxt."
+    )
 
 
 def color_of(name: str) -> str:

@@ -3,17 +3,22 @@
 Ids begin at 1; 0 is reserved for background and never written. A name in an annotation matches an item exactly, or,
 when nothing does, without regard to capitals and to blanks at its ends (`resolve`): "NEUTROPHIL" is neutrophil, but
 "neutrophils" matches nothing, because a guess would silently change a label.
+
+A class has one name here (`names`): that of its first item, or, where the display_name is a class of the study and the
+name is none (name: '淋巴细胞' display_name: 'lymphocyte'), the display_name, because the differential is counted by it.
+Further items with the id of an earlier one are further names of its class.
 """
 
+import collections
 import dataclasses
 import difflib
-import functools
 import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 
 from google.protobuf import text_format
 
+from tfod_csf import cell_classes
 from tfod_csf.config.protos import string_int_label_map_pb2
 from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write, given_files
@@ -50,8 +55,12 @@ def normalize_name(name: str) -> str:
 class LabelMap:
     """Classes in the order of their ids.
 
+    Attributes:
+      items: as they were given, by id; where several have one id, the first is the class and the others name it too.
+
     Raises:
-      LabelMapError: no class, an id below 1, an id or a name twice, an empty name.
+      LabelMapError: no class, an id below 1, a name with two ids, an empty name, or a class of the study that two
+        classes are displayed as.
     """
 
     def __init__(self, items: Iterable[LabelMapItem]):
@@ -59,24 +68,32 @@ class LabelMap:
         if not self.items:
             raise LabelMapError("a label map needs at least one class; this one is empty.")
         self._by_id: dict[int, LabelMapItem] = {}
-        self._by_name: dict[str, LabelMapItem] = {}
+        written: dict[str, int] = {}
         for item in self.items:
             if item.id < 1:
                 raise LabelMapError(f"class {item.name!r} has id {item.id}; ids begin at 1 (0 is the background).")
             if not item.name.strip():
                 raise LabelMapError(f"the class with id {item.id} has no name.")
-            if item.id in self._by_id:
-                raise LabelMapError(f"id {item.id} is used twice: {self._by_id[item.id].name!r} and {item.name!r}.")
-            if item.name in self._by_name:
-                raise LabelMapError(f"class {item.name!r} is used twice: ids {self._by_name[item.name].id}, {item.id}.")
-            self._by_id[item.id] = item
-            self._by_name[item.name] = item
-        self._by_loose_name: dict[str, list[str]] = {}
-        for name in self._by_name:
-            self._by_loose_name.setdefault(normalize_name(name).casefold(), []).append(name)
+            if written.setdefault(item.name, item.id) != item.id:
+                raise LabelMapError(f"class {item.name!r} is used twice: ids {written[item.name]}, {item.id}.")
+            self._by_id.setdefault(item.id, item)
+        self._names: dict[int, str] = {}
+        for item in self._by_id.values():
+            name = _class_name(item)
+            if name in self._names.values() or written.get(name, item.id) != item.id:
+                raise LabelMapError(
+                    f"class {item.name!r} (id {item.id}) is displayed as {name!r}, and so is another class; give each "
+                    "class its own display_name."
+                )
+            self._names[item.id] = name
+        displayed = {item.display_name: item.id for item in self.items if item.display_name}
+        self._ids = {**displayed, **written, **{name: class_id for class_id, name in self._names.items()}}
+        self._loose: dict[str, set[int]] = {}
+        for name, class_id in self._ids.items():
+            self._loose.setdefault(normalize_name(name).casefold(), set()).add(class_id)
 
     def __len__(self) -> int:
-        return len(self.items)
+        return len(self._by_id)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LabelMap) and self.items == other.items
@@ -89,13 +106,18 @@ class LabelMap:
 
     @property
     def names(self) -> list[str]:
-        """Names in the order of ids."""
-        return [item.name for item in self.items]
+        """The classes' names in the order of ids."""
+        return list(self._names.values())
+
+    @property
+    def written_names(self) -> list[str]:
+        """The `name` of each class's first item, in the order of ids: what TFOD writes into records."""
+        return [item.name for item in self._by_id.values()]
 
     @property
     def ids(self) -> list[int]:
         """Ids, ascending."""
-        return [item.id for item in self.items]
+        return list(self._by_id)
 
     @property
     def max_id(self) -> int:
@@ -104,8 +126,23 @@ class LabelMap:
 
     @property
     def categories(self) -> list[dict]:
-        """TFOD's category list [{"id", "name"}]; as there, display_name replaces name where it is given."""
-        return [{"id": item.id, "name": item.display_name or item.name} for item in self.items]
+        """TFOD's category list [{"id", "name"}]; as there, display_name replaces name where it is given.
+
+        A display_name that several classes have replaces none of their names: metrics carry these names.
+        """
+        shown = collections.Counter(item.display_name for item in self._by_id.values() if item.display_name)
+        return [
+            {"id": item.id, "name": item.display_name if shown[item.display_name] == 1 else item.name}
+            for item in self._by_id.values()
+        ]
+
+    def with_all_ids(self, num_classes: int) -> "LabelMap":
+        """With a class "id 3" for each id from 1 to num_classes that has no name, as a model has it."""
+        return LabelMap([*self.items, *(LabelMapItem(i, f"id {i}") for i in self.unnamed_ids(num_classes))])
+
+    def unnamed_ids(self, num_classes: int) -> list[int]:
+        """Ids from 1 to num_classes without a name."""
+        return [class_id for class_id in range(1, num_classes + 1) if class_id not in self._by_id]
 
     def name_of(self, class_id: int) -> str:
         """Name of an id.
@@ -114,33 +151,34 @@ class LabelMap:
           LabelMapError: no such id.
         """
         if class_id not in self._by_id:
-            raise LabelMapError(f"class id {class_id} is not in the label map (ids: {_listed(self.ids)}).")
+            raise LabelMapError(f"class id {class_id} is not in the label map (ids: {listed(self.ids)}).")
+        return self._names[class_id]
+
+    def written_name_of(self, class_id: int) -> str:
+        """The `name` of the first item of an id that is there."""
         return self._by_id[class_id].name
 
     def id_of(self, name: str) -> int:
-        """Id of exactly this name.
+        """Id of exactly this name, whether it is the class's or a further or displayed one.
 
         Raises:
           LabelMapError: no such name; says which one is near.
         """
-        if name not in self._by_name:
+        if name not in self._ids:
             near = self.nearest(name)
-            hint = f"did you mean {near!r}?" if near else f"known: {_listed(self.names)}."
+            hint = f"did you mean {near!r}?" if near else f"known: {listed(self.names)}."
             raise LabelMapError(f"class {name!r} is not in the label map; {hint}")
-        return self._by_name[name].id
+        return self._ids[name]
 
     def resolve(self, name: str) -> str | None:
-        """Name of the item that a written name means: an exact match, or one up to capitals and blanks; else None."""
-        if name in self._by_name:
-            return name
-        candidates = self._by_loose_name.get(normalize_name(name).casefold(), [])
-        return candidates[0] if len(candidates) == 1 else None
+        """The class that a written name means: an exact match, or one up to capitals and blanks; else None."""
+        ids = {self._ids[name]} if name in self._ids else self._loose.get(normalize_name(name).casefold(), set())
+        return self._names[next(iter(ids))] if len(ids) == 1 else None
 
-    @functools.cached_property
-    def ids_by_text(self) -> dict[str, int]:
+    @property
+    def ids_by_text(self) -> Mapping[str, int]:
         """{text: id} of the class texts a record may hold: every name, and each display name that is not a name too."""
-        ids = {item.display_name: item.id for item in self.items if item.display_name}
-        return ids | {item.name: item.id for item in self.items}
+        return self._ids
 
     def record_class_ids(self, texts: Sequence[str], labels: Sequence[int]) -> list[int]:
         """Class ids of a record's objects, from `image/object/class/text` and `image/object/class/label`.
@@ -159,11 +197,25 @@ class LabelMap:
 
     def nearest(self, name: str) -> str | None:
         """A name that looks like a misspelling of the given one, for messages only."""
-        near = difflib.get_close_matches(normalize_name(name).casefold(), list(self._by_loose_name), n=1, cutoff=0.75)
-        return self._by_loose_name[near[0]][0] if near else None
+        near = difflib.get_close_matches(normalize_name(name).casefold(), list(self._loose), n=1, cutoff=0.75)
+        return self._names[min(self._loose[near[0]])] if near else None
 
 
-def _listed(values: Sequence) -> str:
+def _class_name(item: LabelMapItem) -> str:
+    """What a class is called: its name, or the class of the study that it is displayed as."""
+    shown = cell_classes.canonical_name(item.display_name)
+    if shown not in cell_classes.STUDY_CLASSES or cell_classes.canonical_name(item.name) == shown:
+        return item.name
+    if cell_classes.canonical_name(item.name) in cell_classes.STUDY_CLASSES:
+        raise LabelMapError(
+            f"the class with id {item.id} is named {item.name!r} and displayed as {item.display_name!r}, two classes "
+            "of the study; make them one."
+        )
+    return shown
+
+
+def listed(values: Sequence) -> str:
+    """Up to twelve names or ids for a message, and how many there are in all."""
     shown = [str(value) for value in values[:12]]
     return ", ".join(shown) + (f", ... ({len(values)} in all)" if len(values) > 12 else "")
 
@@ -215,21 +267,18 @@ def save_label_map(label_map: LabelMap, path: str | os.PathLike) -> None:
 
 
 def check_num_classes(label_map: LabelMap, num_classes: int, path: str | os.PathLike) -> None:
-    """Refuses a label map that does not fit a model with `num_classes` (background not counted).
+    """Refuses a label map with an id that a model with `num_classes` (background not counted) does not have.
+
+    As in TFOD, ids without a name are no mistake: COCO's 80 classes have ids up to 90.
 
     Raises:
-      LabelMapError: another number of classes, or ids that are not exactly 1..num_classes.
+      LabelMapError: the largest id is above num_classes.
     """
-    if len(label_map) != num_classes:
+    if label_map.max_id > num_classes:
         raise LabelMapError(
-            f"{path}: {len(label_map)} classes ({_listed(label_map.names)}), but num_classes is {num_classes}; "
-            f"set num_classes to {len(label_map)} or use the label map the model was made for."
-        )
-    missing = sorted(set(range(1, num_classes + 1)) - set(label_map.ids))
-    if missing:
-        raise LabelMapError(
-            f"{path}: id {missing[0]} is missing (ids: {_listed(label_map.ids)}); {num_classes} classes need the ids "
-            f"1 to {num_classes}; renumber the items."
+            f"{path}: class {label_map.names[-1]!r} has id {label_map.max_id} (classes: {listed(label_map.names)}), "
+            f"but num_classes is {num_classes}; set num_classes to {label_map.max_id} or use the label map the model "
+            "was made for."
         )
 
 

@@ -97,16 +97,9 @@ class ModelFolder:
             missing = " and ".join(name for name in (INFO, MANIFEST) if not (path / name).is_file())
             _log.warning("%s: has no %s; nothing says that this is the model as it was exported.", path, missing)
         label_map = label_maps.load_label_map(path / LABEL_MAP)
-        matrix = path / CLASSIFICATION
-        found = classification.read(matrix) if matrix.is_file() else None
-        if found is not None and list(found.classes) != label_map.names:
-            raise ModelFolderError(
-                f"{matrix}: was made for the classes {', '.join(found.classes)}, but {LABEL_MAP} beside it names "
-                f"{', '.join(label_map.names)}; run evaluate --store again, or delete the file."
-            )
-        # Runs name the model by its folder, which may have been renamed since.
-        named = None if found is None else dataclasses.replace(found, model=path.resolve().name)
-        return cls(path, label_map, _read_info(path / INFO, label_map), named, vouched_for_by)
+        label_map = label_map.with_all_ids(label_map.max_id)
+        found = _read_classification(path, label_map)
+        return cls(path, label_map, _read_info(path / INFO, label_map), found, vouched_for_by)
 
     @property
     def name(self) -> str:
@@ -217,6 +210,28 @@ def fingerprint(saved_model_dir: str | os.PathLike) -> str:
     return digest.hexdigest()
 
 
+def _read_classification(path: pathlib.Path, label_map: LabelMap) -> Classification | None:
+    """The model's confusion matrix; None where there is none.
+
+    Without model.json somebody put the folder together, with a label map of their own: a matrix of other classes is
+    then ignored with a warning, and percentages are not corrected.
+    """
+    matrix = path / CLASSIFICATION
+    found = classification.read(matrix) if matrix.is_file() else None
+    if found is None:
+        return None
+    if list(found.classes) != label_map.names:
+        differs = f"was made for the classes {', '.join(found.classes)}, but {LABEL_MAP} beside it names " + ", ".join(
+            label_map.names
+        )
+        if (path / INFO).is_file():
+            raise ModelFolderError(f"{matrix}: {differs}; run evaluate --store again, or delete the file.")
+        _log.warning("%s: is ignored, because it %s; run evaluate --store again.", matrix, differs)
+        return None
+    # Runs name the model by its folder, which may have been renamed since.
+    return dataclasses.replace(found, model=path.resolve().name)
+
+
 def _read_info(path: pathlib.Path, label_map: LabelMap) -> dict[str, Any]:
     info: dict[str, Any] = {}
     if path.is_file():
@@ -233,7 +248,7 @@ def _read_info(path: pathlib.Path, label_map: LabelMap) -> dict[str, Any]:
         if not 0.0 <= value <= 1.0:
             raise ModelFolderError(f"{path}: thresholds.{name} is {value}; expected a score from 0 to 1.")
     classes = info.get("classes", label_map.names)
-    if classes != label_map.names:
+    if classes not in (label_map.names, label_map.written_names):
         raise ModelFolderError(
             f"{path}: names the classes {', '.join(map(str, classes))}, but {LABEL_MAP} beside it "
             f"{', '.join(label_map.names)}; the two must be of the same export."

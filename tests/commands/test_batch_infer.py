@@ -6,6 +6,7 @@ import pytest
 from tests.support import hand_made_model as by_hand
 from tfod_csf.commands import batch_infer, command_line
 from tfod_csf.files import atomic_write, csv_schemas, csv_tables
+from tfod_csf.label_map import LabelMap, LabelMapItem, label_map_from_names
 
 
 @pytest.fixture
@@ -52,6 +53,40 @@ def test_from_images_to_differentials(images_dir, tmp_path, hand_made_model, cap
     assert "Not redone, because nothing changed: 2 patients." in capsys.readouterr().out
     assert run(*flags, "--count_unknown=as_predicted") == 0
     assert csv_tables.read_rows(out / "differentials.csv")[0]["neutrophil"] == "10"
+
+
+def test_classes_that_are_none_of_the_study_are_named_and_are_the_note(images_dir, tmp_path, caplog):
+    plural = label_map_from_names(["Lymphocytes", "Monocytes", "Neutrophils", "Erythrocytes"])
+    model, out = by_hand.save(tmp_path / "plural", label_map=plural), tmp_path / "out"
+    assert run(f"--images_dir={images_dir}", f"--model={model}", f"--output_dir={out}", "--draw=false") == 0
+    said = (
+        "none of the model's classes (Lymphocytes, Monocytes, Neutrophils, Erythrocytes) is lymphocyte, monocyte or neu"
+    )
+    assert said in caplog.text
+    (row, _) = csv_tables.read_rows(out / "differentials.csv")
+    assert (row["white_cells"], row["unknown"]) == ("0", "10")
+    assert (
+        row["note"]
+        == "1 image failed; none of the model's classes is lymphocyte, monocyte or neutrophil: no percentages"
+    )
+    caplog.clear()
+    flags = ["--inference_dir", str(out), "--output_dir", str(tmp_path / "again")]
+    assert command_line.main(["differential", *flags]) == 0
+    assert said in caplog.text
+
+
+def test_a_class_is_counted_as_the_class_of_the_study_that_it_is_displayed_as(images_dir, tmp_path, caplog):
+    chinese = LabelMap(
+        LabelMapItem(number, name, shown)
+        for number, (name, shown) in enumerate(
+            zip(["淋巴细胞", "单核细胞", "中性粒细胞", "红细胞"], by_hand.CLASSES), 1
+        )
+    )
+    model, out = by_hand.save(tmp_path / "chinese", label_map=chinese), tmp_path / "out"
+    assert run(f"--images_dir={images_dir}", f"--model={model}", f"--output_dir={out}", "--draw=false") == 0
+    (row, _) = csv_tables.read_rows(out / "differentials.csv")
+    assert (row["lymphocyte"], row["erythrocyte"], row["unknown"]) == ("10", "10", "10")
+    assert "none of the model's classes" not in caplog.text
 
 
 def test_several_models_are_averaged(images_dir, tmp_path, hand_made_model):

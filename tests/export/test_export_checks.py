@@ -39,7 +39,7 @@ def test_what_can_be_exported_passes(config, checkpoint_dir, tmp_path):
         (None, "--input_type=tensor is not supported; use one of image_tensor"),
         (("number_of_stages", 1), "an exported model needs 2"),
         (("number_of_stages", 3), "number_of_stages: 3 is not supported"),
-        (("num_classes", 5), "label_map.pbtxt"),
+        (("num_classes", 1), "label_map.pbtxt"),
     ],
 )
 def test_what_cannot_be_exported(config, checkpoint_dir, tmp_path, change, words):

@@ -83,7 +83,9 @@ def test_temperature(hand_made_model):
 
 def test_wrong_label_map_is_named(hand_made_model):
     two = label_map_from_names(["lymphocyte", "monocyte"])
-    message = r"detection_multiclass_scores is \[1, 20, 5\] for one image; expected \[1, 20, 3\] with the 2 classes"
+    message = (
+        r"the model gives scores of 4 classes, but the label map has the ids 1, 2; put the label map of its training"
+    )
     with pytest.raises(detector.DetectorError, match=message):
         detector.Detector(hand_made_model / "saved_model", two).detect(BLACK)
 
@@ -169,7 +171,7 @@ NAN, INF = float("nan"), float("inf")
         ({"detection_boxes": [0.1, 0.2]}, r"the output detection_boxes is float32 \(2,\)"),
         ({"detection_classes": [["a", "b", "c"]]}, "the output detection_classes is string"),
         ({"detection_scores": None}, "the signature has no output detection_scores"),
-        ({"detection_multiclass_scores": [[[0.1, 0.9]] * 3]}, r"multiclass_scores is \[1, 3, 2\] for one image"),
+        ({"detection_multiclass_scores": [[[0.1, 0.9]] * 3]}, "the model gives scores of 1 classes, but the label"),
     ],
 )
 def test_models_that_are_no_detectors_or_return_nonsense(tmp_path, changes, message):

@@ -43,6 +43,43 @@ def test_evaluation_records_without_any_box_are_named(config, tmp_path):
     assert any("no image has a box; there is no average precision, and no checkpoint" in notice for notice in notices)
 
 
+def test_ids_without_a_name_are_said(config, tmp_path):
+    config.model.faster_rcnn.num_classes = 3
+    notices = preflight.check_training(config, "pipeline.config", str(tmp_path)).notices
+    path = config.train_input_reader.label_map_path
+    assert f"{path}: num_classes is 3, but no class has the id 3; such a class has no objects, cannot" in str(notices)
+
+
+def test_records_with_labels_alone_are_counted_by_name(config, tmp_path):
+    import tensorflow as tf
+
+    example = tf.train.Example.FromString(
+        tiny_training.make_example(tf, "a.jpg", [(0.1, 0.1, 0.4, 0.4)] * 3, [1, 2, 2], 0)
+    )
+    del example.features.feature["image/object/class/text"]
+    tiny_training.write_records(tmp_path / "a.record", [example.SerializeToString()])
+    config.train_input_reader.tf_record_input_reader.input_path[:] = [str(tmp_path / "a.record")]
+    notices = preflight.check_training(config, "pipeline.config", str(tmp_path / "model")).notices
+    assert "Training records: 1 images, 3 boxes (blue 2, red 1), at most 3 in one." in notices
+    assert not [notice for notice in notices if "no box of class" in notice]
+    config.train_input_reader.label_map_path = str(tmp_path / "gap.pbtxt")
+    (tmp_path / "gap.pbtxt").write_text("item { id: 1 name: 'red' }")
+    message = _refusal(config, tmp_path / "model")
+    assert "the records hold 2 objects of class 'id 2', but" in message
+
+
+def test_images_of_another_size_than_the_record_says_are_named(config, tmp_path):
+    import tensorflow as tf
+
+    example = tf.train.Example.FromString(tiny_training.make_example(tf, "a.jpg", [(0.1, 0.1, 0.4, 0.4)], [1], 0))
+    for side in ("width", "height"):
+        example.features.feature[f"image/{side}"].int64_list.value[:] = [7]
+    tiny_training.write_records(tmp_path / "a.record", [example.SerializeToString()])
+    config.train_input_reader.tf_record_input_reader.input_path[:] = [str(tmp_path / "a.record")]
+    notices = preflight.check_training(config, "pipeline.config", str(tmp_path / "model")).notices
+    assert any("1 of 1 images are of another size than image/width and image/height say" in n for n in notices)
+
+
 def test_display_names_and_numbers_are_classes_too(config, tmp_path):
     import tensorflow as tf
 
@@ -87,8 +124,8 @@ def test_fields_without_effect_are_named(config, tmp_path):
             "/nowhere/label_map.pbtxt: the label map cannot be read",
         ),
         (
-            lambda config: setattr(config.model.faster_rcnn, "num_classes", 3),
-            "2 classes (red, blue), but num_classes is 3",
+            lambda config: setattr(config.model.faster_rcnn, "num_classes", 1),
+            "class 'blue' has id 2 (classes: red, blue), but num_classes is 1; set num_classes to 2",
         ),
         (
             lambda config: setattr(config.model.faster_rcnn, "number_of_stages", 3),

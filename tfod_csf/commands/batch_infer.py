@@ -14,7 +14,7 @@ import sys
 
 from absl import flags
 
-from tfod_csf.commands import command_line, common_flags
+from tfod_csf.commands import command_line, common_flags, differential_flags
 
 FLAGS = flags.FlagValues()
 common_flags.define_images_dir(FLAGS)
@@ -70,6 +70,8 @@ def main() -> None:
     from tfod_csf.problems import ProblemLog
 
     folders = [ModelFolder.open(path, FLAGS.trust) for path in FLAGS.model]
+    for folder in folders:
+        differential_flags.warn_of_classes(folder.name, folder.label_map.names)
     thresholds = cell_selection.common_thresholds(
         {folder.name: folder.thresholds for folder in folders},
         min_score=FLAGS.min_score,

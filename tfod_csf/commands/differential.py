@@ -25,11 +25,14 @@ def main() -> None:
     inference_dir, output_dir = common_flags.inference_dir(FLAGS), common_flags.output_dir(FLAGS)
     import dataclasses
 
+    from tfod_csf import run_folder
     from tfod_csf.cytology.counting import cohort
     from tfod_csf.files import folder_lock
     from tfod_csf.progress_bar import bar_over
 
     inputs = differential_flags.read(FLAGS)
+    for model in run_folder.read_run(inference_dir).get("models") or []:
+        differential_flags.warn_of_classes(model["name"], model.get("classes") or [])
     with folder_lock.only_writer(output_dir):
         summary = cohort.write_differentials(
             inference_dir,

@@ -2,13 +2,15 @@
 
 import dataclasses
 import datetime
+import logging
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from absl import flags
 
+from tfod_csf import cell_classes
 from tfod_csf.commands import common_flags
 
 if TYPE_CHECKING:
@@ -162,6 +164,13 @@ def read(flag_values: flags.FlagValues) -> DifferentialInputs:
         ),
         corrections=corrected_differential.read_corrections(flag_values.inference_dir, thresholds),
     )
+
+
+def warn_of_classes(model: str, classes: Sequence[str]) -> None:
+    """A line in the log where a model's classes are not those that percentages are of."""
+    remark = cell_classes.classes_remark(classes)
+    if remark:
+        logging.getLogger("tfod_csf").warning("%s: %s", model, remark)
 
 
 def run_facts(

@@ -27,7 +27,6 @@ def find_records(records_dir: pathlib.Path) -> paper_settings.Records:
     if not label_map_path.is_file():
         raise ConfigError(f"{label_map_path}: there is no such file; run create_csf_tf_record first (--records_dir).")
     classes = label_map.load_label_map(label_map_path)
-    label_map.check_num_classes(classes, classes.max_id, label_map_path)
     return paper_settings.Records(
         num_classes=classes.max_id,
         label_map_path=str(label_map_path),

@@ -56,6 +56,7 @@ class PatientTables:
       cells: one row per cell and model (columns as in docs/OUTPUTS.md, at least `_CELL_COLUMNS`).
       images: one row per image and model.
       skipped_models: see `of_complete_models`.
+      model_classes: the models' classes, of the columns score_<class>; () where the table has none.
       is_reviewed: whether a person has decided on a cell, also on one that was removed and is not in `cells`.
     """
 
@@ -65,6 +66,7 @@ class PatientTables:
     images: pd.DataFrame
     is_reviewed: bool = False
     skipped_models: tuple[str, ...] = ()
+    model_classes: tuple[str, ...] = ()
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -273,7 +275,8 @@ def read_patient(folder: str | os.PathLike, details: bool = False) -> PatientTab
     if "raw_score" not in cells:  # tables of version 0.2.0
         cells = cells.assign(raw_score=np.nan)
     cells = cells.assign(raw_score=cells["raw_score"].fillna(cells["score"]))
-    return PatientTables(ids.pop() if ids else folder.name, folder, cells, images, is_reviewed)
+    patient_id, classes = ids.pop() if ids else folder.name, csv_schemas.load("cells").classes_in(folder / "cells.csv")
+    return PatientTables(patient_id, folder, cells, images, is_reviewed, model_classes=classes)
 
 
 def folders_by_patient(inference_dir: str | os.PathLike) -> dict[str, pathlib.Path]:

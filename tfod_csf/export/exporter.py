@@ -68,7 +68,7 @@ def export(
       pipeline_config: the config it was trained with, overrides merged.
       trained_checkpoint_dir: folder whose newest checkpoint is exported, or a checkpoint's prefix (`.../ckpt-7`).
       output_directory: made; an earlier export in it is replaced, anything else in it is an error.
-      label_map: as many classes as the config's num_classes.
+      label_map: ids up to the config's num_classes; ids without a name are exported as "id 3".
       options: see ExportOptions.
 
     Returns:
@@ -76,6 +76,7 @@ def export(
     """
     output, config = pathlib.Path(output_directory), pipeline_config.model.faster_rcnn
     check_export(input_type, pipeline_config, pathlib.Path(trained_checkpoint_dir), output, label_map)
+    label_map = label_map.with_all_ids(config.num_classes)
     checkpoint = latest_checkpoint(trained_checkpoint_dir)
     model = restored_model(pipeline_config, checkpoint, options.compute_dtype)
     with atomic_write.replacing_folder(output) as part:

@@ -121,7 +121,18 @@ class Detector:
                     f"{self.saved_model_dir}: the output {name} is {spec.dtype.name} {spec.shape}; expected numbers "
                     f"with {rank} dimensions, as in TFOD's detection signature."
                 )
+        self._check_num_classes(signature)
         return signature
+
+    def _check_num_classes(self, signature: Any) -> None:
+        """Refuses a label map of another model, where the signature says how many classes there are."""
+        spec = signature.structured_outputs.get(_MULTICLASS)
+        width = spec.shape[-1] if spec is not None and spec.shape.rank else None
+        if width not in (None, self.label_map.max_id + 1):
+            raise DetectorError(
+                f"{self.saved_model_dir}: the model gives scores of {width - 1} classes, but the label map has the ids "
+                f"{', '.join(map(str, self.label_map.ids))}; put the label map of its training into the model folder."
+            )
 
     def detect(self, pixels: np.ndarray, image: str = "", jpeg: bytes | None = None) -> Detections:
         """Detects cells in one image.

@@ -197,7 +197,8 @@ def _cell_rows(patient_id: str, detector: ImageDetector, cells: Cells) -> Iterab
         if found.multiclass_scores is not None:
             # Column 0 is the background; columns follow the ids 1..K.
             scores = {
-                f"score_{item.name}": float(found.multiclass_scores[row, item.id]) for item in detector.label_map.items
+                f"score_{name}": float(found.multiclass_scores[row, class_id])
+                for class_id, name in zip(detector.label_map.ids, detector.label_map.names)
             }
         yield {
             "patient_id": patient_id,

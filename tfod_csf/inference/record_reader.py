@@ -19,7 +19,7 @@ from tfod_csf.files import record_set
 from tfod_csf.files.tf_example import BoxOutsideError, Features
 from tfod_csf.files.tfrecord import TFRecordError
 from tfod_csf.inference.ground_truth import LabeledImage
-from tfod_csf.label_map import NO_CLASS_ID, LabelMap
+from tfod_csf.label_map import NO_CLASS_ID, LabelMap, listed
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import image_limits
 from tfod_csf.study.image_limits import ImageLimitError
@@ -146,7 +146,8 @@ def _read_classes(features: Features, num_boxes: int, label_map: LabelMap) -> np
         raise _UnusableError(f"{len(ids)} classes for {num_boxes} boxes", _WRITE_AGAIN)
     for text, class_id in zip(texts or [""] * num_boxes, ids):
         if class_id not in label_map.ids:
-            reason = f"class {repr(text) if text else class_id} is not in the label map"
+            known = listed(label_map.names)
+            reason = f"class {repr(text) if text else class_id} is not in the label map, which has {known}"
             if not text and class_id == NO_CLASS_ID:
                 reason = "an object has neither class text nor label"
             raise _UnusableError(reason, "Evaluate with the label map the records were written with.")

@@ -56,6 +56,7 @@ def check_training(
     )
     evals = _check_eval_inputs(config) if evaluates else ()
     notices = [*supported.notices(config), f"Training records: {train.describe()}."]
+    notices += _unnamed_classes(config.train_input_reader, num_classes, train) + _other_sizes("Training", train)
     notices += [f"Training records: no box of class {name!r}; it cannot be learned." for name in train.absent_classes]
     notices += _batch_notices(config.train_config.batch_size, train)
     return Preflight(train, evals, (*notices, *_eval_notices(evals), *_shared_records(config, evaluates)))
@@ -122,6 +123,26 @@ def _check_eval_inputs(config: pipeline_pb2.TrainEvalPipelineConfig) -> tuple[Ch
     )
 
 
+def _unnamed_classes(reader: input_reader_pb2.InputReader, num_classes: int, checked: CheckedInput) -> list[str]:
+    if not checked.unnamed_ids:
+        return []
+    ids = ", ".join(map(str, checked.unnamed_ids))
+    return [
+        f"{reader.label_map_path}: num_classes is {num_classes}, but no class has the id {ids}; such a class has no "
+        f'objects, cannot be learned and is called "id {checked.unnamed_ids[0]}".'
+    ]
+
+
+def _other_sizes(of: str, checked: CheckedInput) -> list[str]:
+    found = checked.statistics
+    if not found.num_other_sizes:
+        return []
+    return [
+        f"{of} records: {found.num_other_sizes} of {found.num_examples} images are of another size than image/width "
+        f"and image/height say, so their boxes may lie beside the cells; the first: {found.first_other_size}."
+    ]
+
+
 def _batch_notices(batch_size: int, train: CheckedInput) -> list[str]:
     num_images = train.statistics.num_examples
     if batch_size <= num_images:
@@ -136,6 +157,7 @@ def _eval_notices(evals: tuple[CheckedInput, ...]) -> list[str]:
     notices = []
     for checked in evals:
         notices.append(f"Evaluation records: {checked.describe()}.")
+        notices += _other_sizes("Evaluation", checked)
         absent = ", ".join(checked.absent_classes)
         if not checked.statistics.num_boxes:
             notices.append(

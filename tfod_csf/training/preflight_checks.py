@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import tarfile
+from collections import Counter
 
 from tfod_csf.config.protos import input_reader_pb2, pipeline_pb2
 from tfod_csf.data.records.record_statistics import RecordStatistics, record_statistics
@@ -26,26 +27,39 @@ class CheckedInput:
     Attributes:
       label_map: None when the reader names none (its records then carry class numbers).
       statistics: what its records hold.
+      unnamed_ids: ids up to num_classes that the label map does not name.
     """
 
     label_map: LabelMap | None
     statistics: RecordStatistics
+    unnamed_ids: tuple[int, ...] = ()
 
     @property
     def absent_classes(self) -> list[str]:
         """Classes of the label map that have no box: they cannot be learned, and their AP is not defined."""
         if self.label_map is None:
             return []
-        ids_by_text, class_ids = self.label_map.ids_by_text, self.statistics.class_ids
-        present: set[int] = set()
-        for text in +self.statistics.objects_per_class:
-            present |= {ids_by_text[text]} if text in ids_by_text else class_ids[text]
-        return [self.label_map.name_of(class_id) for class_id in self.label_map.ids if class_id not in present]
+        present = self._counts().keys()
+        return [name for name in self.label_map.names if name not in present]
+
+    def _counts(self) -> Counter[str]:
+        """Objects by class: by the label map's name of their text or label, or as the records call them without one."""
+        counts = Counter[str]()
+        for text, count in (+self.statistics.objects_per_class).items():
+            ids = self.statistics.class_ids[text]
+            if self.label_map is None:
+                name = text
+            elif text in self.label_map.ids_by_text:
+                name = self.label_map.name_of(self.label_map.id_of(text))
+            else:
+                name = self.label_map.name_of(next(iter(ids)))
+            counts[name] += count
+        return counts
 
     def describe(self) -> str:
         """For example "90 images, 2,000 boxes (lymphocyte 900, monocyte 1,100), at most 41 in one"."""
         found = self.statistics
-        classes = ", ".join(f"{name} {count:,}" for name, count in sorted(found.objects_per_class.items()))
+        classes = ", ".join(f"{name} {count:,}" for name, count in sorted(self._counts().items()))
         return f"{found.num_examples:,} images, {found.num_boxes:,} boxes ({classes}), at most {found.max_boxes} in one"
 
 
@@ -166,7 +180,8 @@ def check_input(
             f"{statistics.max_boxes_image}, the rest of which would count as background; set it to "
             f"{statistics.max_boxes} or more."
         )
-    return CheckedInput(label_map, statistics)
+    unnamed = label_map.unnamed_ids(num_classes) if label_map else []
+    return CheckedInput(label_map, statistics, tuple(unnamed))
 
 
 def _check_classes(
@@ -178,8 +193,9 @@ def _check_classes(
         if name in known:
             continue
         ids = statistics.class_ids[name]
+        allowed = range(1, num_classes + 1) if label_map is None else label_map.ids
         is_number = name.startswith("id ") or label_map is None
-        if is_number and ids and all(1 <= class_id <= num_classes for class_id in ids):
+        if is_number and ids and all(class_id in allowed for class_id in ids):
             continue
         what = f"{count} objects of class {name!r}" + (f" (number {min(ids)})" if label_map is None and ids else "")
         expected = (

@@ -430,6 +430,7 @@ def _evaluation(
     eval_config = config.eval_config
     num_classes = config.model.faster_rcnn.num_classes
     label_map = checked_input.label_map or _numbered_label_map(num_classes)
+    label_map = label_map.with_all_ids(num_classes)
     evaluator = FasterRcnnEvaluator(
         model,
         inputs.eval_input(eval_config, reader, config.model),

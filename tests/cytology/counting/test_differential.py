@@ -82,6 +82,20 @@ def test_thirty_cells_are_enough_for_percentages_but_not_for_the_tolerance():
     assert result.cells_needed > 100
 
 
+def test_classes_that_the_model_does_not_have_are_the_note():
+    counts = {"m": {"Lymphocytes": 50}}
+    none = differential("p", counts, model_classes=["Lymphocytes", "Neutrophils", "erythrocyte"])
+    assert none.note == "none of the model's classes is lymphocyte, monocyte or neutrophil: no percentages"
+    assert none.shares == {}
+    two = {"m": {"lymphocyte": 20, "monocyte": 20, "Neutrophils": 40}}
+    some = differential("p", two, model_classes=["lymphocyte", "monocyte", "Neutrophils"])
+    assert some.note.startswith("none of the model's classes is neutrophil")
+    assert some.absent_classes == ("neutrophil",)
+    # A person has named cells that the model cannot name.
+    named = differential("p", {"m": {"lymphocyte": 20, "monocyte": 20, "neutrophil": 5}}, model_classes=["lymphocyte"])
+    assert named.absent_classes == ()
+
+
 def test_models_are_averaged_by_percentage_and_by_count():
     counts = {"a": {"lymphocyte": 80, "monocyte": 20}, "b": {"lymphocyte": 30, "monocyte": 30}}
     result = differential("1", counts)

@@ -42,6 +42,18 @@ def test_the_remark_names_the_reason_that_holds():
     assert text.startswith("An interval reaches 11.0 points from its percentage: more white cells are needed")
 
 
+def test_a_model_without_classes_of_the_study():
+    none = result({"Lymphocytes": 40}, model_classes=["Lymphocytes", "Monocytes"])
+    (remark,) = sentences.remarks(none, RULES, 0)
+    assert remark.level == "stop"
+    assert remark.text == "None of the model's classes is lymphocyte, monocyte or neutrophil: there are no percentages."
+    assert sentences.enough_verdict(none, RULES) == "No: none of the model's classes is a white cell."
+    some = result({"lymphocyte": 400, "monocyte": 100}, model_classes=["lymphocyte", "monocyte", "Neutrophils"])
+    assert "None of the model's classes is neutrophil: such cells are not counted." in [
+        remark.text for remark in sentences.remarks(some, RULES, 0)
+    ]
+
+
 def test_models_that_differ():
     models = {"a": {"lymphocyte": 300, "monocyte": 100}, "b": {"lymphocyte": 200, "monocyte": 200}}
     found = differential("p", models, images_used=3)

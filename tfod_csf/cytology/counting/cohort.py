@@ -104,6 +104,7 @@ def patient_differential(
         undecided=UnnamedCells(
             patient.counts_by_model(named=True), patient.undecided_by_model(), patient.left_unknown_by_model()
         ),
+        model_classes=patient.model_classes,
     )
     if patient.skipped_models:
         note = "; ".join(filter(None, [*patient.skipped_models, result.note]))

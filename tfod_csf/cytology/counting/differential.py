@@ -99,6 +99,7 @@ class Differential:
       corrected: percentages corrected for the detector's mistakes; None where the run has no confusion matrix.
       unknown_beyond_limit: whether so many white cells are unknown (`DifferentialRules.max_unknown_percent`) that the
         percentages are not to be relied on; None without percentages.
+      absent_classes: white-cell classes that no model has and nobody has named a cell.
       tables_sha256: `run_folder.digest_of` the tables that it was counted from; "" where it was not counted from files.
     """
 
@@ -123,6 +124,7 @@ class Differential:
     skipped_models: tuple[str, ...] = ()
     corrected: CorrectedDifferential | None = None
     unknown_beyond_limit: bool | None = None
+    absent_classes: tuple[str, ...] = ()
     tables_sha256: str = ""
 
     def with_corrected(self, corrected: CorrectedDifferential) -> "Differential":
@@ -199,6 +201,7 @@ def differential(
     rules: DifferentialRules = DifferentialRules(),
     image_counts: Sequence[Sequence[float]] | np.ndarray = (),
     undecided: UnnamedCells | None = None,
+    model_classes: Sequence[str] = (),
 ) -> Differential:
     """Computes the differential of one patient.
 
@@ -214,6 +217,7 @@ def differential(
       image_counts: [images, 3] white cells per image and class, means over the models; empty where not known, which
         leaves the clustering not known.
       undecided: the cells split by whether they are decided; None takes those counted as unknown for undecided.
+      model_classes: the models' classes; () where they are not known.
 
     >>> d = differential("1", {"m": {"lymphocyte": 77, "monocyte": 66, "neutrophil": 50, "erythrocyte": 28}})
     >>> round(d.shares["lymphocyte"].percent, 2), round(d.per_100_white_cells("erythrocyte"), 2)
@@ -229,7 +233,12 @@ def differential(
     shares: dict[str, Share] = {}
     method, effective, half_width, reach, enough = "", None, None, None, EnoughCells(NO)
     beyond_limit = None
-    if white < rules.min_white_cells or not white:
+    absent = tuple(name for name in cell_classes.white_cells_without_class(model_classes) if not counts[name])
+    if absent and white:
+        notes.append(f"none of the model's classes is {' or '.join(absent)}")
+    if absent == cell_classes.WHITE_CELLS:
+        notes.append("none of the model's classes is lymphocyte, monocyte or neutrophil: no percentages")
+    elif white < rules.min_white_cells or not white:
         notes.append(f"fewer than {max(rules.min_white_cells, 1)} white cells: counts only")
     else:
         by_model = _percentages_by_model(counts_by_model)
@@ -280,6 +289,7 @@ def differential(
         case_rule=case_rule,
         note="; ".join(notes),
         unknown_beyond_limit=beyond_limit,
+        absent_classes=absent,
     )
 
 

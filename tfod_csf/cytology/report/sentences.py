@@ -95,7 +95,11 @@ def remarks(result: Differential, rules: DifferentialRules, images_limited: int)
     if result.images_failed:
         all_images = result.images_used + result.images_failed
         add("look", f"{result.images_failed} of {plural(all_images, 'image')} could not be used (see Images).")
-    if result.images_used and not result.shares:
+    if result.absent_classes == cell_classes.WHITE_CELLS:
+        add("stop", "None of the model's classes is lymphocyte, monocyte or neutrophil: there are no percentages.")
+    elif result.absent_classes:
+        add("look", f"None of the model's classes is {' or '.join(result.absent_classes)}: such cells are not counted.")
+    if result.images_used and not result.shares and result.absent_classes != cell_classes.WHITE_CELLS:
         add("look", f"Fewer than {max(rules.min_white_cells, 1)} white cells were found: counts only.")
     elif shown_shares(result, rules) and result.enough.answer == NO:
         add("look", f"{_why_not_enough(result, rules)}: more white cells are needed (see Were enough cells counted?).")
@@ -178,6 +182,8 @@ def enough_verdict(result: Differential, rules: DifferentialRules) -> str:
     """The one answer to "were enough cells counted?", in one to three sentences."""
     within = f"± {rules.tolerance_points:g} points"
     counted = f"{plural(result.white_cells, 'white cell')} {'was' if result.white_cells == 1 else 'were'} counted"
+    if result.absent_classes == cell_classes.WHITE_CELLS:
+        return "No: none of the model's classes is a white cell."
     if not result.shares:
         return f"No: {counted}, and percentages need at least {max(rules.min_white_cells, 1)}."
     needed = f"{plural(result.cells_needed, 'white cell')} are needed" if result.cells_needed is not None else ""

@@ -59,7 +59,6 @@ def load_classes(label_map_path: str | os.PathLike | None, class_map_entries: Se
     """
     if label_map_path:
         label_map = label_maps.load_label_map(label_map_path)
-        label_maps.check_num_classes(label_map, len(label_map), label_map_path)
     else:
         label_map = label_maps.label_map_from_names(cell_classes.STUDY_CLASSES)
     class_map = label_maps.parse_class_map(class_map_entries)

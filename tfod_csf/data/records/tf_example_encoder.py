@@ -58,6 +58,7 @@ def create_tf_example(ready: ReadyImage, label_map: LabelMap, filename: str | No
         objects += [labeled] * len(label_map)
         names += label_map.names
     class_ids = [label_map.id_of(name) for name in names]
+    names = [label_map.written_name_of(class_id) for class_id in class_ids]
     feature = _object_features(objects, class_ids, names, ready.width, ready.height)
     if ready.ignored:
         ignored = [0] * num_counted + [1] * (len(objects) - num_counted)
