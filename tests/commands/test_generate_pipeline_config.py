@@ -99,6 +99,10 @@ def test_remarks_do_not_claim_the_papers_values_for_others(run):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (
+            ["--feature_extractor=resnet50_fpn", "--anchor_scales=0.1"],
+            "--anchor_scales: the anchors of resnet50_fpn follow from the levels of its feature pyramid",
+        ),
         (["--feature_extractor=vgg"], "'vgg' is not supported; use one of resnet50"),
         (["--input_size=big"], "is not MINxMAX"),
         (["--anchor_scales=a,b"], "--anchor_scales=a,b: 'a' is not a number above 0"),

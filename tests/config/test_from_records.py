@@ -90,6 +90,20 @@ def test_anchors_of_known_cells():
     assert "small cells are below the anchors' spacing of 16 px, a larger --input_size helps" in remark
 
 
+def test_anchors_of_a_feature_pyramid_follow_from_its_levels():
+    pyramid = network_preset("resnet50_fpn")
+    # 4 cells of 4 px at level 2, to 4 * sqrt(2) cells of 64 px at level 6.
+    sides = "anchors: those of the feature pyramid, sides of 16 to 362 px in steps of 1.41"
+    assert from_records.choose_anchor_scales(pyramid, None) == ((), sides)
+    statistics = from_boxes([(640, 640, [(0, 0, 64, 64, "a")])])
+    _, remark = from_records.choose_anchor_scales(pyramid, statistics)
+    assert remark.startswith(f"{sides}; cells are 64 to 64 px (5 % of the smallest class")
+    assert remark.endswith("at the network's input")
+    for side, words in ((12, "below the smallest anchors, a larger"), (500, "above the largest anchors, a smaller")):
+        _, remark = from_records.choose_anchor_scales(pyramid, from_boxes([(640, 640, [(0, 0, side, side, "a")])]))
+        assert f"{words} --input_size helps" in remark
+
+
 def test_remarks_say_what_the_numbers_come_from():
     network = network_preset("resnet50")
     statistics = from_boxes([(640, 640, [(0, 0, 64, 64, "a")] * 3), (640, 640, [(0, 0, 64, 64, "a")])])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tfod_csf.config import network_presets
+from tfod_csf.config import extractor_types, network_presets
 from tfod_csf.config.network_presets import network_preset
 from tfod_csf.config.pipeline_config import ConfigError
 
@@ -52,8 +52,30 @@ def test_wrong_feature_extractor_is_refused():
         network_preset("vgg16")
 
 
-def test_committed_presets_are_three_depths_at_three_sizes_and_the_small_network():
-    names = [preset.name for preset in network_presets.committed_presets()]
-    assert len(names) == len(set(names)) == 3 * 3 + 1
+def test_committed_presets_have_their_own_names_and_types():
+    presets = network_presets.committed_presets()
+    names = [preset.name for preset in presets]
+    # Three depths at three sizes, three pyramids, Inception ResNet v2 at two sizes, the network for CPUs.
+    assert len(names) == len(set(names)) == 3 * 3 + 3 + 2 + 1
     assert names[0] == "faster_rcnn_resnet50_v1_640x640"
     assert names[-1] == "faster_rcnn_resnet18_320x320"
+    assert {preset.feature_extractor_type for preset in presets} <= set(extractor_types.SUPPORTED)
+
+
+def test_a_feature_pyramid_starts_from_imagenet():
+    preset = network_preset("resnet101_fpn")
+    assert preset == network_preset("faster_rcnn_resnet101_fpn_keras", "640x640")
+    assert (preset.name, preset.is_feature_pyramid) == ("faster_rcnn_resnet101_v1_fpn_640x640", True)
+    assert preset.zoo_checkpoint == "pre-trained-models/resnet101.ckpt-1"
+    assert preset.zoo_checkpoint_type == "classification"
+    assert not network_preset("resnet101").is_feature_pyramid
+
+
+def test_inception_resnet_v2_has_the_zoos_crop_and_checkpoints():
+    preset = network_preset("inception_resnet_v2_keras", "1024x1024")
+    assert preset.name == "faster_rcnn_inception_resnet_v2_1024x1024"
+    assert (preset.initial_crop_size, preset.maxpool_kernel_size, preset.is_fixed_shape) == (17, 1, True)
+    folder = "pre-trained-models/faster_rcnn_inception_resnet_v2_1024x1024_coco17_tpu-8"
+    assert (preset.zoo_checkpoint, preset.zoo_checkpoint_type) == (f"{folder}/checkpoint/ckpt-0", "detection")
+    # The zoo has no other size; the weights of the 640x640 one serve.
+    assert "_640x640_" in network_preset("inception_resnet_v2_keras", "800x1333").zoo_checkpoint

@@ -74,6 +74,19 @@ def test_from_scratch_trains_batch_norm_and_names_no_checkpoint():
     assert not config.train_config.HasField("fine_tune_checkpoint_type")
 
 
+def test_a_feature_pyramid_has_the_published_fields_and_anchors_of_its_levels():
+    config = generate(network_preset("resnet50_fpn"))
+    model = config.model.faster_rcnn
+    anchors = model.first_stage_anchor_generator.multiscale_anchor_generator
+    assert model.first_stage_anchor_generator.WhichOneof("anchor_generator_oneof") == "multiscale_anchor_generator"
+    assert (anchors.min_level, anchors.max_level) == (2, 6)
+    assert (model.feature_extractor.fpn.min_level, model.feature_extractor.fpn.max_level) == (2, 6)
+    assert list(anchors.aspect_ratios) == [1.0, 2.0, 0.5]
+    assert model.feature_extractor.conv_hyperparams.batch_norm.scale
+    assert config.train_config.fine_tune_checkpoint_type == "classification"
+    assert (model.initial_crop_size, model.maxpool_kernel_size, model.maxpool_stride) == (14, 2, 2)
+
+
 def test_input_sizes():
     fixed = generate(network_preset("resnet152", "1024x1024")).model.faster_rcnn.image_resizer.fixed_shape_resizer
     assert (fixed.height, fixed.width) == (1024, 1024)

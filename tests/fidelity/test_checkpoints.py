@@ -82,6 +82,20 @@ def test_keys_and_shapes(recorded, tmp_path):
             key: shape for key, shape in keys.items() if key != "_CHECKPOINTABLE_OBJECT_GRAPH"
         }
         assert len(model.trainable_variables) == expected["num_trainable_variables"]
+        if "restore" in expected:
+            check_number_of_restored(model, path, expected["restore"])
+
+
+def check_number_of_restored(model, detection_checkpoint, expected):
+    """Each fine_tune_checkpoint_type restores as many variables as TFOD's."""
+    prefixes = {"detection": detection_checkpoint}
+    backbone = getattr(model.feature_extractor.proposal_features, "classification_backbone", None)
+    if backbone is not None:
+        classifier = tf.train.Checkpoint(feature_extractor=backbone)
+        prefixes["classification"] = classifier.write(f"{detection_checkpoint}_of_a_classifier")
+    for checkpoint_type, prefix in prefixes.items():
+        report = fine_tuning.restore_fine_tune_checkpoint(model, prefix, checkpoint_type)
+        assert len(report.restored) == expected[checkpoint_type]["num_keys"], checkpoint_type
 
 
 def used_shapes_of_tensorflow_1(recorded) -> dict[str, list[int]]:

@@ -21,7 +21,8 @@ flags.DEFINE_string("output_path", None, "The pipeline.config to write.", requir
 flags.DEFINE_string(
     "feature_extractor",
     "resnet50",
-    "The network: resnet50, resnet101, resnet152 or, for CPUs, resnet18.",
+    "The network: resnet50, resnet101, resnet152, with feature pyramids resnet50_fpn, resnet101_fpn, resnet152_fpn, "
+    "inception_resnet_v2_keras or, for CPUs, resnet18.",
     flag_values=FLAGS,
 )
 flags.DEFINE_string(
@@ -35,13 +36,14 @@ flags.DEFINE_string(
     "fine_tune_checkpoint",
     None,
     "Checkpoint to start from: a folder, a prefix (ckpt-0) or a .tar.gz; empty: train from scratch; default: the model "
-    "zoo's COCO checkpoint in pre-trained-models/, for resnet18 none.",
+    "zoo's COCO checkpoint in pre-trained-models/, for feature pyramids ImageNet's, for resnet18 none.",
     flag_values=FLAGS,
 )
 flags.DEFINE_string(
     "fine_tune_checkpoint_type",
-    "detection",
-    "What to restore from the checkpoint: detection, full or classification.",
+    None,
+    "What to restore from the checkpoint: detection, full or classification; default: detection, for feature pyramids "
+    "classification.",
     flag_values=FLAGS,
 )
 flags.DEFINE_integer("batch_size", 4, "Images per training step, all GPUs together.", lower_bound=1, flag_values=FLAGS)
@@ -69,7 +71,8 @@ common_flags.define_numbers(
     FLAGS,
     "anchor_scales",
     None,
-    "Sides of the anchors in units of 256 pixels, for example 0.1,0.2; default: from the sizes of the cells.",
+    "Sides of the anchors in units of 256 pixels, for example 0.1,0.2; default: from the sizes of the cells. Those of "
+    "feature pyramids follow from their levels.",
 )
 flags.DEFINE_integer(
     "max_boxes_per_image",
@@ -100,8 +103,14 @@ def main() -> None:
     """Looks at the records, generates, writes, and says what was decided from what."""
     from tfod_csf.config import from_records, paper_settings, supported
     from tfod_csf.config.network_presets import network_preset
+    from tfod_csf.config.pipeline_config import ConfigError
 
     network = network_preset(FLAGS.feature_extractor, FLAGS.input_size)
+    if FLAGS.anchor_scales and network.is_feature_pyramid:
+        raise ConfigError(
+            f"--anchor_scales: the anchors of {FLAGS.feature_extractor} follow from the levels of its feature pyramid; "
+            "leave it out, or change model.faster_rcnn.first_stage_anchor_generator with --config_override."
+        )
     records_dir = pathlib.Path(FLAGS.records_dir)
     records = from_records.find_records(records_dir)
     statistics = from_records.statistics_of(records_dir)

@@ -71,22 +71,43 @@ def choose_anchor_scales(
     network: NetworkPreset, statistics: box_statistics.BoxStatistics | None
 ) -> tuple[Sequence[float], str]:
     """(anchor scales, the sentence that says where they come from)."""
+    if network.is_feature_pyramid:
+        return (), _pyramid_remark(network, statistics)
     if statistics is None or not statistics.box_sizes:
         return detection_limits.ZOO_ANCHOR_SCALES, "anchors: the zoo's scales, because no box sizes are known"
     cells = detection_limits.box_sides(statistics, network.min_dimension, network.max_dimension)
     scales = detection_limits.anchor_scales_for(cells.small_px, cells.large_px)
     sides = ", ".join(f"{scale * detection_limits.ANCHOR_BASE_PX:.0f}" for scale in scales)
-    remark = (
-        f"anchors: cells are {cells.small_px:.0f} to {cells.large_px:.0f} px (5 % of the smallest class to 95 % of the "
-        f"largest, median of all {cells.median_px:.0f}) at the network's input, "
-        f"so anchors have sides of {sides} px"
-    )
+    remark = f"anchors: {_sizes_text(cells)}, so anchors have sides of {sides} px"
     if cells.small_px < network.first_stage_features_stride:
         remark += (
             f"; small cells are below the anchors' spacing of {network.first_stage_features_stride} px, a larger "
             "--input_size helps"
         )
     return scales, remark
+
+
+def _sizes_text(cells: detection_limits.BoxSides) -> str:
+    return (
+        f"cells are {cells.small_px:.0f} to {cells.large_px:.0f} px (5 % of the smallest class to 95 % of the "
+        f"largest, median of all {cells.median_px:.0f}) at the network's input"
+    )
+
+
+def _pyramid_remark(network: NetworkPreset, statistics: box_statistics.BoxStatistics | None) -> str:
+    """The sides of a feature pyramid's anchors, and whether the cells are among them."""
+    smallest, largest = paper_settings.pyramid_anchor_sides()
+    remark = f"anchors: those of the feature pyramid, sides of {smallest:.0f} to {largest:.0f} px in steps of 1.41"
+    if statistics is None or not statistics.box_sizes:
+        return remark
+    cells = detection_limits.box_sides(statistics, network.min_dimension, network.max_dimension)
+    remark += f"; {_sizes_text(cells)}"
+    # A box whose side differs by a factor of 1.2 from an anchor's has an IoU of 0.7 with it.
+    if cells.small_px < smallest / 1.2:
+        remark += "; small cells are below the smallest anchors, a larger --input_size helps"
+    if cells.large_px > largest * 1.2:
+        remark += "; large cells are above the largest anchors, a smaller --input_size helps"
+    return remark
 
 
 def remarks_on(

@@ -27,9 +27,6 @@ model {
     first_stage_nms_iou_threshold: 0.7
     first_stage_localization_loss_weight: 2.0
     first_stage_objectness_loss_weight: 1.0
-    initial_crop_size: 14
-    maxpool_kernel_size: 2
-    maxpool_stride: 2
     second_stage_box_predictor {
       mask_rcnn_box_predictor {
         use_dropout: false
@@ -70,6 +67,26 @@ eval_input_reader { shuffle: false num_epochs: 1 }
 """
 
 
+# As in TFOD's published config of a feature pyramid.
+_FEATURE_PYRAMID = """
+feature_extractor {
+  fpn { min_level: 2 max_level: 6 }
+  conv_hyperparams {
+    activation: RELU_6
+    regularizer { l2_regularizer { weight: 0.0004 } }
+    initializer { truncated_normal_initializer { stddev: 0.03 mean: 0.0 } }
+    batch_norm { scale: true decay: 0.997 epsilon: 0.001 }
+  }
+  override_base_feature_extractor_hyperparams: true
+}
+first_stage_anchor_generator {
+  multiscale_anchor_generator {
+    min_level: 2 max_level: 6 anchor_scale: 4.0 scales_per_octave: 2 normalize_coordinates: false
+  }
+}
+"""
+
+
 @dataclass(frozen=True)
 class Records:
     """Where the data is, and what is in it. Paths are written into the config as they are."""
@@ -93,7 +110,8 @@ class Training:
       rms_prop_epsilon: added to the mean square before the root; None: the network preset's.
       fine_tune_checkpoint: folder, ckpt prefix or .tar.gz of a COCO model; None: the preset's zoo model; "": none, that
         is, from scratch.
-      fine_tune_checkpoint_type: what to restore from it; "detection" restores the two feature extractors.
+      fine_tune_checkpoint_type: what to restore from it; "detection" restores the two feature extractors; None: what
+        the preset's zoo model holds.
     """
 
     batch_size: int = 4
@@ -103,7 +121,7 @@ class Training:
     decay_factor: float = 0.95
     rms_prop_epsilon: float | None = None
     fine_tune_checkpoint: str | None = None
-    fine_tune_checkpoint_type: str = "detection"
+    fine_tune_checkpoint_type: str | None = None
 
 
 def generate(
@@ -121,7 +139,8 @@ def generate(
       records: paths and number of classes.
       training: optimizer, schedule, batch, checkpoint.
       limits: detection limits; None: the zoo's 300.
-      anchor_scales: sides of the square anchors, in units of 256 pixels of the network's input.
+      anchor_scales: sides of the square anchors, in units of 256 pixels of the network's input; those of a feature
+        pyramid follow from its levels instead.
       use_class_agnostic_nms: suppress overlapping detections of different classes too, so that a cell counts once.
     """
     config = text_format.Parse(_FIXED_SETTINGS, pipeline_pb2.TrainEvalPipelineConfig())
@@ -139,6 +158,14 @@ def generate(
     _fill_in_training(config, network, training)
     _fill_in_readers(config, records)
     return config
+
+
+def pyramid_anchor_sides() -> tuple[float, float]:
+    """Sides of the smallest and of the largest square anchor of a generated feature pyramid, in input pixels."""
+    model = text_format.Parse(_FEATURE_PYRAMID, faster_rcnn_pb2.FasterRcnn())
+    anchors = model.first_stage_anchor_generator.multiscale_anchor_generator
+    octaves = (anchors.scales_per_octave - 1) / anchors.scales_per_octave
+    return anchors.anchor_scale * 2**anchors.min_level, anchors.anchor_scale * 2 ** (anchors.max_level + octaves)
 
 
 def decay_steps_for(training: Training) -> int:
@@ -159,11 +186,17 @@ def _fill_in_model(
         resizer.min_dimension = network.min_dimension
         resizer.max_dimension = network.max_dimension
         resizer.pad_to_max_dimension = True
-    anchors = model.first_stage_anchor_generator.grid_anchor_generator
-    anchors.scales.extend(anchor_scales)
-    anchors.aspect_ratios.extend(network.aspect_ratios)
-    anchors.height_stride = anchors.width_stride = network.first_stage_features_stride
-    model.feature_extractor.first_stage_features_stride = network.first_stage_features_stride
+    if network.is_feature_pyramid:
+        text_format.Merge(_FEATURE_PYRAMID, model)
+        model.first_stage_anchor_generator.multiscale_anchor_generator.aspect_ratios.extend(network.aspect_ratios)
+    else:
+        anchors = model.first_stage_anchor_generator.grid_anchor_generator
+        anchors.scales.extend(anchor_scales)
+        anchors.aspect_ratios.extend(network.aspect_ratios)
+        anchors.height_stride = anchors.width_stride = network.first_stage_features_stride
+        model.feature_extractor.first_stage_features_stride = network.first_stage_features_stride
+    model.initial_crop_size = network.initial_crop_size
+    model.maxpool_kernel_size = model.maxpool_stride = network.maxpool_kernel_size
     model.first_stage_minibatch_size = network.first_stage_minibatch_size
     model.second_stage_batch_size = network.second_stage_batch_size
 
@@ -185,7 +218,7 @@ def _fill_in_training(config: pipeline_pb2.TrainEvalPipelineConfig, network: Net
         checkpoint = network.zoo_checkpoint
     if checkpoint:
         train.fine_tune_checkpoint = checkpoint
-        train.fine_tune_checkpoint_type = training.fine_tune_checkpoint_type
+        train.fine_tune_checkpoint_type = training.fine_tune_checkpoint_type or network.zoo_checkpoint_type
         train.fine_tune_checkpoint_version = train_pb2.V2
     # Batches of four are too small for batch norm statistics to be better than COCO's; from scratch there are none yet.
     config.model.faster_rcnn.feature_extractor.batch_norm_trainable = not checkpoint

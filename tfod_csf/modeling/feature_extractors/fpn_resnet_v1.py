@@ -103,9 +103,9 @@ def _build_box_classifier_features(hyperparams: LayerHyperparams) -> tf_keras.Mo
     """Crops [P, s, s, D] to [P, 1, 1, 1024]."""
     layers = [
         tf_keras.layers.Flatten(),
-        tf_keras.layers.Dense(_BOX_CLASSIFIER_UNITS, activation="relu"),
-        *hyperparams.batch_norm_layers(),
-        tf_keras.layers.Dense(_BOX_CLASSIFIER_UNITS, activation="relu"),
+        tf_keras.layers.Dense(_BOX_CLASSIFIER_UNITS, activation="relu", name="box_classifier_1"),
+        *hyperparams.batch_norm_layers("box_classifier_1_batchnorm"),
+        tf_keras.layers.Dense(_BOX_CLASSIFIER_UNITS, activation="relu", name="box_classifier_2"),
         tf_keras.layers.Reshape([1, 1, _BOX_CLASSIFIER_UNITS]),
     ]
     return tf_keras.Sequential(layers, name="box_classifier_features")

@@ -3,6 +3,7 @@
 The network is that of tf_keras.applications, which takes its layers from an argument; `_Layers` are TFOD's.
 """
 
+import collections
 from typing import Any
 
 import tf_keras
@@ -24,10 +25,13 @@ class _Layers:
 
     Every padding is SAME, so that cell i of the map lies at i * stride; batch norm has no gamma. With a stride of 8,
     Mixed_6a has stride 1 and block17 a dilation of 2, so that its filters see what they see at stride 16.
+
+    Layers without a name are numbered from 0 in each network (Keras counts on), as variables are frozen by name.
     """
 
     def __init__(self, first_stage_features_stride: int):
         self._is_atrous = first_stage_features_stride == 8
+        self._numbers: collections.Counter[str] = collections.Counter()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(tf_keras.layers, name)
@@ -40,6 +44,7 @@ class _Layers:
             dilation = 2
         if arguments.get("name") == _LAST_OF_FIRST_HALF:
             self._is_atrous = False
+        arguments["name"] = arguments.get("name") or self._next_name("conv2d")
         return tf_keras.layers.Conv2D(
             filters, kernel_size, strides=strides, padding="same", dilation_rate=dilation, **arguments
         )
@@ -51,8 +56,13 @@ class _Layers:
         return tf_keras.layers.MaxPooling2D(pool_size, strides=strides, padding="same")
 
     def BatchNormalization(self, **arguments):
+        arguments["name"] = arguments.get("name") or self._next_name("batch_normalization")
         arguments |= {"scale": False, "momentum": _BATCH_NORM_MOMENTUM, "epsilon": _BATCH_NORM_EPSILON}
         return tf_keras.layers.BatchNormalization(**arguments)
+
+    def _next_name(self, kind: str) -> str:
+        self._numbers[kind] += 1
+        return f"{kind}_{self._numbers[kind] - 1}"
 
 
 def build(first_stage_features_stride: int) -> Halves:

@@ -35,6 +35,7 @@ _WORDS = {
     "_mask_rcnn_box_predictor": "box and class predictors",
 }
 _CLASSIFIER_PREFIX = "feature_extractor/"
+_PYRAMID_BACKBONE = f"model/{_BACKBONE_HALVES[0]}/classification_backbone/"
 _LAYER_NUMBER = re.compile(r"layer_with_weights-(?P<number>\d+)/(?P<rest>.+)$")
 _BOOKKEEPING = ("_CHECKPOINTABLE_OBJECT_GRAPH", "save_counter" + VALUE_SUFFIX, "step" + VALUE_SUFFIX)
 
@@ -143,7 +144,11 @@ def _stored_keys(variables: Mapping[str, tf.Variable], acted_type: str) -> dict[
     halves = [[key for key in variables if key.startswith(f"model/{half}/")] for half in _BACKBONE_HALVES]
     if acted_type == "detection":
         return {key: key for half in halves for key in half}
-    # A classifier holds the backbone in one piece: the numbers of the second half continue those of the first.
+    # A feature pyramid has the backbone in one piece, as a classifier has it.
+    pyramid_backbone = {key: key.removeprefix(_PYRAMID_BACKBONE) for key in variables if _PYRAMID_BACKBONE in key}
+    if pyramid_backbone:
+        return {key: f"{_CLASSIFIER_PREFIX}{rest}" for key, rest in pyramid_backbone.items()}
+    # Otherwise the numbers of the second half continue those of the first.
     stored_keys, num_layers_before = {}, 0
     for name, keys in zip(_BACKBONE_HALVES, halves):
         layers = {key: _LAYER_NUMBER.match(key.removeprefix(f"model/{name}/")) for key in keys}
