@@ -6,9 +6,6 @@ import pytest
 from tfod_csf.files import csv_schemas, given_tables
 from tfod_csf.files.csv_tables import TableError
 
-COLUMNS = ("patient_id", "cells_per_ul")
-ROWS = [{"patient_id": "a", "cells_per_ul": "3"}, {"patient_id": "Müller", "cells_per_ul": "120.5"}]
-
 
 def written(tmp_path, text, encoding="utf-8"):
     path = tmp_path / "table.csv"
@@ -41,10 +38,12 @@ def test_one_table_in_the_ways_that_spreadsheets_save_it(tmp_path, text, encodin
     assert counts(written(tmp_path, text, encoding)) == {"a": 3, "Müller": 120.5}
 
 
-def test_rows_as_text(tmp_path):
-    path = written(tmp_path, "image_1;image_2\n'=a ; b\n;\n")
-    assert given_tables.read_rows(path) == [{"image_1": "=a", "image_2": "b"}]
-    assert given_tables.read_rows(written(tmp_path, "")) == []
+def test_a_table_without_known_columns(tmp_path):
+    table = given_tables.read(written(tmp_path, "image_1;image_2\n'=a ; b\n;\n"))
+    assert (table.header, list(table.lines)) == (["image_1", "image_2"], [(2, ["'=a ", " b"])])
+    assert [given_tables.text(cell) for cell in ("'=a ", "\u00a0b\ufeff", " ")] == ["=a", "b", ""]
+    empty = given_tables.read(written(tmp_path, ""))
+    assert (empty.header, list(empty.lines)) == ([], [])
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ from tfod_csf.files.csv_tables import Dialect, TableError
 
 _HEAD_BYTES = 1 << 16
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_SEPARATOR_LINE = re.compile(r'"?sep=([,;\t|])"?', re.IGNORECASE)
 _QUOTED = re.compile(r'"[^"]*"')
 _BLANKS = re.compile(r"[\s-]+")
 # Groups of three digits: blanks of any width and apostrophes only separate; a comma or point may also be a decimal.
@@ -76,8 +77,8 @@ def dialect_of(path: str | os.PathLike) -> Dialect:
     except OSError:
         return csv_tables.OWN_DIALECT
     encoding = "utf-16" if head.startswith(_UTF_16_MARKS) else csv_tables.OWN_DIALECT.encoding
-    for skipped, line in enumerate(head.decode(encoding, "replace").splitlines()):
-        if match := _SEPARATOR_LINE.fullmatch(line.strip(" \r\n")):
+    for skipped, line in enumerate(_LINE_END.split(head.decode(encoding, "replace"))):
+        if match := _SEPARATOR_LINE.fullmatch(line.strip(" ")):
             return Dialect(encoding, match[1], skipped + 1)
         if line.strip() and not line.startswith("#"):
             plain = _QUOTED.sub("", line)
@@ -98,12 +99,6 @@ def read(path: str | os.PathLike, columns: Sequence[str] = ()) -> GivenTable:
     header, lines = csv_tables.read_lines(path, dialect)
     named = _named(header, columns)
     return GivenTable(named, _rows(path, header, lines, dialect.delimiter), dialect.delimiter != ",")
-
-
-def read_rows(path: str | os.PathLike, columns: Sequence[str] = ()) -> list[dict[str, str]]:
-    """Every column of every row as text, guards undone and blanks at the ends removed; raises as `read`."""
-    table = read(path, columns)
-    return [dict(zip(table.header, map(text, cells), strict=True)) for _, cells in table.lines]
 
 
 def trimmed(cell: str) -> str:

@@ -117,6 +117,19 @@ def test_patients_are_tested_with_effective_cells_where_the_table_has_them(tmp_p
     assert found[False][1] == found[True][1]
 
 
+def test_patients_of_one_side_and_likely_counts_are_said(tmp_path, capsys):
+    write_machine(tmp_path / "differentials.csv")
+    rows = "190931;5;3;42\n191155 ;1;7;70\n0191172;18;23;20\n"
+    (tmp_path / "hospital.csv").write_text(f"patient_id;lymphocyte;monocyte;neutrophil\n{rows}", encoding="utf-8")
+    flags = [f"--machine={tmp_path}", f"--hospital={tmp_path / 'hospital.csv'}", f"--output_dir={tmp_path / 'out'}"]
+    assert command_line.main(["agreement", *flags]) == 0
+    said = capsys.readouterr().out
+    assert "2 patients compared" in said
+    assert "1 patient of the hospital not examined by the machine ('0191172'); '0191172' may be '191172': write" in said
+    assert "2 patients of the machine without a result of the hospital ('191158', '191172')." in said
+    assert "If its columns hold cells, not percent, give --hospital_unit=cells." in said
+
+
 @pytest.mark.parametrize("entry", ["neutrophil", "neutrophil=many", "erythrocyte=3", "monocyte=101"])
 def test_wrong_decision_levels_are_one_sentence(tmp_path, capsys, entry):
     write_machine(tmp_path / "differentials.csv")
@@ -132,7 +145,9 @@ def test_hospital_rows_with_cells_of_other_classes_are_divided_by_their_sum(tmp_
     (tmp_path / "hospital.csv").write_text(text, encoding="utf-8")
     flags = [f"--machine={tmp_path}", f"--hospital={tmp_path / 'hospital.csv'}", f"--output_dir={tmp_path / 'out'}"]
     assert command_line.main(["agreement", *flags]) == 0
-    assert "1 patient of the hospital with cells of other classes" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "1 patient of the hospital with cells of other classes" in said
+    assert "--hospital_unit=cells" not in said
     rows = {row["patient_id"]: row for row in csv_tables.read_rows(tmp_path / "out" / "agreement_patients.csv")}
     # 19 + 19 + 57 = 95: 20, 20 and 60 % of 190 of the 200 cells.
     row = rows["191172"]

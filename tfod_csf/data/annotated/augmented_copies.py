@@ -11,12 +11,13 @@ from tfod_csf.wording import plural
 
 # field_jpg.rf.6512bd43d9caa6e02c990b0a82652dca.jpg, as the labeling service Roboflow exports a version of field.jpg.
 _EXPORTED = re.compile(r"(.+)\.rf\.[0-9a-zA-Z]{8,}")
-# What augmentation and copying programs put after a name.
+# What augmentation and copying programs put after a name, perhaps several times.
 _ALTERED = re.compile(
-    r"(.+?)(?:[\s_-]+(?:aug(?:mented)?|[hv]?flip(?:ped)?|rot(?:ated?)?|bright\w*|dark\w*|contrast|nois[ey]|blur\w*|mirror\w*"
-    r"|crop(?:ped)?|cop(?:y|ia)|kopie)(?:[\s_-]*\(?\w{1,3}\)?)?)+",
+    r"[\s_-]{1,3}(?:aug(?:mented)?|[hv]?flip(?:ped)?|rot(?:ated?)?|bright(?:ness)?|dark|contrast|nois[ey]|blur(?:red)?"
+    r"|mirror(?:ed)?|crop(?:ped)?|cop(?:y|ia)|kopie)(?:[\s_-]{0,3}\(?[0-9a-z]{1,3}\)?)?$",
     re.IGNORECASE,
 )
+_LONGEST_SUFFIX = 24
 _NUMBERED = re.compile(r"(.+?) ?\(\d+\)")  # "field (1)" beside "field"
 
 
@@ -44,8 +45,9 @@ def note_likely_copies(images_dir: str | os.PathLike, keys: Sequence[str], probl
     def original(stem: str) -> str:
         match = _NUMBERED.fullmatch(stem)
         stem = match[1] if match and match[1] in stems else stem
-        match = _ALTERED.fullmatch(stem)
-        return match[1] if match else stem
+        while match := _ALTERED.search(stem, max(0, len(stem) - _LONGEST_SUFFIX)):
+            stem = stem[: match.start()]
+        return stem
 
     groups = _groups(keys, original)
     if groups:
