@@ -287,6 +287,7 @@ TESTED_IN = {
     "cytology/review/training_images.py": "cytology/review/test_review_loop.py",
     "cytology/studies/calibration_tables.py": "cytology/studies/test_calibration.py",
     "export/model_info.py": "export/test_exporter.py",
+    "commands/convert_checkpoint.py": "export/test_checkpoint_conversion.py",
     "commands/import_frozen_graph.py": "export/test_frozen_graph_import.py",
     "export/detection_module.py": "fidelity/test_saved_model_signature.py",
     "export/run_saved_model.py": "export/test_exporter.py",  # a program of its own, which every export runs

@@ -13,7 +13,6 @@ from tfod_csf.config.supported import UnsupportedConfigError, check_supported
 FOLDERS = ("pipeline_configs", "tf1/pipeline_configs_tf1")
 # Configs of a supported type that ask for something else that is not.
 REFUSED_FIELDS = {
-    "tf1_faster_rcnn_inception_v2_pets.config": "train_config.load_all_detection_checkpoint_vars: true",
     "tf1_faster_rcnn_resnet101_ava_v2.1.config": "train_config.merge_multiple_label_boxes: true",
 }
 

@@ -177,11 +177,16 @@ def _training_contradictions(config: pipeline_pb2.TrainEvalPipelineConfig) -> It
             f"first_stage_max_proposals: {model.first_stage_max_proposals}, from which it is sampled in training"
         )
     if train.fine_tune_checkpoint:
+        is_slim = extractor_types.is_slim(model.feature_extractor.type)
         # TensorFlow 1 checkpoints are V1 by default, and there TFOD does not look at the field.
-        if train.fine_tune_checkpoint_version != train_pb2.V2 and not extractor_types.is_slim(
-            model.feature_extractor.type
-        ):
+        if train.fine_tune_checkpoint_version != train_pb2.V2 and not is_slim:
             yield "train_config.fine_tune_checkpoint_version must be V2 when fine_tune_checkpoint is set"
+        if train.load_all_detection_checkpoint_vars and not is_slim:
+            yield (
+                "train_config.load_all_detection_checkpoint_vars: true is not supported with "
+                f"{model.feature_extractor.type} (TFOD on TensorFlow 2 refuses it as well); use "
+                'fine_tune_checkpoint_type: "full"'
+            )
         allowed = ("", "classification", "detection", "full")
         if train.fine_tune_checkpoint_type not in allowed:
             yield (

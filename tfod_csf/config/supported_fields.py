@@ -257,10 +257,8 @@ TRAINING: dict[str, dict[str, Rule]] = {
         **_no_effect("use_bfloat16", "TFOD acts on it on TPUs only"),
         **_no_effect("run_fine_tune_checkpoint_dummy_computation", "the variables exist before the checkpoint is read"),
         **_refused("merge_multiple_label_boxes", "a box has one class here"),
-        **_refused(
-            "load_all_detection_checkpoint_vars",
-            "TFOD on TensorFlow 2 refuses it as well",
-            'use fine_tune_checkpoint_type: "full"',
+        **_honored(
+            "load_all_detection_checkpoint_vars", "with the TensorFlow 1 types; refused with others, as in TFOD"
         ),
         **_refused("use_multiclass_scores", "soft class targets are not supported"),
     },

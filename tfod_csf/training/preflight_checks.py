@@ -126,13 +126,14 @@ def check_fine_tune_checkpoint(path: str, model_dir: str) -> None:
     if "PATH_TO_BE_CONFIGURED" in path:
         raise TrainingSetupError(f"{field} is a placeholder; put a checkpoint's path there, or remove the field.")
     given = pathlib.Path(path)
+    is_one_file = path.endswith(".ckpt") and given.is_file()  # the first format, of slim's classifiers
     if given.is_file() and path.endswith((".tar.gz", ".tgz")):
         if not tarfile.is_tarfile(given):
             raise TrainingSetupError(f"{field} is not a tar archive; download it again.")
     elif given.is_dir():
-        if not any(given.glob("**/*.index")):
+        if not any(given.glob("**/*.index")) and not any(given.glob("**/*.ckpt")):
             raise TrainingSetupError(f"{field}: the folder holds no checkpoint (no .index file).")
-    elif not os.path.isfile(path.removesuffix(".index") + ".index"):
+    elif not (os.path.isfile(path.removesuffix(".index") + ".index") or is_one_file):
         raise TrainingSetupError(
             f"{field}: there is no such checkpoint (looked for {path}.index from {os.getcwd()}); name the folder, the "
             "prefix such as .../checkpoint/ckpt-0, or the .tar.gz."

@@ -206,6 +206,7 @@ def _restore(state: TrainingState, latest: str | None, train_config, options: Ru
             train_config.fine_tune_checkpoint_type,
             from_detection_checkpoint=train_config.from_detection_checkpoint,
             leave_out_class_heads=options.leave_out_class_heads,
+            load_all_detection_checkpoint_vars=train_config.load_all_detection_checkpoint_vars,
         )
         _log.info("%s", report)
 

@@ -19,6 +19,8 @@ _ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 # The two kinds of files of a checkpoint. The variables of a SavedModel have the same format but are not a checkpoint.
 _CHECKPOINT_FILE = re.compile(r"(?P<prefix>.+)\.(index|data-\d{5}-of-\d{5})$")
 _SAVED_MODEL_PREFIX = "variables"
+# Checkpoints of slim's classifiers are older: one file NAME.ckpt, without .index and .data.
+V1_SUFFIX = ".ckpt"
 _MAX_ARCHIVE_BYTES = 16 * 2**30
 # What TensorFlow's reader raises for damaged files; IndexError is its "read less bytes than requested".
 _READ_ERRORS = (tf.errors.OpError, ValueError, RuntimeError, IndexError)
@@ -62,8 +64,9 @@ def open_checkpoint(path: str | os.PathLike) -> Iterator[StoredCheckpoint]:
     """Opens the checkpoint that `path` names; an archive is unpacked into a scratch folder while it is open.
 
     Args:
-      path: a prefix (.../ckpt-0, also with .index); or a folder that holds, itself or in one folder below it, a
-        single checkpoint or a `checkpoint` file that names the newest; or a .tar.gz of such a folder.
+      path: a prefix (.../ckpt-0, also with .index), or a NAME.ckpt of the first format; or a folder that holds, itself
+        or in one folder below it, a single checkpoint or a `checkpoint` file that names the newest; or a .tar.gz of
+        such a folder.
 
     Raises:
       CheckpointError: there is no checkpoint or more than one, or it is damaged.
@@ -82,6 +85,8 @@ def find_prefix(path: str | os.PathLike, named: str | None = None) -> str:
     given, named = pathlib.Path(path), named or os.fspath(path)
     if given.is_dir():
         prefix = _newest_in(given, named)
+    elif given.suffix == V1_SUFFIX and given.is_file():
+        prefix = str(given)
     else:
         prefix = str(given).removesuffix(".index")
         if not os.path.isfile(prefix + ".index"):
@@ -89,6 +94,8 @@ def find_prefix(path: str | os.PathLike, named: str | None = None) -> str:
                 f"{named}: there is no such checkpoint (looked for {prefix}.index); name the folder, the prefix such "
                 "as .../checkpoint/ckpt-0, or the .tar.gz."
             )
+    if prefix.endswith(V1_SUFFIX) and os.path.isfile(prefix):
+        return prefix
     if not list(pathlib.Path(prefix).parent.glob(_glob_literal(pathlib.Path(prefix).name) + ".data-*")):
         raise CheckpointError(
             f"{named}: {prefix}.index is there, but its .data-00000-of-00001 file is not; copy or download both."
@@ -106,6 +113,7 @@ def _newest_in(folder: pathlib.Path, named: str) -> str:
         for index in folder.rglob("*.index")
         if index.name != f"{_SAVED_MODEL_PREFIX}.index"
     )
+    found += sorted(str(path) for path in folder.rglob(f"*{V1_SUFFIX}") if path.is_file())
     folders = {os.path.dirname(prefix) for prefix in found}
     if len(found) > 1 and len(folders) == 1:
         newest = tf.train.latest_checkpoint(folders.pop())
@@ -127,7 +135,8 @@ def _unpack(archive: str, folder: pathlib.Path) -> None:
                 parts = pathlib.PurePosixPath(member.name).parts
                 name = parts[-1] if parts else ""
                 match = _CHECKPOINT_FILE.match(name)
-                is_wanted = name == "checkpoint" or (match and match["prefix"] != _SAVED_MODEL_PREFIX)
+                is_wanted = name == "checkpoint" or name.endswith(V1_SUFFIX)
+                is_wanted |= match is not None and match["prefix"] != _SAVED_MODEL_PREFIX
                 # Links, devices and names that lead out of the folder do not belong to a checkpoint.
                 if not (is_wanted and member.isfile()) or inner_paths.leads_out(member.name):
                     continue

@@ -9,10 +9,10 @@ What each fine_tune_checkpoint_type copies:
 
 Every variable that the type names must be in the checkpoint, with the same shape; other keys of the checkpoint are
 ignored. Neither the step nor the optimizer's state is copied. If anything is missing, the model stays as it is.
+
+Checkpoints of TensorFlow 1, which hold variables by name, have rules of their own: see `tf1_checkpoints`.
 """
 
-import collections
-import dataclasses
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -20,57 +20,18 @@ from collections.abc import Iterable, Mapping
 import tensorflow as tf
 
 from tfod_csf.modeling.faster_rcnn import FasterRCNN
-from tfod_csf.training.checkpoints.checkpoint_files import CheckpointError, open_checkpoint
+from tfod_csf.training.checkpoints import tf1_checkpoints
+from tfod_csf.training.checkpoints.checkpoint_files import CheckpointError, StoredCheckpoint, open_checkpoint
 from tfod_csf.training.checkpoints.checkpoint_view import VALUE_SUFFIX, checkpoint_view, variables_by_key
+from tfod_csf.training.checkpoints.match_report import MatchReport
 
 FINE_TUNE_CHECKPOINT_TYPES = ("detection", "full", "classification")
 
 _BACKBONE_HALVES = ("_feature_extractor_for_proposal_features", "_feature_extractor_for_box_classifier_features")
-# What TFOD's names mean, for `MatchReport`.
-_WORDS = {
-    "_feature_extractor_for_proposal_features": "backbone, first half",
-    "_feature_extractor_for_box_classifier_features": "backbone, second half",
-    "_first_stage_box_predictor_first_conv": "RPN convolution",
-    "_first_stage_box_predictor": "RPN predictors",
-    "_mask_rcnn_box_predictor": "box and class predictors",
-}
 _CLASSIFIER_PREFIX = "feature_extractor/"
 _PYRAMID_BACKBONE = f"model/{_BACKBONE_HALVES[0]}/classification_backbone/"
 _LAYER_NUMBER = re.compile(r"layer_with_weights-(?P<number>\d+)/(?P<rest>.+)$")
 _BOOKKEEPING = ("_CHECKPOINTABLE_OBJECT_GRAPH", "save_counter" + VALUE_SUFFIX, "step" + VALUE_SUFFIX)
-
-
-@dataclasses.dataclass(frozen=True)
-class MatchReport:
-    """What was copied from a fine-tune checkpoint. Keys are those of the model's own checkpoints.
-
-    Attributes:
-      path: the checkpoint, as the config names it.
-      checkpoint_type: detection, full or classification: the type in effect.
-      restored: keys of variables that now have the checkpoint's values.
-      not_restored: key to reason, of variables that keep their initial values.
-      mismatched: key to (shape in the checkpoint, shape in the model), for those in not_restored where they differ.
-      unused: keys of the checkpoint whose values were not used.
-    """
-
-    path: str
-    checkpoint_type: str
-    restored: tuple[str, ...]
-    not_restored: dict[str, str]
-    mismatched: dict[str, tuple[list[int], list[int]]]
-    unused: tuple[str, ...]
-
-    def __str__(self) -> str:
-        """A table: parts of the model, how many variables were restored and how many not, and why."""
-        lines = [
-            f"{self.path} (fine_tune_checkpoint_type {self.checkpoint_type}): {len(self.restored)} of "
-            f"{len(self.restored) + len(self.not_restored)} variables restored."
-        ]
-        lines += [f"  {part}: {count} restored" for part, count in _count_parts(self.restored).items()]
-        reasons = collections.Counter((_part(key), reason) for key, reason in self.not_restored.items())
-        lines += [f"  {part}: {count} not restored ({reason})" for (part, reason), count in reasons.items()]
-        lines += [f"  {part}: {count} of the checkpoint not used" for part, count in _count_parts(self.unused).items()]
-        return "\n".join(lines)
 
 
 def restore_fine_tune_checkpoint(
@@ -79,6 +40,7 @@ def restore_fine_tune_checkpoint(
     checkpoint_type: str = "",
     from_detection_checkpoint: bool = False,
     leave_out_class_heads: bool = False,
+    load_all_detection_checkpoint_vars: bool = False,
 ) -> MatchReport:
     """Copies the weights of a checkpoint into a model whose variables exist; see the module's docstring.
 
@@ -90,6 +52,7 @@ def restore_fine_tune_checkpoint(
       from_detection_checkpoint: decides the type if none is set.
       leave_out_class_heads: with type full, do not restore the predictors whose size depends on num_classes. TFOD has
         no such option and cannot use type full when num_classes differs.
+      load_all_detection_checkpoint_vars: with type detection and a TensorFlow 1 checkpoint, restore everything.
 
     Returns:
       What was restored and what was not.
@@ -98,19 +61,43 @@ def restore_fine_tune_checkpoint(
       CheckpointError: the checkpoint cannot be read, is of another kind, or does not hold what the type names.
     """
     acted_type = _type_acted_on(checkpoint_type, from_detection_checkpoint)
+    with open_checkpoint(path) as stored:
+        if tf1_checkpoints.is_tf1(stored.shapes):
+            if leave_out_class_heads:
+                raise CheckpointError(
+                    f"{path}: is a TensorFlow 1 checkpoint, of which predictors of another num_classes are never "
+                    "restored; start again without --leave_out_class_heads."
+                )
+            return tf1_checkpoints.restore(model, stored, str(path), acted_type, load_all_detection_checkpoint_vars)
+        if load_all_detection_checkpoint_vars:
+            raise CheckpointError(
+                f"{path}: is not a TensorFlow 1 checkpoint, and train_config.load_all_detection_checkpoint_vars is for "
+                'those; remove it, or set fine_tune_checkpoint_type to "full".'
+            )
+        return _restore_objects(model, stored, str(path), acted_type, leave_out_class_heads)
+
+
+def _restore_objects(
+    model: FasterRCNN, stored: StoredCheckpoint, path: str, acted_type: str, leave_out_class_heads: bool
+) -> MatchReport:
+    """Copies from a checkpoint of TensorFlow 2, which holds objects."""
     variables = variables_by_key(model=checkpoint_view(model))
     left_out = _class_head_keys(variables, model) if leave_out_class_heads else ()
+    _check_kind(stored.shapes, acted_type, path)
+    if acted_type == "classification" and model.feature_extractor.slim_scope is not None:
+        raise CheckpointError(
+            f"{path}: is a classifier of TensorFlow 2, and the config's feature_extractor.type is a TensorFlow 1 "
+            f"network; use a checkpoint of slim's {model.feature_extractor.slim_scope}."
+        )
     stored_keys = _stored_keys(variables, acted_type)
     wanted = {key: stored_key for key, stored_key in stored_keys.items() if key not in left_out}
-    with open_checkpoint(path) as stored:
-        _check_kind(stored.shapes, acted_type, str(path))
-        _check_everything_is_there(wanted, stored.shapes, variables, acted_type, str(path))
-        values = {key: stored.read(stored_key) for key, stored_key in wanted.items()}
-        shapes = stored.shapes
+    shapes = stored.shapes
+    _check_everything_is_there(wanted, shapes, variables, acted_type, path)
+    values = {key: stored.read(stored_key) for key, stored_key in wanted.items()}
     for key, value in values.items():
         variables[key].assign(value)
     return MatchReport(
-        path=str(path),
+        path=path,
         checkpoint_type=acted_type,
         restored=tuple(values),
         not_restored={
@@ -185,8 +172,8 @@ def _check_kind(shapes: Mapping[str, list[int]], acted_type: str, path: str) -> 
     if not is_detector and not is_classifier:
         example = next((key for key in sorted(shapes) if key not in _BOOKKEEPING), "nothing")
         raise CheckpointError(
-            f"{path}: is not a checkpoint of TFOD's Faster R-CNN on TensorFlow 2 (it holds {example}, not model/...); "
-            "use one of the TensorFlow 2 model zoo or of this package; TensorFlow 1 checkpoints cannot be used."
+            f"{path}: is not a checkpoint of TFOD's Faster R-CNN (it holds {example}, not model/...); use one of the "
+            "model zoo or of this package."
         )
 
 
@@ -220,16 +207,3 @@ def _check_everything_is_there(
             f"{key.removesuffix(VALUE_SUFFIX)} with {list(shapes[wanted[key]])} instead of "
             f"{variables[key].shape.as_list()}; {remedy}."
         )
-
-
-def _part(key: str) -> str:
-    """The part of the model to which a key belongs, in words."""
-    if "/.OPTIMIZER_SLOT/" in key or key.startswith("optimizer/"):
-        return "optimizer state"
-    path = key.split("/")
-    part = path[1] if path[0] == "model" and len(path) > 1 else path[0]
-    return f"{_WORDS[part]} ({part})" if part in _WORDS else part
-
-
-def _count_parts(keys: Iterable[str]) -> dict[str, int]:
-    return dict(collections.Counter(map(_part, keys)))
