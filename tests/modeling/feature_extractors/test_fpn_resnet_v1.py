@@ -6,7 +6,7 @@ import tensorflow as tf
 import tf_keras
 
 from tfod_csf.modeling import model_builder
-from tfod_csf.modeling.feature_extractors import fpn_resnet_v1
+from tfod_csf.modeling.feature_extractors import extractor_builder, feature_extractor, fpn_resnet_v1
 from tfod_csf.modeling.layer_hyperparams import LayerHyperparams
 
 PYRAMID = """
@@ -120,3 +120,44 @@ def test_conv_hyperparams_act_in_the_added_layers_and_where_asked_in_the_backbon
         "Dense",
         "Reshape",
     ]
+
+
+def test_a_pyramid_detects_in_images_of_any_number_and_size(backbones, tiny_config):
+    """What an exported model needs: one graph for all, with TFOD's outputs."""
+    model = model_builder.build(tiny_config(PYRAMID), is_training=False)
+    model.build_variables()
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
+    def detect(images):
+        preprocessed, true_image_shapes = model.preprocess(images)
+        return model.postprocess(model.predict(preprocessed, true_image_shapes), true_image_shapes)
+
+    for shape in ([1, 40, 64, 3], [2, 64, 50, 3]):
+        detections = detect(tf.zeros(shape, tf.uint8))
+        assert detections["detection_boxes"].shape == (shape[0], 7, 4)
+        assert detections["detection_anchor_indices"].shape == (shape[0], 7)
+        assert detections["raw_detection_boxes"].shape == (shape[0], 12, 4)
+
+
+def test_a_pyramid_of_one_stage_detects_proposals_of_all_levels(backbones, tiny_config, tiny_images):
+    model = model_builder.build(
+        tiny_config(f"{PYRAMID} number_of_stages: 1"), is_training=False, compute_dtype="bfloat16"
+    )
+    preprocessed, true_image_shapes = model.preprocess(tiny_images)
+    predictions = model.predict(preprocessed, true_image_shapes)
+    assert {level.dtype for level in predictions["rpn_features_to_crop"]} == {tf.float32}
+    detections = model.postprocess(predictions, true_image_shapes)
+    assert detections["raw_detection_boxes"].shape == (2, 16 * 16 + 8 * 8 + 4 * 4 + 2 * 2 + 1, 4)
+
+
+@pytest.mark.parametrize("depth", [50, 101, 152])
+def test_each_type_has_the_depth_in_its_name(backbones, depth):
+    fields = fpn_resnet_v1.PyramidFields(LayerHyperparams())
+    extractor = extractor_builder.build(f"faster_rcnn_resnet{depth}_fpn_keras", pyramid_fields=fields)
+    assert backbones[0][0] == depth
+    # Images as for a ResNet without a pyramid: ImageNet's means are subtracted.
+    np.testing.assert_allclose(
+        extractor.image_normalizer.normalize(tf.zeros([1, 1, 1, 3]))[0, 0, 0], [-123.68, -116.779, -103.939]
+    )
+    with pytest.raises(feature_extractor.FeatureExtractorError, match="needs conv_hyperparams"):
+        extractor_builder.build(f"faster_rcnn_resnet{depth}_fpn_keras")
