@@ -40,13 +40,14 @@ def tidy(patient_id: str) -> str:
 
 
 def alike_key(patient_id: str) -> str:
-    """Equal for ids of which one may be a spelling of the other: capitals, leading zeros, a decimal of 0.
+    """Equal for ids of which one may be a spelling of the other: capitals, blanks, leading zeros, a decimal of 0.
 
     >>> alike_key("P 007") == alike_key("p7.0"), alike_key("P10") == alike_key("P1")
     (True, False)
     """
     plain = re.sub(r"(?<=\d)\.0+$", "", tidy(patient_id).casefold())
-    return re.sub(r"[\s_-]", "", _LEADING_ZEROS.sub("", plain))
+    plain = _LEADING_ZEROS.sub("", re.sub(r"[\s_-]+", "-", plain))
+    return re.sub(r"(?<=[^\W\d])-(?=\d)", "", plain)  # "P-7" and "P7", but not "1-1" and "11"
 
 
 def named(patient_ids: Collection[str]) -> str:
