@@ -22,17 +22,17 @@ def notices(schedule, num_steps):
             "the learning rate is 0 from step 3 on, num_steps is 6; set total_steps to 6",
         ),
         (
-            "cosine_decay_learning_rate { total_steps: 9 warmup_steps: 6 }",
-            6,
-            "the warm-up takes 6 steps, num_steps is 6",
+            "cosine_decay_learning_rate { total_steps: 900 warmup_steps: 600 }",
+            600,
+            "the warm-up takes 600 steps, num_steps is 600",
         ),
         # Half of the cosine is over after half of its steps: the rate is half the base.
         (
-            "cosine_decay_learning_rate { total_steps: 120 warmup_steps: 20 }",
-            70,
+            "cosine_decay_learning_rate { total_steps: 1200 warmup_steps: 200 }",
+            700,
             "the run ends with 50 % of learning_rate_base",
         ),
-        ("cosine_decay_learning_rate { total_steps: 100 warmup_steps: 5 hold_base_rate_steps: 95 }", 60, "100 % of"),
+        ("cosine_decay_learning_rate { total_steps: 1000 warmup_steps: 5 hold_base_rate_steps: 900 }", 600, "100 % of"),
         ("constant_learning_rate { learning_rate: 0 }", 6, "the learning rate is 0, so nothing is learned"),
         (
             "exponential_decay_learning_rate { decay_steps: 800720 decay_factor: 0.95 }",
@@ -45,14 +45,14 @@ def notices(schedule, num_steps):
             1000,
             "is below a millionth of 0.01 from step ",
         ),
-        ("exponential_decay_learning_rate { decay_steps: 1 burnin_steps: 50 }", 50, "the burn-in takes 50 steps"),
+        ("exponential_decay_learning_rate { decay_steps: 1 burnin_steps: 500 }", 500, "the burn-in takes 500 steps"),
         ("exponential_decay_learning_rate { decay_steps: 1 decay_factor: 1.5 }", 50, "the learning rate rises"),
         (
             "manual_step_learning_rate { schedule { step: 5 } schedule { step: 900 } schedule { step: 1200 } }",
             900,
             "the steps 900, 1,200 never come, because num_steps is 900",
         ),
-        ("manual_step_learning_rate { warmup: true schedule { step: 50 } }", 50, "the warm-up takes 50 steps"),
+        ("manual_step_learning_rate { warmup: true schedule { step: 500 } }", 500, "the warm-up takes 500 steps"),
         (
             "manual_step_learning_rate { schedule { step: 5 learning_rate: 0 } }",
             50,
@@ -77,6 +77,10 @@ def test_schedules_that_do_not_fit_the_run(schedule, num_steps, words):
         ("manual_step_learning_rate { schedule { step: 5 } schedule { step: 899 } }", 900),
         ("manual_step_learning_rate { initial_learning_rate: 0 warmup: true schedule { step: 5 } }", 900),
         ("", 900),
+        # Trials of a few steps.
+        ("cosine_decay_learning_rate { total_steps: 25000 warmup_steps: 2000 }", 5),
+        ("exponential_decay_learning_rate { decay_steps: 44 decay_factor: 0.95 }", 2),
+        ("manual_step_learning_rate { schedule { step: 500 } }", 2),
     ],
 )
 def test_schedules_that_fit(schedule, num_steps):

@@ -43,6 +43,45 @@ def test_evaluation_records_without_any_box_are_named(config, tmp_path):
     assert any("no image has a box; there is no average precision, and no checkpoint" in notice for notice in notices)
 
 
+def test_a_folder_of_which_files_were_left_behind_is_refused_before_anything_is_written(config, tmp_path):
+    (tmp_path / "ckpt-3.index").touch()
+    assert f"--model_dir={tmp_path}: the folder holds ckpt-3 but no file checkpoint that names it" in _refusal(
+        config, tmp_path
+    )
+    with pytest.raises(
+        UserError, match=r"--checkpoint_dir=.* but no file checkpoint .*, or give another --checkpoint_dir"
+    ):
+        preflight.check_evaluation(config, "pipeline.config", str(tmp_path), eval_once=True)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("ckpt")] == ["ckpt-3.index"]
+
+
+def test_copies_of_training_images_among_the_evaluation_records_are_counted(config, tmp_path):
+    import tensorflow as tf
+
+    images = [tiny_training.make_example(tf, f"{n}.jpg", [(0.1, 0.1, 0.4, 0.4)], [1 + n % 2], seed=n) for n in range(4)]
+    for name, records in (("train", images[:3]), ("copy", images[:3]), ("part", images[2:]), ("new", images[3:])):
+        tiny_training.write_records(tmp_path / f"{name}.record", records)
+    said = (
+        "Evaluation uses training images ({} in {}, by the pictures' bytes): its metrics say nothing about new images"
+    )
+
+    def shared(name):
+        config.train_input_reader.tf_record_input_reader.input_path[:] = [str(tmp_path / "train.record")]
+        config.eval_input_reader[0].tf_record_input_reader.input_path[:] = [str(tmp_path / f"{name}.record")]
+        found = preflight.check_training(config, "pipeline.config", str(tmp_path / "m"), evaluates=True).notices
+        return [notice for notice in found if notice.startswith("Evaluation uses")]
+
+    assert shared("new") == []
+    assert shared("copy") == [said.format("3 of 3", tmp_path / "copy.record") + "."]
+    assert shared("part") == [said.format("1 of 2", tmp_path / "part.record") + " as far as they are of these."]
+    alone = preflight.check_evaluation(config, "pipeline.config", str(tmp_path)).notices
+    assert alone[-1].startswith("Evaluation uses training images (1 of 2")
+    (tmp_path / "train.record").unlink()  # the training records are on another computer
+    assert (
+        not preflight.check_evaluation(config, "pipeline.config", str(tmp_path)).notices[-1].startswith("Evaluation u")
+    )
+
+
 def test_ids_without_a_name_are_said(config, tmp_path):
     config.model.faster_rcnn.num_classes = 3
     notices = preflight.check_training(config, "pipeline.config", str(tmp_path)).notices

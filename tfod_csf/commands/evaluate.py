@@ -8,6 +8,7 @@ model folder keeps what became of the annotated cells, and later runs give corre
 """
 
 import functools
+import logging
 import pathlib
 import sys
 from collections.abc import Iterable
@@ -96,6 +97,10 @@ def _evaluate(
     pairs, shards = _find_labeled_images(problems)
     if FLAGS.store:
         validation.refuse_training_records(folder, shards)
+    for shard in validation.training_records(folder, shards):
+        logging.getLogger("tfod_csf").warning(
+            "%s: the model was trained on this record; the metrics say nothing about new images.", shard
+        )
     from tfod_csf.evaluation.model_evaluation import ModelEvaluation
     from tfod_csf.inference import detector, labeled_detections, record_reader
 

@@ -11,6 +11,8 @@ from tfod_csf.config.protos import optimizer_pb2, train_pb2
 # From here on a rate is as good as 0, and above the other share a cosine has not come down.
 _NOTHING = 1e-6
 _STILL_HIGH = 0.1
+# A shorter run is a trial, which no schedule is made for.
+_TRIAL_STEPS = 100
 
 
 def notices(train_config: train_pb2.TrainConfig) -> list[str]:
@@ -38,6 +40,8 @@ def _cosine(schedule: optimizer_pb2.CosineDecayLearningRate, num_steps: int) -> 
             f"the learning rate is 0 from step {total:,} on, num_steps is {num_steps:,}; set total_steps to {num_steps}"
         )
         return
+    if num_steps < _TRIAL_STEPS:
+        return
     if warmup >= num_steps:
         yield (
             f"the warm-up takes {warmup:,} steps, num_steps is {num_steps:,}: learning_rate_base is never reached; "
@@ -57,13 +61,15 @@ def _exponential(schedule: optimizer_pb2.ExponentialDecayLearningRate, num_steps
     first, factor = schedule.initial_learning_rate, schedule.decay_factor
     if not first:
         yield "the learning rate is 0, so nothing is learned; set initial_learning_rate"
+    elif factor > 1:
+        yield f"decay_factor {factor:g} is above 1: the learning rate rises"
+    elif num_steps < _TRIAL_STEPS:
+        return
     elif schedule.burnin_steps >= num_steps:
         yield (
             f"the burn-in takes {schedule.burnin_steps:,} steps, num_steps is {num_steps:,}: initial_learning_rate is "
             "never reached; lower burnin_steps"
         )
-    elif factor > 1:
-        yield f"decay_factor {factor:g} is above 1: the learning rate rises"
     elif schedule.decay_steps >= num_steps - schedule.burnin_steps:
         yield (
             f"the learning rate falls by a factor of {factor:g} every {schedule.decay_steps:,} steps, num_steps is "
@@ -80,8 +86,8 @@ def _exponential(schedule: optimizer_pb2.ExponentialDecayLearningRate, num_steps
 
 
 def _manual_step(schedule: optimizer_pb2.ManualStepLearningRate, num_steps: int) -> Iterator[str]:
-    late = [entry.step for entry in schedule.schedule if entry.step >= num_steps]
-    if schedule.warmup and schedule.schedule and schedule.schedule[0].step >= num_steps:
+    late = [entry.step for entry in schedule.schedule if entry.step >= num_steps >= _TRIAL_STEPS]
+    if late and schedule.warmup and schedule.schedule[0].step in late:
         yield (
             f"the warm-up takes {schedule.schedule[0].step:,} steps, num_steps is {num_steps:,}: its end is never "
             "reached; lower the first step"

@@ -23,7 +23,7 @@ from tfod_csf.files import atomic_write, manifest
 from tfod_csf.files.checksums import file_sha256
 from tfod_csf.label_map import LabelMap, save_label_map
 from tfod_csf.modeling import model_builder
-from tfod_csf.training.checkpoints import checkpoint_view
+from tfod_csf.training.checkpoints import checkpoint_view, run_checkpoints
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,9 +106,10 @@ def latest_checkpoint(trained_checkpoint_dir: str | pathlib.Path) -> str:
     check_has_checkpoint(path)
     if pathlib.Path(f"{path}.index").is_file():
         return str(path)
-    found = tf.train.latest_checkpoint(str(path))
+    found = run_checkpoints.latest_checkpoint(path)
     if found is None:
-        raise ExportError(f"{path}: the file checkpoint, which names the newest one, is missing; give a prefix.")
+        reason = run_checkpoints.why_not_resumable(path) or "the file checkpoint names none that is there"
+        raise ExportError(f"--trained_checkpoint_dir={path}: {reason}, or give a prefix.")
     return found
 
 

@@ -22,22 +22,26 @@ class ValidationError(UserError):
     """Labeled images that cannot make a confusion matrix."""
 
 
-def refuse_training_records(folder: ModelFolder, shards: Sequence[str]) -> None:
-    """Refuses records that the model was trained on, by their checksums in model.json.
+def training_records(folder: ModelFolder, shards: Sequence[str]) -> list[str]:
+    """The shards that the model was trained on, by their checksums in model.json.
 
-    On them a model makes fewer mistakes than on anybody else's cells, and its percentages would be corrected too
-    little.
+    On them a model makes fewer mistakes than on anybody else's cells.
+    """
+    trained_on = set((folder.info.get("training_data") or {}).get("files", {}).values())
+    return [shard for shard in shards if trained_on and checksums.file_sha256(shard) in trained_on]
+
+
+def refuse_training_records(folder: ModelFolder, shards: Sequence[str]) -> None:
+    """Refuses records that the model was trained on: its percentages would be corrected too little.
 
     Raises:
       ValidationError: a shard is one of the training data.
     """
-    trained_on = set((folder.info.get("training_data") or {}).get("files", {}).values())
-    for shard in shards:
-        if trained_on and checksums.file_sha256(shard) in trained_on:
-            raise ValidationError(
-                f"{shard}: the model was trained on this record; a confusion matrix needs patients it never saw: give "
-                "the test record."
-            )
+    for shard in training_records(folder, shards):
+        raise ValidationError(
+            f"{shard}: the model was trained on this record; a confusion matrix needs patients it never saw: give the "
+            "test record."
+        )
 
 
 class ValidationMatrix:

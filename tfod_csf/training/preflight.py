@@ -2,9 +2,12 @@
 
 import dataclasses
 import os
+from collections.abc import Sequence
 
 from tfod_csf.config import supported
 from tfod_csf.config.protos import input_reader_pb2, pipeline_pb2
+from tfod_csf.data.records.record_statistics import image_digests
+from tfod_csf.errors import UserError
 from tfod_csf.training import preflight_checks
 from tfod_csf.training.checkpoints import run_checkpoints
 from tfod_csf.training.preflight_checks import CheckedInput, TrainingSetupError
@@ -50,6 +53,7 @@ def check_training(
     preflight_checks.check_train_config(config, num_workers)
     if config.train_config.fine_tune_checkpoint and not run_checkpoints.all_checkpoints(model_dir):
         preflight_checks.check_fine_tune_checkpoint(config.train_config.fine_tune_checkpoint, model_dir)
+    preflight_checks.check_resumable(model_dir, "--model_dir")
     num_classes = config.model.faster_rcnn.num_classes
     train = preflight_checks.check_input(
         config.train_input_reader, num_classes, "train_input_reader", config.train_config.max_number_of_boxes
@@ -59,7 +63,8 @@ def check_training(
     notices += _unnamed_classes(config.train_input_reader, num_classes, train) + _other_sizes("Training", train)
     notices += [f"Training records: no box of class {name!r}; it cannot be learned." for name in train.absent_classes]
     notices += _batch_notices(config.train_config.batch_size, train)
-    return Preflight(train, evals, (*notices, *_eval_notices(evals), *_shared_records(config, evaluates)))
+    shared = _shared_records(config, evals, train.statistics.image_digests) if evaluates else []
+    return Preflight(train, evals, (*notices, *_eval_notices(evals), *shared))
 
 
 def check_evaluation(
@@ -84,6 +89,7 @@ def check_evaluation(
         raise TrainingSetupError(
             f"--checkpoint_dir={checkpoint_dir}: there is no such folder; name a run's --model_dir."
         )
+    preflight_checks.check_resumable(checkpoint_dir, "--checkpoint_dir")
     if eval_once and run_checkpoints.latest_checkpoint(checkpoint_dir) is None:
         raise TrainingSetupError(f"--checkpoint_dir={checkpoint_dir}: holds no checkpoint to evaluate.")
     parts = ("model", "eval_config", "eval_input_reader")
@@ -93,7 +99,8 @@ def check_evaluation(
         num_classes = config.model.faster_rcnn.num_classes
         train = preflight_checks.check_input(config.train_input_reader, num_classes, "train_input_reader")
     evals = _check_eval_inputs(config)
-    return Preflight(train, evals, (*supported.notices(config, parts=parts), *_eval_notices(evals)))
+    shared = _shared_records(config, evals, _images_trained_on(config))
+    return Preflight(train, evals, (*supported.notices(config, parts=parts), *_eval_notices(evals), *shared))
 
 
 def eval_readers(config: pipeline_pb2.TrainEvalPipelineConfig) -> list[input_reader_pb2.InputReader]:
@@ -169,14 +176,30 @@ def _eval_notices(evals: tuple[CheckedInput, ...]) -> list[str]:
     return notices
 
 
-def _shared_records(config: pipeline_pb2.TrainEvalPipelineConfig, evaluates: bool) -> list[str]:
-    """A warning when records serve training and evaluation both: on them a network looks better than it is."""
-    trained_on = set(config.train_input_reader.tf_record_input_reader.input_path)
-    shared = trained_on & {
-        path for reader in config.eval_input_reader for path in reader.tf_record_input_reader.input_path
-    }
-    if not evaluates or not shared:
-        return []
-    return [
-        f"Evaluation uses the training records ({', '.join(sorted(shared))}): its metrics say nothing about new images."
-    ]
+def _images_trained_on(config: pipeline_pb2.TrainEvalPipelineConfig) -> set[bytes]:
+    """Digests of the training images; empty where their records are not on this computer."""
+    try:
+        return image_digests(config.train_input_reader.tf_record_input_reader.input_path)
+    except (UserError, OSError):
+        return set()
+
+
+def _shared_records(
+    config: pipeline_pb2.TrainEvalPipelineConfig, evals: Sequence[CheckedInput], trained_on: set[bytes]
+) -> list[str]:
+    """A warning when images serve training and evaluation both: on them a network looks better than it is."""
+    train_paths = set(config.train_input_reader.tf_record_input_reader.input_path)
+    notices = []
+    for reader, checked in zip(config.eval_input_reader, evals):
+        paths = list(reader.tf_record_input_reader.input_path)
+        images = checked.statistics.image_digests
+        shared = len(images & trained_on)
+        if train_paths & set(paths):
+            what = f"the training records ({', '.join(sorted(train_paths & set(paths)))})"
+        elif shared:
+            what = f"training images ({shared:,} of {len(images):,} in {', '.join(paths)}, by the pictures' bytes)"
+        else:
+            continue
+        about = "" if shared in (0, len(images)) else " as far as they are of these"
+        notices.append(f"Evaluation uses {what}: its metrics say nothing about new images{about}.")
+    return notices

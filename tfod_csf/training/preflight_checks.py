@@ -14,6 +14,7 @@ from tfod_csf.config.protos import input_reader_pb2, pipeline_pb2
 from tfod_csf.data.records.record_statistics import RecordStatistics, record_statistics
 from tfod_csf.errors import UserError
 from tfod_csf.label_map import LabelMap, check_num_classes, load_label_map
+from tfod_csf.training.checkpoints import run_checkpoints
 
 
 class TrainingSetupError(UserError):
@@ -73,6 +74,17 @@ def check_model_dir(model_dir: str) -> None:
         nearest = nearest.parent
     if not os.access(nearest, os.W_OK):
         raise TrainingSetupError(f"--model_dir={model_dir}: {nearest} cannot be written; choose another folder.")
+
+
+def check_resumable(folder: str, flag: str) -> None:
+    """Refuses a run's folder of which files were left behind when it was copied: training would start from 0 in it.
+
+    Args:
+      flag: that named the folder.
+    """
+    reason = run_checkpoints.why_not_resumable(folder)
+    if reason:
+        raise TrainingSetupError(f"{flag}={folder}: {reason}, or give another {flag}.")
 
 
 def check_train_config(config: pipeline_pb2.TrainEvalPipelineConfig, num_workers: int) -> None:

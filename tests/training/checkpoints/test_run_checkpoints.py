@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from tfod_csf.training.checkpoints import run_checkpoints
+from tfod_csf.training.training_record import TrainingRecord
 
 
 def _save(folder, count):
@@ -42,6 +43,51 @@ def test_a_state_file_that_says_nothing_leaves_the_files_themselves(tmp_path):
     (tmp_path / "training.json").touch()
     (tmp_path / "ckpt-10.index").touch()
     assert _names(run_checkpoints.all_checkpoints(tmp_path))[0] == "ckpt-10"
+
+
+def _touch(folder, *names):
+    for name in names:
+        (folder / name).touch()
+
+
+def test_checkpoints_without_the_file_that_names_them(tmp_path):
+    assert run_checkpoints.why_not_resumable(tmp_path) == run_checkpoints.why_not_resumable(tmp_path / "absent") == ""
+    TrainingRecord(step=3000).save(tmp_path)
+    assert run_checkpoints.why_not_resumable(tmp_path) == ""
+    _touch(tmp_path, "ckpt-1.index")  # of a run that was killed during its first save
+    assert run_checkpoints.why_not_resumable(tmp_path) == ""
+    _touch(tmp_path, "ckpt-3.index")
+    assert run_checkpoints.why_not_resumable(tmp_path) == (
+        "the folder holds ckpt-3, ckpt-1 (training.json: step 3000) but no file checkpoint that names it; restore it "
+        'with the line model_checkpoint_path: "ckpt-3"'
+    )
+    (tmp_path / "training.json").unlink()
+    assert run_checkpoints.why_not_resumable(tmp_path).startswith("the folder holds ckpt-3, ckpt-1 but no file checkp")
+    (tmp_path / "checkpoint").write_bytes(b"\0\0")  # damaged: what is there counts
+    assert run_checkpoints.why_not_resumable(tmp_path) == ""
+
+
+def test_a_file_that_names_what_was_left_behind(tmp_path):
+    run_checkpoints.write_state(tmp_path, ["ckpt-6", "ckpt-7"])
+    assert run_checkpoints.why_not_resumable(tmp_path) == (
+        "the file checkpoint names ckpt-7, which is missing; the folder holds no checkpoint; restore it"
+    )
+    _touch(tmp_path, "ckpt-3.index")
+    assert run_checkpoints.why_not_resumable(tmp_path) == (
+        "the file checkpoint names ckpt-7, which is missing; the folder holds ckpt-3; restore it, or write the line "
+        'model_checkpoint_path: "ckpt-3" into it'
+    )
+    _touch(tmp_path, "ckpt-6.index")  # the one before is used
+    assert run_checkpoints.why_not_resumable(tmp_path) == ""
+
+
+def test_a_folder_that_was_moved_holds_what_its_file_names_by_the_old_place(tmp_path):
+    _touch(tmp_path, "ckpt-3.index", "ckpt-2.index")
+    for old in ("/data/old/run/ckpt-3", "D:/run/ckpt-3"):
+        run_checkpoints.write_state(tmp_path, ["/data/old/run/ckpt-2", old])
+        assert run_checkpoints.latest_checkpoint(tmp_path) == str(tmp_path / "ckpt-3")
+        assert _names(run_checkpoints.all_checkpoints(tmp_path)) == ["ckpt-3", "ckpt-2"]
+        assert run_checkpoints.why_not_resumable(tmp_path) == ""
 
 
 def test_a_written_state_is_tensorflows(tmp_path):

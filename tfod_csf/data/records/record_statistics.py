@@ -68,6 +68,15 @@ def record_statistics(input_paths: Sequence[str]) -> RecordStatistics:
     return found
 
 
+def image_digests(input_paths: Sequence[str]) -> set[bytes]:
+    """`RecordStatistics.image_digests` alone.
+
+    Raises:
+      TFRecordError: no file, or a damaged record.
+    """
+    return {image_digest(encoded) for features in _examples(input_paths) for encoded in features.bytes("image/encoded")}
+
+
 def boxes_in_pixels(
     input_paths: Sequence[str],
 ) -> Iterator[tuple[float, float, list[tuple[float, float, float, float, str]]]]:

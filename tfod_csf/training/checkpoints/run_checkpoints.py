@@ -37,16 +37,44 @@ def all_checkpoints(folder: str | os.PathLike) -> list[str]:
     """Prefixes of a run's checkpoints, newest first: those that the file `checkpoint` names, there or not.
 
     Where that file cannot be read, or names nothing that is there, or is missing beside a training.json: every
-    `ckpt-N.index`, by N. Checkpoints in a folder that no run wrote to are not a run's.
+    `ckpt-N.index`, by N (but see `why_not_resumable`). Checkpoints in a folder that no run wrote to are not a run's.
     """
     named = _named(folder)
     if any(os.path.isfile(f"{prefix}.index") for prefix in named):
         return named
     if not any(os.path.exists(os.path.join(folder, name)) for name in (STATE_FILE, training_record.FILE_NAME)):
         return []
+    return [os.path.join(folder, name) for name in _held(folder)] or named
+
+
+def why_not_resumable(folder: str | os.PathLike) -> str:
+    """Why nobody can tell which of a folder's checkpoints is its run's newest, and what to do; "" where one can.
+
+    Files were copied and others left behind: the file `checkpoint` is missing, or names none that is there. A run that
+    was killed during its first save has ckpt-1 and no such file yet, and one that was damaged names nothing.
+    """
+    named, held = _named(folder), _held(folder)
+    if any(os.path.isfile(f"{prefix}.index") for prefix in named):
+        return ""
+    record = training_record.load(folder)
+    if named:
+        there = f"the folder holds {', '.join(held[:3])}" if held else "the folder holds no checkpoint"
+        lines = f', or write the line model_checkpoint_path: "{held[0]}" into it' if held else ""
+        return f"the file {STATE_FILE} names {os.path.basename(named[0])}, which is missing; {there}; restore it{lines}"
+    if not held or os.path.exists(os.path.join(folder, STATE_FILE)) or (held == ["ckpt-1"] and record):
+        return ""
+    step = f" ({training_record.FILE_NAME}: step {record.step})" if record else ""
+    return (
+        f"the folder holds {', '.join(held[:3])}{step} but no file {STATE_FILE} that names it; restore it with the "
+        f'line model_checkpoint_path: "{held[0]}"'
+    )
+
+
+def _held(folder: str | os.PathLike) -> list[str]:
+    """Names of the folder's checkpoints that have an index, by number, the largest first."""
     found = [match for match in map(_INDEX.fullmatch, _names(folder)) if match]
     found.sort(key=lambda match: int(match["number"]), reverse=True)
-    return [os.path.join(folder, match[0].removesuffix(".index")) for match in found] or named
+    return [match[0].removesuffix(".index") for match in found]
 
 
 def write_state(folder: str | os.PathLike, names: Sequence[str]) -> None:
@@ -91,5 +119,12 @@ def _named(folder: str | os.PathLike) -> list[str]:
         return []
     newest, others = [], []
     for match in filter(None, map(_LINE.match, text.splitlines())):
-        (others if match["field"].startswith("all_") else newest).append(os.path.join(folder, match["name"]))
+        (others if match["field"].startswith("all_") else newest).append(_place_of(match["name"], folder))
     return newest[:1] + [prefix for prefix in reversed(others) if prefix not in newest]
+
+
+def _place_of(name: str, folder: str | os.PathLike) -> str:
+    """The prefix that a name in the file `checkpoint` means; an absolute one of a folder that was moved is its own."""
+    prefix, beside = os.path.join(folder, name), os.path.join(folder, pathlib.PureWindowsPath(name).name)
+    is_there = os.path.isfile(f"{prefix}.index")
+    return beside if not is_there and os.path.isfile(f"{beside}.index") else prefix
