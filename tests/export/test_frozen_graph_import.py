@@ -92,7 +92,7 @@ def test_encoded_pictures(run, tmp_path):
 @pytest.mark.parametrize(
     ("graph", "names", "words"),
     [
-        ({"num_classes": 3}, ("one", "two"), "label_map.pbtxt: "),
+        ({"num_classes": 3}, ("one", "two"), "label_map.pbtxt: its last id is 2, but the frozen graph has 3 classes"),
         ({"num_classes": None}, ("one", "two"), "does not tell how many classes it has; give the pipeline.config"),
         ({"classes": (3.0, 1.0, 1.0)}, ("one", "two"), "gives class 3; expected whole numbers from 1 to 2"),
         ({"classes": (1.0, 0.0, 1.0)}, ("one", "two"), "gives class 0; expected"),

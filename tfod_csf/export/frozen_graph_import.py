@@ -22,7 +22,7 @@ from tfod_csf.export import export_checks, frozen_graph, model_info, parity, par
 from tfod_csf.export.detection_module import INPUT_NAME, input_spec
 from tfod_csf.export.frozen_graph import FrozenGraph, FrozenGraphError
 from tfod_csf.files import atomic_write, manifest, saved_model_operations
-from tfod_csf.label_map import LabelMap, check_num_classes, save_label_map
+from tfod_csf.label_map import LabelMap, LabelMapError, save_label_map
 
 _CLASS_BIASES = "SecondStageBoxPredictor/ClassPredictor/biases"
 _SCOPE = "frozen_graph"
@@ -121,11 +121,11 @@ def import_frozen_graph(
     images = parity_images.synthetic(((height or 240, width or 320), (height or 200, width or 150)))
     example = detector(tf.constant(parity.encode(images[0], detector.input_type)))
     num_classes = _num_classes(detector, example, pipeline_config)
-    check_num_classes(label_map, num_classes, label_map_path)
+    _check_label_map(label_map, num_classes, label_map_path)
     _check_outputs(example, num_classes, frozen.path)
     with atomic_write.replacing_folder(output_directory) as part:
         saved_model_dir = part / model_folder.SAVED_MODEL_DIR
-        _write_saved_model(detector, saved_model_dir)
+        _write_saved_model(detector, num_classes, saved_model_dir)
         if pipeline_config is not None:
             save_pipeline_config(pipeline_config, part / model_folder.PIPELINE_CONFIG)
         save_label_map(label_map, part / model_folder.LABEL_MAP)
@@ -178,6 +178,15 @@ def _num_classes(
     return num_classes
 
 
+def _check_label_map(label_map: LabelMap, num_classes: int, path: pathlib.Path) -> None:
+    """Raises LabelMapError unless the last id is the graph's last class; ids may have gaps, as COCO's."""
+    if label_map.max_id != num_classes:
+        raise LabelMapError(
+            f"{path}: its last id is {label_map.max_id}, but the frozen graph has {num_classes} classes; give the "
+            "label map of its training."
+        )
+
+
 def _check_outputs(example: Mapping[str, tf.Tensor], num_classes: int, path: pathlib.Path) -> None:
     """Raises FrozenGraphError when the outputs for one picture do not have TFOD's shapes, or classes beyond 1..K."""
     rows = example["detection_scores"].shape[-1] if example["detection_scores"].shape.rank == 2 else None
@@ -197,9 +206,9 @@ def _check_outputs(example: Mapping[str, tf.Tensor], num_classes: int, path: pat
         )
 
 
-def _write_saved_model(detector: FrozenDetector, folder: pathlib.Path) -> None:
+def _write_saved_model(detector: FrozenDetector, num_classes: int, folder: pathlib.Path) -> None:
     """The SavedModel; see the docstring of this module for what it holds twice."""
-    spec, frozen = detector.spec, detector.frozen
+    spec, frozen, num_scores = detector.spec, detector.frozen, num_classes + 1
     any_batch = tf.TensorSpec([None, *spec.shape[1:]], spec.dtype, name=INPUT_NAME)
 
     def run(input_tensor: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -212,31 +221,37 @@ def _write_saved_model(detector: FrozenDetector, folder: pathlib.Path) -> None:
     graph_function = tf.compat.v1.wrap_function(run, [any_batch])
     module = tf.Module()
     module.__call__ = tf.function(
-        lambda input_tensor: _typed(graph_function(input_tensor), spec.shape[0]), input_signature=[spec]
+        lambda input_tensor: _typed(graph_function(input_tensor), spec.shape[0], num_scores), input_signature=[spec]
     )
     signatures = {"serving_default": module.__call__.get_concrete_function()}
     if detector.takes_batches:
         module.batch = tf.function(
-            lambda input_tensor: _typed(graph_function(input_tensor), None), input_signature=[any_batch]
+            lambda input_tensor: _typed(graph_function(input_tensor), None, num_scores), input_signature=[any_batch]
         )
         signatures["serving_batch"] = module.batch.get_concrete_function()
     tf.saved_model.save(module, str(folder), signatures=signatures)
-    _inline_signature(folder / saved_model_operations.SAVED_MODEL, run, spec)
+    _inline_signature(
+        folder / saved_model_operations.SAVED_MODEL,
+        lambda input_tensor: _typed(run(input_tensor), spec.shape[0], num_scores),
+        spec,
+    )
 
 
-def _typed(outputs: Mapping[str, tf.Tensor], batch_size: int | None) -> dict[str, tf.Tensor]:
+def _typed(outputs: Mapping[str, tf.Tensor], batch_size: int | None, num_scores: int) -> dict[str, tf.Tensor]:
     """All outputs in float32, with as much of their shapes as their names say."""
     typed = {}
     for name, tensor in outputs.items():
         shape = [batch_size, *[None] * (frozen_graph.OUTPUT_RANKS[name] - 1)]
         if name.endswith("_boxes"):
             shape[-1] = 4
+        elif name in _WITH_BACKGROUND:
+            shape[-1] = num_scores
         typed[name] = tf.ensure_shape(tf.cast(tensor, tf.float32), shape)
     return typed
 
 
 def _inline_signature(
-    path: pathlib.Path, run: Callable[[tf.Tensor], dict[str, tf.Tensor]], spec: tf.TensorSpec
+    path: pathlib.Path, detect: Callable[[tf.Tensor], dict[str, tf.Tensor]], spec: tf.TensorSpec
 ) -> None:
     """Lets serving_default of a saved_model.pb name operations in the graph itself instead of a call of a function.
 
@@ -244,12 +259,10 @@ def _inline_signature(
     """
     model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     (meta_graph,) = model.meta_graphs
-    with tf.Graph().as_default() as graph:
-        # Names that the graph of the SavedModel does not have.
-        placeholder = tf.compat.v1.placeholder(spec.dtype, spec.shape, name=f"{_SCOPE}_input/{INPUT_NAME}")
-        outputs = run(placeholder)
-        with tf.name_scope(f"{_SCOPE}_outputs"):
-            outputs = _typed(outputs, spec.shape[0])
+    # In a scope, because the names must not be those of the SavedModel's own operations.
+    with tf.Graph().as_default() as graph, tf.name_scope("inline"):
+        placeholder = tf.compat.v1.placeholder(spec.dtype, spec.shape, name=INPUT_NAME)
+        outputs = detect(placeholder)
     inline = graph.as_graph_def()
     known = {function.signature.name for function in meta_graph.graph_def.library.function}
     meta_graph.graph_def.node.extend(inline.node)
