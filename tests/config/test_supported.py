@@ -214,6 +214,11 @@ def test_the_dense_layers_regularizer_is_named_unless_its_weight_is_0():
             'fine_tune_checkpoint_type: "fine_tune" }',
             '"fine_tune" is not one of detection, full, classification',
         ),
+        (
+            'train_config { fine_tune_checkpoint: "x" fine_tune_checkpoint_version: V2 '
+            "load_all_detection_checkpoint_vars: true }",
+            "load_all_detection_checkpoint_vars: true is not supported with faster_rcnn_resnet50_keras",
+        ),
         ('eval_config { metrics_set: "oid_V2_detection_metrics" }', "use pascal_voc_detection_metrics"),
         ("train_input_reader { input_type: TF_SEQUENCE_EXAMPLE }", "input_type: TF_SEQUENCE_EXAMPLE is not supported"),
     ],

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.support import tf1_checkpoints
 from tfod_csf.training.checkpoints import checkpoint_files
 from tfod_csf.training.checkpoints.checkpoint_files import CheckpointError, find_prefix, open_checkpoint
 
@@ -33,6 +34,17 @@ def pack(folder: pathlib.Path, archive: pathlib.Path) -> pathlib.Path:
     with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
         tar.add(folder, folder.name)
     return archive
+
+
+def test_a_checkpoint_of_the_first_format_is_one_file(tmp_path):
+    file = tf1_checkpoints.save_v1(tmp_path / "resnet" / "resnet_v1_50.ckpt", {"conv1/weights": WEIGHTS})
+    for path in (file, file.parent, pack(file.parent, tmp_path / "resnet.tar.gz")):
+        with open_checkpoint(path) as stored:
+            assert list(stored.shapes) == ["conv1/weights"]
+            np.testing.assert_array_equal(stored.read("conv1/weights"), WEIGHTS)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(CheckpointError, match=r"resnet_v1_50\.ckpt cannot be read"):
+        read_all(file)
 
 
 def read_all(path) -> None:
