@@ -40,6 +40,7 @@ def record_of(model, image_name, seed, texts_of):
         features[f"image/object/bbox/{side}"].float_list.value.extend(values)
     labels = [1 + number % 2 for number in range(len(kept))]
     features["image/object/class/label"].int64_list.value.extend(labels)
+    features["image/object/is_crowd"].int64_list.value.extend(int(number % 3 == 0) for number in range(len(kept)))
     features["image/object/class/text"].bytes_list.value.extend(texts_of[label] for label in labels)
     return example.SerializeToString()
 
