@@ -157,6 +157,15 @@ def test_inception_v2_has_a_map_of_stride_16_whatever_the_field_says():
     assert notices(config) == []
 
 
+def test_tensorflow_1_types_take_inputs_of_33_pixels_and_more():
+    text = 'feature_extractor {{ type: "faster_rcnn_resnet50" }} image_resizer {{ fixed_shape_resizer {{ {} }} }}'
+    assert _error(_rcnn(text.format("width: 32"))) == (
+        "model.faster_rcnn.image_resizer.fixed_shape_resizer.width: 32 must be at least 33 with faster_rcnn_resnet50, "
+        "as in TFOD."
+    )
+    check_supported(_rcnn(text.format("width: 33 height: 33")))
+
+
 def test_anchors_that_leave_their_strides_out_have_16():
     config = _rcnn('feature_extractor { type: "faster_rcnn_resnet18_keras" first_stage_features_stride: 8 }')
     assert "height_stride is 16 and width_stride 16" in notices(config)[0]

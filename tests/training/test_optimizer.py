@@ -134,6 +134,8 @@ def test_select_trainable():
     assert names(optimizer.select_trainable(VARIABLES, update_trainable_variables=["^conv", "x$"])) == names(VARIABLES)
     both = optimizer.select_trainable(VARIABLES, update_trainable_variables=["^conv"], freeze_variables=["kernel$"])
     assert names(both) == ["conv1/bias"]
+    tf1_names = ["First/weights", "First/biases", "Second/weights", "Second/biases"]
+    assert optimizer.select_trainable(VARIABLES, (), ["^First/"], tf1_names) == VARIABLES[2:]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """A step by hand: a "network" of two variables whose losses and gradients can be written down."""
 
+import types
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ class Line:
         self.slope = tf.Variable(2.0, name="line/kernel")
         self.bias = tf.Variable(1.0, name="line/bias")
         self.trainable_variables = [self.slope, self.bias]
+        self.feature_extractor = types.SimpleNamespace(slim_scope=None)
 
     def predict(self, images, true_image_shapes, groundtruth, training):
         assert training

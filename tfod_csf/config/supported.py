@@ -210,11 +210,26 @@ def _model_contradictions(config: pipeline_pb2.TrainEvalPipelineConfig) -> Itera
         yield complaint
     if not model.image_resizer.WhichOneof("image_resizer_oneof"):
         yield f"{prefix}image_resizer is missing; use keep_aspect_ratio_resizer or fixed_shape_resizer"
+    elif extractor_types.is_slim(model.feature_extractor.type):
+        yield from _too_small(model, prefix)
     yield from pyramid_checks.contradictions(model)
     if model.first_stage_box_predictor_conv_hyperparams.op != hyperparams_pb2.Hyperparams.CONV:
         yield f"{prefix}first_stage_box_predictor_conv_hyperparams.op must be CONV"
     if model.number_of_stages == 2:
         yield from _second_stage_contradictions(model, prefix)
+
+
+def _too_small(model: faster_rcnn_pb2.FasterRcnn, prefix: str) -> Iterator[str]:
+    """Input sizes that no image can have; where the aspect ratio is kept, single images can still be too small."""
+    kind = model.image_resizer.WhichOneof("image_resizer_oneof")
+    resizer = getattr(model.image_resizer, kind)
+    sides = ("height", "width") if kind == "fixed_shape_resizer" else ("max_dimension",)
+    for name in sides if kind != "identity_resizer" else ():
+        if getattr(resizer, name) < extractor_types.SLIM_SMALLEST_SIDE:
+            yield (
+                f"{prefix}image_resizer.{kind}.{name}: {getattr(resizer, name)} must be at least "
+                f"{extractor_types.SLIM_SMALLEST_SIDE} with {model.feature_extractor.type}, as in TFOD"
+            )
 
 
 def _second_stage_contradictions(model: faster_rcnn_pb2.FasterRcnn, prefix: str) -> Iterator[str]:

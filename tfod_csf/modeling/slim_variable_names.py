@@ -64,6 +64,17 @@ def tf1_variables(model: FasterRCNN) -> dict[str, tf.Variable]:
     return dict(named)
 
 
+def trainable_names(model: FasterRCNN) -> list[str] | None:
+    """TensorFlow 1 names of model.trainable_variables, in their order; None if the model is not of a slim type.
+
+    Patterns of `freeze_variables` and `update_trainable_variables` are written for them.
+    """
+    if model.feature_extractor.slim_scope is None:
+        return None
+    names = {id(variable): name for name, variable in tf1_variables(model).items()}
+    return [names[id(variable)] for variable in model.trainable_variables]
+
+
 def is_unused(name: str) -> bool:
     """Whether a name of a TensorFlow 1 checkpoint belongs to block4 of the first stage; also with an optimizer's slot.
 

@@ -161,17 +161,19 @@ def select_trainable(
     variables: Sequence[tf.Variable],
     update_trainable_variables: Sequence[str] = (),
     freeze_variables: Sequence[str] = (),
+    names: Sequence[str] | None = None,
 ) -> list[tf.Variable]:
     """The variables to be trained, in order: those that match update_trainable_variables and not freeze_variables.
 
-    Both are lists of regular expressions that are searched for in the variables' names ("conv4_block1_1_conv/kernel"),
-    as in TFOD on TensorFlow 1; an empty update_trainable_variables means all.
+    Both are lists of regular expressions that are searched for in the variables' names, as in TFOD on TensorFlow 1; an
+    empty update_trainable_variables means all. `names` are those of the variables, in their order; None: Keras' own
+    ("conv4_block1_1_conv/kernel").
 
     Raises:
       UserError: a pattern is not a regular expression or matches no variable (the names differ between TensorFlow 1
         and 2), or no variable is left.
     """
-    names = [variable_name(variable) for variable in variables]
+    names = [variable_name(variable) for variable in variables] if names is None else names
     updated = _matching(names, "update_trainable_variables", update_trainable_variables)
     frozen = _matching(names, "freeze_variables", freeze_variables)
     selected = [

@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfod_csf.modeling import balanced_sampler
+from tfod_csf.modeling import balanced_sampler, slim_variable_names
 from tfod_csf.modeling.faster_rcnn import FasterRCNN
 from tfod_csf.network_input.image_normalizer import ImageNormalizer
 from tfod_csf.training import optimizer as optimizers
@@ -62,13 +62,23 @@ class UpdateSettings:
     Attributes:
       gradient_clipping_by_norm: largest global norm of the gradient of the whole batch; 0: no clipping.
       bias_grad_multiplier: factor for the gradients of biases; 0: none.
-      update_trainable_variables, freeze_variables: regular expressions for variable names.
+      update_trainable_variables, freeze_variables: regular expressions for variable names, see `updated_variables`.
     """
 
     gradient_clipping_by_norm: float = 0.0
     bias_grad_multiplier: float = 0.0
     update_trainable_variables: Sequence[str] = ()
     freeze_variables: Sequence[str] = ()
+
+
+def updated_variables(model: FasterRCNN, update: UpdateSettings) -> list[tf.Variable]:
+    """The variables that a step changes by their gradients, by their TensorFlow 1 names if the model has such."""
+    return optimizers.select_trainable(
+        model.trainable_variables,
+        update.update_trainable_variables,
+        update.freeze_variables,
+        slim_variable_names.trainable_names(model),
+    )
 
 
 class FasterRcnnTrainer:
@@ -195,9 +205,7 @@ class FasterRcnnTrainer:
             losses = losses_of(self.model, predictions, features, labels, self.add_regularization_loss)
             losses = {name: loss / self.strategy.num_replicas_in_sync for name, loss in losses.items()}
             total = total_loss(losses)
-        variables = optimizers.select_trainable(
-            self.model.trainable_variables, self.update.update_trainable_variables, self.update.freeze_variables
-        )
+        variables = updated_variables(self.model, self.update)
         pairs = zip(tape.gradient(total, variables), variables)
         pairs = [(gradient, variable) for gradient, variable in pairs if gradient is not None]
         gradients, variables = zip(*pairs)

@@ -34,7 +34,7 @@ from tfod_csf.training.evaluation.evaluation_run import EvaluationRun
 from tfod_csf.training.evaluation.evaluator import FasterRcnnEvaluator, make_metric_evaluators
 from tfod_csf.training.evaluation.side_by_side import DrawingSettings
 from tfod_csf.training.learning_schedules import LearningRate
-from tfod_csf.training.trainer import FasterRcnnTrainer, UpdateSettings
+from tfod_csf.training.trainer import FasterRcnnTrainer, UpdateSettings, updated_variables
 from tfod_csf.training.training_loop import LoopSettings, TrainingLoop
 
 DEFAULT_RMS_PROP_RULE = "tf1"
@@ -183,7 +183,7 @@ def _build_in_scope(
         name="global_step",
     )
     optimizer, learning_rate = optimizers.build(config.train_config.optimizer, rms_prop_rule)
-    optimizers.create_slots(optimizer, _updated_variables(model, config.train_config))
+    optimizers.create_slots(optimizer, updated_variables(model, _update_settings(config.train_config)))
     checkpoint = tf.train.Checkpoint(
         step=global_step, model=checkpoint_view.checkpoint_view(model), optimizer=optimizer
     )
@@ -296,7 +296,7 @@ def _evaluate_checkpoints(
     optimizer = None
     if config.eval_config.use_moving_averages:
         optimizer, _ = optimizers.build(config.train_config.optimizer)
-        optimizers.create_slots(optimizer, _updated_variables(model, config.train_config))
+        optimizers.create_slots(optimizer, updated_variables(model, _update_settings(config.train_config)))
     with input_errors.explained(config.eval_input_reader, config.model):
         return continuous_evaluation.evaluate_continuously(
             _checkpoint_reader(model, optimizer),
@@ -374,14 +374,6 @@ def _update_settings(train_config) -> UpdateSettings:
         bias_grad_multiplier=train_config.bias_grad_multiplier,
         update_trainable_variables=tuple(train_config.update_trainable_variables),
         freeze_variables=tuple(train_config.freeze_variables),
-    )
-
-
-def _updated_variables(model: FasterRCNN, train_config) -> list[tf.Variable]:
-    """The variables that a step changes by their gradients: those with slots and moving averages."""
-    update = _update_settings(train_config)
-    return optimizers.select_trainable(
-        model.trainable_variables, update.update_trainable_variables, update.freeze_variables
     )
 
 

@@ -45,6 +45,14 @@ def test_frozen_batch_norm_keeps_its_statistics_and_trains_gamma_and_beta():
             np.testing.assert_array_equal(in_training, outside)
 
 
+def test_slim_types_refuse_small_images_and_inception_v2_keeps_its_stride():
+    extractor = extractor_builder.build("faster_rcnn_inception_v2", first_stage_features_stride=8)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at least 33 px in both height and width"):
+        extractor.extract_proposal_features(tf.zeros([1, 64, 32, 3]), training=False)
+    (features,) = extractor.extract_proposal_features(tf.zeros([1, 64, 33, 3]), training=False)
+    assert features.shape == (1, 4, 3, 576)
+
+
 def test_layers_computing_in_bfloat16_keep_float32_variables():
     with feature_extractor.layers_computing_in("bfloat16"):
         layer = tf_keras.layers.Dense(2)

@@ -18,6 +18,7 @@ import dataclasses
 import tensorflow as tf
 import tf_keras
 
+from tfod_csf.config import extractor_types
 from tfod_csf.errors import UserError
 from tfod_csf.network_input.image_normalizer import ImageNormalizer
 
@@ -55,7 +56,17 @@ class FeatureExtractor:
     slim_scope: str | None = None
 
     def extract_proposal_features(self, preprocessed_inputs: tf.Tensor, training: bool) -> list[tf.Tensor]:
-        """[B, H, W, 3] to float32 [B, h, w, C]: one map, or those of a feature pyramid, the finest first."""
+        """[B, H, W, 3] to float32 [B, h, w, C]: one map, or those of a feature pyramid, the finest first.
+
+        Raises:
+          tf.errors.InvalidArgumentError: H or W is below SLIM_SMALLEST_SIDE, with a slim type, as in TFOD.
+        """
+        if self.slim_scope is not None:
+            smallest = extractor_types.SLIM_SMALLEST_SIDE
+            message = f"image size must be at least {smallest} px in both height and width after resizing"
+            sides = tf.shape(preprocessed_inputs)[1:3]
+            with tf.control_dependencies([tf.debugging.assert_greater_equal(sides, smallest, message)]):
+                preprocessed_inputs = tf.identity(preprocessed_inputs)
         features = self.proposal_features(preprocessed_inputs, training=training and self.batch_norm_trainable)
         return [tf.cast(feature_map, tf.float32) for feature_map in tf.nest.flatten(features)]
 
