@@ -55,6 +55,7 @@ def test_manual_steps_and_their_warmup():
     warmup = learning_schedules.manual_step(0.1, [4, 10], [0.5, 0.01], warmup=True)
     np.testing.assert_allclose(rates(warmup, 0, 1, 4, 10), [0.1, 0.2, 0.5, 0.01], rtol=1e-6)
     assert rates(learning_schedules.manual_step(0.25, [], [], warmup=True), 0, 5) == [0.25, 0.25]
+    assert rates(learning_schedules.manual_step(0.25, [0, 3], [0.5, 1.0]), 0, 2, 3) == [0.5, 0.5, 1.0]
 
 
 def test_in_a_graph_with_an_integer_step():
@@ -75,7 +76,7 @@ def test_in_a_graph_with_an_integer_step():
             "manual_step_learning_rate { schedule { step: 9 learning_rate: 1 } schedule { step: 9 learning_rate: 2 } }",
             "do not rise",
         ),
-        ("manual_step_learning_rate { schedule { step: 0 learning_rate: 1 } }", "do not rise"),
+        ("manual_step_learning_rate { warmup: true schedule { step: 0 learning_rate: 1 } }", "do not rise from above 0"),
     ],
 )
 def test_refused(text, message):

@@ -126,11 +126,13 @@ def manual_step(
     """learning_rates[i] from step boundaries[i] on, initial_learning_rate before the first boundary.
 
     With `warmup` the rate rises linearly from initial_learning_rate at step 0 to learning_rates[0] at boundaries[0].
+    A first boundary of 0, as in TFOD's samples of 2017 and 2018, leaves no step for initial_learning_rate.
     """
-    if any(later <= earlier for earlier, later in zip([0, *boundaries], boundaries)):
+    first = 0 if warmup else -1
+    if any(later <= earlier for earlier, later in zip([first, *boundaries], boundaries)):
         raise UserError(
-            f"manual_step_learning_rate.schedule: steps {list(boundaries)} do not rise from above 0; "
-            "list them in order, the rate of step 0 is initial_learning_rate."
+            f"manual_step_learning_rate.schedule: steps {list(boundaries)} do not rise from "
+            f"{'above 0' if warmup else '0'}; list them in order, the rate before them is initial_learning_rate."
         )
 
     def rate_of_step(step):
