@@ -55,8 +55,8 @@ def test_wrong_feature_extractor_is_refused():
 def test_committed_presets_have_their_own_names_and_types():
     presets = network_presets.committed_presets()
     names = [preset.name for preset in presets]
-    # Three depths at three sizes, three pyramids, Inception ResNet v2 at two sizes, the network for CPUs.
-    assert len(names) == len(set(names)) == 3 * 3 + 3 + 2 + 1
+    # Three depths at three sizes, three pyramids, Inception ResNet v2 at two sizes, TensorFlow 1's five, that for CPUs.
+    assert len(names) == len(set(names)) == 3 * 3 + 3 + 2 + 5 + 1
     assert names[0] == "faster_rcnn_resnet50_v1_640x640"
     assert names[-1] == "faster_rcnn_resnet18_320x320"
     assert {preset.feature_extractor_type for preset in presets} <= set(extractor_types.SUPPORTED)
@@ -79,3 +79,20 @@ def test_inception_resnet_v2_has_the_zoos_crop_and_checkpoints():
     assert (preset.zoo_checkpoint, preset.zoo_checkpoint_type) == (f"{folder}/checkpoint/ckpt-0", "detection")
     # The zoo has no other size; the weights of the 640x640 one serve.
     assert "_640x640_" in network_preset("inception_resnet_v2_keras", "800x1333").zoo_checkpoint
+
+
+def test_types_of_tensorflow_1_go_by_their_full_names():
+    preset = network_preset("faster_rcnn_resnet101")
+    assert (preset.feature_extractor_type, preset.name) == ("faster_rcnn_resnet101", "faster_rcnn_resnet101_600x1024")
+    assert preset.zoo_checkpoint == "pre-trained-models/faster_rcnn_resnet101_coco_2018_01_28/model.ckpt"
+    assert network_preset("resnet101").feature_extractor_type == "faster_rcnn_resnet101_keras"
+    assert network_preset("inception_v2") == network_preset("faster_rcnn_inception_v2", "600x1024")
+    with pytest.raises(ConfigError, match=r"inception_resnet_v2_keras, .*faster_rcnn_inception_resnet_v2"):
+        network_preset("inception_resnet_v2")
+
+
+def test_inception_resnet_v2_of_tensorflow_1_is_the_atrous_one():
+    preset = network_preset("faster_rcnn_inception_resnet_v2")
+    assert (preset.first_stage_features_stride, preset.first_stage_atrous_rate) == (8, 2)
+    assert (preset.initial_crop_size, preset.maxpool_kernel_size) == (17, 1)
+    assert "inception_resnet_v2_atrous_coco_2018_01_28" in preset.zoo_checkpoint

@@ -92,3 +92,12 @@ def test_input_sizes():
     assert (fixed.height, fixed.width) == (1024, 1024)
     padded = generate(network_preset("resnet18")).model.faster_rcnn.image_resizer.keep_aspect_ratio_resizer
     assert (padded.min_dimension, padded.max_dimension, padded.pad_to_max_dimension) == (320, 320, True)
+
+
+def test_networks_of_tensorflow_1_have_one_box_per_class_as_in_their_zoo():
+    def predictor(name):
+        return generate(network_preset(name)).model.faster_rcnn.second_stage_box_predictor.mask_rcnn_box_predictor
+
+    assert predictor("resnet50").share_box_across_classes
+    assert not predictor("inception_v2").share_box_across_classes
+    assert generate(network_preset("faster_rcnn_inception_resnet_v2")).model.faster_rcnn.first_stage_atrous_rate == 2

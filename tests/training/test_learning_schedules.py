@@ -76,7 +76,10 @@ def test_in_a_graph_with_an_integer_step():
             "manual_step_learning_rate { schedule { step: 9 learning_rate: 1 } schedule { step: 9 learning_rate: 2 } }",
             "do not rise",
         ),
-        ("manual_step_learning_rate { warmup: true schedule { step: 0 learning_rate: 1 } }", "do not rise from above 0"),
+        (
+            "manual_step_learning_rate { warmup: true schedule { step: 0 learning_rate: 1 } }",
+            "do not rise from above 0",
+        ),
     ],
 )
 def test_refused(text, message):

@@ -1,4 +1,4 @@
-"""Feature extractor and input size: the TF2 zoo's combinations for Faster R-CNN, feature pyramids, and one for CPUs."""
+"""Feature extractor and input size: combinations of TFOD's zoos and samples for Faster R-CNN, and one for CPUs."""
 
 import re
 from collections.abc import Callable
@@ -29,6 +29,7 @@ class NetworkPreset:
       aspect_ratios: of the anchors; cells are round, so the small network has one.
       first_stage_minibatch_size: anchors per image that the first stage learns from.
       second_stage_batch_size: proposals per image that the second stage learns from.
+      first_stage_atrous_rate: dilation of the RPN's convolution.
       initial_crop_size, maxpool_kernel_size: of the crop between the stages; the pooling's stride is its size.
       rms_prop_epsilon: default of RMSprop's epsilon. With TFOD's 1, the small gradients of a trained network are hardly
         scaled, and the rule is plain momentum. A network trained from scratch needs the scaling of a small epsilon.
@@ -46,6 +47,7 @@ class NetworkPreset:
     aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     first_stage_minibatch_size: int = 256
     second_stage_batch_size: int = 64
+    first_stage_atrous_rate: int = 1
     initial_crop_size: int = 14
     maxpool_kernel_size: int = 2
     rms_prop_epsilon: float = 1.0
@@ -102,6 +104,12 @@ def _feature_pyramid(depth: int) -> _Network:
     )
 
 
+def _tensorflow_1(name: str, checkpoint: str, **fields: Any) -> _Network:
+    """TFOD's TensorFlow 1 networks, at the size of their samples."""
+    path = f"pre-trained-models/{checkpoint}"
+    return _Network(f"faster_rcnn_{name}", f"faster_rcnn_{name}", ("600x1024",), lambda size: path, fields)
+
+
 _INCEPTION_RESNET_V2_SIZES = ("640x640", "1024x1024")
 # By the short name of the feature extractor.
 _NETWORKS = {
@@ -113,6 +121,21 @@ _NETWORKS = {
         _INCEPTION_RESNET_V2_SIZES,
         _coco_checkpoint("faster_rcnn_inception_resnet_v2", _INCEPTION_RESNET_V2_SIZES),
         {"initial_crop_size": 17, "maxpool_kernel_size": 1},
+    ),
+    # A ResNet's short name means the Keras network, and inception_resnet_v2 could mean either, so these go by the type.
+    "inception_v2": _tensorflow_1("inception_v2", "faster_rcnn_inception_v2_coco_2018_01_28/model.ckpt"),
+    "faster_rcnn_resnet50": _tensorflow_1("resnet50", "faster_rcnn_resnet50_coco_2018_01_28/model.ckpt"),
+    "faster_rcnn_resnet101": _tensorflow_1("resnet101", "faster_rcnn_resnet101_coco_2018_01_28/model.ckpt"),
+    "faster_rcnn_resnet152": _tensorflow_1(
+        "resnet152", "resnet_v1_152_2016_08_28/resnet_v1_152.ckpt", zoo_checkpoint_type="classification"
+    ),
+    "faster_rcnn_inception_resnet_v2": _tensorflow_1(
+        "inception_resnet_v2",
+        "faster_rcnn_inception_resnet_v2_atrous_coco_2018_01_28/model.ckpt",
+        first_stage_features_stride=8,
+        first_stage_atrous_rate=2,
+        initial_crop_size=17,
+        maxpool_kernel_size=1,
     ),
     "resnet18": _Network(
         "faster_rcnn_resnet18_keras",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from google.protobuf import text_format
 
+from tfod_csf.config import extractor_types
 from tfod_csf.config.detection_limits import ZOO_ANCHOR_SCALES, DetectionLimits, limits_for
 from tfod_csf.config.network_presets import NetworkPreset
 from tfod_csf.config.protos import faster_rcnn_pb2, pipeline_pb2, train_pb2
@@ -36,7 +37,6 @@ model {
           regularizer { l2_regularizer { weight: 0.0 } }
           initializer { variance_scaling_initializer { factor: 1.0 uniform: true mode: FAN_AVG } }
         }
-        share_box_across_classes: true
       }
     }
     second_stage_post_processing {
@@ -178,6 +178,9 @@ def _fill_in_model(
 ) -> None:
     model.num_classes = num_classes
     model.feature_extractor.type = network.feature_extractor_type
+    # One box per class in the TensorFlow 1 zoo, one for all classes in that of TensorFlow 2.
+    is_tensorflow_1 = extractor_types.is_slim(network.feature_extractor_type)
+    model.second_stage_box_predictor.mask_rcnn_box_predictor.share_box_across_classes = not is_tensorflow_1
     if network.is_fixed_shape:
         model.image_resizer.fixed_shape_resizer.height = network.min_dimension
         model.image_resizer.fixed_shape_resizer.width = network.max_dimension
@@ -197,6 +200,8 @@ def _fill_in_model(
         model.feature_extractor.first_stage_features_stride = network.first_stage_features_stride
     model.initial_crop_size = network.initial_crop_size
     model.maxpool_kernel_size = model.maxpool_stride = network.maxpool_kernel_size
+    if network.first_stage_atrous_rate != 1:
+        model.first_stage_atrous_rate = network.first_stage_atrous_rate
     model.first_stage_minibatch_size = network.first_stage_minibatch_size
     model.second_stage_batch_size = network.second_stage_batch_size
 
