@@ -29,6 +29,12 @@ here. Generated from `tfod_csf/config/protos/*.proto` and `tfod_csf/config/suppo
 - **only** some values are honored; others stop the run.
 - **refused**: stops the run unless it is written with its default.
 - **no effect**: accepted, because TFOD on TensorFlow 2 does nothing with it either; the run prints a notice.
+
+`feature_extractor.type` decides which of TFOD's two families a network belongs to. Names with `_keras` are TFOD's on
+TensorFlow 2. The same names without it, and `faster_rcnn_inception_v2`, are those of TensorFlow 1, on which the paper's
+models were trained: other strides, paddings and constants, checkpoints of their own (CHECKPOINTS.md says which of them
+the paper probably used), a regularizer on the dense layers, `first_stage_features_stride` 8 or 16, inputs of 33 px and
+more.
 """
 
 
