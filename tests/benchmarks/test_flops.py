@@ -23,6 +23,15 @@ def test_convolution():
     assert flops.count(_concrete(convolve, [2, 8, 8, 6], [3, 3, 6, 8])) == 2 * 2 * 4 * 4 * 8 * 3 * 3 * 6
 
 
+def test_separable_convolution():
+    def convolve(images, depthwise, pointwise):
+        return tf.nn.separable_conv2d(images, depthwise, pointwise, [1, 2, 2, 1], "SAME")
+
+    # 4 x 4 positions of 3 * 2 channels, each a sum of 5 x 5 products; 7 outputs, each a sum of 6
+    expected = 2 * 4 * 4 * (6 * 5 * 5 + 7 * 6)
+    assert flops.count(_concrete(convolve, [1, 8, 8, 3], [5, 5, 3, 2], [1, 1, 6, 7])) == expected
+
+
 def test_what_has_no_products_counts_nothing():
     assert flops.count(_concrete(tf.nn.relu, [7])) == 0
 

@@ -66,12 +66,15 @@ def _size(tensor: tf.Tensor, operation: tf.Operation) -> list[int]:
     return tensor.shape.as_list()
 
 
-def _convolution(outputs: Callable, filters: Callable) -> Callable[[tf.Operation], int]:
-    """Each value [B, h, w, Cout] of the forward pass is a sum over a filter's [kh, kw, Cin]; so are both gradients."""
+def _convolution(outputs: Callable, filters: Callable, summed_axes: int = 3) -> Callable[[tf.Operation], int]:
+    """Each value [B, h, w, Cout] of the forward pass is a sum over a filter's [kh, kw, Cin]; so are both gradients.
+
+    A depthwise convolution sums over [kh, kw] alone.
+    """
 
     def flops(operation: tf.Operation) -> int:
         num_values = math.prod(_size(outputs(operation), operation))
-        return 2 * num_values * math.prod(_size(filters(operation), operation)[:3])
+        return 2 * num_values * math.prod(_size(filters(operation), operation)[:summed_axes])
 
     return flops
 
@@ -87,6 +90,9 @@ _PRODUCTS = {
     "Conv2D": _convolution(lambda op: op.outputs[0], lambda op: op.inputs[1]),
     "Conv2DBackpropInput": _convolution(lambda op: op.inputs[2], lambda op: op.inputs[1]),
     "Conv2DBackpropFilter": _convolution(lambda op: op.inputs[2], lambda op: op.outputs[0]),
+    "DepthwiseConv2dNative": _convolution(lambda op: op.outputs[0], lambda op: op.inputs[1], 2),
+    "DepthwiseConv2dNativeBackpropInput": _convolution(lambda op: op.inputs[2], lambda op: op.inputs[1], 2),
+    "DepthwiseConv2dNativeBackpropFilter": _convolution(lambda op: op.inputs[2], lambda op: op.outputs[0], 2),
     "MatMul": _matrix_product,
     "BatchMatMul": _matrix_product,
     "BatchMatMulV2": _matrix_product,
