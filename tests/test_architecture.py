@@ -300,7 +300,6 @@ TESTED_IN = {
     "modeling/feature_extractors/slim_inception_v2.py": "fidelity/test_forward.py",
     "modeling/feature_extractors/slim_layers.py": "fidelity/test_forward.py",
     "modeling/feature_extractors/slim_resnet_v1.py": "fidelity/test_forward.py",
-    "modeling/layer_hyperparams.py": "modeling/test_model_builder.py",
 }
 UNTESTED = {
     "data/records/ready_image.py": "fields without a method",
