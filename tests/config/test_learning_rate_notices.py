@@ -53,6 +53,10 @@ def notices(schedule, num_steps):
             "the steps 900, 1,200 never come, because num_steps is 900",
         ),
         ("manual_step_learning_rate { warmup: true schedule { step: 500 } }", 500, "the warm-up takes 500 steps"),
+        # What is never reached is said of a short run too.
+        ("cosine_decay_learning_rate { total_steps: 20 warmup_steps: 10 }", 6, "the warm-up takes 10 steps"),
+        ("exponential_decay_learning_rate { decay_steps: 1 burnin_steps: 10 }", 6, "the burn-in takes 10 steps"),
+        ("manual_step_learning_rate { schedule { step: 10 } schedule { step: 20 } }", 6, "the steps 10, 20 never"),
         (
             "manual_step_learning_rate { schedule { step: 5 learning_rate: 0 } }",
             50,
@@ -78,9 +82,8 @@ def test_schedules_that_do_not_fit_the_run(schedule, num_steps, words):
         ("manual_step_learning_rate { initial_learning_rate: 0 warmup: true schedule { step: 5 } }", 900),
         ("", 900),
         # Trials of a few steps.
-        ("cosine_decay_learning_rate { total_steps: 25000 warmup_steps: 2000 }", 5),
+        ("cosine_decay_learning_rate { total_steps: 25000 warmup_steps: 2 }", 5),
         ("exponential_decay_learning_rate { decay_steps: 44 decay_factor: 0.95 }", 2),
-        ("manual_step_learning_rate { schedule { step: 500 } }", 2),
     ],
 )
 def test_schedules_that_fit(schedule, num_steps):
@@ -89,3 +92,28 @@ def test_schedules_that_fit(schedule, num_steps):
 
 def test_without_an_optimizer_there_is_nothing_to_say():
     assert learning_rate_notices.notices(train_pb2.TrainConfig(num_steps=5)) == []
+
+
+@pytest.mark.parametrize(
+    ("schedule", "words"),
+    [
+        ("cosine_decay_learning_rate { total_steps: 6 warmup_steps: 10 }", ".total_steps: 6 is less than warmup_steps"),
+        (
+            "cosine_decay_learning_rate { learning_rate_base: 0.01 warmup_learning_rate: 0.1 warmup_steps: 10 "
+            "total_steps: 60 }",
+            ".learning_rate_base: 0.01 is less than warmup_learning_rate: 0.1",
+        ),
+        ("manual_step_learning_rate { schedule { step: 5 } schedule { step: 2 } }", "steps [5, 2] do not rise"),
+        ("manual_step_learning_rate { schedule { step: 5 } schedule { step: 8 } }", ""),
+        ("constant_learning_rate { learning_rate: 0.1 }", ""),
+        ("cosine_decay_learning_rate { total_steps: 60 warmup_steps: 0 warmup_learning_rate: 0.9 }", ""),
+        ("", ""),
+    ],
+)
+def test_schedules_that_contradict_themselves(schedule, words):
+    config = train_pb2.TrainConfig()
+    text_format.Merge(f"optimizer {{ adam_optimizer {{ learning_rate {{ {schedule} }} }} }}", config)
+    found = list(learning_rate_notices.contradictions(config))
+    assert len(found) == bool(words)
+    assert all(words in sentence for sentence in found)
+    assert list(learning_rate_notices.contradictions(train_pb2.TrainConfig())) == []

@@ -217,6 +217,16 @@ def test_the_dense_layers_regularizer_is_named_unless_its_weight_is_0():
             "train_config { } model { faster_rcnn { first_stage_max_proposals: 32 } }",
             "second_stage_batch_size: 64 must not exceed first_stage_max_proposals: 32",
         ),
+        (
+            "model { faster_rcnn { image_resizer { keep_aspect_ratio_resizer { min_dimension: 1600 max_dimension: 800 "
+            "} } } }",
+            "keep_aspect_ratio_resizer: min_dimension 1600 is greater than max_dimension 800",
+        ),
+        (
+            "train_config { optimizer { adam_optimizer { learning_rate { cosine_decay_learning_rate { total_steps: 6 "
+            "warmup_steps: 10 } } } } }",
+            "total_steps: 6 is less than warmup_steps: 10",
+        ),
         ('train_config { fine_tune_checkpoint: "x/ckpt-0" }', "fine_tune_checkpoint_version must be V2"),
         (
             'train_config { fine_tune_checkpoint: "x" fine_tune_checkpoint_version: V2 '

@@ -135,6 +135,12 @@ def test_compressed_files_are_refused_by_name(tmp_path, compress, begins, name):
     assert "write it without compression" in message
 
 
+def test_a_pointer_of_git_lfs_is_named(tmp_path):
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+    _, message, _ = read(tmp_path, pointer)
+    assert message.startswith("FILE: is a pointer that Git LFS left in place of the file; fetch the file")
+
+
 def test_a_growing_file_is_read_as_far_as_it_goes(tmp_path):
     path = tmp_path / "some.record"
     path.write_bytes(frame(FIRST))

@@ -20,6 +20,11 @@ def test_parts_of_a_data_set_are_noted():
     )
 
 
+def test_parts_of_other_data_sets_are_noted():
+    (reason,) = noted("train2017/1.png", "val2017/2.png", "测试集/3.png", "2017/4.png")
+    assert "('train2017', 'val2017', '测试集')" in reason
+
+
 def test_days_above_patients_are_noted():
     (reason,) = noted("2024-01-05/P1/1.jpg", "2024-01-05/P2/1.jpg", "2024-02-11/P1/2.jpg")
     assert reason == (

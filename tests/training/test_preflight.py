@@ -119,6 +119,21 @@ def test_images_of_another_size_than_the_record_says_are_named(config, tmp_path)
     assert any("1 of 1 images are of another size than image/width and image/height say" in n for n in notices)
 
 
+def test_records_that_are_there_twice_and_flat_boxes_are_named(config, tmp_path):
+    import tensorflow as tf
+
+    records = [
+        tiny_training.make_example(tf, "a.jpg", [(0.1, 0.1, 0.4, 0.4)], [1], 0),
+        tiny_training.make_example(tf, "b.jpg", [(0.1, 0.1, 0.1, 0.4)], [2], 1),
+    ]
+    tiny_training.write_records(tmp_path / "a.record", records)
+    tiny_training.write_records(tmp_path / "a.record.tmp", records)
+    config.train_input_reader.tf_record_input_reader.input_path[:] = [str(tmp_path / "a.record*")]
+    notices = preflight.check_training(config, "pipeline.config", str(tmp_path / "model")).notices
+    assert any("2 different images in 4 records; 2 are there again" in notice for notice in notices)
+    assert any("2 boxes have no width or no height" in notice and "object 1" in notice for notice in notices)
+
+
 def test_display_names_and_numbers_are_classes_too(config, tmp_path):
     import tensorflow as tf
 

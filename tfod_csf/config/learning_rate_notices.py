@@ -1,6 +1,7 @@
 """What a learning rate schedule does to a run of num_steps that its author cannot have meant.
 
-TFOD computes the same rates and says nothing. All of these are notices: the run is what the config says.
+TFOD computes the same rates and says nothing. These are notices: the run is what the config says. Only a schedule that
+contradicts itself, which TFOD does not build either, is refused.
 """
 
 import math
@@ -11,7 +12,7 @@ from tfod_csf.config.protos import optimizer_pb2, train_pb2
 # From here on a rate is as good as 0, and above the other share a cosine has not come down.
 _NOTHING = 1e-6
 _STILL_HIGH = 0.1
-# A shorter run is a trial, which no schedule is made for.
+# A shorter run is a trial, in which no rate has to come down.
 _TRIAL_STEPS = 100
 
 
@@ -28,6 +29,31 @@ def notices(train_config: train_pb2.TrainConfig) -> list[str]:
     return [f"{path}: {sentence}." for sentence in _SENTENCES[kind](getattr(rate, kind), train_config.num_steps)]
 
 
+def contradictions(train_config: train_pb2.TrainConfig) -> Iterator[str]:
+    """Why the schedule of the config's optimizer cannot be built, as `training.learning_schedules` has it."""
+    optimizer = train_config.optimizer.WhichOneof("optimizer")
+    if optimizer is None:
+        return
+    rate = getattr(train_config.optimizer, optimizer).learning_rate
+    path = f"train_config.optimizer.{optimizer}.learning_rate.{rate.WhichOneof('learning_rate')}"
+    cosine, steps = rate.cosine_decay_learning_rate, [entry.step for entry in rate.manual_step_learning_rate.schedule]
+    if cosine.total_steps < cosine.warmup_steps and rate.HasField("cosine_decay_learning_rate"):
+        yield (
+            f"{path}.total_steps: {cosine.total_steps} is less than warmup_steps: {cosine.warmup_steps}; make it "
+            "larger, it counts the steps of the warm-up too"
+        )
+    elif cosine.warmup_steps and cosine.learning_rate_base < cosine.warmup_learning_rate:
+        yield (
+            f"{path}.learning_rate_base: {cosine.learning_rate_base:g} is less than warmup_learning_rate: "
+            f"{cosine.warmup_learning_rate:g}; a warm-up rises"
+        )
+    if any(later <= earlier for earlier, later in zip([0, *steps], steps)):
+        yield (
+            f"{path}.schedule: steps {steps} do not rise from above 0; list them in order, the rate of step 0 is "
+            "initial_learning_rate"
+        )
+
+
 def _constant(schedule: optimizer_pb2.ConstantLearningRate, num_steps: int) -> Iterator[str]:
     if not schedule.learning_rate:
         yield "the learning rate is 0, so nothing is learned; set learning_rate"
@@ -40,13 +66,13 @@ def _cosine(schedule: optimizer_pb2.CosineDecayLearningRate, num_steps: int) -> 
             f"the learning rate is 0 from step {total:,} on, num_steps is {num_steps:,}; set total_steps to {num_steps}"
         )
         return
-    if num_steps < _TRIAL_STEPS:
-        return
     if warmup >= num_steps:
         yield (
             f"the warm-up takes {warmup:,} steps, num_steps is {num_steps:,}: learning_rate_base is never reached; "
             "lower warmup_steps"
         )
+        return
+    if num_steps < _TRIAL_STEPS:
         return
     start = warmup + schedule.hold_base_rate_steps
     share = 0.5 * (1 + math.cos(math.pi * max(num_steps - start, 0) / max(total - start, 1)))
@@ -63,13 +89,13 @@ def _exponential(schedule: optimizer_pb2.ExponentialDecayLearningRate, num_steps
         yield "the learning rate is 0, so nothing is learned; set initial_learning_rate"
     elif factor > 1:
         yield f"decay_factor {factor:g} is above 1: the learning rate rises"
-    elif num_steps < _TRIAL_STEPS:
-        return
     elif schedule.burnin_steps >= num_steps:
         yield (
             f"the burn-in takes {schedule.burnin_steps:,} steps, num_steps is {num_steps:,}: initial_learning_rate is "
             "never reached; lower burnin_steps"
         )
+    elif num_steps < _TRIAL_STEPS:
+        return
     elif schedule.decay_steps >= num_steps - schedule.burnin_steps:
         yield (
             f"the learning rate falls by a factor of {factor:g} every {schedule.decay_steps:,} steps, num_steps is "
@@ -86,7 +112,7 @@ def _exponential(schedule: optimizer_pb2.ExponentialDecayLearningRate, num_steps
 
 
 def _manual_step(schedule: optimizer_pb2.ManualStepLearningRate, num_steps: int) -> Iterator[str]:
-    late = [entry.step for entry in schedule.schedule if entry.step >= num_steps >= _TRIAL_STEPS]
+    late = [entry.step for entry in schedule.schedule if entry.step >= num_steps]
     if late and schedule.warmup and schedule.schedule[0].step in late:
         yield (
             f"the warm-up takes {schedule.schedule[0].step:,} steps, num_steps is {num_steps:,}: its end is never "

@@ -176,6 +176,7 @@ def _training_contradictions(config: pipeline_pb2.TrainEvalPipelineConfig) -> It
             f"model.faster_rcnn.second_stage_batch_size: {model.second_stage_batch_size} must not exceed "
             f"first_stage_max_proposals: {model.first_stage_max_proposals}, from which it is sampled in training"
         )
+    yield from learning_rate_notices.contradictions(train)
     if train.fine_tune_checkpoint:
         is_slim = extractor_types.is_slim(model.feature_extractor.type)
         # TensorFlow 1 checkpoints are V1 by default, and there TFOD does not look at the field.
@@ -212,6 +213,12 @@ def _model_contradictions(config: pipeline_pb2.TrainEvalPipelineConfig) -> Itera
         yield f"{prefix}image_resizer is missing; use keep_aspect_ratio_resizer or fixed_shape_resizer"
     elif extractor_types.is_slim(model.feature_extractor.type):
         yield from _too_small(model, prefix)
+    sides = model.image_resizer.keep_aspect_ratio_resizer
+    if sides.min_dimension > sides.max_dimension:
+        yield (
+            f"{prefix}image_resizer.keep_aspect_ratio_resizer: min_dimension {sides.min_dimension} is greater than "
+            f"max_dimension {sides.max_dimension}; swap them"
+        )
     yield from pyramid_checks.contradictions(model)
     if model.first_stage_box_predictor_conv_hyperparams.op != hyperparams_pb2.Hyperparams.CONV:
         yield f"{prefix}first_stage_box_predictor_conv_hyperparams.op must be CONV"

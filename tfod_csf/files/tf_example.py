@@ -28,6 +28,8 @@ _KINDS = {
 _PER_OBJECT = tuple(f"image/object/{name}" for name in ("area", "weight", "difficult", "is_crowd", "group_of"))
 # TFOD's own limit for a box that pokes out of its image, as a fraction of the image; what is farther out is not one.
 MAX_OUTSIDE = 0.1
+# How the files begin that TensorFlow decodes; it looks at nothing else.
+_DECODABLE = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM")
 
 
 class BoxOutsideError(TFRecordError):
@@ -72,6 +74,22 @@ class Features:
     def ints(self, name: str) -> Sequence[int]:
         """Values of an int64_list."""
         return self._values(name, "int64_list")
+
+    def encoded_image(self) -> bytes:
+        """The image file of image/encoded.
+
+        Raises:
+          TFRecordError: it is missing, or is what TensorFlow does not decode, such as pixels, a path or base64.
+        """
+        encoded = next(iter(self.bytes(_ENCODED)), b"")
+        if not encoded:
+            raise TFRecordError(f"{self.where}: {_ENCODED} is missing; write it again with create_csf_tf_record.")
+        if not encoded.startswith(_DECODABLE):
+            raise TFRecordError(
+                f"{self.where}: {_ENCODED} begins with {encoded[:12]!r}, which is not a JPEG, PNG, GIF or BMP; write "
+                "the bytes of the image file there."
+            )
+        return encoded
 
     def check_kinds(self, num_objects: int) -> None:
         """Refuses values of another kind than training reads, and features that only some of the objects have.

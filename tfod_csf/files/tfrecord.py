@@ -158,6 +158,8 @@ def _other_kind(header: bytes) -> str:
             f"begins with {magic.hex(' ')}: it is compressed with {name}, which TFOD's configs cannot read; write it "
             f"without compression, or decompress it ({command})"
         )
+    if header.startswith(b"version http"):
+        return "is a pointer that Git LFS left in place of the file; fetch the file (git lfs pull)"
     return f"not a TFRecord file, or its first record is damaged; {_WRITE_AGAIN}"
 
 

@@ -12,7 +12,7 @@ import io
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from tfod_csf.detections import BOX_SIDES
 from tfod_csf.files import record_set
@@ -97,7 +97,7 @@ def _read_example(
 
 
 def _labeled_image(features: Features, label_map: LabelMap) -> LabeledImage:
-    pixels, jpeg = _read_image(features.bytes("image/encoded"))
+    pixels, jpeg = _read_image(features.encoded_image())
     boxes = _read_boxes(features, pixels.shape)
     num_boxes = len(boxes)
     return LabeledImage(
@@ -114,9 +114,8 @@ def _labeled_image(features: Features, label_map: LabelMap) -> LabeledImage:
     )
 
 
-def _read_image(encoded: Sequence[bytes]) -> tuple[np.ndarray, bytes | None]:
+def _read_image(data: bytes) -> tuple[np.ndarray, bytes | None]:
     """uint8 [H, W, 3] RGB, and the bytes where they are a three-channel JPEG."""
-    data = encoded[0] if encoded else b""
     try:
         image_limits.check_encoded(data)
         with Image.open(io.BytesIO(data), formats=image_limits.RECORD_FORMATS) as image:
@@ -124,6 +123,8 @@ def _read_image(encoded: Sequence[bytes]) -> tuple[np.ndarray, bytes | None]:
             return pixels, data if image.format == "JPEG" and image.mode == "RGB" else None
     except ImageLimitError as error:
         raise _UnusableError(*error.args) from None
+    except UnidentifiedImageError:  # its message holds an address in memory
+        raise _UnusableError(f"the image cannot be decoded (it begins with {data[:12]!r})", _WRITE_AGAIN) from None
     except (OSError, ValueError, SyntaxError) as error:
         raise _UnusableError(f"the image cannot be decoded ({error})", _WRITE_AGAIN) from None
 

@@ -11,7 +11,8 @@ from tfod_csf.wording import plural
 
 # Parts of a data set, as tutorials and labeling services name them.
 _PARTS_OF_DATA_SETS = re.compile(
-    r"(x[_-])?(train(ing)?|tests?(ing)?|val(id(ation)?)?|eval(uation)?|dev|images?|imgs?|jpegimages)([_-]?(set|images?|data))?",
+    r"(x[_-])?(train(ing)?|tests?(ing)?|val(id(ation)?)?|eval(uation)?|dev|images?|imgs?|jpegimages)([_-]?(set|images?|data|20\d\d))?"
+    r"|(训练|验证|测试)(集|数据)?",
     re.IGNORECASE,
 )
 # What lies in a patient's folder as docs/DATA.md shows it: days, slides and the like.

@@ -60,7 +60,7 @@ def check_training(
     )
     evals = _check_eval_inputs(config) if evaluates else ()
     notices = [*supported.notices(config), f"Training records: {train.describe()}."]
-    notices += _unnamed_classes(config.train_input_reader, num_classes, train) + _other_sizes("Training", train)
+    notices += _unnamed_classes(config.train_input_reader, num_classes, train) + _oddities("Training", train)
     notices += [f"Training records: no box of class {name!r}; it cannot be learned." for name in train.absent_classes]
     notices += _batch_notices(config.train_config.batch_size, train)
     shared = _shared_records(config, evals, train.statistics.image_digests) if evaluates else []
@@ -140,14 +140,28 @@ def _unnamed_classes(reader: input_reader_pb2.InputReader, num_classes: int, che
     ]
 
 
-def _other_sizes(of: str, checked: CheckedInput) -> list[str]:
+def _oddities(of: str, checked: CheckedInput) -> list[str]:
+    """What records hold that training takes, although nobody can have meant it."""
     found = checked.statistics
-    if not found.num_other_sizes:
-        return []
-    return [
-        f"{of} records: {found.num_other_sizes} of {found.num_examples} images are of another size than image/width "
-        f"and image/height say, so their boxes may lie beside the cells; the first: {found.first_other_size}."
-    ]
+    notices = []
+    if found.num_other_sizes:
+        notices.append(
+            f"{of} records: {found.num_other_sizes} of {found.num_examples} images are of another size than "
+            f"image/width and image/height say, so their boxes may lie beside the cells; the first: "
+            f"{found.first_other_size}."
+        )
+    if found.num_flat_boxes:
+        notices.append(
+            f"{of} records: {found.num_flat_boxes} boxes have no width or no height; the first: "
+            f"{found.first_flat_box}. Leave them out and write the records again."
+        )
+    repeats = found.num_examples - len(found.image_digests)
+    if repeats:
+        notices.append(
+            f"{of} records: {len(found.image_digests):,} different images in {found.num_examples:,} records; "
+            f"{repeats:,} are there again, by the pictures' bytes, and count each time. Is a file a copy?"
+        )
+    return notices
 
 
 def _batch_notices(batch_size: int, train: CheckedInput) -> list[str]:
@@ -164,7 +178,7 @@ def _eval_notices(evals: tuple[CheckedInput, ...]) -> list[str]:
     notices = []
     for checked in evals:
         notices.append(f"Evaluation records: {checked.describe()}.")
-        notices += _other_sizes("Evaluation", checked)
+        notices += _oddities("Evaluation", checked)
         absent = ", ".join(checked.absent_classes)
         if not checked.statistics.num_boxes:
             notices.append(

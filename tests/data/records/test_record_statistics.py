@@ -53,6 +53,20 @@ def test_the_size_of_the_image_itself_counts(serialized, write_records):
     assert record_statistics([write_records("b.record", [without])]).num_other_sizes == 0
 
 
+def test_boxes_without_width_or_height_are_counted(serialized, write_records):
+    flat = [BOX, (0.2, 0.3, 0.2, 0.4), (0.2, 0.3, 0.4, 0.3)]
+    found = record_statistics([write_records("a.record", [serialized([BOX], [1]), serialized(flat, [1, 1, 1])])])
+    assert found.num_flat_boxes == 2
+    assert found.first_flat_box.endswith("a.record, record 2 (a.png), object 2")
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "GIF", "BMP"])
+def test_every_format_that_tensorflow_decodes_is_taken(serialized, write_records, image_format):
+    buffer = io.BytesIO()
+    Image.new("L", (10, 8)).save(buffer, image_format)
+    assert record_statistics([write_records("a.record", [serialized(image=buffer.getvalue())])]).num_examples == 1
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
@@ -64,6 +78,8 @@ def test_the_size_of_the_image_itself_counts(serialized, write_records):
         ({"boxes": [BOX], "texts": [5]}, "image/object/class/text holds numbers"),
         ({"image": [1, 2, 3]}, "image/encoded holds numbers"),
         ({"image": b""}, "image/encoded is missing"),
+        ({"image": b"slides/patient_1/a.png"}, "image/encoded begins with b'slides/patie', which is not a JPEG"),
+        ({"image": b"\0" * 300}, "which is not a JPEG, PNG, GIF or BMP"),
         ({"boxes": [BOX], "labels": [1, 1]}, "has 2 objects but 1 ymin, 1 xmin"),
         ({"boxes": [(0.5, 0.0, 0.4, 1.0)], "labels": [1]}, "object 1: ymin 0.5, xmin 0, ymax 0.4, xmax 1 is not a box"),
         ({"boxes": [(0.5, math.nan, 0.6, 1.0)], "labels": [1]}, "xmin nan"),

@@ -9,6 +9,8 @@ import dataclasses
 import hashlib
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from tfod_csf.data.records.record_files import record_files
 from tfod_csf.files import record_set
 from tfod_csf.files.tf_example import Features
@@ -32,6 +34,8 @@ class RecordStatistics:
       image_digests: of each different image's encoded bytes (`image_digest`).
       num_other_sizes: records whose image/width and image/height are not their image's.
       first_other_size: file, record and the two sizes of the first of them.
+      num_flat_boxes: objects whose box has no width or no height.
+      first_flat_box: file, record and number of the first of them.
     """
 
     num_examples: int = 0
@@ -43,6 +47,8 @@ class RecordStatistics:
     image_digests: set[bytes] = dataclasses.field(default_factory=set)
     num_other_sizes: int = 0
     first_other_size: str = ""
+    num_flat_boxes: int = 0
+    first_flat_box: str = ""
 
     @property
     def num_boxes(self) -> int:
@@ -54,9 +60,10 @@ def record_statistics(input_paths: Sequence[str]) -> RecordStatistics:
     """Reads all records that these paths or patterns name; images are not decoded.
 
     Raises:
-      TFRecordError: no file, no record, a damaged or missing one, one without an image or with one that must not be
-          decoded, a feature of another kind than training reads, or objects that are not whole: a class or a side of a
-          box missing, or a box that `Features.boxes` refuses. The message names file, record and image.
+      TFRecordError: no file, no record, a damaged or missing one, one without an image or with one that TensorFlow
+          does not decode or must not, a feature of another kind than training reads, or objects that are not whole:
+          a class or a side of a box missing, or a box that `Features.boxes` refuses. The message names file, record
+          and image.
     """
     found = RecordStatistics()
     for features in _examples(input_paths):
@@ -98,19 +105,22 @@ def _examples(input_paths: Sequence[str]) -> Iterator[Features]:
 
 
 def _add_record(found: RecordStatistics, features: Features) -> None:
-    if not any(features.bytes("image/encoded")):
-        raise TFRecordError(f"{features.where}: image/encoded is missing; write it again with create_csf_tf_record.")
+    encoded = features.encoded_image()
     size = _image_size(features)
     classes = class_names(features)
     features.check_kinds(len(classes))
-    features.boxes(len(classes))
+    boxes = features.boxes(len(classes))
+    flat = np.flatnonzero((boxes[:, :2] == boxes[:, 2:]).any(axis=1))
+    found.num_flat_boxes += len(flat)
+    if len(flat) and not found.first_flat_box:
+        found.first_flat_box = f"{features.where}, object {flat[0] + 1}"
     stated = _stated_size(features)
     if size is not None and all(stated) and stated != size:
         found.num_other_sizes += 1
         found.first_other_size = found.first_other_size or (
             f"{features.where} says {stated[0]} x {stated[1]}, its image is {size[0]} x {size[1]}"
         )
-    found.image_digests.add(image_digest(features.bytes("image/encoded")[0]))
+    found.image_digests.add(image_digest(encoded))
     for class_name, label in zip(classes, features.ints("image/object/class/label")):
         found.class_ids[class_name].add(label)
     weights = features.floats("image/object/weight") or [1.0] * len(classes)
