@@ -128,6 +128,14 @@ def test_evaluate_reads_the_classes_that_training_reads(tmp_path, texts, labels,
         assert (row.action, row.item) == (SKIPPED, "example 1")
 
 
+def test_of_16_bits_the_higher_8_are_taken_as_tensorflow_does(tmp_path):
+    gray = np.arange(256 * 4, dtype=np.uint16).reshape(4, 256, 1) * 61
+    encoded = tf.io.encode_png(gray).numpy()
+    (image,), _ = read(tmp_path / "r", example(image__encoded=bytes_feature(encoded)))
+    np.testing.assert_array_equal(image.pixels, tf.io.decode_image(encoded, channels=3).numpy())
+    np.testing.assert_array_equal(image.pixels[..., 2], gray[..., 0] // 256)
+
+
 @pytest.mark.parametrize(
     ("serialized", "reason"),
     [

@@ -1,5 +1,6 @@
 """The tf.train.Example in a record, without TensorFlow."""
 
+import builtins
 from collections.abc import Sequence
 
 import numpy as np
@@ -75,7 +76,7 @@ class Features:
         """Values of an int64_list."""
         return self._values(name, "int64_list")
 
-    def encoded_image(self) -> bytes:
+    def encoded_image(self) -> builtins.bytes:
         """The image file of image/encoded.
 
         Raises:

@@ -119,7 +119,7 @@ def _read_image(data: bytes) -> tuple[np.ndarray, bytes | None]:
     try:
         image_limits.check_encoded(data)
         with Image.open(io.BytesIO(data), formats=image_limits.RECORD_FORMATS) as image:
-            pixels = np.array(image.convert("RGB"))
+            pixels = _rgb(image)
             return pixels, data if image.format == "JPEG" and image.mode == "RGB" else None
     except ImageLimitError as error:
         raise _UnusableError(*error.args) from None
@@ -127,6 +127,13 @@ def _read_image(data: bytes) -> tuple[np.ndarray, bytes | None]:
         raise _UnusableError(f"the image cannot be decoded (it begins with {data[:12]!r})", _WRITE_AGAIN) from None
     except (OSError, ValueError, SyntaxError) as error:
         raise _UnusableError(f"the image cannot be decoded ({error})", _WRITE_AGAIN) from None
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    """uint8 [H, W, 3]; of 16 bits the higher 8, as TensorFlow takes them (Pillow would clip at 255)."""
+    if image.mode.startswith("I;16"):
+        return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., np.newaxis], 3, axis=2)
+    return np.array(image.convert("RGB"))
 
 
 def _read_boxes(features: Features, image_shape: tuple[int, ...]) -> np.ndarray:
