@@ -178,8 +178,15 @@ def test_damaged_records_end_the_command_unless_a_flag_allows_it(images_dir, tmp
     assert "6 of 9 files were skipped" in capsys.readouterr().err
 
 
-def test_a_missing_shard_ends_the_command(images_dir, tmp_path, hand_made_model, capsys):
+def test_a_missing_shard_is_named_and_ends_the_command_where_it_is_listed(
+    images_dir, tmp_path, hand_made_model, capsys
+):
     write_record(tmp_path / "test.record-00000-of-00002", images_dir)
-    given = (f"--model={hand_made_model}", f"--output_dir={tmp_path / 'out'}")
-    assert run(f"--input_path={tmp_path}/test.record-*", *given) == 1
+    given = (f"--input_path={tmp_path}/test.record-*", f"--model={hand_made_model}", f"--output_dir={tmp_path / 'out'}")
+    assert run(*given) == 0
+    assert "1 noted" in capsys.readouterr().out
+    assert "1 of 2 shards are there; 1 missing" in (tmp_path / "out" / "problems.csv").read_text()
+    report = {"records": [{"file": "test.record-00001-of-00002", "examples": 3}]}
+    (tmp_path / "dataset_report.json").write_text(json.dumps(report))
+    assert run(*given) == 1
     assert "1 of 2 shards are missing" in capsys.readouterr().err

@@ -92,18 +92,27 @@ def test_reports_of_other_programs_list_nothing(tmp_path, report):
     assert list(record_set.read_records(path)) == RECORDS
 
 
-def test_missing_and_mixed_shards_are_refused():
+def test_missing_shards_are_named_and_mixed_ones_refused():
     names = ["a/t.record-00000-of-00003", "a/t.record-00002-of-00003"]
-    with pytest.raises(TFRecordError, match=r"1 of 3 shards are missing, the first is a/t.record-00001-of-00003"):
-        record_set.check_shards(names, "a/t.record-*")
-    record_set.check_shards([*names, "a/t.record-00001-of-00003", "b/t.record-00000-of-00001"], "*/t*")
+    (notice,) = record_set.check_shards(names, "a/t.record-*")
+    assert "2 of 3 shards are there; 1 missing, the first is a/t.record-00001-of-00003" in notice
+    all_of_both = [*names, "a/t.record-00001-of-00003", "b/t.record-00000-of-00001"]
+    assert record_set.check_shards(all_of_both, "*/t*") == []
     with pytest.raises(TFRecordError, match=r"-of-00002 and -of-00003, two sets"):
         record_set.check_shards([*names, "a/t.record-00001-of-00002"], "a/*")
 
 
+def test_a_missing_shard_that_is_listed_is_refused(tmp_path):
+    path = write(tmp_path, "t.record-00000-of-00002", listed=None)
+    report = {"records": [{"file": f"t.record-0000{n}-of-00002"} for n in (0, 1)]}
+    (tmp_path / "dataset_report.json").write_text(json.dumps(report))
+    with pytest.raises(TFRecordError, match=r"1 of 2 .* the first is .*-00001-of-00002, which dataset_report"):
+        record_set.check_shards([str(path)], f"{tmp_path}/t.record-*")
+
+
 @pytest.mark.parametrize("pattern", ["a/t.record-00000-of-00003", "a/t.record-0000[0]-of-00003"])
 def test_shards_that_the_user_did_not_ask_for_are_not_missing(pattern):
-    record_set.check_shards(["a/t.record-00000-of-00003"], pattern)
+    assert record_set.check_shards(["a/t.record-00000-of-00003"], pattern) == []
 
 
 def test_a_shard_that_is_there_twice_is_refused(tmp_path):

@@ -1,8 +1,11 @@
 """What a training and an evaluation are checked for: each mistake before step 1 is one sentence."""
 
+import shutil
+
 import pytest
 
 from tests.support import tiny_training
+from tfod_csf.data.records.record_files import record_files
 from tfod_csf.errors import UserError
 from tfod_csf.training import preflight
 
@@ -247,6 +250,15 @@ def test_records_on_both_sides_are_noticed(config, tmp_path):
     config.eval_input_reader[0].CopyFrom(config.train_input_reader)
     notices = preflight.check_training(config, "pipeline.config", str(tmp_path), evaluates=True).notices
     assert any(notice.startswith("Evaluation uses the training records") for notice in notices)
+
+
+def test_shards_that_are_not_there_are_noticed(config, tmp_path):
+    path = record_files(config.train_input_reader.tf_record_input_reader.input_path)[0]
+    shutil.copy(path, tmp_path / "a.record-00001-of-00002")
+    for reader in (config.train_input_reader, config.eval_input_reader[0]):
+        reader.tf_record_input_reader.input_path[:] = [f"{tmp_path}/a.record-?????-of-00002"]
+    notices = preflight.check_training(config, "pipeline.config", str(tmp_path / "m"), evaluates=True).notices
+    assert sum("1 of 2 shards are there; 1 missing, the first is" in notice for notice in notices) == 2
 
 
 def test_fine_tune_checkpoint(config, tmp_path):

@@ -136,7 +136,8 @@ def _find_labeled_images(problems: "ProblemLog") -> tuple[list["AnnotatedFile"],
     if not shards:
         raise UserError(f"--input_path={FLAGS.input_path}: no such file; give a record of create_csf_tf_record.")
     try:
-        record_set.check_shards(shards, FLAGS.input_path)
+        for notice in record_set.check_shards(shards, FLAGS.input_path):
+            problems.noted(FLAGS.input_path, notice.rstrip("."), "Their images are not in the metrics.", "shards")
     except tfrecord.TFRecordError as error:
         if not FLAGS.skip_damaged_records:
             raise

@@ -1,4 +1,4 @@
-"""Record files as a set: all shards are there, none twice, and each is what the dataset_report.json beside it says.
+"""Record files as a set: which shards are there, none twice, and each is what the dataset_report.json beside it says.
 
 A TFRecord file that was cut between two records, or replaced by one of another run, looks whole by itself.
 create_csf_tf_record lists each file with its number of records and their checksum in dataset_report.json; while it
@@ -56,19 +56,23 @@ def check_finished(folder: str | os.PathLike) -> None:
         )
 
 
-def check_shards(paths: Sequence[str], pattern: str) -> None:
-    """Refuses the files of a pattern when it means shards that are missing, or shards of two sets.
+def check_shards(paths: Sequence[str], pattern: str) -> list[str]:
+    """Says which shards that a pattern means are not there; refuses what contradicts itself.
 
     Args:
       paths: files that the pattern found.
       pattern: what the user gave; one file by its own name is what the user wants, and so is a pattern that the missing
         shards do not fit.
 
+    Returns:
+      A sentence per set of which some shards are missing.
+
     Raises:
-      TFRecordError: shards of two sets with one name, or not all of a set.
+      TFRecordError: shards of two sets with one name, or a missing shard that dataset_report.json beside them lists.
     """
     if list(paths) == [pattern]:
-        return
+        return []
+    notices = []
     sets: dict[str, dict[int, set[int]]] = collections.defaultdict(lambda: collections.defaultdict(set))
     for path in paths:
         if shard := _SHARD.fullmatch(path):
@@ -80,11 +84,19 @@ def check_shards(paths: Sequence[str], pattern: str) -> None:
         [(num_shards, found)] = by_number.items()
         names = dict(enumerate(tfrecord.shard_paths(name, num_shards)))
         missing = [names[shard] for shard in sorted(names.keys() - found) if fnmatch.fnmatch(names[shard], pattern)]
-        if missing:
+        if not missing:
+            continue
+        listed = listed_files(os.path.dirname(name))
+        if any(os.path.basename(path) in listed for path in missing):
             raise TFRecordError(
-                f"{pattern}: {len(missing)} of {num_shards} shards are missing, the first is "
-                f"{missing[0]}; put them there, or name the files to be read."
+                f"{pattern}: {len(missing)} of {num_shards} shards are missing, the first is {missing[0]}, which "
+                f"{REPORT} lists; put them there, or name the files to be read."
             )
+        notices.append(
+            f"{pattern}: {num_shards - len(missing)} of {num_shards} shards are there; {len(missing)} missing, the "
+            f"first is {missing[0]}."
+        )
+    return notices
 
 
 def read_records(path: str | os.PathLike) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tfod_csf.config import supported
 from tfod_csf.config.protos import input_reader_pb2, pipeline_pb2
+from tfod_csf.data.records.record_files import shard_notices
 from tfod_csf.data.records.record_statistics import image_digests
 from tfod_csf.errors import UserError
 from tfod_csf.training import preflight_checks
@@ -60,11 +61,12 @@ def check_training(
     )
     evals = _check_eval_inputs(config) if evaluates else ()
     notices = [*supported.notices(config), f"Training records: {train.describe()}."]
+    notices += shard_notices(config.train_input_reader.tf_record_input_reader.input_path)
     notices += _unnamed_classes(config.train_input_reader, num_classes, train) + _oddities("Training", train)
     notices += [f"Training records: no box of class {name!r}; it cannot be learned." for name in train.absent_classes]
     notices += _batch_notices(config.train_config.batch_size, train)
     shared = _shared_records(config, evals, train.statistics.image_digests) if evaluates else []
-    return Preflight(train, evals, (*notices, *_eval_notices(evals), *shared))
+    return Preflight(train, evals, (*notices, *_eval_notices(config, evals), *shared))
 
 
 def check_evaluation(
@@ -100,7 +102,7 @@ def check_evaluation(
         train = preflight_checks.check_input(config.train_input_reader, num_classes, "train_input_reader")
     evals = _check_eval_inputs(config)
     shared = _shared_records(config, evals, _images_trained_on(config))
-    return Preflight(train, evals, (*supported.notices(config, parts=parts), *_eval_notices(evals), *shared))
+    return Preflight(train, evals, (*supported.notices(config, parts=parts), *_eval_notices(config, evals), *shared))
 
 
 def eval_readers(config: pipeline_pb2.TrainEvalPipelineConfig) -> list[input_reader_pb2.InputReader]:
@@ -174,10 +176,11 @@ def _batch_notices(batch_size: int, train: CheckedInput) -> list[str]:
     ]
 
 
-def _eval_notices(evals: tuple[CheckedInput, ...]) -> list[str]:
+def _eval_notices(config: pipeline_pb2.TrainEvalPipelineConfig, evals: tuple[CheckedInput, ...]) -> list[str]:
     notices = []
-    for checked in evals:
+    for reader, checked in zip(eval_readers(config), evals):
         notices.append(f"Evaluation records: {checked.describe()}.")
+        notices += shard_notices(reader.tf_record_input_reader.input_path)
         notices += _oddities("Evaluation", checked)
         absent = ", ".join(checked.absent_classes)
         if not checked.statistics.num_boxes:

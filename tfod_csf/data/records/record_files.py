@@ -14,7 +14,8 @@ def record_files(input_paths: Sequence[str]) -> list[str]:
       input_paths: files or patterns, each as `tfrecord.find_files` takes them.
 
     Raises:
-      TFRecordError: no path, one that matches no file, or "name@N" of which some shards are missing.
+      TFRecordError: no path, one that matches no file, "name@N" of which some shards are missing, or as
+          `record_set.check_shards`.
     """
     if not input_paths:
         raise TFRecordError(
@@ -33,3 +34,12 @@ def record_files(input_paths: Sequence[str]) -> list[str]:
         files.update(matches)
     by_place = {os.path.realpath(path): path for path in sorted(files, reverse=True)}  # a file named in two ways is one
     return sorted(by_place.values())
+
+
+def shard_notices(input_paths: Sequence[str]) -> list[str]:
+    """A sentence for each set of shards in `input_paths` of which some are not there.
+
+    Raises:
+      TFRecordError: as `record_set.check_shards`.
+    """
+    return [notice for path in input_paths for notice in record_set.check_shards(tfrecord.find_files(path), path)]
