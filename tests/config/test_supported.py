@@ -143,6 +143,18 @@ def test_anchors_of_another_stride_than_the_features_are_named(stride, anchors, 
     )
 
 
+def test_anchors_far_larger_than_the_image_are_named():
+    text = (
+        "image_resizer {{ fixed_shape_resizer {{ height: 300 width: 400 }} }} first_stage_anchor_generator {{ "
+        "grid_anchor_generator {{ {} }} }}"
+    )
+    (notice,) = notices(_rcnn(text.format("scales: [0.5, 64]")))
+    assert "scales: 64 makes anchors of 16,384 pixels, but images have at most 400" in notice
+    # 4 x 400 pixels, and the scales of a base of 16.
+    assert notices(_rcnn(text.format("scales: 6.25"))) == []
+    assert notices(_rcnn(text.format("height: 16 width: 16 scales: [8, 16, 32]"))) == []
+
+
 def test_inception_v2_has_a_map_of_stride_16_whatever_the_field_says():
     anchors = "grid_anchor_generator { height_stride: 8 width_stride: 8 }"
     config = _rcnn(

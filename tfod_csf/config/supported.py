@@ -12,10 +12,19 @@ from google.protobuf.message import Message
 
 from tfod_csf.config import extractor_types, learning_rate_notices, pyramid_checks, supported_fields, value_ranges
 from tfod_csf.config.pipeline_config import ConfigError
-from tfod_csf.config.protos import faster_rcnn_pb2, hyperparams_pb2, pipeline_pb2, train_pb2
+from tfod_csf.config.protos import (
+    faster_rcnn_pb2,
+    grid_anchor_generator_pb2,
+    hyperparams_pb2,
+    image_resizer_pb2,
+    pipeline_pb2,
+    train_pb2,
+)
 
 PARTS = ("model", "train_config", "train_input_reader", "eval_config", "eval_input_reader", "graph_rewriter")
 _MESSAGE_PREFIX = "tfod_csf.protos."
+# An anchor of so many times the image's longer side is a slip, not a choice.
+_HUGE = 4
 
 
 class UnsupportedConfigError(ConfigError):
@@ -62,6 +71,7 @@ def _anchor_notices(model: faster_rcnn_pb2.FasterRcnn) -> Iterator[str]:
     if not model.first_stage_anchor_generator.HasField("grid_anchor_generator"):
         return
     anchors = model.first_stage_anchor_generator.grid_anchor_generator
+    yield from _huge_anchors(anchors, model.image_resizer)
     written = model.feature_extractor.first_stage_features_stride
     stride = extractor_types.feature_map_stride(model.feature_extractor.type, written)
     down, across = anchors.height_stride / stride, anchors.width_stride / stride
@@ -75,6 +85,23 @@ def _anchor_notices(model: faster_rcnn_pb2.FasterRcnn) -> Iterator[str]:
         f"{anchors.height_stride} and width_stride {anchors.width_stride}, but {source} is {stride}, so the anchors "
         f"cover {reach} and {lost}; set both to {stride}."
     )
+
+
+def _huge_anchors(
+    anchors: grid_anchor_generator_pb2.GridAnchorGenerator, image_resizer: image_resizer_pb2.ImageResizer
+) -> Iterator[str]:
+    """Scales are factors of the base size; who writes pixels gets anchors that no cell can match."""
+    sides = image_resizer.keep_aspect_ratio_resizer
+    largest = max(sides.min_dimension, sides.max_dimension)
+    if image_resizer.HasField("fixed_shape_resizer"):
+        largest = max(image_resizer.fixed_shape_resizer.height, image_resizer.fixed_shape_resizer.width)
+    anchor = max(anchors.scales, default=0) * max(anchors.height, anchors.width)
+    if anchor > _HUGE * largest and not image_resizer.HasField("identity_resizer"):
+        yield (
+            f"model.faster_rcnn.first_stage_anchor_generator.grid_anchor_generator.scales: {max(anchors.scales):g} "
+            f"makes anchors of {anchor:,.0f} pixels, but images have at most {largest:,}; a scale is a factor of the "
+            f"base size of {anchors.height} x {anchors.width}, not pixels."
+        )
 
 
 def _hyperparams_notices(model: faster_rcnn_pb2.FasterRcnn) -> Iterator[str]:

@@ -81,6 +81,20 @@ def test_a_file_that_names_what_was_left_behind(tmp_path):
     assert run_checkpoints.why_not_resumable(tmp_path) == ""
 
 
+def test_a_folder_of_tensorflow_1_is_not_resumed(tmp_path):
+    _touch(tmp_path, "model.ckpt-500.index", "model.ckpt-500.data-00000-of-00001", "model.ckpt-500.meta")
+    expected = (
+        "the folder holds model.ckpt-500, as TensorFlow 1 writes it, from which no run resumes; convert it into "
+        "another folder (convert_checkpoint)"
+    )
+    assert run_checkpoints.why_not_resumable(tmp_path) == expected
+    run_checkpoints.write_state(tmp_path, ["model.ckpt-500"])
+    assert run_checkpoints.why_not_resumable(tmp_path) == expected
+    run_checkpoints.write_state(tmp_path, ["ckpt-1"])
+    _touch(tmp_path, "ckpt-1.index")  # a run that was started beside it
+    assert run_checkpoints.why_not_resumable(tmp_path) == ""
+
+
 def test_a_folder_that_was_moved_holds_what_its_file_names_by_the_old_place(tmp_path):
     _touch(tmp_path, "ckpt-3.index", "ckpt-2.index")
     for old in ("/data/old/run/ckpt-3", "D:/run/ckpt-3"):

@@ -17,6 +17,7 @@ from tfod_csf.training import training_record
 STATE_FILE = "checkpoint"
 _LINE = re.compile(r'(?P<field>(all_)?model_checkpoint_paths?): "(?P<name>[^"]+)"')
 _INDEX = re.compile(r"ckpt-(?P<number>\d+)\.index")
+_TENSORFLOW_1 = re.compile(r"model\.ckpt(-\d+)?\.index")
 # What TensorFlow renames when it is complete.
 _UNFINISHED = re.compile(
     r"ckpt-\d+_temp|checkpoint\.tmp[0-9a-f]+|ckpt-\d+\.(index|data-\d{5}-of-\d{5})\.tempstate\d+", re.ASCII
@@ -51,9 +52,16 @@ def why_not_resumable(folder: str | os.PathLike) -> str:
     """Why nobody can tell which of a folder's checkpoints is its run's newest, and what to do; "" where one can.
 
     Files were copied and others left behind: the file `checkpoint` is missing, or names none that is there. A run that
-    was killed during its first save has ckpt-1 and no such file yet, and one that was damaged names nothing.
+    was killed during its first save has ckpt-1 and no such file yet, and one that was damaged names nothing. Or the
+    checkpoints are TensorFlow 1's.
     """
     named, held = _named(folder), _held(folder)
+    foreign = [name.removesuffix(".index") for name in _names(folder) if _TENSORFLOW_1.fullmatch(name)]
+    if foreign and not held:
+        return (
+            f"the folder holds {foreign[-1]}, as TensorFlow 1 writes it, from which no run resumes; convert it into "
+            "another folder (convert_checkpoint)"
+        )
     if any(os.path.isfile(f"{prefix}.index") for prefix in named):
         return ""
     record = training_record.load(folder)
