@@ -211,6 +211,11 @@ def test_paths_that_are_not_local_are_refused_before_anything_is_made(command, f
 
 
 def test_a_dash_of_a_word_processor_is_named():
-    status, said = run_quietly(["differential", "--inference_dir=a", "--output_dir=b", "\u2013min_score=0.5"])
-    assert status == 1
-    assert "begins with a dash that is not a hyphen" in said
+    for arguments in (
+        ["--inference_dir=a", "--output_dir=b", "\u2013min_score=0.5"],
+        ["\u2013inference_dir=a", "\u2013output_dir=b"],  # both are required, and are there
+        ["\u2014inference_dir", "a", "--output_dir=b"],
+    ):
+        status, said = run_quietly(["differential", *arguments])
+        assert status == 1
+        assert "begins with a dash that is not a hyphen" in said

@@ -69,7 +69,11 @@ def _parse(name: str, flag_values: flags.FlagValues, arguments: list[str]) -> No
         rest = flags.FLAGS(rest, known_only=True)
     except flags.Error as error:
         # A required flag that seems to be missing is often one that was mistyped; then that is what to say.
-        unknown = [argument for argument in arguments if _is_no_flag(argument, flag_values)]
+        unknown = [
+            argument
+            for argument in arguments
+            if _is_no_flag(argument, flag_values) or argument.startswith(_LONG_DASHES)
+        ]
         if not unknown:
             raise UserError(f"{_sentence(error, flag_values)}; see tfod_csf {name} --help.") from error
     else:
