@@ -105,6 +105,8 @@ def test_without_an_optimizer_there_is_nothing_to_say():
         ),
         ("manual_step_learning_rate { schedule { step: 5 } schedule { step: 2 } }", "steps [5, 2] do not rise"),
         ("manual_step_learning_rate { schedule { step: 5 } schedule { step: 8 } }", ""),
+        ("manual_step_learning_rate { schedule { step: 0 } schedule { step: 8 } }", ""),
+        ("manual_step_learning_rate { warmup: true schedule { step: 0 } }", "do not rise from above 0"),
         ("constant_learning_rate { learning_rate: 0.1 }", ""),
         ("cosine_decay_learning_rate { total_steps: 60 warmup_steps: 0 warmup_learning_rate: 0.9 }", ""),
         ("", ""),

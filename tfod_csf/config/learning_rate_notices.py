@@ -47,10 +47,12 @@ def contradictions(train_config: train_pb2.TrainConfig) -> Iterator[str]:
             f"{path}.learning_rate_base: {cosine.learning_rate_base:g} is less than warmup_learning_rate: "
             f"{cosine.warmup_learning_rate:g}; a warm-up rises"
         )
-    if any(later <= earlier for earlier, later in zip([0, *steps], steps)):
+    # TFOD's samples of 2017 and 2018 have a first step of 0, which a warm-up cannot rise to.
+    has_warmup = rate.manual_step_learning_rate.warmup
+    if any(later <= earlier for earlier, later in zip([0 if has_warmup else -1, *steps], steps)):
         yield (
-            f"{path}.schedule: steps {steps} do not rise from above 0; list them in order, the rate of step 0 is "
-            "initial_learning_rate"
+            f"{path}.schedule: steps {steps} do not rise from {'above 0' if has_warmup else '0'}; list them in order, "
+            "the rate before them is initial_learning_rate"
         )
 
 
