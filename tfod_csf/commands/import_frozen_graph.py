@@ -2,7 +2,8 @@
 
 The folder is used like one of exporter_main_v2: batch_infer, evaluate and OpenVINO take it. Nothing is trained and no
 checkpoint is needed. The SavedModel is run by TensorFlow alone and compared with the frozen graph; a difference is an
-error.
+error. With the pipeline.config of the training, which is copied, its limits tell when a picture had more cells than the
+model can return.
 
 Example: tfod_csf import_frozen_graph --frozen_graph=frozen_inference_graph.pb --label_map_path=label_map.pbtxt
 --output_directory=exported_models/paper
@@ -24,13 +25,12 @@ flags.DEFINE_string(
     required=True,
     flag_values=FLAGS,
 )
-flags.DEFINE_string("label_map_path", None, "Label map (.pbtxt) of its training.", required=True, flag_values=FLAGS)
+flags.DEFINE_string("label_map_path", None, "Label map (.pbtxt) of the training.", required=True, flag_values=FLAGS)
 flags.DEFINE_string("output_directory", None, "Model folder to write.", required=True, flag_values=FLAGS)
 flags.DEFINE_string(
     "pipeline_config_path",
     None,
-    "The pipeline.config of its training, if there is one; it is copied, and its limits tell when a picture had more "
-    "cells than the model can return.",
+    "The pipeline.config of the training.",
     flag_values=FLAGS,
 )
 config_flags.define_thresholds(FLAGS)

@@ -33,6 +33,8 @@ class Trial:
       dark_cells: run with the detector that needs no TensorFlow.
       needs: "model" (an exported model), "records" (records and a config) or "checkpoint" (a trained checkpoint).
       appears: pattern of a path; part of the tries are killed when one appears.
+      refuses_finished: what a command says that does not run over its own finished result: the kill came after its last
+        change, and its files are compared as always.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Trial:
     dark_cells: bool = True
     needs: tuple[str, ...] = ()
     appears: str = ""
+    refuses_finished: str = ""
 
 
 def _infer(model: str = "INPUTS/model") -> tuple[str, ...]:
@@ -77,7 +80,7 @@ TRIALS = (
     Trial("report", _REPORT, (_infer(),), needs=("model",)),
     Trial("review_import", _IMPORT, (_infer(), _REVIEW, _VERIFY), needs=("model",)),
     Trial("sign_report", _SIGN, (_infer(), _REVIEW, _VERIFY, _IMPORT), needs=("model",)),
-    Trial("blind", _BLIND),
+    Trial("blind", _BLIND, refuses_finished="exists and is never overwritten"),
     Trial("calibrate", _CALIBRATE, (_COPY, _infer("WORK/model")), needs=("model",)),
 )
 
