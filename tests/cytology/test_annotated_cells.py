@@ -27,6 +27,17 @@ def test_reads_folders_maps_names_and_keeps_images_without_cells(tmp_path):
     assert annotated_cells.cells_of_image(found, "p2", "a.jpg") is None
 
 
+def test_two_spellings_of_one_name_are_one_image_and_a_row(tmp_path):
+    for name, count in (("M\u00fcller.xml", 2), ("Mu\u0308ller.xml", 1)):
+        objects = [LabeledObject("lymphocyte", 10.0 * i, 5, 10.0 * i + 8, 13) for i in range(1, count + 1)]
+        write_annotation(Annotation(tmp_path, "a.jpg", 640, 480, objects), tmp_path / name)
+    problems = ProblemLog()
+    found = annotated_cells.read_annotations(tmp_path, problems)
+    assert list(found) == ["M\u00fcller"]
+    assert len(found["M\u00fcller"].names) == 1  # the separate accent comes first, u before \u00fc
+    assert [problem.action for problem in problems.problems] == ["skipped"]
+
+
 def test_folders_without_annotations_are_one_sentence(tmp_path):
     with pytest.raises(AnnotationsError, match="no LabelImg XML that can be read"):
         annotated_cells.read_annotations(tmp_path, ProblemLog())

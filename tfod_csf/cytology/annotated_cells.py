@@ -74,9 +74,7 @@ def read_annotations(
     foreign = [path for path in paths if not labelimg.is_annotation(path)]
     if foreign:
         labelimg.note_foreign_xml(root, foreign, problems)
-    for path in paths:
-        if path in foreign:
-            continue
+    for path in sorted(set(paths) - set(foreign)):
         annotation = labelimg.read_annotation(path, problems)
         if annotation is None:
             continue
@@ -84,6 +82,9 @@ def read_annotations(
         kept = [(name, labeled) for name, labeled in named if name]
         boxes = labelimg.boxes_of([labeled for _, labeled in kept])
         key = composed(path.relative_to(root).with_suffix("").as_posix())
+        if key in found:
+            problems.skipped(path, "another XML has the same name up to its spelling", "Keep one of them.")
+            continue
         found[key] = ImageCells(tuple(name for name, _ in kept), boxes)
     if not found:
         raise AnnotationsError(f"{folder}: no LabelImg XML that can be read ({len(paths)} XML files found).")

@@ -76,8 +76,7 @@ class RegionProposalHead(tf.Module):
                 **hyperparams.conv_arguments(),
             )
         ]
-        if hyperparams.batch_norm is not None:
-            layers.append(tf_keras.layers.BatchNormalization(name="RPNBatchNorm", **hyperparams.batch_norm))
+        layers += hyperparams.batch_norm_layers("RPNBatchNorm")
         layers.append(tf_keras.layers.ReLU(6.0, name="RPNActivation"))
         self.first_conv = tf_keras.Sequential(layers, name="FirstStageRPNFeatures")
         sizes = {"BoxEncodingPredictor": box_coder.CODE_SIZE, "ClassPredictor": 2}

@@ -353,9 +353,7 @@ class _XmlFiles:
 def _report_left_over(folder: pathlib.Path, paths: Sequence[pathlib.Path], problems: ProblemLog) -> None:
     """Skips XML without an image; that of other programs, such as a microscope's .ome.xml, is noted once."""
     foreign = [path for path in paths if not labelimg.is_annotation(path)]
-    for path in paths:
-        if path in foreign:
-            continue
+    for path in sorted(set(paths) - set(foreign)):
         problems.skipped(path, "there is no image for this XML", "Put the image there, or delete the XML.")
     if foreign:
         labelimg.note_foreign_xml(folder, foreign, problems)
