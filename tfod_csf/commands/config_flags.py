@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from tfod_csf.config.protos.pipeline_pb2 import TrainEvalPipelineConfig
 
 
-def define_pipeline_config_path(flag_values: flags.FlagValues) -> None:
+def define_pipeline_config_path(flag_values: flags.FlagValues, required: bool = True) -> None:
     """--pipeline_config_path, as TFOD's programs have it."""
     flags.DEFINE_string(
         "pipeline_config_path",
         None,
         "The pipeline.config of the training.",
-        required=True,
+        required=required,
         flag_values=flag_values,
     )
 

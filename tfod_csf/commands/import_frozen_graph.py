@@ -27,12 +27,7 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("label_map_path", None, "Label map (.pbtxt) of the training.", required=True, flag_values=FLAGS)
 flags.DEFINE_string("output_directory", None, "Model folder to write.", required=True, flag_values=FLAGS)
-flags.DEFINE_string(
-    "pipeline_config_path",
-    None,
-    "The pipeline.config of the training.",
-    flag_values=FLAGS,
-)
+config_flags.define_pipeline_config_path(FLAGS, required=False)
 config_flags.define_thresholds(FLAGS)
 
 

@@ -51,6 +51,7 @@ class FrozenGraph:
       outputs: which of OUTPUT_RANKS it has, in that order.
       unused: further outputs of a detector (detection_masks, ...).
       nodes: names of all nodes that the outputs are computed from, and of the outputs.
+      data: the file's bytes: what was checked is what is imported.
     """
 
     path: pathlib.Path
@@ -58,6 +59,7 @@ class FrozenGraph:
     outputs: tuple[str, ...]
     unused: tuple[str, ...]
     nodes: frozenset[str]
+    data: bytes = dataclasses.field(repr=False)
 
 
 def read(path: pathlib.Path) -> FrozenGraph:
@@ -68,7 +70,7 @@ def read(path: pathlib.Path) -> FrozenGraph:
         not hold, or could reach files, the network or Python.
     """
     path = path / FILE_NAME if path.is_dir() else path
-    graph = _parsed(path)
+    graph, data = _parsed(path)
     nodes = {node.name: node for node in graph.node}
     missing = [name for name in _REQUIRED if name not in nodes]
     if missing:
@@ -87,11 +89,11 @@ def read(path: pathlib.Path) -> FrozenGraph:
             f"{', '.join(INPUTS)}, as TFOD exports it; {_REMEDY}."
         )
     unused = tuple(name for name in _OTHER_DETECTOR_OUTPUTS if name in nodes)
-    return FrozenGraph(path, inputs[0], outputs, unused, frozenset(needed))
+    return FrozenGraph(path, inputs[0], outputs, unused, frozenset(needed), data)
 
 
-def _parsed(path: pathlib.Path) -> Any:
-    """The file as a Graph with at least one node."""
+def _parsed(path: pathlib.Path) -> tuple[Any, bytes]:
+    """The file as a Graph with at least one node, and its bytes."""
     try:
         data = given_files.read_bytes(path, _MAX_BYTES)
     except OSError as error:
@@ -109,7 +111,7 @@ def _parsed(path: pathlib.Path) -> Any:
         raise FrozenGraphError(f"{path}: is damaged, cut short or not a frozen graph; {_REMEDY}.") from error
     if not graph.node:
         raise FrozenGraphError(f"{path}: holds no graph; {_REMEDY}.")
-    return graph
+    return graph, data
 
 
 def _is_saved_model(data: bytes) -> bool:

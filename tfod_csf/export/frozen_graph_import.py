@@ -143,7 +143,7 @@ def import_frozen_graph(
 def _needed_part(frozen: FrozenGraph) -> tf.compat.v1.GraphDef:
     """The graph without nodes that no output needs and without the devices it was made on."""
     try:
-        whole = tf.compat.v1.GraphDef.FromString(frozen.path.read_bytes())
+        whole = tf.compat.v1.GraphDef.FromString(frozen.data)
     except Exception as error:  # DecodeError of whichever protobuf TensorFlow has
         raise FrozenGraphError(f"{frozen.path}: is damaged ({_first_line(error)}); copy the file again.") from error
     needed = tf.compat.v1.GraphDef(versions=whole.versions, library=whole.library)
@@ -295,7 +295,7 @@ def _info(
         "compute_dtype": "float32",
         "classes": label_map.names,
         "thresholds": dict(thresholds),
-        "frozen_graph": {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
+        "frozen_graph": {"file": path.name, "sha256": hashlib.sha256(detector.frozen.data).hexdigest()},
         "largest_difference_from_frozen_graph": largest_difference,
         "versions": model_info.versions(),
     }
