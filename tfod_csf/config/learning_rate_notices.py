@@ -5,7 +5,7 @@ contradicts itself, which TFOD does not build either, is refused.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tfod_csf.config.protos import optimizer_pb2, train_pb2
 
@@ -47,13 +47,21 @@ def contradictions(train_config: train_pb2.TrainConfig) -> Iterator[str]:
             f"{path}.learning_rate_base: {cosine.learning_rate_base:g} is less than warmup_learning_rate: "
             f"{cosine.warmup_learning_rate:g}; a warm-up rises"
         )
-    # TFOD's samples of 2017 and 2018 have a first step of 0, which a warm-up cannot rise to.
-    has_warmup = rate.manual_step_learning_rate.warmup
-    if any(later <= earlier for earlier, later in zip([0 if has_warmup else -1, *steps], steps)):
-        yield (
-            f"{path}.schedule: steps {steps} do not rise from {'above 0' if has_warmup else '0'}; list them in order, "
-            "the rate before them is initial_learning_rate"
-        )
+    if complaint := manual_step_complaint(steps, rate.manual_step_learning_rate.warmup):
+        yield f"{path}.{complaint}"
+
+
+def manual_step_complaint(steps: Sequence[int], warmup: bool) -> str:
+    """Why manual steps contradict themselves, without a full stop; "" where they do not.
+
+    TFOD's samples of 2017 and 2018 have a first step of 0, which a warm-up cannot rise to.
+    """
+    if all(later > earlier for earlier, later in zip([0 if warmup else -1, *steps], steps)):
+        return ""
+    return (
+        f"schedule: steps {list(steps)} do not rise from {'above 0' if warmup else '0'}; list them in order, the rate "
+        "before them is initial_learning_rate"
+    )
 
 
 def _constant(schedule: optimizer_pb2.ConstantLearningRate, num_steps: int) -> Iterator[str]:

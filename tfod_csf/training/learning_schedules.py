@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 import tf_keras
 
+from tfod_csf.config import learning_rate_notices
 from tfod_csf.config.protos import optimizer_pb2
 from tfod_csf.errors import UserError
 
@@ -128,12 +129,8 @@ def manual_step(
     With `warmup` the rate rises linearly from initial_learning_rate at step 0 to learning_rates[0] at boundaries[0].
     A first boundary of 0, as in TFOD's samples of 2017 and 2018, leaves no step for initial_learning_rate.
     """
-    first = 0 if warmup else -1
-    if any(later <= earlier for earlier, later in zip([first, *boundaries], boundaries)):
-        raise UserError(
-            f"manual_step_learning_rate.schedule: steps {list(boundaries)} do not rise from "
-            f"{'above 0' if warmup else '0'}; list them in order, the rate before them is initial_learning_rate."
-        )
+    if complaint := learning_rate_notices.manual_step_complaint(boundaries, warmup):
+        raise UserError(f"manual_step_learning_rate.{complaint}.")
 
     def rate_of_step(step):
         rates = tf.constant([initial_learning_rate, *learning_rates], tf.float32)
