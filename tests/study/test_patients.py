@@ -193,6 +193,16 @@ def test_pictures_of_an_earlier_run_are_refused_wherever_they_lie(tmp_path, tabl
             look(tmp_path)
 
 
+def test_links_to_pictures_of_an_earlier_run_are_no_images(tmp_path):
+    make(tmp_path / "study", "patients/p1/pictures/a.png")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "b.png").symlink_to(tmp_path / "study" / "patients" / "p1" / "pictures" / "a.png")
+    assert len(found(tmp_path / "images")[0]) == 1
+    (tmp_path / "study" / "patients" / "p1" / "stamp.json").write_text("{}")
+    with pytest.raises(PatientsError, match="holds pictures that batch_infer drew in an earlier run"):
+        found(tmp_path / "images")
+
+
 def test_annotations_folder_mirrored_or_flat(tmp_path):
     make(tmp_path / "images", "A/1.jpg", "A/2.jpg", "B/1.jpg")
     make(tmp_path / "xml", "A/1.xml", "2.xml", "1.xml")

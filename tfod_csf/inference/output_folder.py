@@ -55,12 +55,12 @@ def _is_list_of_problems(path: pathlib.Path) -> bool:
 def refuse_images_among_results(
     images_dir: pathlib.Path, images: Sequence[ImageFile], output_dir: pathlib.Path
 ) -> None:
-    """Refuses images that lie where results are written, results among the images, and pictures of an earlier run.
+    """Refuses images that lie where results are written, and results among the images.
 
     Folders are compared by what they are, not by their names, so that links, mounts and capitals make no difference.
 
     Raises:
-      OutputFolderError: images would be replaced, or pictures with drawn cells be counted as images of a patient.
+      OutputFolderError: images would be replaced, or the pictures of this run be read as images later.
     """
     if any(_is_same(parent, images_dir) for parent in (output_dir, *output_dir.resolve().parents)):
         raise OutputFolderError(
@@ -78,13 +78,6 @@ def refuse_images_among_results(
                     f"{found}: holds images, and batch_infer writes its results into the same folder "
                     f"(--output_dir={output_dir}, {written}/); give a folder apart from the images."
                 )
-    for folder in sorted(folders):
-        results = run_folder.results_with_pictures(folder)
-        if results is not None:
-            raise OutputFolderError(
-                f"{folder}: holds pictures that batch_infer drew in an earlier run (its results are in {results}), not "
-                "images of a patient; give the original images, or move the results out of --images_dir."
-            )
 
 
 def _folders_below(folder: pathlib.Path) -> Iterable[str]:

@@ -209,8 +209,10 @@ def _note_names_alike(folder: pathlib.Path, images: Sequence[ImageFile], problem
 
 def _refuse_drawn_pictures(images: Sequence[ImageFile]) -> None:
     """Refuses the pictures of an earlier run: boxes and text drawn over the cells would be read as a slide."""
-    for folder in sorted({image.path.parent for image in images}):
-        results = run_folder.results_with_pictures(pathlib.Path(os.path.abspath(folder)))
+    folders = {pathlib.Path(os.path.abspath(image.path.parent)) for image in images}
+    folders |= {pathlib.Path(os.path.realpath(image.path)).parent for image in images if image.path.is_symlink()}
+    for folder in sorted(folders):
+        results = run_folder.results_with_pictures(folder)
         if results is not None:
             raise PatientsError(
                 f"{folder}: holds pictures that batch_infer drew in an earlier run (its results are in {results}), not "
