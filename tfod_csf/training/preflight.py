@@ -101,7 +101,12 @@ def check_evaluation(
         num_classes = config.model.faster_rcnn.num_classes
         train = preflight_checks.check_input(config.train_input_reader, num_classes, "train_input_reader")
     evals = _check_eval_inputs(config)
-    shared = _shared_records(config, evals, _images_trained_on(config))
+    trained_on = _images_trained_on(config)
+    shared = _shared_records(config, evals, trained_on or set())
+    if trained_on is None:
+        shared.append(
+            "The training records cannot be read here, so it is not known whether evaluation images are among them."
+        )
     return Preflight(train, evals, (*supported.notices(config, parts=parts), *_eval_notices(config, evals), *shared))
 
 
@@ -193,12 +198,12 @@ def _eval_notices(config: pipeline_pb2.TrainEvalPipelineConfig, evals: tuple[Che
     return notices
 
 
-def _images_trained_on(config: pipeline_pb2.TrainEvalPipelineConfig) -> set[bytes]:
-    """Digests of the training images; empty where their records are not on this computer."""
+def _images_trained_on(config: pipeline_pb2.TrainEvalPipelineConfig) -> set[bytes] | None:
+    """Digests of the training images; None where their records cannot be read, or are not on this computer."""
     try:
         return image_digests(config.train_input_reader.tf_record_input_reader.input_path)
     except (UserError, OSError):
-        return set()
+        return None
 
 
 def _shared_records(
