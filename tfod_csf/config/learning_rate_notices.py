@@ -37,18 +37,31 @@ def contradictions(train_config: train_pb2.TrainConfig) -> Iterator[str]:
     rate = getattr(train_config.optimizer, optimizer).learning_rate
     path = f"train_config.optimizer.{optimizer}.learning_rate.{rate.WhichOneof('learning_rate')}"
     cosine, steps = rate.cosine_decay_learning_rate, [entry.step for entry in rate.manual_step_learning_rate.schedule]
-    if cosine.total_steps < cosine.warmup_steps and rate.HasField("cosine_decay_learning_rate"):
-        yield (
-            f"{path}.total_steps: {cosine.total_steps} is less than warmup_steps: {cosine.warmup_steps}; make it "
-            "larger, it counts the steps of the warm-up too"
+    if rate.HasField("cosine_decay_learning_rate") and (
+        complaint := cosine_complaint(
+            cosine.learning_rate_base, cosine.total_steps, cosine.warmup_learning_rate, cosine.warmup_steps
         )
-    elif cosine.warmup_steps and cosine.learning_rate_base < cosine.warmup_learning_rate:
-        yield (
-            f"{path}.learning_rate_base: {cosine.learning_rate_base:g} is less than warmup_learning_rate: "
-            f"{cosine.warmup_learning_rate:g}; a warm-up rises"
-        )
+    ):
+        yield f"{path}.{complaint}"
     if complaint := manual_step_complaint(steps, rate.manual_step_learning_rate.warmup):
         yield f"{path}.{complaint}"
+
+
+def cosine_complaint(
+    learning_rate_base: float, total_steps: int, warmup_learning_rate: float, warmup_steps: int
+) -> str:
+    """Why a cosine's numbers contradict each other, without a full stop; "" where they do not."""
+    if total_steps < warmup_steps:
+        return (
+            f"total_steps: {total_steps} is less than warmup_steps: {warmup_steps}; make it larger, it counts the "
+            "steps of the warm-up too"
+        )
+    if warmup_steps and learning_rate_base < warmup_learning_rate:
+        return (
+            f"learning_rate_base: {learning_rate_base:g} is less than warmup_learning_rate: "
+            f"{warmup_learning_rate:g}; a warm-up rises"
+        )
+    return ""
 
 
 def manual_step_complaint(steps: Sequence[int], warmup: bool) -> str:

@@ -95,17 +95,10 @@ def cosine_decay(
 
     The cosine ends at total_steps, warm-up and hold included; later steps have rate 0.
     """
-    name = "cosine_decay_learning_rate"
-    if total_steps < warmup_steps:
-        raise UserError(
-            f"{name}.total_steps: {total_steps} is less than warmup_steps: {warmup_steps}; make it larger, "
-            "it counts the steps of the warm-up too."
-        )
-    if warmup_steps and learning_rate_base < warmup_learning_rate:
-        raise UserError(
-            f"{name}.learning_rate_base: {learning_rate_base:g} is less than warmup_learning_rate: "
-            f"{warmup_learning_rate:g}; a warm-up rises."
-        )
+    if complaint := learning_rate_notices.cosine_complaint(
+        learning_rate_base, total_steps, warmup_learning_rate, warmup_steps
+    ):
+        raise UserError(f"cosine_decay_learning_rate.{complaint}.")
     start_of_cosine = warmup_steps + hold_base_rate_steps
 
     def rate_of_step(step):
