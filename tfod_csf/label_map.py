@@ -22,6 +22,7 @@ from tfod_csf import cell_classes
 from tfod_csf.config.protos import string_int_label_map_pb2
 from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write, given_files
+from tfod_csf.wording import listed
 
 NO_CLASS_ID = -1
 _BACKGROUND = "background"
@@ -212,12 +213,6 @@ def _class_name(item: LabelMapItem) -> str:
             "of the study; make them one."
         )
     return shown
-
-
-def listed(values: Sequence) -> str:
-    """Up to twelve names or ids for a message, and how many there are in all."""
-    shown = [str(value) for value in values[:12]]
-    return ", ".join(shown) + (f", ... ({len(values)} in all)" if len(values) > 12 else "")
 
 
 def label_map_from_names(names: Sequence[str]) -> LabelMap:

@@ -3,7 +3,10 @@ characters can be seen.
 """
 
 import unicodedata
+from collections.abc import Collection, Sequence
 
+MAX_NAMED = 3
+_MAX_LISTED = 12
 # Unicode's categories of control characters, which move the cursor, color a terminal or end a line, of characters that
 # turn the direction of the text or join others, of private ones, and of the halves that stand for bytes not in UTF-8.
 _NOT_VISIBLE = frozenset(("Cc", "Cf", "Cs", "Co", "Zl", "Zp"))
@@ -38,3 +41,19 @@ def plural(count: float, noun: str, several: str | None = None) -> str:
     ('1 cell', '2 cells', '0 cells', '2 boxes')
     """
     return f"{number(count)} {noun if count == 1 else several or noun + 's'}"
+
+
+def named(names: Collection[str]) -> str:
+    """The first three names, quoted, for a message.
+
+    >>> named(["a", "b", "c", "d"])
+    "'a', 'b', 'c', ..."
+    """
+    shown = [repr(name) for name in list(names)[:MAX_NAMED]]
+    return ", ".join([*shown, "..."] if len(names) > MAX_NAMED else shown)
+
+
+def listed(values: Sequence) -> str:
+    """Up to twelve names or ids for a message, and how many there are in all."""
+    shown = [str(value) for value in values[:_MAX_LISTED]]
+    return ", ".join(shown) + (f", ... ({len(values)} in all)" if len(values) > _MAX_LISTED else "")

@@ -16,7 +16,7 @@ from absl import flags
 from tfod_csf import cell_classes
 from tfod_csf.commands import command_line, common_flags, differential_flags
 from tfod_csf.errors import UserError
-from tfod_csf.wording import plural
+from tfod_csf.wording import named, plural
 
 if TYPE_CHECKING:
     from tfod_csf.cytology.annotated_cells import MatchedCells
@@ -135,8 +135,6 @@ def main() -> None:
 
 def _not_on_both_sides(ids: "Matched") -> str:
     """Lines on patients that only one side has."""
-    from tfod_csf.study.patient_ids import named
-
     lines = ""
     if ids.only_given:
         count = plural(len(ids.only_given), "patient")

@@ -11,8 +11,8 @@ from collections.abc import Collection, Mapping
 from tfod_csf.files import csv_schemas
 from tfod_csf.files.csv_tables import TableError
 from tfod_csf.study import patient_ids
-from tfod_csf.study.patient_ids import PatientIdError, named
-from tfod_csf.wording import plural
+from tfod_csf.study.patient_ids import PatientIdError
+from tfod_csf.wording import named, plural
 
 
 @dataclasses.dataclass(frozen=True)

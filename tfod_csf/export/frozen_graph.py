@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 from tfod_csf.errors import UserError
 from tfod_csf.files import given_files, saved_model_pb2
 from tfod_csf.files.saved_model_operations import reaches_beyond
+from tfod_csf.wording import listed
 
 FILE_NAME = "frozen_inference_graph.pb"
 INPUTS = ("image_tensor", "encoded_image_string_tensor", "tf_example")
@@ -76,7 +77,7 @@ def read(path: pathlib.Path) -> FrozenGraph:
     if missing:
         raise FrozenGraphError(
             f"{path}: is not an object detector as TFOD exports it: it has no node {missing[0]} (inputs: "
-            f"{_listed(node.name for node in graph.node if node.op == 'Placeholder')}; last node: "
+            f"{listed([node.name for node in graph.node if node.op == 'Placeholder']) or 'none'}; last node: "
             f"{graph.node[-1].name}); {_REMEDY}."
         )
     outputs = tuple(name for name in OUTPUT_RANKS if name in nodes)
@@ -85,7 +86,7 @@ def read(path: pathlib.Path) -> FrozenGraph:
     inputs = sorted(name for name in needed if nodes[name].op == "Placeholder")
     if len(inputs) != 1 or inputs[0] not in INPUTS:
         raise FrozenGraphError(
-            f"{path}: its detections are computed from the inputs {_listed(inputs)}; expected one of "
+            f"{path}: its detections are computed from the inputs {listed(inputs) or 'none'}; expected one of "
             f"{', '.join(INPUTS)}, as TFOD exports it; {_REMEDY}."
         )
     unused = tuple(name for name in _OTHER_DETECTOR_OUTPUTS if name in nodes)
@@ -144,13 +145,8 @@ def _check_operations(needed: Iterable[Any], graph: Any, path: pathlib.Path) -> 
     beyond = sorted(filter(reaches_beyond, operations))
     if beyond:
         raise FrozenGraphError(
-            f"{path}: holds operations that can reach files, the network or Python ({_listed(beyond)}), which a "
+            f"{path}: holds operations that can reach files, the network or Python ({listed(beyond)}), which a "
             "detector does not need; it is not imported."
         )
     if operations.intersection(_VARIABLES):
         raise FrozenGraphError(f"{path}: its weights are not in it, it is not frozen; {_REMEDY}.")
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    return (", ".join(names[:5]) + (" and others" if len(names) > 5 else "")) or "none"

@@ -19,10 +19,11 @@ from tfod_csf.files import record_set
 from tfod_csf.files.tf_example import BoxOutsideError, Features
 from tfod_csf.files.tfrecord import TFRecordError
 from tfod_csf.inference.ground_truth import LabeledImage
-from tfod_csf.label_map import NO_CLASS_ID, LabelMap, listed
+from tfod_csf.label_map import NO_CLASS_ID, LabelMap
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import image_limits
 from tfod_csf.study.image_limits import ImageLimitError
+from tfod_csf.wording import listed
 
 _WRITE_AGAIN = "Write the records again with create_csf_tf_record."
 

@@ -6,8 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from tfod_csf.problems import ProblemLog
-from tfod_csf.study.patient_ids import named
-from tfod_csf.wording import plural
+from tfod_csf.wording import named, plural
 
 # Parts of a data set, as tutorials and labeling services name them.
 _PARTS_OF_DATA_SETS = re.compile(

@@ -27,7 +27,7 @@ from tfod_csf.label_map import LabelMap, mapped_name, normalize_name
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import hardened_xml
 from tfod_csf.study.hardened_xml import HardenedXmlError
-from tfod_csf.study.patient_ids import named
+from tfod_csf.wording import named
 
 MAX_XML_BYTES = 5_000_000
 MAX_OBJECTS = 2000

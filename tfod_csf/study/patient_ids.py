@@ -11,8 +11,8 @@ import unicodedata
 from collections.abc import Collection, Iterable
 
 from tfod_csf.errors import UserError
+from tfod_csf.wording import MAX_NAMED
 
-_MAX_NAMED = 3
 _LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
 
 
@@ -50,16 +50,6 @@ def alike_key(patient_id: str) -> str:
     return re.sub(r"(?<=[^\W\d])-(?=\d)", "", plain)  # "P-7" and "P7", but not "1-1" and "11"
 
 
-def named(patient_ids: Collection[str]) -> str:
-    """The first three ids, for a message.
-
-    >>> named(["a", "b", "c", "d"])
-    "'a', 'b', 'c', ..."
-    """
-    names = [repr(name) for name in list(patient_ids)[:_MAX_NAMED]]
-    return ", ".join([*names, "..."] if len(patient_ids) > _MAX_NAMED else names)
-
-
 @dataclasses.dataclass(frozen=True)
 class Matched:
     """Ids of a table beside those of a run.
@@ -81,8 +71,8 @@ class Matched:
         pairs = [(name, known[alike_key(name)]) for name in self.only_given if alike_key(name) in known]
         if not pairs:
             return ""
-        shown = ", ".join(f"{given!r} may be {name!r}" for given, name in pairs[:_MAX_NAMED])
-        return f"; {shown}{', ...' if len(pairs) > _MAX_NAMED else ''}: write them the same way"
+        shown = ", ".join(f"{given!r} may be {name!r}" for given, name in pairs[:MAX_NAMED])
+        return f"; {shown}{', ...' if len(pairs) > MAX_NAMED else ''}: write them the same way"
 
 
 def match(given: Iterable[str], known: Collection[str]) -> Matched:

@@ -26,8 +26,7 @@ from tfod_csf.cytology.studies.turnaround import (
 from tfod_csf.files import csv_schemas
 from tfod_csf.graphics import figures
 from tfod_csf.study import patient_ids
-from tfod_csf.study.patient_ids import named
-from tfod_csf.wording import plural
+from tfod_csf.wording import named, plural
 
 _HAND_COLORS = (cell_classes.BLUE, cell_classes.SKY_BLUE)
 _MACHINE_COLORS = (cell_classes.VERMILION, cell_classes.ORANGE)

@@ -6,8 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from tfod_csf.problems import ProblemLog
-from tfod_csf.study.patient_ids import named
-from tfod_csf.wording import plural
+from tfod_csf.wording import named, plural
 
 # field_jpg.rf.6512bd43d9caa6e02c990b0a82652dca.jpg, as the labeling service Roboflow exports a version of field.jpg.
 _EXPORTED = re.compile(r"(.+)\.rf\.[0-9a-zA-Z]{8,}")
