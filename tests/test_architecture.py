@@ -292,6 +292,7 @@ TESTED_IN = {
     "export/detection_module.py": "fidelity/test_saved_model_signature.py",
     "export/run_saved_model.py": "export/test_exporter.py",  # a program of its own, which every export runs
     "inference/rounds.py": "commands/test_batch_infer.py",
+    "study/bndbox.py": "study/test_labelimg.py",
     "modeling/feature_extractors/extractor_builder.py": "modeling/feature_extractors/test_feature_extractor.py",
     "modeling/feature_extractors/inception_resnet_v2.py": "fidelity/test_forward.py",
     "modeling/feature_extractors/resnet18.py": "modeling/feature_extractors/test_feature_extractor.py",

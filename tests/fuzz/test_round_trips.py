@@ -23,7 +23,7 @@ from tfod_csf.files import csv_schemas, csv_tables, inner_paths, tfrecord
 from tfod_csf.files.tf_example import Features
 from tfod_csf.label_map import LabelMap, LabelMapItem, label_map_from_names
 from tfod_csf.problems import ProblemLog
-from tfod_csf.study import labelimg, patients
+from tfod_csf.study import folder_names, labelimg
 from tfod_csf.study.labelimg import Annotation, LabeledObject
 from tfod_csf.study.patients import ImageFile
 
@@ -96,10 +96,10 @@ def test_tables_of_a_schema(rows):
 
 @given(st.sets(NAMES, min_size=1, max_size=8))
 def test_folder_names(ids):
-    names = patients.folder_names(sorted(ids))
-    assert {patients.patient_id_of(name) for name in names.values()} == ids
+    names = folder_names.folder_names(sorted(ids))
+    assert {folder_names.patient_id_of(name) for name in names.values()} == ids
     assert len({name.casefold() for name in names.values()}) == len(ids)
-    assert names == patients.folder_names(sorted(ids, reverse=True))
+    assert names == folder_names.folder_names(sorted(ids, reverse=True))
 
 
 @st.composite

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from tests.support.labeled_folders import HEIGHT, WIDTH, write_image
 from tfod_csf import run_folder
 from tfod_csf.files import csv_schemas
-from tfod_csf.study.patients import folder_names
+from tfod_csf.study.folder_names import folder_names
 
 CLASSES = ("lymphocyte", "monocyte", "neutrophil", "erythrocyte")
 Cell = tuple[str, float, tuple[float, float, float, float]]

@@ -26,8 +26,9 @@ from tfod_csf.inference.patient_folder import PatientFolder
 from tfod_csf.inference.patient_results import PatientJob, PatientSummary, run_patient
 from tfod_csf.problems import Problem, ProblemLog
 from tfod_csf.progress_bar import progress_bar
+from tfod_csf.study.folder_names import folder_names
 from tfod_csf.study.image_limits import MAX_FILE_BYTES
-from tfod_csf.study.patients import ImageFile, folder_names
+from tfod_csf.study.patients import ImageFile
 from tfod_csf.wording import plural
 
 

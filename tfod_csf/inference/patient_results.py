@@ -18,7 +18,8 @@ from tfod_csf.inference.cell_selection import Cells, ScoreThresholds, select_cel
 from tfod_csf.inference.image_detector import DetectionFailedError, ImageDetector
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import image_io
-from tfod_csf.study.patients import ImageFile, picture_name
+from tfod_csf.study.folder_names import picture_name
+from tfod_csf.study.patients import ImageFile
 
 
 @dataclasses.dataclass

@@ -9,7 +9,8 @@ from tfod_csf.inference import batch, inference_record
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.image_detector import ImageDetector
 from tfod_csf.problems import ProblemLog
-from tfod_csf.study.patients import ImageFile, folder_names
+from tfod_csf.study.folder_names import folder_names
+from tfod_csf.study.patients import ImageFile
 
 
 def round_dir(output_dir: pathlib.Path, number: int) -> pathlib.Path:

@@ -4,12 +4,11 @@ Coordinate frame: xmin, ymin, xmax, ymax are pixels of the image the annotation 
 (divided by the width they give 0..1, as in TFOD; no -1 for VOC's count from 1). Nothing outside the XML file is ever
 opened: <filename> and <path> are only names, of which the last part is kept.
 
-What happens to a faulty file or object is said in its row of problems.csv. The rules are in `_fault_of_all_boxes`,
+What happens to a faulty file or object is said in its row of problems.csv. The rules are in `bndbox`,
 `_read_object`, `_without_repeats` and `fit_to_image`.
 """
 
 import dataclasses
-import math
 import ntpath
 import os
 import pathlib
@@ -25,7 +24,8 @@ from tfod_csf.cell_classes import UNKNOWN
 from tfod_csf.files import atomic_write, given_files
 from tfod_csf.label_map import LabelMap, mapped_name, normalize_name
 from tfod_csf.problems import ProblemLog
-from tfod_csf.study import hardened_xml
+from tfod_csf.study import bndbox, hardened_xml
+from tfod_csf.study.bndbox import BNDBOX_SIDES
 from tfod_csf.study.hardened_xml import HardenedXmlError
 from tfod_csf.wording import named
 
@@ -34,12 +34,9 @@ MAX_OBJECTS = 2000
 REPEATED = "exactly the box and class of an earlier object"
 MAX_CLOSE_PAIRS = 100  # of which each is a row
 SAME_CELL_IOU = 0.7  # boxes that overlap more are reported as one cell boxed twice
-BNDBOX_SIDES = ("xmin", "ymin", "xmax", "ymax")  # order of a box's sides in XML and in CSV tables of boxes
 _SIZE = re.compile(r"0{0,9}\d{1,9}", re.ASCII)
 _ROOT = "annotation"
 _HEAD_BYTES = 1 << 16
-_ROTATIONS = ("rotation", "angle", "rotate")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclasses.dataclass(slots=True)
@@ -109,62 +106,6 @@ def _flag(element: etree._Element, name: str, path: pathlib.Path, item: str, pro
     return value
 
 
-def _is_finite(text: str) -> bool:
-    return bool(_NUMBER.fullmatch(text)) and math.isfinite(float(text))
-
-
-def _corner_texts(element: etree._Element) -> dict[str, str]:
-    return {side: (element.findtext(f"bndbox/{side}") or "").strip() for side in BNDBOX_SIDES}
-
-
-def _corners(element: etree._Element) -> tuple[float, float, float, float] | None:
-    """xmin, ymin, xmax, ymax as written; None unless all are numbers."""
-    texts = _corner_texts(element).values()
-    if not all(map(_is_finite, texts)):
-        return None
-    xmin, ymin, xmax, ymax = map(float, texts)
-    return xmin, ymin, xmax, ymax
-
-
-def _fault_of_all_boxes(elements: list[etree._Element]) -> tuple[str, str] | None:
-    """(reason, remedy) when the corners of a file mean something else than Pascal VOC's pixels."""
-    boxes = [corners for element in elements if (corners := _corners(element))]
-    if boxes and all(-1 <= side <= 1 for box in boxes for side in box):
-        reason = "the corners look like fractions of the image: none is above 1"
-        return reason, "Multiply them by width and height, or export the boxes again as Pascal VOC, in pixels."
-    swapped = sum(xmin > xmax or ymin > ymax for xmin, ymin, xmax, ymax in boxes)
-    if swapped > 1 and 2 * swapped > len(boxes):
-        reason = f"the corners look like x, y, width, height: {swapped} of {len(boxes)} boxes have swapped corners"
-        return reason, "Export the boxes again as Pascal VOC, with xmax = x + width and ymax = y + height."
-    return None
-
-
-def _rotation(element: etree._Element) -> str:
-    """The angle of a rotated box as written, as CVAT's attribute or a tag of its own; "" for an upright box."""
-    found = [element.findtext(tag) or element.findtext(f"bndbox/{tag}") or "" for tag in _ROTATIONS]
-    for attribute in element.iterfind("attributes/attribute"):
-        if (attribute.findtext("name") or "").strip().lower() in _ROTATIONS:
-            found.append(attribute.findtext("value") or "")
-    for text in map(str.strip, found):
-        try:
-            if text and float(text.replace(",", ".")) % 360 != 0:
-                return text
-        except ValueError:
-            return text
-    return ""
-
-
-def _without_upright_box(element: etree._Element) -> str:
-    """Why an object has no upright box; "" for one that has."""
-    if element.find("robndbox") is not None:
-        return "a rotated box (roLabelImg) has no upright corners"
-    if element.find("bndbox") is None:
-        polygon = any(element.find(tag) is not None for tag in ("polygon", "segm"))
-        return "a polygon is not a box" if polygon else "the object has no <bndbox>"
-    angle = _rotation(element)
-    return f"a rotated box (rotation {angle!r}) has no upright corners" if angle else ""
-
-
 def _read_object(element: etree._Element, index: int, path: pathlib.Path, problems: ProblemLog) -> LabeledObject | None:
     """One <object>, or None with a row in `problems`. Swapped corners are put in order; what is unclear is skipped."""
     name = normalize_name(element.findtext("name") or "")
@@ -173,12 +114,12 @@ def _read_object(element: etree._Element, index: int, path: pathlib.Path, proble
     if not name:
         problems.skipped(path, "the object has no name", "Give it a class in LabelImg.", item)
         return None
-    if reason := _without_upright_box(element):
+    if reason := bndbox.without_upright_box(element):
         problems.skipped(path, reason, redraw, item)
         return None
-    corners = _corners(element)
+    corners = bndbox.corners(element)
     if corners is None:
-        side, text = next((s, t) for s, t in _corner_texts(element).items() if not _is_finite(t))
+        side, text = next((s, t) for s, t in bndbox.corner_texts(element).items() if not bndbox.is_finite(t))
         problems.skipped(path, f"<{side}> is {text!r}, not a number", redraw, item)
         return None
     labeled = LabeledObject(name, *corners)
@@ -283,7 +224,7 @@ def read_annotation(path: str | os.PathLike, problems: ProblemLog) -> Annotation
         problems.skipped(path, f"{len(elements)} objects, more than {MAX_OBJECTS}", "Check that this is one field.")
         return None
     deeper = sum(1 for _ in root.iter("object")) - len(elements)
-    fault = _fault_of_all_boxes(elements)
+    fault = bndbox.fault_of_all_boxes(elements)
     if deeper:
         fault = f"{deeper} objects are not directly in <annotation>", "Export the boxes again as Pascal VOC."
     if fault:

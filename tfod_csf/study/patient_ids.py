@@ -16,6 +16,10 @@ from tfod_csf.wording import MAX_NAMED
 _LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
 
 
+class PatientsError(UserError):
+    """Folders, a manifest or a pattern that identify no images or patients."""
+
+
 class PatientIdError(UserError):
     """Ids that cannot be compared with those of a run."""
 

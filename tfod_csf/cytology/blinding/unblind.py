@@ -23,7 +23,7 @@ from tfod_csf import run_folder
 from tfod_csf.cytology.blinding.blind import BlindError
 from tfod_csf.cytology.blinding.pseudonyms import BlindedImage
 from tfod_csf.files import atomic_write, csv_tables, given_files
-from tfod_csf.study import patients
+from tfod_csf.study import folder_names
 
 _TOKEN = re.compile(r"(?<![a-z0-9])([pi][a-z2-7]{4,52})(\.(?:jpg|png))?(?![a-z0-9])")
 _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
@@ -51,7 +51,7 @@ class Names:
         words = {pseudonym: patient_id for patient_id, pseudonym in pseudonym_of.items()}
         for row in rows:
             words[pathlib.PurePath(row.blinded_image).stem] = os.path.splitext(row.image)[0]
-        folders = patients.folder_names(list(pseudonym_of))
+        folders = folder_names.folder_names(list(pseudonym_of))
         return cls(
             words=words,
             folders={pseudonym_of[patient_id]: folder for patient_id, folder in folders.items()},

@@ -18,7 +18,7 @@ from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.report import gallery
 from tfod_csf.detections import BOX_SIDES
 from tfod_csf.graphics import fonts
-from tfod_csf.study.patients import picture_name
+from tfod_csf.study.folder_names import picture_name
 
 FIELD_WIDTH_PX = 1000
 _QUALITY = 80

@@ -18,7 +18,7 @@ from tfod_csf.cytology.report.page_template import RunFacts
 from tfod_csf.cytology.review.revisions import RECORD, REVISIONS_DIR
 from tfod_csf.cytology.signing.signatures import SIGNATURES_DIR
 from tfod_csf.files.checksums import file_sha256
-from tfod_csf.study import patients
+from tfod_csf.study import folder_names
 
 _STATE = re.compile(rb'<meta name="made-from" content="([0-9a-f]{64})">')
 _HEAD_BYTES = 4096  # the line is one of the first ten
@@ -59,6 +59,6 @@ def remove_outdated(output_dir: pathlib.Path, facts: RunFacts, patient_facts: Ma
     """Removes the pages of patients that were made from another state, and then that of all patients too."""
     page = run_folder.PAGES[0]
     for path in sorted((output_dir / run_folder.PATIENTS_DIR).glob(f"*/{page}")):
-        of_patient = patient_facts.get(patients.patient_id_of(path.parent.name), PatientFacts())
+        of_patient = patient_facts.get(folder_names.patient_id_of(path.parent.name), PatientFacts())
         if state_in(path) != state_of(path.parent, of_patient, facts):
             run_folder.remove_pages(path.parent)

@@ -18,7 +18,7 @@ from tfod_csf.cytology.review.export import ExportMark
 from tfod_csf.cytology.review.sidecar import FILE_NAME, ReviewError, Sidecar, read_sidecar
 from tfod_csf.files import atomic_write, checksums
 from tfod_csf.problems import ProblemLog
-from tfod_csf.study import patients
+from tfod_csf.study import folder_names, patients
 from tfod_csf.wording import plural
 
 UNFINISHED = "unfinished_export.json"
@@ -86,7 +86,7 @@ def export_run(
       UserError: a patient or model that the run does not have, images that cannot be found, or a folder that exists.
     """
     run = run_folder.read_run(inference_dir)
-    folders = {patients.patient_id_of(folder.name): folder for folder in run_tables.patient_folders(inference_dir)}
+    folders = {folder_names.patient_id_of(folder.name): folder for folder in run_tables.patient_folders(inference_dir)}
     unknown = [patient for patient in settings.patients if patient not in folders]
     if unknown:
         raise ReviewError(f"--patient={unknown[0]}: no such patient in {inference_dir} ({len(folders)} patients).")

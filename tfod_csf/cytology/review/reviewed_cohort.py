@@ -32,7 +32,7 @@ from tfod_csf.cytology.review.revisions import Revision
 from tfod_csf.files import csv_schemas, given_files
 from tfod_csf.files.checksums import file_sha256
 from tfod_csf.problems import ProblemLog
-from tfod_csf.study import patients
+from tfod_csf.study import folder_names
 
 _STATUSES = (merge.CONFIRMED, RELABELLED, MOVED, DELETED, ADDED, merge.DISPUTED)
 
@@ -227,7 +227,7 @@ def write_cohort(
     reviewed = []
     machines = run_tables.patient_folders(run)
     for machine in progress(machines):
-        folder, patient_id = output / run_folder.PATIENTS_DIR / machine.name, patients.patient_id_of(machine.name)
+        folder, patient_id = output / run_folder.PATIENTS_DIR / machine.name, folder_names.patient_id_of(machine.name)
         state = recorded.get(patient_id, {})
         try:
             revisions.check_holds(folder, revisions.read_revisions(folder), state.get("revision_sha256", ""))
