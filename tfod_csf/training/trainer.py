@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfod_csf.config.protos import train_pb2
 from tfod_csf.modeling import balanced_sampler, slim_variable_names
 from tfod_csf.modeling.faster_rcnn import FasterRCNN
 from tfod_csf.network_input.image_normalizer import ImageNormalizer
@@ -69,6 +70,16 @@ class UpdateSettings:
     bias_grad_multiplier: float = 0.0
     update_trainable_variables: Sequence[str] = ()
     freeze_variables: Sequence[str] = ()
+
+    @classmethod
+    def from_config(cls, config: train_pb2.TrainConfig) -> "UpdateSettings":
+        """The fields of `train_config` that have these names."""
+        return cls(
+            gradient_clipping_by_norm=config.gradient_clipping_by_norm,
+            bias_grad_multiplier=config.bias_grad_multiplier,
+            update_trainable_variables=tuple(config.update_trainable_variables),
+            freeze_variables=tuple(config.freeze_variables),
+        )
 
 
 def updated_variables(model: FasterRCNN, update: UpdateSettings) -> list[tf.Variable]:

@@ -21,7 +21,7 @@ from tfod_csf.config.protos import input_reader_pb2, pipeline_pb2
 from tfod_csf.data import input_errors, inputs
 from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write, folder_lock
-from tfod_csf.label_map import LabelMap, label_map_from_names
+from tfod_csf.label_map import label_map_from_names
 from tfod_csf.modeling import model_builder
 from tfod_csf.modeling.faster_rcnn import FasterRCNN
 from tfod_csf.training import optimizer as optimizers
@@ -183,7 +183,7 @@ def _build_in_scope(
         name="global_step",
     )
     optimizer, learning_rate = optimizers.build(config.train_config.optimizer, rms_prop_rule)
-    optimizers.create_slots(optimizer, updated_variables(model, _update_settings(config.train_config)))
+    optimizers.create_slots(optimizer, updated_variables(model, UpdateSettings.from_config(config.train_config)))
     checkpoint = tf.train.Checkpoint(
         step=global_step, model=checkpoint_view.checkpoint_view(model), optimizer=optimizer
     )
@@ -244,7 +244,7 @@ def _trainer(
         state.optimizer,
         state.global_step,
         strategy,
-        update=_update_settings(config.train_config),
+        update=UpdateSettings.from_config(config.train_config),
         add_regularization_loss=config.train_config.add_regularization_loss,
         seed=seed,
     )
@@ -296,7 +296,7 @@ def _evaluate_checkpoints(
     optimizer = None
     if config.eval_config.use_moving_averages:
         optimizer, _ = optimizers.build(config.train_config.optimizer)
-        optimizers.create_slots(optimizer, updated_variables(model, _update_settings(config.train_config)))
+        optimizers.create_slots(optimizer, updated_variables(model, UpdateSettings.from_config(config.train_config)))
     with input_errors.explained(config.eval_input_reader, config.model):
         return continuous_evaluation.evaluate_continuously(
             _checkpoint_reader(model, optimizer),
@@ -368,15 +368,6 @@ def _settings_of_checkpoint(optimizer, checkpoint_path: str) -> list[str]:
     return changed
 
 
-def _update_settings(train_config) -> UpdateSettings:
-    return UpdateSettings(
-        gradient_clipping_by_norm=train_config.gradient_clipping_by_norm,
-        bias_grad_multiplier=train_config.bias_grad_multiplier,
-        update_trainable_variables=tuple(train_config.update_trainable_variables),
-        freeze_variables=tuple(train_config.freeze_variables),
-    )
-
-
 def _keep_config(config: pipeline_pb2.TrainEvalPipelineConfig, model_dir: str) -> None:
     """Stores the config beside the checkpoints; one that is already there is the user's own and is not changed."""
     path = pathlib.Path(model_dir) / "pipeline.config"
@@ -422,8 +413,8 @@ def _evaluation(
 ) -> EvaluationRun:
     eval_config = config.eval_config
     num_classes = config.model.faster_rcnn.num_classes
-    label_map = checked_input.label_map or _numbered_label_map(num_classes)
-    label_map = label_map.with_all_ids(num_classes)
+    numbered = label_map_from_names([f"class {number}" for number in range(1, num_classes + 1)])
+    label_map = (checked_input.label_map or numbered).with_all_ids(num_classes)
     evaluator = FasterRcnnEvaluator(
         model,
         inputs.eval_input(eval_config, reader, config.model),
@@ -439,11 +430,6 @@ def _evaluation(
     num_images = -(-checked_input.statistics.num_examples // max(1, reader.sample_1_of_n_examples))
     averages = optimizer if eval_config.use_moving_averages else None
     return EvaluationRun(evaluator, folder, num_images, weights=lambda: _averaged(averages))
-
-
-def _numbered_label_map(num_classes: int) -> LabelMap:
-    """Class names for records whose reader has no label map."""
-    return label_map_from_names([f"class {index + 1}" for index in range(num_classes)])
 
 
 @contextlib.contextmanager
