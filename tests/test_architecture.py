@@ -49,6 +49,7 @@ SUBPACKAGES = {
     "training": {"": {"checkpoints", "evaluation"}, "checkpoints": set(), "evaluation": {"checkpoints"}},
     "evaluation": {"": set(), "training_report": set()},
     "modeling": {"": {"feature_extractors"}, "feature_extractors": set()},
+    "inference": {"": set(), "runs": set(), "labeled": set()},
 }
 
 # absl is its logging; flags are in commands alone, see below.
@@ -226,7 +227,7 @@ def test_packages_without_tensorflow(package):
 
 def test_records_are_written_checked_and_read_for_evaluation_without_tensorflow():
     modules = ("data.annotated.create_tf_record", "data.annotated.single_record", "data.records.record_statistics")
-    modules += ("inference.record_reader", "inference.ground_truth")
+    modules += ("inference.labeled.record_reader", "inference.labeled.ground_truth")
     assert not _loaded("import " + ", ".join(f"tfod_csf.{name}" for name in modules)) & TENSORFLOW
 
 
@@ -291,7 +292,7 @@ TESTED_IN = {
     "commands/import_frozen_graph.py": "export/test_frozen_graph_import.py",
     "export/detection_module.py": "fidelity/test_saved_model_signature.py",
     "export/run_saved_model.py": "export/test_exporter.py",  # a program of its own, which every export runs
-    "inference/rounds.py": "commands/test_batch_infer.py",
+    "inference/runs/rounds.py": "commands/test_batch_infer.py",
     "study/bndbox.py": "study/test_labelimg.py",
     "modeling/feature_extractors/extractor_builder.py": "modeling/feature_extractors/test_feature_extractor.py",
     "modeling/feature_extractors/inception_resnet_v2.py": "fidelity/test_forward.py",

@@ -11,7 +11,7 @@ from tfod_csf.config import pipeline_config, supported
 from tfod_csf.errors import UserError
 from tfod_csf.files import tfrecord
 from tfod_csf.files.tf_example import Features
-from tfod_csf.inference import record_reader
+from tfod_csf.inference.labeled import record_reader
 from tfod_csf.label_map import label_map_from_names
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import image_io, labelimg

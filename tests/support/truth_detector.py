@@ -13,8 +13,8 @@ from tfod_csf import run_folder
 from tfod_csf.cell_classes import STUDY_CLASSES
 from tfod_csf.cytology.counting import cohort
 from tfod_csf.detections import Detections
-from tfod_csf.inference import batch_run
 from tfod_csf.inference.cell_selection import ScoreThresholds
+from tfod_csf.inference.runs import batch_run
 from tfod_csf.label_map import label_map_from_names
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import image_io, labelimg

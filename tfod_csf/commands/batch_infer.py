@@ -65,7 +65,8 @@ def main() -> None:
     from tfod_csf import run_folder
     from tfod_csf.cytology.counting import cohort, corrected_differential
     from tfod_csf.cytology.counting.differential import DifferentialRules
-    from tfod_csf.inference import batch_run, cell_selection
+    from tfod_csf.inference import cell_selection
+    from tfod_csf.inference.runs import batch_run
     from tfod_csf.model_folder import ModelFolder
     from tfod_csf.problems import ProblemLog
 

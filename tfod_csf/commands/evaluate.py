@@ -23,7 +23,7 @@ from tfod_csf.files import folder_lock
 if TYPE_CHECKING:
     from tfod_csf.evaluation.model_evaluation import ModelEvaluation
     from tfod_csf.inference.cell_selection import ScoreThresholds
-    from tfod_csf.inference.labeled_detections import LabeledDetections
+    from tfod_csf.inference.labeled.labeled_detections import LabeledDetections
     from tfod_csf.model_folder import ModelFolder
     from tfod_csf.problems import ProblemLog
     from tfod_csf.study.patients import AnnotatedFile
@@ -91,7 +91,7 @@ def main() -> None:
 def _evaluate(
     folder: "ModelFolder", thresholds: "ScoreThresholds", output_dir: pathlib.Path, problems: "ProblemLog"
 ) -> None:
-    from tfod_csf.inference import ground_truth, validation
+    from tfod_csf.inference.labeled import ground_truth, validation
 
     class_map = common_flags.class_map(FLAGS)
     pairs, shards = _find_labeled_images(problems)
@@ -102,7 +102,8 @@ def _evaluate(
             "%s: the model was trained on this record; the metrics say nothing about new images.", shard
         )
     from tfod_csf.evaluation.model_evaluation import ModelEvaluation
-    from tfod_csf.inference import detector, labeled_detections, record_reader
+    from tfod_csf.inference import detector
+    from tfod_csf.inference.labeled import labeled_detections, record_reader
 
     labels = folder.label_map
     model = detector.Detector.open(folder)
@@ -143,7 +144,7 @@ def _find_labeled_images(problems: "ProblemLog") -> tuple[list["AnnotatedFile"],
             raise
         problems.skipped(FLAGS.input_path, str(error).rstrip("."), "Their images are missing.", "shards")
     if not FLAGS.skip_damaged_records:
-        from tfod_csf.inference import record_reader
+        from tfod_csf.inference.labeled import record_reader
 
         record_reader.check_records(shards)
     return [], shards

@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     _stand_still()
     if options.dark_cells:
-        from tfod_csf.inference import batch_run
+        from tfod_csf.inference.runs import batch_run
 
         batch_run.open_detectors = lambda folders, settings: [DarkCells(folder) for folder in folders]
     counter = ChangeCounter(os.path.abspath(options.below), options.kill_at)

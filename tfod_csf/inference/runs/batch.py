@@ -22,8 +22,8 @@ from tfod_csf.files import atomic_write, given_files
 from tfod_csf.files.checksums import file_sha256
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.image_detector import ImageDetector
-from tfod_csf.inference.patient_folder import PatientFolder
-from tfod_csf.inference.patient_results import PatientJob, PatientSummary, run_patient
+from tfod_csf.inference.runs.patient_folder import PatientFolder
+from tfod_csf.inference.runs.patient_results import PatientJob, PatientSummary, run_patient
 from tfod_csf.problems import Problem, ProblemLog
 from tfod_csf.progress_bar import progress_bar
 from tfod_csf.study.folder_names import folder_names

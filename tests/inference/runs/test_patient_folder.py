@@ -5,8 +5,8 @@ import json
 import pytest
 
 from tfod_csf.files import atomic_write
-from tfod_csf.inference import patient_folder
-from tfod_csf.inference.patient_folder import PatientFolder, PatientFolderError
+from tfod_csf.inference.runs import patient_folder
+from tfod_csf.inference.runs.patient_folder import PatientFolder, PatientFolderError
 
 PAGE = '<html><meta name="generator" content="tfod_csf 0.2.0">'
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfod_csf import __version__, provenance, worker_pool
-from tfod_csf.inference.batch import BatchResult
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.image_detector import ImageDetector
+from tfod_csf.inference.runs.batch import BatchResult
 from tfod_csf.problems import SKIPPED, ProblemLog
 
 _PACKAGES = ("tensorflow", "numpy", "Pillow", "pandas", "protobuf")

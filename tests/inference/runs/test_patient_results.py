@@ -11,7 +11,7 @@ from tfod_csf.detections import Detections
 from tfod_csf.files import csv_schemas, csv_tables
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.image_detector import DetectionFailedError
-from tfod_csf.inference.patient_results import PatientJob, run_patient
+from tfod_csf.inference.runs.patient_results import PatientJob, run_patient
 from tfod_csf.label_map import LabelMap, label_map_from_names
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study.patients import find_images

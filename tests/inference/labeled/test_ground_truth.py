@@ -1,6 +1,6 @@
 import numpy as np
 
-from tfod_csf.inference import ground_truth
+from tfod_csf.inference.labeled import ground_truth
 from tfod_csf.label_map import label_map_from_names
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import patients

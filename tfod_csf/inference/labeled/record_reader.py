@@ -18,7 +18,7 @@ from tfod_csf.detections import BOX_SIDES
 from tfod_csf.files import record_set
 from tfod_csf.files.tf_example import BoxOutsideError, Features
 from tfod_csf.files.tfrecord import TFRecordError
-from tfod_csf.inference.ground_truth import LabeledImage
+from tfod_csf.inference.labeled.ground_truth import LabeledImage
 from tfod_csf.label_map import NO_CLASS_ID, LabelMap
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import image_limits

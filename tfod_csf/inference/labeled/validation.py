@@ -12,8 +12,8 @@ from tfod_csf.errors import UserError
 from tfod_csf.evaluation.classification_counts import ClassificationCounter, ValidationImage
 from tfod_csf.files import checksums
 from tfod_csf.inference.cell_selection import Cells, ScoreThresholds
-from tfod_csf.inference.ground_truth import LabeledImage
 from tfod_csf.inference.image_detector import ImageDetector
+from tfod_csf.inference.labeled.ground_truth import LabeledImage
 from tfod_csf.label_map import LabelMap
 from tfod_csf.model_folder import ModelFolder
 

@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.hand_made_model import save_gray
 from tfod_csf import run_folder
-from tfod_csf.inference import output_folder
-from tfod_csf.inference.output_folder import OutputFolderError
+from tfod_csf.inference.runs import output_folder
+from tfod_csf.inference.runs.output_folder import OutputFolderError
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import patients
 

@@ -7,10 +7,10 @@ import pathlib
 import pytest
 
 from tfod_csf import run_folder
-from tfod_csf.inference import inference_record
-from tfod_csf.inference.batch import BatchResult
 from tfod_csf.inference.cell_selection import ScoreThresholds
-from tfod_csf.inference.patient_results import PatientSummary
+from tfod_csf.inference.runs import inference_record
+from tfod_csf.inference.runs.batch import BatchResult
+from tfod_csf.inference.runs.patient_results import PatientSummary
 from tfod_csf.label_map import LabelMap, label_map_from_names
 from tfod_csf.problems import ProblemLog
 

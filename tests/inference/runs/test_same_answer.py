@@ -14,8 +14,8 @@ from tests.support.hand_made_model import CANDIDATES, save, save_gray
 from tfod_csf import run_folder
 from tfod_csf.cytology.counting import cohort
 from tfod_csf.files import csv_tables, given_files
-from tfod_csf.inference import batch_run
 from tfod_csf.inference.cell_selection import ScoreThresholds
+from tfod_csf.inference.runs import batch_run
 from tfod_csf.model_folder import ModelFolder
 from tfod_csf.problems import ProblemLog
 

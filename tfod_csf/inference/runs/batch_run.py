@@ -13,9 +13,9 @@ from tfod_csf import classification, model_folder, run_folder
 from tfod_csf.classification import Classification, ClassificationError
 from tfod_csf.errors import UserError
 from tfod_csf.files import folder_lock
-from tfod_csf.inference import batch, inference_record, output_folder, rounds
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.image_detector import ImageDetector
+from tfod_csf.inference.runs import batch, inference_record, output_folder, rounds
 from tfod_csf.model_folder import ModelFolder
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import patients

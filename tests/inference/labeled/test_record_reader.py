@@ -7,7 +7,7 @@ import tensorflow as tf
 from tests.support.tfrecord_frames import frame
 from tfod_csf.data.records.tf_example_decoder import TfExampleDecoder
 from tfod_csf.files.tfrecord import TFRecordError
-from tfod_csf.inference import record_reader
+from tfod_csf.inference.labeled import record_reader
 from tfod_csf.label_map import NO_CLASS_ID, LabelMap, LabelMapItem, label_map_from_names
 from tfod_csf.problems import SKIPPED, ProblemLog
 from tfod_csf.study import image_limits

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfod_csf import provenance, run_folder
-from tfod_csf.inference import batch, inference_record
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.image_detector import ImageDetector
+from tfod_csf.inference.runs import batch, inference_record
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study.folder_names import folder_names
 from tfod_csf.study.patients import ImageFile

@@ -7,9 +7,10 @@ from PIL import Image
 
 from tests.support.hand_made_model import save_gray
 from tfod_csf.files import csv_schemas, csv_tables
-from tfod_csf.inference import batch, detector
+from tfod_csf.inference import detector
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.image_detector import DetectionFailedError
+from tfod_csf.inference.runs import batch
 from tfod_csf.label_map import label_map_from_names
 from tfod_csf.problems import ProblemLog, StrictProblemError
 from tfod_csf.study import patients

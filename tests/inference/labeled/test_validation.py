@@ -9,8 +9,8 @@ from tfod_csf.classification import ClassificationError
 from tfod_csf.detections import Detections
 from tfod_csf.files import checksums
 from tfod_csf.inference.cell_selection import ScoreThresholds, select_cells
-from tfod_csf.inference.ground_truth import LabeledImage
-from tfod_csf.inference.validation import ValidationError, ValidationMatrix, refuse_training_records
+from tfod_csf.inference.labeled.ground_truth import LabeledImage
+from tfod_csf.inference.labeled.validation import ValidationError, ValidationMatrix, refuse_training_records
 from tfod_csf.label_map import label_map_from_names, save_label_map
 from tfod_csf.model_folder import ModelFolder
 

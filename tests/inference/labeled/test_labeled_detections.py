@@ -1,9 +1,9 @@
 import numpy as np
 
 from tfod_csf.detections import Detections
-from tfod_csf.inference import ground_truth
 from tfod_csf.inference.cell_selection import ScoreThresholds
-from tfod_csf.inference.labeled_detections import detect_labeled
+from tfod_csf.inference.labeled import ground_truth
+from tfod_csf.inference.labeled.labeled_detections import detect_labeled
 from tfod_csf.label_map import label_map_from_names
 
 LABEL_MAP = label_map_from_names(["lymphocyte", "monocyte"])

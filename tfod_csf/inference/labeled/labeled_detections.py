@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from tfod_csf.inference.cell_selection import Cells, ScoreThresholds, select_cells
-from tfod_csf.inference.ground_truth import LabeledImage, detections_dict
 from tfod_csf.inference.image_detector import ImageDetector
+from tfod_csf.inference.labeled.ground_truth import LabeledImage, detections_dict
 
 
 class LabeledDetections(NamedTuple):
