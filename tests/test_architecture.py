@@ -292,6 +292,7 @@ TESTED_IN = {
     "commands/import_frozen_graph.py": "export/test_frozen_graph_import.py",
     "export/detection_module.py": "fidelity/test_saved_model_signature.py",
     "export/run_saved_model.py": "export/test_exporter.py",  # a program of its own, which every export runs
+    "inference/runs/patient_examination.py": "inference/runs/test_batch.py",
     "inference/runs/rounds.py": "commands/test_batch_infer.py",
     "study/bndbox.py": "study/test_labelimg.py",
     "modeling/feature_extractors/extractor_builder.py": "modeling/feature_extractors/test_feature_extractor.py",

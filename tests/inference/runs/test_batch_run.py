@@ -14,7 +14,7 @@ from tfod_csf.detections import Detections
 from tfod_csf.errors import UserError
 from tfod_csf.files import csv_tables, folder_lock
 from tfod_csf.inference.cell_selection import ScoreThresholds
-from tfod_csf.inference.runs import batch, batch_run
+from tfod_csf.inference.runs import batch, batch_run, patient_examination
 from tfod_csf.label_map import label_map_from_names
 from tfod_csf.problems import ProblemLog
 from tfod_csf.synthetic import cohort_folder, cohorts
@@ -326,7 +326,7 @@ def test_numbers_that_are_none_fail_the_image_with_a_reason(images_dir, tmp_path
 
 def test_an_image_replaced_before_it_is_read_is_named_by_the_bytes_that_were_used(images_dir, tmp_path, monkeypatch):
     path = images_dir / "p1" / "a.png"
-    original = batch._sha256
+    original = patient_examination._sha256
 
     def then_replaced(image):
         found = original(image)
@@ -334,7 +334,7 @@ def test_an_image_replaced_before_it_is_read_is_named_by_the_bytes_that_were_use
             save_gray(path, 7)
         return found
 
-    monkeypatch.setattr(batch, "_sha256", then_replaced)
+    monkeypatch.setattr(patient_examination, "_sha256", then_replaced)
     run(images_dir, tmp_path / "out", Brightness())
     rows = csv_tables.read_rows(tmp_path / "out" / "patients" / "p1" / "images.csv")
     assert rows[0]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,33 +1,26 @@
 """All patients through the detectors, one after the other; a second run redoes only what changed.
 
-    OUT/patients/<id>/cells.csv, images.csv, pictures/   by patient_results.run_patient
-    OUT/patients/<id>/stamp.json                         written last: see patient_folder
+    OUT/patients/<id>/   one patient: see patient_examination
 
-A patient is done when its stamp names the same images (by checksum), the same models (by fingerprint and temperature),
-the same thresholds, the same version of this package and the tables that are there; a patient with an image on which a
-model failed is examined again. A patient's files are written beside and swapped in when they are whole, so that an
-interrupted patient has its earlier ones, or none. Memory grows by one summary per patient only.
+Memory grows by one summary per patient only.
 """
 
 import dataclasses
-import hashlib
-import json
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from tfod_csf import __version__, run_folder
+from tfod_csf import run_folder
 from tfod_csf.errors import UserError
-from tfod_csf.files import atomic_write, given_files
-from tfod_csf.files.checksums import file_sha256
+from tfod_csf.files import given_files
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.image_detector import ImageDetector
+from tfod_csf.inference.runs.patient_examination import Examination, PatientOutcome, examine_patient
 from tfod_csf.inference.runs.patient_folder import PatientFolder
-from tfod_csf.inference.runs.patient_results import PatientJob, PatientSummary, run_patient
-from tfod_csf.problems import Problem, ProblemLog
+from tfod_csf.inference.runs.patient_results import PatientSummary
+from tfod_csf.problems import ProblemLog
 from tfod_csf.progress_bar import progress_bar
 from tfod_csf.study.folder_names import folder_names
-from tfod_csf.study.image_limits import MAX_FILE_BYTES
 from tfod_csf.study.patients import ImageFile
 from tfod_csf.wording import plural
 
@@ -54,6 +47,13 @@ class BatchResult:
     kept: list[str] = dataclasses.field(default_factory=list)
     tables: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
 
+    def add(self, outcome: PatientOutcome) -> None:
+        """Adds one patient."""
+        self.summaries[outcome.patient_id], self.folders[outcome.patient_id] = outcome.summary, outcome.folder
+        self.tables[outcome.folder.name] = dict(outcome.tables)
+        if outcome.reused:
+            self.reused.add(outcome.patient_id)
+
     @property
     def num_images(self) -> int:
         """Images of all patients."""
@@ -63,16 +63,6 @@ class BatchResult:
     def num_failed(self) -> int:
         """Images that could not be used."""
         return sum(summary.failed for summary in self.summaries.values())
-
-
-def run_settings(detectors: Sequence[ImageDetector], thresholds: ScoreThresholds, draw: bool) -> dict[str, Any]:
-    """Everything besides the images that a patient's files depend on."""
-    return {
-        "version": __version__,
-        "models": {d.name: {"fingerprint": d.fingerprint, "temperature": d.temperature} for d in detectors},
-        "thresholds": dataclasses.asdict(thresholds),
-        "draw": draw,
-    }
 
 
 def run(
@@ -107,8 +97,8 @@ def run(
         by_patient.setdefault(image.patient_id, []).append(image)
     names = folder_names(list(by_patient))
     patients_dir = output_dir / run_folder.PATIENTS_DIR
-    settings = run_settings(detectors, thresholds, draw)
-    result = BatchResult(tables=_earlier_patients(patients_dir, set(names.values()), settings))
+    examination = Examination(detectors, thresholds, draw)
+    result = BatchResult(tables=_earlier_patients(patients_dir, set(names.values()), examination.settings))
     result.kept = sorted(result.tables)
     for name in names.values():
         PatientFolder.open(patients_dir / name).check_tables()
@@ -118,46 +108,11 @@ def run(
         for patient_id, patient_images in by_patient.items():
             on_patient()
             progress.set_postfix_str(patient_id)
-            folder = PatientFolder.open(patients_dir / names[patient_id])
-            checksums = {image.name: _sha256(image.path) for image in patient_images}
-            if folder.is_done(settings, checksums):
-                problems.extend(Problem(**problem) for problem in folder.stamp["problems"])
-                summary = PatientSummary(**folder.stamp["summary"])
-                result.tables[folder.path.name] = folder.stamp["tables"]
-                result.reused.add(patient_id)
-                progress.update(len(patient_images))
-            else:
-                job = PatientJob(patient_id, folder.path, detectors, thresholds, draw)
-                summary, tables = _examine(job, folder, patient_images, checksums, settings, problems, progress.update)
-                result.tables[folder.path.name] = tables
-            result.summaries[patient_id], result.folders[patient_id] = summary, folder.path
-            _note_shared_images(patient_id, patient_images, checksums, owners, problems)
+            folder = patients_dir / names[patient_id]
+            outcome = examine_patient(examination, patient_id, patient_images, folder, problems, progress.update)
+            result.add(outcome)
+            _note_shared_images(patient_images, outcome, owners, problems)
     return result
-
-
-def _examine(
-    job: PatientJob,
-    folder: PatientFolder,
-    images: Sequence[ImageFile],
-    checksums: Mapping[str, str | None],
-    settings: dict[str, Any],
-    problems: ProblemLog,
-    on_image: Callable[[], Any],
-) -> tuple[PatientSummary, dict[str, str]]:
-    """Examines a patient beside the earlier results and swaps the new ones in; returns checksums of the tables too."""
-    own_problems = ProblemLog(strict=problems.strict)
-    with atomic_write.folder_beside(folder.path / "results") as new:
-        try:
-            summary = run_patient(dataclasses.replace(job, folder=new), images, checksums, own_problems, on_image)
-        finally:
-            problems.problems.extend(own_problems.problems)
-        summary.input_hash = _input_hash(checksums)
-        tables = run_folder.table_checksums(new)
-        stamp: dict[str, Any] = {"tables": tables}
-        if not summary.detector_failures:
-            stamp.update(_stamp(settings, checksums, summary, own_problems))
-        folder.replace(new, stamp)
-    return summary, tables
 
 
 def closing_text(result: BatchResult, seconds_per_image: float | None) -> str:
@@ -203,29 +158,6 @@ def check_detectors(detectors: Sequence[ImageDetector]) -> None:
             )
 
 
-def _sha256(path: pathlib.Path) -> str | None:
-    """Checksum of an image's file; None when it cannot be read, or is too large to be an image."""
-    try:
-        return file_sha256(path, MAX_FILE_BYTES)
-    except OSError:
-        return None
-
-
-def _input_hash(checksums: Mapping[str, str | None]) -> str:
-    return hashlib.sha256(json.dumps(dict(sorted(checksums.items()))).encode()).hexdigest()
-
-
-def _stamp(
-    settings: dict[str, Any], checksums: Mapping[str, str | None], summary: PatientSummary, problems: ProblemLog
-) -> dict[str, Any]:
-    return {
-        "settings": settings,
-        "images": dict(checksums),
-        "summary": dataclasses.asdict(summary),
-        "problems": [dataclasses.asdict(problem) for problem in problems.problems],
-    }
-
-
 def _earlier_patients(
     patients_dir: pathlib.Path, names: set[str], settings: dict[str, Any]
 ) -> dict[str, dict[str, str]]:
@@ -251,16 +183,12 @@ def _earlier_patients(
 
 
 def _note_shared_images(
-    patient_id: str,
-    images: Sequence[ImageFile],
-    checksums: Mapping[str, str | None],
-    owners: dict[str, str],
-    problems: ProblemLog,
+    images: Sequence[ImageFile], outcome: PatientOutcome, owners: dict[str, str], problems: ProblemLog
 ) -> None:
     """Notes images that another patient has too: most likely one was copied into the wrong folder."""
     for image in images:
-        checksum = checksums[image.name]
-        owner = owners.setdefault(checksum, patient_id) if checksum else patient_id
-        if owner != patient_id:
+        checksum = outcome.checksums[image.name]
+        owner = owners.setdefault(checksum, outcome.patient_id) if checksum else outcome.patient_id
+        if owner != outcome.patient_id:
             reason = f"the same bytes as an image of patient {owner!r}; it was counted for both"
             problems.noted(image.path, reason, "Find out whose image it is and delete the other copy.")

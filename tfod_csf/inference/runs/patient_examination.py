@@ -1,0 +1,158 @@
+"""One patient: from its images to its folder of results. A function of the images, the models and the settings alone.
+
+Whoever runs many patients, one after the other or on many machines, calls `examine_patient` for each; the same images,
+models and settings give the same files wherever it runs.
+
+    FOLDER/cells.csv, images.csv, pictures/   by patient_results.run_patient
+    FOLDER/stamp.json                         written last: see patient_folder
+
+A patient is done when its stamp names the same images (by checksum), the same models (by fingerprint and temperature),
+the same thresholds, the same version of this package and the tables that are there; a patient with an image on which a
+model failed is examined again. A patient's files are written beside and swapped in when they are whole, so that an
+interrupted patient has its earlier ones, or none.
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tfod_csf import __version__, run_folder
+from tfod_csf.files import atomic_write
+from tfod_csf.files.checksums import file_sha256
+from tfod_csf.inference.cell_selection import ScoreThresholds
+from tfod_csf.inference.image_detector import ImageDetector
+from tfod_csf.inference.runs.patient_folder import PatientFolder
+from tfod_csf.inference.runs.patient_results import PatientJob, PatientSummary, run_patient
+from tfod_csf.problems import Problem, ProblemLog
+from tfod_csf.study.image_limits import MAX_FILE_BYTES
+from tfod_csf.study.patients import ImageFile
+
+
+@dataclasses.dataclass(frozen=True)
+class Examination:
+    """How patients are examined.
+
+    Attributes:
+      detectors: the models, at least one.
+      thresholds: what counts as a cell.
+      draw: whether to write pictures.
+    """
+
+    detectors: Sequence[ImageDetector]
+    thresholds: ScoreThresholds
+    draw: bool = True
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything besides the images that a patient's files depend on, as its stamp keeps it."""
+        return {
+            "version": __version__,
+            "models": {d.name: {"fingerprint": d.fingerprint, "temperature": d.temperature} for d in self.detectors},
+            "thresholds": dataclasses.asdict(self.thresholds),
+            "draw": self.draw,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class PatientOutcome:
+    """What happened to one patient.
+
+    Attributes:
+      patient_id: the patient.
+      folder: the patient's folder of results.
+      checksums: {image: sha256 of its file}; None where the file cannot be read.
+      summary: of run.json.
+      tables: {table: sha256} as they were written.
+      reused: the patient was done already.
+    """
+
+    patient_id: str
+    folder: pathlib.Path
+    checksums: Mapping[str, str | None]
+    summary: PatientSummary
+    tables: Mapping[str, str]
+    reused: bool = False
+
+
+def examine_patient(
+    examination: Examination,
+    patient_id: str,
+    images: Sequence[ImageFile],
+    folder_path: pathlib.Path,
+    problems: ProblemLog,
+    on_image: Callable[[], Any] = lambda: None,
+) -> PatientOutcome:
+    """Examines a patient, unless its folder holds the results of these images and settings already.
+
+    Args:
+      examination: the models and settings.
+      images: the patient's images.
+      folder_path: the patient's folder of results; made if absent.
+      problems: gets everything that was skipped or repaired, also that of a patient that is not redone.
+      on_image: called after each image.
+
+    Raises:
+      PatientFolderError: the folder holds what batch_infer did not write.
+    """
+    folder = PatientFolder.open(folder_path)
+    checksums = {image.name: _sha256(image.path) for image in images}
+    if folder.is_done(examination.settings, checksums):
+        problems.extend(Problem(**problem) for problem in folder.stamp["problems"])
+        for _ in images:
+            on_image()
+        summary = PatientSummary(**folder.stamp["summary"])
+        return PatientOutcome(patient_id, folder.path, checksums, summary, folder.stamp["tables"], reused=True)
+    summary, tables = _examine(examination, patient_id, folder, images, checksums, problems, on_image)
+    return PatientOutcome(patient_id, folder.path, checksums, summary, tables)
+
+
+def _examine(
+    examination: Examination,
+    patient_id: str,
+    folder: PatientFolder,
+    images: Sequence[ImageFile],
+    checksums: Mapping[str, str | None],
+    problems: ProblemLog,
+    on_image: Callable[[], Any],
+) -> tuple[PatientSummary, dict[str, str]]:
+    """Examines a patient beside the earlier results and swaps the new ones in; returns checksums of the tables too."""
+    own_problems = ProblemLog(strict=problems.strict)
+    with atomic_write.folder_beside(folder.path / "results") as new:
+        job = PatientJob(patient_id, new, examination.detectors, examination.thresholds, examination.draw)
+        try:
+            summary = run_patient(job, images, checksums, own_problems, on_image)
+        finally:
+            problems.problems.extend(own_problems.problems)
+        summary.input_hash = _input_hash(checksums)
+        tables = run_folder.table_checksums(new)
+        stamp: dict[str, Any] = {"tables": tables}
+        if not summary.detector_failures:
+            stamp.update(_stamp(examination.settings, checksums, summary, own_problems))
+        folder.replace(new, stamp)
+    return summary, tables
+
+
+def _sha256(path: pathlib.Path) -> str | None:
+    """Checksum of an image's file; None when it cannot be read, or is too large to be an image."""
+    try:
+        return file_sha256(path, MAX_FILE_BYTES)
+    except OSError:
+        return None
+
+
+def _input_hash(checksums: Mapping[str, str | None]) -> str:
+    return hashlib.sha256(json.dumps(dict(sorted(checksums.items()))).encode()).hexdigest()
+
+
+def _stamp(
+    settings: dict[str, Any], checksums: Mapping[str, str | None], summary: PatientSummary, problems: ProblemLog
+) -> dict[str, Any]:
+    return {
+        "settings": settings,
+        "images": dict(checksums),
+        "summary": dataclasses.asdict(summary),
+        "problems": [dataclasses.asdict(problem) for problem in problems.problems],
+    }
