@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Sets up the environment, then runs the tests: the fast ones, or all with --all. Further arguments go to pytest.
+# Sets up the environment, then runs the tests: the fast ones, or all with --all, in two processes (each of them needs up
+# to 8 GB). Further arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . ./environment.sh
@@ -8,7 +9,8 @@ use_environment train,dev
 arguments=()
 for argument in "$@"; do
   case "$argument" in
-    --all) arguments+=(--runslow --runnetwork) ;;
+    # All tests of a file in one process, so that what they share is made once.
+    --all) arguments+=(--runslow --runnetwork --numprocesses=2 --dist=loadfile --no-loadscope-reorder) ;;
     *) arguments+=("$argument") ;;
   esac
 done
