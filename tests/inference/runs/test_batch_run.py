@@ -14,7 +14,7 @@ from tfod_csf.detections import Detections
 from tfod_csf.errors import UserError
 from tfod_csf.files import csv_tables, folder_lock
 from tfod_csf.inference.cell_selection import ScoreThresholds
-from tfod_csf.inference.runs import batch, batch_run, patient_examination
+from tfod_csf.inference.runs import batch_run, patient_examination
 from tfod_csf.label_map import label_map_from_names
 from tfod_csf.problems import ProblemLog
 from tfod_csf.synthetic import cohort_folder, cohorts
