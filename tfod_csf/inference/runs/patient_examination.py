@@ -100,13 +100,31 @@ def examine_patient(
     folder = PatientFolder.open(folder_path)
     checksums = {image.name: _sha256(image.path) for image in images}
     if folder.is_done(examination.settings, checksums):
-        problems.extend(Problem(**problem) for problem in folder.stamp["problems"])
+        problems.extend(recorded_problems(folder))
         for _ in images:
             on_image()
-        summary = PatientSummary(**folder.stamp["summary"])
-        return PatientOutcome(patient_id, folder.path, checksums, summary, folder.stamp["tables"], reused=True)
+        return dataclasses.replace(recorded_outcome(patient_id, folder), reused=True)
     summary, tables = _examine(examination, patient_id, folder, images, checksums, problems, on_image)
     return PatientOutcome(patient_id, folder.path, checksums, summary, tables)
+
+
+def recorded_outcome(patient_id: str, folder: PatientFolder) -> PatientOutcome:
+    """What a patient's stamp says happened, whoever examined the patient.
+
+    Raises:
+      KeyError, TypeError: the stamp is that of an interrupted patient, or of another version.
+    """
+    stamp = folder.stamp
+    return PatientOutcome(patient_id, folder.path, stamp["images"], PatientSummary(**stamp["summary"]), stamp["tables"])
+
+
+def recorded_problems(folder: PatientFolder) -> list[Problem]:
+    """The problems in a patient's stamp.
+
+    Raises:
+      KeyError, TypeError: as `recorded_outcome`.
+    """
+    return [Problem(**problem) for problem in folder.stamp["problems"]]
 
 
 def _examine(
@@ -128,10 +146,7 @@ def _examine(
             problems.problems.extend(own_problems.problems)
         summary.input_hash = _input_hash(checksums)
         tables = run_folder.table_checksums(new)
-        stamp: dict[str, Any] = {"tables": tables}
-        if not summary.detector_failures:
-            stamp.update(_stamp(examination.settings, checksums, summary, own_problems))
-        folder.replace(new, stamp)
+        folder.replace(new, {"tables": tables, **_stamp(examination.settings, checksums, summary, own_problems)})
     return summary, tables
 
 

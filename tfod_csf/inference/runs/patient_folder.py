@@ -78,11 +78,17 @@ class PatientFolder:
                 )
 
     def is_done(self, settings: Mapping[str, Any], checksums: Mapping[str, str | None]) -> bool:
-        """Whether the files are those of these settings and images; an image that cannot be read is tried again."""
+        """Whether the files are those of these settings and images.
+
+        An image that cannot be read, or on which a model failed, is tried again.
+        """
+        summary = self.stamp.get("summary")
         return (
             self.stamp.get("settings") == settings
             and self.stamp.get("images") == checksums
             and None not in checksums.values()
+            and isinstance(summary, dict)
+            and not summary.get("detector_failures")
             and self.stamp.get("tables") == self.tables()
         )
 
