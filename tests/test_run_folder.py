@@ -150,3 +150,37 @@ def test_a_mixture_left_by_an_earlier_version_is_refused(folder, earlier, messag
     make_earlier(folder, **earlier)
     with pytest.raises(RunError, match=message):
         run_folder.finished_run(folder)
+
+
+def test_a_large_run_json_is_read_once_until_it_changes(folder, monkeypatch):
+    monkeypatch.setattr(run_folder, "_KEPT_FROM_BYTES", 10)
+    reads = []
+    read_json = run_folder.given_files.read_json
+    monkeypatch.setattr(run_folder.given_files, "read_json", lambda *given: reads.append(given) or read_json(*given))
+    first = run_folder.finished_run(folder)
+    first["added"] = "by a caller"
+    assert "added" not in run_folder.finished_run(folder)
+    assert len(reads) == 1
+    run_folder.finish(folder, {"thresholds": {"min_score": 0.7}})
+    assert run_folder.finished_run(folder)["thresholds"] == {"min_score": 0.7}
+    assert len(reads) == 2
+
+
+def test_a_digest_is_the_same_where_the_checksums_are_known(folder):
+    (folder / "patients" / "a" / "images.csv").write_text("image,seconds\n1,0.5\n", encoding="utf-8")
+    patient = folder / "patients" / "a"
+    assert run_folder.digest_of(patient, run_folder.table_checksums(patient)) == run_folder.digest_of(patient)
+
+
+def test_tables_of_more_patients_than_are_read_at_once_are_checked(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_folder, "_PATIENTS_AT_ONCE", 2)
+    for patient in "abcde":
+        (tmp_path / "patients" / patient).mkdir(parents=True)
+        for name in run_folder.TABLES:
+            (tmp_path / "patients" / patient / name).write_text(patient, encoding="utf-8")
+    run_folder.finish(tmp_path, {})
+    assert list(run_folder.finished_run(tmp_path)["tables"]) == list("abcde")
+    for patient in "ec":  # the first of the run is named
+        (tmp_path / "patients" / patient / "cells.csv").write_text("edited", encoding="utf-8")
+    with pytest.raises(RunError, match=r"c/cells\.csv: was changed"):
+        run_folder.finished_run(tmp_path)

@@ -10,20 +10,23 @@ folder, and one whose tables are not those that run.json names. Whoever writes t
 earlier versions hold no checksums: they are read with a warning, unless patients or stamps contradict run.json.
 """
 
+import concurrent.futures
 import csv
+import functools
 import hashlib
 import io
 import json
 import logging
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tfod_csf import provenance
 from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write, given_files, inner_paths
 from tfod_csf.files.checksums import file_sha256
+from tfod_csf.progress_bar import progress_bar
 
 RUN_JSON = "run.json"
 PATIENTS_DIR = "patients"
@@ -39,6 +42,11 @@ FAILED = "failed"
 PICTURES = "pictures"  # of a patient: folder of the images with the cells marked
 STAMP = "stamp.json"  # of a patient: the images, settings and files behind the tables
 _log = logging.getLogger("tfod_csf")
+_MAX_RUN_BYTES = 2_000_000_000  # 100,000 patients make run.json 40 to 80 MB
+_KEPT_FROM_BYTES = 1_000_000  # a smaller run.json is read again faster than anybody notices
+# Tables are read by several threads, because a disk on the network answers slowly, some hundred patients at a time.
+_READERS, _PATIENTS_AT_ONCE = 8, 256
+_BAR_FROM_PATIENTS = 5_000
 
 # {patient's folder: {table: sha256}}, the key `tables` of run.json.
 Tables = Mapping[str, Mapping[str, str]]
@@ -102,10 +110,13 @@ def table_checksums(patient_folder: pathlib.Path) -> dict[str, str]:
     return {name: file_sha256(patient_folder / name) for name in TABLES}
 
 
-def digest_of(patient_folder: pathlib.Path) -> str:
+def digest_of(patient_folder: pathlib.Path, tables: Mapping[str, str] | None = None) -> str:
     """sha256 of what was found for a patient: the bytes of cells.csv, and images.csv without the measured seconds.
 
     The same images and models give the same digest in every run.
+
+    Args:
+      tables: `table_checksums` of the folder, where they are known, so that cells.csv is not read again.
 
     Raises:
       OSError, UnicodeDecodeError: a table cannot be read.
@@ -114,7 +125,8 @@ def digest_of(patient_folder: pathlib.Path) -> str:
     rows = list(csv.reader(io.StringIO(given_files.read_text(images))))
     kept = [number for number, name in enumerate(rows[0] if rows else []) if name != "seconds"]
     content = [[row[number] for number in kept if number < len(row)] for row in rows]
-    return hashlib.sha256((file_sha256(cells) + json.dumps(content)).encode()).hexdigest()
+    of_cells = tables[cells.name] if tables else file_sha256(cells)
+    return hashlib.sha256((of_cells + json.dumps(content)).encode()).hexdigest()
 
 
 def tables_of(output_dir: str | os.PathLike) -> dict[str, dict[str, str]]:
@@ -126,12 +138,14 @@ def tables_of(output_dir: str | os.PathLike) -> dict[str, dict[str, str]]:
 def read_run(inference_dir: str | os.PathLike) -> dict[str, Any]:
     """run.json of a finished run; the tables are not compared with it (see `finished_run`).
 
+    A large one is kept in memory until another is read or it changes; what is in it must not be changed by the caller.
+
     Raises:
       RunError: there is none, it cannot be read, or the run is not finished.
     """
     path = pathlib.Path(inference_dir, RUN_JSON)
     try:
-        run = given_files.read_json(path)
+        run = _contents(path)
     except FileNotFoundError as error:
         raise RunError(f"{path}: no such file; give the output folder of a finished batch_infer.") from error
     except ValueError as error:
@@ -147,6 +161,20 @@ def read_run(inference_dir: str | os.PathLike) -> dict[str, Any]:
         )
     _check_inner_names(path, run)
     return run
+
+
+def _contents(path: pathlib.Path) -> Any:
+    status = os.stat(path)
+    if status.st_size < _KEPT_FROM_BYTES:
+        return given_files.read_json(path)
+    run = _kept_contents(path, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
+    return dict(run) if isinstance(run, dict) else run
+
+
+@functools.lru_cache(maxsize=1)
+def _kept_contents(path: pathlib.Path, identity: tuple[int, ...]) -> Any:
+    """The JSON value of a file; `identity` changes whenever the file does."""
+    return given_files.read_json(path, _MAX_RUN_BYTES)
 
 
 def _check_inner_names(path: pathlib.Path, run: Mapping[str, Any]) -> None:
@@ -166,8 +194,8 @@ def _check_inner_names(path: pathlib.Path, run: Mapping[str, Any]) -> None:
 def finished_run(inference_dir: str | os.PathLike) -> dict[str, Any]:
     """run.json of a finished run whose patients' tables are those that it names.
 
-    Reads every patient's tables once: less than a second for 2,000 patients. A run of an earlier version gets its key
-    `tables` from the tables that are there.
+    Reads every patient's tables once: less than a second for 2,000 patients, and with a progress bar where there are
+    many. A run of an earlier version gets its key `tables` from the tables that are there.
 
     Raises:
       RunError: as `read_run`; or as `check_tables`; or the checksums in run.json are damaged; or the patients and
@@ -232,21 +260,42 @@ def check_tables(inference_dir: str | os.PathLike, tables: Tables) -> None:
       RunError: a table is missing or was changed, or there is a patient without checksums.
     """
     patients = pathlib.Path(inference_dir, PATIENTS_DIR)
-    found = {folder.name for name in TABLES for folder in given_files.folders_with(patients, name)}
-    unknown, missing = sorted(found - set(tables)), sorted(set(tables) - found)
+    found = given_files.folder_names(patients)
+    unknown = [name for name in found if name not in tables and _has_table(patients / name)]
     if unknown:
         raise RunError(
             f"{patients / unknown[0]}: a patient that run.json does not name ({len(unknown)} such), so it is not of "
             "this run; move it away."
         )
+    missing = sorted(set(tables) - set(found))
     if missing:
         raise RunError(
             f"{patients / missing[0]}: the tables of this patient of the run are gone ({len(missing)} such of "
             f"{len(tables)}); run the same command again."
         )
-    for folder, checksums in tables.items():
-        for name in TABLES:
-            _check_table(patients / folder / name, checksums.get(name, ""))
+
+    def check(name: str) -> None:
+        for table in TABLES:
+            _check_table(patients / name / table, tables[name].get(table, ""))
+
+    with concurrent.futures.ThreadPoolExecutor(_READERS) as readers:
+        for some in _in_parts(list(tables)):
+            for _ in readers.map(check, some):
+                pass
+
+
+def _has_table(folder: pathlib.Path) -> bool:
+    return any((folder / name).is_file() for name in TABLES)
+
+
+def _in_parts(names: list[str]) -> Iterator[list[str]]:
+    """The names, some at a time, with a progress bar where there are many."""
+    quiet = len(names) < _BAR_FROM_PATIENTS
+    with progress_bar(total=len(names), unit="patient", desc="checking tables", quiet=quiet) as bar:
+        for start in range(0, len(names), _PATIENTS_AT_ONCE):
+            some = names[start : start + _PATIENTS_AT_ONCE]
+            yield some
+            bar.update(len(some))
 
 
 def _check_table(path: pathlib.Path, expected: str) -> None:

@@ -136,9 +136,19 @@ def folders_with(folder: str | os.PathLike, name: str) -> list[pathlib.Path]:
       OSError: the folder, or one in it, cannot be looked into.
     """
     folder = pathlib.Path(folder)
-    if not folder.is_dir():
+    return [folder / found for found in folder_names(folder) if (folder / found / name).is_file()]
+
+
+def folder_names(folder: str | os.PathLike) -> list[str]:
+    """Names of the folders directly in a folder, linked ones too, sorted; none where there is no such folder.
+
+    Raises:
+      OSError: the folder cannot be listed.
+    """
+    if not pathlib.Path(folder).is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and (path / name).is_file())
+    with os.scandir(os.fspath(folder)) as listing:
+        return sorted(entry.name for entry in listing if _is_folder(entry, follow_links=True))
 
 
 def _raise(error: OSError) -> None:

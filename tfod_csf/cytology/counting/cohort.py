@@ -160,7 +160,7 @@ def write_differentials(
             tables = run_folder.table_checksums(folder)
             if tables != expected.get(folder.name, tables):
                 raise run_folder.RunError(f"{folder}: its tables were changed while they were read; run again.")
-            result = dataclasses.replace(result, tables_sha256=run_folder.digest_of(folder))
+            result = dataclasses.replace(result, tables_sha256=run_folder.digest_of(folder, tables))
             write_differential_csv(output / run_folder.PATIENTS_DIR / folder.name / "differential.csv", result)
             summary.add(result)
             yield result
@@ -176,8 +176,9 @@ def check_made_of(differentials_csv: str | os.PathLike, inference_dir: str | os.
       RunError: as `run_folder.finished_run`.
       TableError: rows were counted from other tables, say not from which, or patients of the run are missing.
     """
-    folders = run_folder.folders_of(inference_dir, run_folder.finished_run(inference_dir))
-    expected = {run_folder.digest_of(folder): folder.name for folder in folders}
+    run = run_folder.finished_run(inference_dir)
+    folders = run_folder.folders_of(inference_dir, run)
+    expected = {run_folder.digest_of(folder, run["tables"][folder.name]): folder.name for folder in folders}
     for row in csv_schemas.load("differentials").read(differentials_csv, ["patient_id", "tables_sha256"]):
         if expected.pop(row.get("tables_sha256") or "", None) is None:
             raise run_tables.TableError(
