@@ -91,8 +91,10 @@ LIBRARIES_OF_MODULE = {
     "progress_bar.py": {"tqdm"},
     # The checksums of records.
     "files/tfrecord.py": {"google_crc32c"},
-    # The one place of inference that needs TensorFlow: the model.
+    # The places of inference that need TensorFlow: the model, and its decoder of JPEGs.
     "inference/detector.py": TENSORFLOW,
+    "inference/saved_model_network.py": TENSORFLOW,
+    "inference/jpeg_decoding.py": TENSORFLOW,
     # The optional extra [fhir]: checks what is written for the laboratory's system.
     "cytology/signing/fhir_bundle.py": {"fhir"},
     # grpcio-tools is for whoever changes the schema.
@@ -292,6 +294,8 @@ TESTED_IN = {
     "commands/import_frozen_graph.py": "export/test_frozen_graph_import.py",
     "export/detection_module.py": "fidelity/test_saved_model_signature.py",
     "export/run_saved_model.py": "export/test_exporter.py",  # a program of its own, which every export runs
+    "inference/jpeg_decoding.py": "inference/test_detector.py",
+    "inference/saved_model_network.py": "inference/test_detector.py",
     "inference/runs/patient_examination.py": "inference/runs/test_batch.py",
     "inference/runs/rounds.py": "commands/test_batch_infer.py",
     "study/bndbox.py": "study/test_labelimg.py",
@@ -308,6 +312,7 @@ UNTESTED = {
     "data/records/ready_image.py": "fields without a method",
     "errors.py": "an exception class without code",
     "inference/image_detector.py": "a protocol and an exception class without code",
+    "inference/network.py": "a protocol, an exception class and fields without a method",
     "legacy_keras.py": "one assignment before TensorFlow is imported; every other test of a network fails without it",
 }
 

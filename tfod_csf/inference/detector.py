@@ -1,27 +1,20 @@
-"""An exported model: pixels in, `Detections` out. Of TensorFlow's packages it needs TensorFlow alone.
+"""An exported model: pixels in, `Detections` out.
 
-The SavedModel is called through its `serving_default` signature by TFOD's names, so models exported by TFOD itself
-work too. Boxes are returned in pixels of the given image, classes as label-map ids, and the signature's padding rows
-beyond `num_detections` are removed.
-
-A JPEG is decoded here by TensorFlow, as in training: its decoder differs from Pillow's by up to about 14 gray levels
-(another inverse cosine transform), and a model should see the pixels it was trained on.
+The network is run by `saved_model_network.py`. What it returns is checked here: boxes are returned in pixels of the
+given image, classes as label-map ids, and the padding rows beyond `num_detections` are removed.
 """
 
 import dataclasses
 import os
 import pathlib
 import time
-from typing import Any
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from collections.abc import Mapping
 
 import numpy as np
-import tensorflow as tf
 
 from tfod_csf.detections import Detections, DetectionsError
-from tfod_csf.errors import UserError
 from tfod_csf.inference.image_detector import DetectionFailedError
+from tfod_csf.inference.network import DetectorError, Network
 from tfod_csf.label_map import LabelMap
 from tfod_csf.model_folder import ModelFolder, fingerprint
 from tfod_csf.score_temperature import temperature_of, with_temperature
@@ -32,15 +25,12 @@ _MULTICLASS = "detection_multiclass_scores"
 # TFOD clips boxes to the image, 0..1. What lies farther outside than the image is large is in other units.
 _FARTHEST = (-1.0, 2.0)
 _WHOLE = 1e-3  # how far a class id may be from a whole number
-_TF_EXAMPLE = "tf_example"
-
-
-class DetectorError(UserError):
-    """A SavedModel that is not TFOD's detection model."""
 
 
 def use_deterministic_ops() -> None:
     """Makes TensorFlow give the same bits on every run on the same machine (for a GPU; a CPU's are equal anyway)."""
+    import tensorflow as tf
+
     tf.config.experimental.enable_op_determinism()
 
 
@@ -70,20 +60,12 @@ class Detector:
         self.label_map = label_map
         self.name = name or self.saved_model_dir.resolve().parent.name
         self.fingerprint = fingerprint(self.saved_model_dir)
-        started = time.perf_counter()
-        try:
-            self._loaded = tf.saved_model.load(str(self.saved_model_dir))  # kept: it owns the signature's variables
-        except Exception as error:  # of a damaged graph TensorFlow raises KeyError, IndexError, TypeError and others
-            raise DetectorError(
-                f"{self.saved_model_dir}: the SavedModel cannot be loaded ({_first_line(error)}); export the "
-                "model again with exporter_main_v2."
-            ) from error
-        self.load_seconds = time.perf_counter() - started
-        self._signature = self._checked_signature()
-        ((self._input_name, self._input_spec),) = self._signature.structured_input_signature[1].items()
-        self._input_type = input_type
         self.max_detections_per_class = max_detections_per_class
         self.temperature = temperature
+        started = time.perf_counter()
+        self._network = _load(self.saved_model_dir, input_type)
+        self.load_seconds = time.perf_counter() - started
+        self._check_signature()
 
     @classmethod
     def open(cls, model_folder: ModelFolder) -> "Detector":
@@ -100,34 +82,29 @@ class Detector:
             temperature=temperature_of(model_folder.info, str(model_folder.path / "model.json")),
         )
 
-    def _checked_signature(self) -> Any:
-        signature = self._loaded.signatures.get("serving_default")
-        if signature is None:
+    def _check_signature(self) -> None:
+        """Refuses a network without TFOD's outputs, as far as it says what it gives before it has run."""
+        outputs = self._network.outputs
+        missing = [name for name in _OUTPUTS if name not in outputs]
+        if missing:
             raise DetectorError(
-                f"{self.saved_model_dir}: no signature serving_default (found: "
-                f"{', '.join(self._loaded.signatures) or 'none'}); export the model with exporter_main_v2."
+                f"{self.saved_model_dir}: the signature has no output {', '.join(missing)}; expected TFOD's detection "
+                "signature, as exporter_main_v2 writes it."
             )
-        missing = [name for name in _OUTPUTS if name not in signature.structured_outputs]
-        if missing or len(signature.structured_input_signature[1]) != 1:
-            raise DetectorError(
-                f"{self.saved_model_dir}: the signature has no output {', '.join(missing) or 'of one image'}; expected "
-                "TFOD's detection signature, as exporter_main_v2 writes it."
-            )
-        ranks = {**_OUTPUTS, **({_MULTICLASS: 3} if _MULTICLASS in signature.structured_outputs else {})}
+        ranks = {**_OUTPUTS, **({_MULTICLASS: 3} if _MULTICLASS in outputs else {})}
         for name, rank in ranks.items():
-            spec = signature.structured_outputs[name]
-            if spec.shape.rank not in (None, rank) or not (spec.dtype.is_floating or spec.dtype.is_integer):
+            spec = outputs[name]
+            if not spec.is_number or (spec.shape is not None and len(spec.shape) != rank):
                 raise DetectorError(
-                    f"{self.saved_model_dir}: the output {name} is {spec.dtype.name} {spec.shape}; expected numbers "
-                    f"with {rank} dimensions, as in TFOD's detection signature."
+                    f"{self.saved_model_dir}: the output {name} is {spec.dtype} {spec.shape}; expected numbers with "
+                    f"{rank} dimensions, as in TFOD's detection signature."
                 )
-        self._check_num_classes(signature)
-        return signature
+        self._check_num_classes()
 
-    def _check_num_classes(self, signature: Any) -> None:
+    def _check_num_classes(self) -> None:
         """Refuses a label map of another model, where the signature says how many classes there are."""
-        spec = signature.structured_outputs.get(_MULTICLASS)
-        width = spec.shape[-1] if spec is not None and spec.shape.rank else None
+        spec = self._network.outputs.get(_MULTICLASS)
+        width = spec.shape[-1] if spec is not None and spec.shape else None
         if width not in (None, self.label_map.max_id + 1):
             raise DetectorError(
                 f"{self.saved_model_dir}: the model gives scores of {width - 1} classes, but the label map has the ids "
@@ -145,11 +122,7 @@ class Detector:
         Returns:
           All detections of the model, in its order (falling score), low scores included.
         """
-        try:
-            outputs = self._signature(**{self._input_name: self._input(pixels, jpeg)})
-        except (tf.errors.OpError, ValueError, TypeError) as error:  # the last two: not an image of the model's size
-            raise DetectionFailedError(str(error).splitlines()[0]) from error
-        rows, limit = self._rows(outputs)
+        rows, limit = self._rows(self._network.run(*_as_in_training(pixels, jpeg)))
         height, width = pixels.shape[:2]
         detections = Detections(
             image=image,
@@ -163,14 +136,14 @@ class Detector:
         )
         return detections if self.temperature == 1 else self._calibrated(detections)
 
-    def _rows(self, outputs: Any) -> tuple[dict[str, np.ndarray], int]:
+    def _rows(self, outputs: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], int]:
         """({output: its detections without padding}, number of rows with padding).
 
         Raises:
           DetectorError: outputs whose shapes do not fit each other or the label map.
           DetectionFailedError: num_detections is not a number of rows.
         """
-        arrays = {name: outputs[name].numpy() for name in (*_OUTPUTS, _MULTICLASS) if name in outputs}
+        arrays = {name: outputs[name] for name in (*_OUTPUTS, _MULTICLASS) if name in outputs}
         number = arrays.pop("num_detections")
         limit = arrays["detection_boxes"].shape[1] if arrays["detection_boxes"].ndim == 3 else -1
         wanted = {"detection_boxes": (4,), _MULTICLASS: (max(self.label_map.ids) + 1,)}
@@ -216,37 +189,25 @@ class Detector:
             )
         return classes
 
-    def _input(self, pixels: np.ndarray, jpeg: bytes | None) -> tf.Tensor:
-        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-            raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}; expected uint8 [H, W, 3]")
-        decoded = _decode(jpeg, pixels.shape) if jpeg else None
-        if self._input_spec.dtype != tf.string:
-            image = tf.constant(pixels) if decoded is None else decoded
-            return tf.cast(image[tf.newaxis], self._input_spec.dtype)
-        if decoded is None:
-            jpeg = None
-        encoded = jpeg or tf.io.encode_png(pixels, compression=1).numpy()
-        if self._input_type == _TF_EXAMPLE:
-            feature = {"image/encoded": tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded]))}
-            feature["image/format"] = tf.train.Feature(
-                bytes_list=tf.train.BytesList(value=[b"jpeg" if jpeg else b"png"])
-            )
-            encoded = tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
-        return tf.constant([encoded])
+
+def _load(path: pathlib.Path, input_type: str | None) -> Network:
+    # Imported here, because it loads TensorFlow.
+    from tfod_csf.inference.saved_model_network import SavedModelNetwork
+
+    return SavedModelNetwork(path, input_type)
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _as_in_training(pixels: np.ndarray, jpeg: bytes | None) -> tuple[np.ndarray, bytes | None]:
+    """What `Network.run` is given: the pixels that training would see, and the file where they are of it."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise DetectionFailedError(f"pixels are {pixels.dtype} {pixels.shape}; expected uint8 [H, W, 3]")
+    if jpeg is None:
+        return pixels, None
+    # Imported here, because it loads TensorFlow.
+    from tfod_csf.inference import jpeg_decoding
 
-
-def _decode(jpeg: bytes, shape: tuple[int, ...]) -> tf.Tensor | None:
-    """uint8 [H, W, 3] as in training; None when TensorFlow cannot read what Pillow could, or reads another size."""
-    try:
-        decoded = tf.io.decode_jpeg(jpeg, channels=3)
-    except tf.errors.InvalidArgumentError:
-        return None
-    return decoded if tuple(decoded.shape) == tuple(shape) else None
+    decoded = jpeg_decoding.decode(jpeg, pixels.shape)
+    return (pixels, None) if decoded is None else (decoded, jpeg)
 
 
 def _checked_boxes(boxes: np.ndarray) -> np.ndarray:

@@ -1,0 +1,21 @@
+"""JPEG files as the network saw them in training: decoded by TensorFlow.
+
+Its decoder differs from Pillow's by up to about 14 gray levels (another inverse cosine transform), and a model should
+see the pixels it was trained on (docs/decisions/jpeg_decoder.md).
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import tensorflow as tf
+
+
+def decode(jpeg: bytes, shape: tuple[int, ...]) -> np.ndarray | None:
+    """uint8 [H, W, 3] as in training; None when TensorFlow cannot read what Pillow could, or reads another shape."""
+    try:
+        decoded = tf.io.decode_jpeg(jpeg, channels=3).numpy()
+    except tf.errors.InvalidArgumentError:
+        return None
+    return decoded if decoded.shape == tuple(shape) else None
