@@ -261,6 +261,7 @@ TESTED_IN = {
     "commands/create_csf_tf_record.py": "data/annotated/test_create_tf_record.py",
     "commands/create_pascal_tf_record.py": "data/annotated/test_single_record.py",
     "commands/differential.py": "cytology/counting/test_cohort.py",
+    "commands/inference_flags.py": "commands/test_batch_infer.py",
     "commands/differential_flags.py": "cytology/counting/test_cohort.py",
     "commands/config_flags.py": "commands/test_generate_pipeline_config.py",
     "commands/export_report.py": "cytology/signing/test_report_export.py",

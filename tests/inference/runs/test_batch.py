@@ -11,6 +11,7 @@ from tfod_csf.inference import detector
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.image_detector import DetectionFailedError
 from tfod_csf.inference.runs import batch
+from tfod_csf.inference.runs.patient_examination import Examination, examine_patient
 from tfod_csf.label_map import label_map_from_names
 from tfod_csf.problems import ProblemLog, StrictProblemError
 from tfod_csf.study import patients
@@ -90,6 +91,41 @@ def test_unreadable_image_marks_its_patient_and_stops_nothing(images_dir, tmp_pa
     assert again.problems == problems.problems
     with pytest.raises(StrictProblemError):
         run(images_dir, tmp_path / "strict", model, problems=ProblemLog(strict=True, quiet=True))
+
+
+def test_an_image_that_is_not_to_be_opened_fails_its_patient_until_it_may_be(images_dir, tmp_path, model):
+    examination = Examination([model], DEFAULTS, draw=False)
+    images = [image for image in patients.find_images(images_dir, ProblemLog()) if image.patient_id == "p1"]
+    problems = ProblemLog(quiet=True)
+
+    def examine(**arguments):
+        return examine_patient(examination, "p1", images, tmp_path / "p1", problems, **arguments)
+
+    outcome = examine(refused={"a.png": "it ends the process"})
+    assert (outcome.summary.failed, outcome.summary.examined, outcome.reused) == (1, {model.name: 1}, False)
+    assert [(problem.file, problem.reason) for problem in problems.problems] == [
+        (str(images_dir / "p1" / "a.png"), "it ends the process")
+    ]
+    failed, used = csv_tables.read_rows(tmp_path / "p1" / "images.csv")
+    assert (failed["status"], failed["reason"], used["status"]) == ("failed", "it ends the process", "ok")
+    assert failed["sha256"] == outcome.checksums["a.png"]
+    assert examine(refused={"a.png": "it ends the process"}).reused
+    assert not examine().reused
+    assert csv_tables.read_rows(tmp_path / "p1" / "images.csv")[0]["status"] == "ok"
+
+
+def test_an_engine_that_examines_all_patients_first(images_dir, tmp_path, model):
+    at_work = []
+
+    def engine(examination, of_patients):
+        for patient_id, (images, folder) in of_patients.items():
+            examine_patient(examination, patient_id, images, folder, ProblemLog(quiet=True))
+        at_work.extend(of_patients)
+        return batch.in_this_process(examination, of_patients)
+
+    result = run(images_dir, tmp_path / "out", model, engine=engine)
+    assert at_work == list(result.summaries) == ["p1", "王=1"]
+    assert result.reused == {"p1", "王=1"}
 
 
 def test_same_picture_twice_is_counted_once(images_dir, tmp_path, model):

@@ -6,8 +6,9 @@ Memory grows by one summary per patient only.
 """
 
 import dataclasses
+import functools
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tfod_csf import run_folder
@@ -23,6 +24,20 @@ from tfod_csf.progress_bar import progress_bar
 from tfod_csf.study.folder_names import folder_names
 from tfod_csf.study.patients import ImageFile
 from tfod_csf.wording import plural
+
+ExaminePatient = Callable[
+    [str, Sequence[ImageFile], pathlib.Path, ProblemLog, Callable[[], Any]],
+    PatientOutcome,
+]
+"""What is done with one patient: `examine_patient` of an `Examination`, or what stands for it."""
+
+Engine = Callable[[Examination, Mapping[str, tuple[Sequence[ImageFile], pathlib.Path]]], ExaminePatient]
+"""Given all patients, {id: (images, folder of results)}, says what is done with one; may examine all of them first."""
+
+
+def in_this_process(examination: Examination, patients: Mapping[str, Any]) -> ExaminePatient:
+    """The engine that examines each patient when its turn comes."""
+    return functools.partial(examine_patient, examination)
 
 
 class BatchError(UserError):
@@ -74,6 +89,7 @@ def run(
     draw: bool = True,
     on_start: Callable[[], Any] = lambda: None,
     on_patient: Callable[[], Any] = lambda: None,
+    engine: Engine = in_this_process,
 ) -> BatchResult:
     """Runs all models over all patients.
 
@@ -86,6 +102,7 @@ def run(
       draw: whether to write pictures.
       on_start: called when nothing keeps the run from starting, before anything is changed.
       on_patient: called before each patient.
+      engine: who examines the patients.
 
     Raises:
       BatchError: the output folder holds patients of another run (other models or thresholds) beside this input.
@@ -103,13 +120,14 @@ def run(
     for name in names.values():
         PatientFolder.open(patients_dir / name).check_tables()
     on_start()
+    folders = {patient_id: patients_dir / name for patient_id, name in names.items()}
+    examine = engine(examination, {name: (by_patient[name], folder) for name, folder in folders.items()})
     owners: dict[str, str] = {}  # checksum of an image -> where it was first seen
     with progress_bar(unit="image", total=len(images)) as progress:
         for patient_id, patient_images in by_patient.items():
             on_patient()
             progress.set_postfix_str(patient_id)
-            folder = patients_dir / names[patient_id]
-            outcome = examine_patient(examination, patient_id, patient_images, folder, problems, progress.update)
+            outcome = examine(patient_id, patient_images, folders[patient_id], problems, progress.update)
             result.add(outcome)
             _note_shared_images(patient_images, outcome, owners, problems)
     return result

@@ -95,6 +95,7 @@ def run(
     num_rounds: int = 1,
     matrices: Mapping[str, Classification] | None = None,
     vouched_for_by: Mapping[str, str] | None = None,
+    engine: batch.Engine = batch.in_this_process,
 ) -> BatchRun:
     """Examines all images and writes everything that batch_infer writes.
 
@@ -109,6 +110,7 @@ def run(
       num_rounds: how often the images are examined; see `rounds`.
       matrices: {model: contents of its classification.json}; copied into the folder and named in run.json.
       vouched_for_by: {model: `ModelFolder.vouched_for_by`}, for run.json.
+      engine: who examines the patients, further rounds apart.
 
     Raises:
       UserError: no images, models that cannot be used, a matrix of another model, or an output folder that holds
@@ -133,7 +135,7 @@ def run(
                 dataclasses.asdict(settings), detectors, thresholds, len({image.patient_id for image in images})
             )
             result = batch.run(
-                images, detectors, thresholds, output_dir, problems, settings.draw, begin, on_patient=lock.check
+                images, detectors, thresholds, output_dir, problems, settings.draw, begin, lock.check, engine
             )
             differing = rounds.run_further_rounds(num_rounds, images, detectors, thresholds, output_dir, at_start)
         except UserError:

@@ -17,6 +17,7 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from tfod_csf import __version__, run_folder
@@ -84,6 +85,7 @@ def examine_patient(
     folder_path: pathlib.Path,
     problems: ProblemLog,
     on_image: Callable[[], Any] = lambda: None,
+    refused: Mapping[str, str] = MappingProxyType({}),
 ) -> PatientOutcome:
     """Examines a patient, unless its folder holds the results of these images and settings already.
 
@@ -93,18 +95,19 @@ def examine_patient(
       folder_path: the patient's folder of results; made if absent.
       problems: gets everything that was skipped or repaired, also that of a patient that is not redone.
       on_image: called after each image.
+      refused: {image: reason} of images that are not to be opened; they fail the patient as unreadable ones do.
 
     Raises:
       PatientFolderError: the folder holds what batch_infer did not write.
     """
     folder = PatientFolder.open(folder_path)
     checksums = {image.name: _sha256(image.path) for image in images}
-    if folder.is_done(examination.settings, checksums):
+    if folder.is_done(examination.settings, checksums, refused):
         problems.extend(recorded_problems(folder))
         for _ in images:
             on_image()
         return dataclasses.replace(recorded_outcome(patient_id, folder), reused=True)
-    summary, tables = _examine(examination, patient_id, folder, images, checksums, problems, on_image)
+    summary, tables = _examine(examination, patient_id, folder, images, checksums, problems, on_image, refused)
     return PatientOutcome(patient_id, folder.path, checksums, summary, tables)
 
 
@@ -135,18 +138,22 @@ def _examine(
     checksums: Mapping[str, str | None],
     problems: ProblemLog,
     on_image: Callable[[], Any],
+    refused: Mapping[str, str],
 ) -> tuple[PatientSummary, dict[str, str]]:
     """Examines a patient beside the earlier results and swaps the new ones in; returns checksums of the tables too."""
     own_problems = ProblemLog(strict=problems.strict)
     with atomic_write.folder_beside(folder.path / "results") as new:
         job = PatientJob(patient_id, new, examination.detectors, examination.thresholds, examination.draw)
         try:
-            summary = run_patient(job, images, checksums, own_problems, on_image)
+            summary = run_patient(job, images, checksums, own_problems, on_image, refused)
         finally:
             problems.problems.extend(own_problems.problems)
         summary.input_hash = _input_hash(checksums)
         tables = run_folder.table_checksums(new)
-        folder.replace(new, {"tables": tables, **_stamp(examination.settings, checksums, summary, own_problems)})
+        stamp = {"tables": tables, **_stamp(examination.settings, checksums, summary, own_problems)}
+        if refused:
+            stamp["refused"] = sorted(refused)
+        folder.replace(new, stamp)
     return summary, tables
 
 

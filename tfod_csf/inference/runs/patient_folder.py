@@ -10,7 +10,7 @@ examined again.
 import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from tfod_csf import run_folder
@@ -77,8 +77,10 @@ class PatientFolder:
                     "move it away, or put it back."
                 )
 
-    def is_done(self, settings: Mapping[str, Any], checksums: Mapping[str, str | None]) -> bool:
-        """Whether the files are those of these settings and images.
+    def is_done(
+        self, settings: Mapping[str, Any], checksums: Mapping[str, str | None], refused: Collection[str] = ()
+    ) -> bool:
+        """Whether the files are those of these settings and images, of which some were not opened (`refused`).
 
         An image that cannot be read, or on which a model failed, is tried again.
         """
@@ -86,6 +88,7 @@ class PatientFolder:
         return (
             self.stamp.get("settings") == settings
             and self.stamp.get("images") == checksums
+            and self.stamp.get("refused", []) == sorted(refused)
             and None not in checksums.values()
             and isinstance(summary, dict)
             and not summary.get("detector_failures")

@@ -7,6 +7,7 @@ import dataclasses
 import pathlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from tfod_csf import run_folder
@@ -87,6 +88,7 @@ def run_patient(
     checksums: Mapping[str, str | None],
     problems: ProblemLog,
     on_image: Callable[[], Any] = lambda: None,
+    refused: Mapping[str, str] = MappingProxyType({}),
 ) -> PatientSummary:
     """Detects the cells of one patient and writes cells.csv, images.csv and pictures/ into the patient's folder.
 
@@ -95,6 +97,7 @@ def run_patient(
       checksums: sha256 of each image by name; None where the file cannot be read.
       problems: gets every image that was skipped or repaired, and every reached limit.
       on_image: called after each image.
+      refused: {image: reason} of images that are not to be opened.
     """
     started = time.perf_counter()
     summary = PatientSummary(images=len(images))
@@ -106,6 +109,10 @@ def run_patient(
         if twin != image.name:
             reason = f"the same bytes as {twin} of this patient; its cells are counted once"
             problems.skipped(image.path, reason, "Delete one of the two.")
+            loaded = None
+        elif image.name in refused:
+            reason = refused[image.name]
+            problems.skipped(image.path, reason, "Look at the file with another program, and replace or remove it.")
             loaded = None
         else:
             loaded, reason = _open(image, problems)
