@@ -297,6 +297,7 @@ TESTED_IN = {
     "export/run_saved_model.py": "export/test_exporter.py",  # a program of its own, which every export runs
     "inference/jpeg_decoding.py": "inference/test_detector.py",
     "inference/saved_model_network.py": "inference/test_detector.py",
+    "inference/runs/image_reading.py": "inference/runs/test_patient_results.py",
     "inference/runs/patient_examination.py": "inference/runs/test_batch.py",
     "inference/runs/rounds.py": "commands/test_batch_infer.py",
     "study/bndbox.py": "study/test_labelimg.py",

@@ -33,7 +33,7 @@ def record_of(model, image_name, seed, texts_of):
     example = tf.train.Example.FromString(tiny_training.make_example(tf, image_name, [], [], seed))
     features = example.features.feature
     jpeg = features["image/encoded"].bytes_list.value[0]
-    found = Detector.open(model).detect(tf.io.decode_jpeg(jpeg).numpy(), image_name, jpeg)
+    found = Detector.open(model).detect(tf.io.decode_jpeg(jpeg).numpy(), image_name, jpeg=jpeg)
     kept = np.arange(seed % 2, len(found), 2)
     boxes = np.clip(found.boxes[kept] + [[0.0, 1.0, 2.0, -1.0]] * len(kept), 0, [48, 60, 48, 60]) / [48, 60, 48, 60]
     for side, values in zip(("ymin", "xmin", "ymax", "xmax"), boxes.T):

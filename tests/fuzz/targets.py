@@ -96,7 +96,7 @@ def record(data: bytes) -> bool:
         path = _folder / "b.record"
         tfrecord.write_records([data], path)
     try:
-        images = list(record_reader.read_records([str(path)], LABEL_MAP, problems))
+        images = list(record_reader.read_records([str(path)], LABEL_MAP, problems, None))
     except UserError:
         return False
     assert images or problems.problems

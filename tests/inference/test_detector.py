@@ -12,9 +12,10 @@ from PIL import Image
 
 from tests.support import hand_made_model as by_hand
 from tfod_csf.errors import UserError
-from tfod_csf.inference import detector
+from tfod_csf.inference import detector, jpeg_decoding
 from tfod_csf.label_map import label_map_from_names
 from tfod_csf.model_folder import ModelFolder
+from tfod_csf.problems import ProblemLog
 from tfod_csf.study import image_io
 
 LABEL_MAP = label_map_from_names(by_hand.CLASSES)
@@ -54,12 +55,40 @@ def test_jpegs_are_decoded_as_in_training(tmp_path, input_type):
     ]
     folder = by_hand.save(tmp_path / "m", sensitive, input_type=input_type)
     model = detector.Detector(folder / "saved_model", LABEL_MAP, input_type=input_type)
-    found = model.detect(by_pillow, jpeg=jpeg)
+    path = tmp_path / "a.jpg"
+    path.write_bytes(jpeg)
+    loaded, _ = image_io.read_image(path, ProblemLog(), decode_jpeg=model.decode_jpeg)
+    np.testing.assert_array_equal(loaded.pixels, by_tensorflow)
+    found = model.detect(loaded.pixels, jpeg=loaded.jpeg)
     np.testing.assert_array_equal(found.scores, model.detect(by_tensorflow).scores)
     assert (found.scores != model.detect(by_pillow).scores).any()
-    # Bytes that TensorFlow cannot read do not lose the image.
-    cut_off = model.detect(by_pillow, jpeg=jpeg[: len(jpeg) // 2])
-    np.testing.assert_array_equal(cut_off.scores, model.detect(by_pillow).scores)
+
+
+def test_bytes_that_tensorflow_cannot_read_are_for_pillow():
+    jpeg = image_io.encode_jpeg(BLACK)
+    assert jpeg_decoding.decode(jpeg).shape == BLACK.shape
+    assert jpeg_decoding.decode(jpeg[: len(jpeg) // 2]) is None
+
+
+def test_tensorflow_reads_no_jpeg_that_pillow_cannot():
+    """So that one decode decides as both did: an image that Pillow calls damaged is not used."""
+    random = np.random.default_rng(0)
+    jpeg = image_io.encode_jpeg(random.integers(0, 256, [40, 60, 3]).astype(np.uint8))
+    damaged = [jpeg[:length] for length in range(0, len(jpeg), 20)]
+    for _ in range(300):
+        changed = bytearray(jpeg)
+        for place in random.integers(0, len(jpeg) // 2, 3):
+            changed[place] = random.integers(0, 256)
+        damaged.append(bytes(changed))
+    unusable = 0
+    for data in damaged:
+        try:
+            with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+                image.load()
+        except (OSError, SyntaxError, ValueError):
+            unusable += 1
+            assert jpeg_decoding.decode(data) is None
+    assert 200 < unusable < len(damaged)
 
 
 def test_full_list_is_flagged(tmp_path):

@@ -1,8 +1,11 @@
+import concurrent.futures
 import hashlib
 import io
 import os
 import pathlib
 import struct
+import threading
+import warnings
 import zlib
 
 import numpy as np
@@ -203,6 +206,70 @@ def test_damaged_files_never_raise(tmp_path):
             path.write_bytes(damaged.tobytes())
             loaded, said = opened(path)
             assert loaded is not None or said.startswith("skipped: ")
+
+
+def test_the_checksum_is_that_of_the_file_also_where_it_is_not_an_image(tmp_path):
+    for number, data in enumerate([b"", b"no image", png_of_16_bits(np.zeros([4, 4, 3], np.uint16))[:-20]]):
+        path = tmp_path / f"{number}.png"
+        path.write_bytes(data)
+        loaded, sha256 = image_io.read_image(path, ProblemLog(quiet=True))
+        assert (loaded, sha256) == (None, hashlib.sha256(data).hexdigest())
+    assert image_io.read_image(tmp_path / "none.png", ProblemLog(quiet=True)) == (None, None)
+    headers = []
+    path = save(tmp_path / "a.png", picture())
+    image_io.read_image(path, ProblemLog(quiet=True), on_header=lambda *header: headers.append(header))
+    assert headers == [(WIDTH, HEIGHT, path.stat().st_size)]
+
+
+def test_another_decoder_gets_only_plain_jpegs_of_three_channels(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    files = {
+        "plain.jpg": save(tmp_path / "plain.jpg", picture()),
+        "turned.jpg": save(tmp_path / "turned.jpg", picture(), exif=exif),
+        "gray.jpg": save(tmp_path / "gray.jpg", Image.fromarray(picture()).convert("L")),
+        "cmyk.jpg": save(tmp_path / "cmyk.jpg", Image.fromarray(picture()).convert("CMYK")),
+        "lossless.png": save(tmp_path / "lossless.png", picture()),
+    }
+    other = np.full([HEIGHT, WIDTH, 3], 5, np.uint8)
+    used = set()
+    for name, path in files.items():
+        loaded, _ = image_io.read_image(path, ProblemLog(quiet=True), decode_jpeg=lambda data: other)
+        assert (loaded.width, loaded.height) == (WIDTH, HEIGHT)
+        assert loaded.jpeg == (path.read_bytes() if loaded.pixels is other else None)
+        if loaded.pixels is other:
+            np.testing.assert_array_equal(np.asarray(loaded.image), other)
+            used.add(name)
+    assert used == {"plain.jpg"}
+    for unusable in (None, other[1:]):
+        loaded, _ = image_io.read_image(
+            files["plain.jpg"], ProblemLog(), decode_jpeg=lambda data, unusable=unusable: unusable
+        )
+        assert loaded.jpeg is None
+        np.testing.assert_array_equal(loaded.pixels, opened(files["plain.jpg"])[0].pixels)
+
+
+def test_pillows_warnings_are_silent_in_several_threads_and_heard_again_afterwards(tmp_path):
+    inside, left = threading.Barrier(2), threading.Barrier(2)
+    path = save(tmp_path / "a.png", picture())
+
+    def read(first):
+        def on_header(*header):
+            inside.wait(10)
+            if not first:
+                left.wait(10)  # the other has left the block by now
+                warnings.warn_explicit("odd metadata", UserWarning, "TiffImagePlugin.py", 1, "PIL.TiffImagePlugin")
+
+        image_io.read_image(path, ProblemLog(), on_header=on_header)
+        if first:
+            left.wait(10)
+
+    with warnings.catch_warnings(record=True) as heard, concurrent.futures.ThreadPoolExecutor(2) as pool:
+        warnings.simplefilter("always")
+        list(pool.map(read, [True, False]))
+        assert heard == []
+        warnings.warn_explicit("odd metadata", UserWarning, "TiffImagePlugin.py", 1, "PIL.TiffImagePlugin")
+        assert len(heard) == 1
 
 
 def test_a_folder_or_missing_file_is_a_row(tmp_path):

@@ -50,6 +50,10 @@ class TruthDetector:
                 if image.exists() and (loaded := image_io.open_image(image, quiet)) is not None:
                     self._truth[_digest(loaded.pixels)] = labelimg.read_annotation(path, quiet).objects
 
+    def decode_jpeg(self, jpeg: bytes) -> np.ndarray | None:
+        """None: JPEGs are decoded by Pillow."""
+        return None
+
     def detect(self, pixels: np.ndarray, image: str = "", jpeg: bytes | None = None) -> Detections:
         """The labeled cells; one in 25 under another class, and what has no class here as some class, unsure."""
         objects = self._truth.get(_digest(pixels), [])

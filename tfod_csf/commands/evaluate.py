@@ -108,9 +108,11 @@ def _evaluate(
     labels = folder.label_map
     model = detector.Detector.open(folder)
     if FLAGS.images_dir:
-        images = ground_truth.read_labeled_folder(pairs, labels, problems, class_map, FLAGS.rescale_boxes, FLAGS.exif)
+        images = ground_truth.read_labeled_folder(
+            pairs, labels, problems, model.decode_jpeg, class_map, FLAGS.rescale_boxes, FLAGS.exif
+        )
     else:
-        images = record_reader.read_records(shards, labels, problems, FLAGS.skip_damaged_records)
+        images = record_reader.read_records(shards, labels, problems, model.decode_jpeg, FLAGS.skip_damaged_records)
     readings = ground_truth.unknown_readings(labels, FLAGS.unknown_boxes)
     evaluation = ModelEvaluation(labels.categories, list(readings), thresholds.min_score, FLAGS.matching_iou_threshold)
     matrix = validation.ValidationMatrix(thresholds, FLAGS.matching_iou_threshold)

@@ -111,18 +111,28 @@ class Detector:
                 f"{', '.join(map(str, self.label_map.ids))}; put the label map of its training into the model folder."
             )
 
-    def detect(self, pixels: np.ndarray, image: str = "", jpeg: bytes | None = None) -> Detections:
+    def decode_jpeg(self, jpeg: bytes) -> np.ndarray | None:
+        """A JPEG file's pixels by TensorFlow's decoder, as in training: see `jpeg_decoding.decode`."""
+        # Imported here, because it loads TensorFlow.
+        from tfod_csf.inference import jpeg_decoding
+
+        return jpeg_decoding.decode(jpeg)
+
+    def detect(self, pixels: np.ndarray, image: str = "", *, jpeg: bytes | None = None) -> Detections:
         """Detects cells in one image.
 
         Args:
-          pixels: uint8 [H, W, 3] RGB.
+          pixels: uint8 [H, W, 3] RGB; those of a JPEG by `decode_jpeg`, where it can read it.
           image: name that the detections carry.
-          jpeg: the JPEG file whose unchanged pixels these are, where there is one; it is decoded again as in training.
+          jpeg: the JPEG file that `decode_jpeg` made these pixels of, where there is one; a model that takes encoded
+            images is given it.
 
         Returns:
           All detections of the model, in its order (falling score), low scores included.
         """
-        rows, limit = self._rows(self._network.run(*_as_in_training(pixels, jpeg)))
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+            raise DetectionFailedError(f"pixels are {pixels.dtype} {pixels.shape}; expected uint8 [H, W, 3]")
+        rows, limit = self._rows(self._network.run(pixels, jpeg))
         height, width = pixels.shape[:2]
         detections = Detections(
             image=image,
@@ -195,19 +205,6 @@ def _load(path: pathlib.Path, input_type: str | None) -> Network:
     from tfod_csf.inference.saved_model_network import SavedModelNetwork
 
     return SavedModelNetwork(path, input_type)
-
-
-def _as_in_training(pixels: np.ndarray, jpeg: bytes | None) -> tuple[np.ndarray, bytes | None]:
-    """What `Network.run` is given: the pixels that training would see, and the file where they are of it."""
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-        raise DetectionFailedError(f"pixels are {pixels.dtype} {pixels.shape}; expected uint8 [H, W, 3]")
-    if jpeg is None:
-        return pixels, None
-    # Imported here, because it loads TensorFlow.
-    from tfod_csf.inference import jpeg_decoding
-
-    decoded = jpeg_decoding.decode(jpeg, pixels.shape)
-    return (pixels, None) if decoded is None else (decoded, jpeg)
 
 
 def _checked_boxes(boxes: np.ndarray) -> np.ndarray:

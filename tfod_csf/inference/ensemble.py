@@ -47,9 +47,13 @@ class CellEnsemble:
         limits = [d.max_detections_per_class for d in detectors if d.max_detections_per_class]
         self.max_detections_per_class = min(limits, default=None)
 
-    def detect(self, pixels: np.ndarray, image: str = "", jpeg: bytes | None = None) -> Detections:
+    def decode_jpeg(self, jpeg: bytes) -> np.ndarray | None:
+        """As the members, which share one decoder."""
+        return self._detectors[0].decode_jpeg(jpeg)
+
+    def detect(self, pixels: np.ndarray, image: str = "", *, jpeg: bytes | None = None) -> Detections:
         """Cells of uint8 [H, W, 3] pixels, best score first."""
-        found = [detector.detect(pixels, image, jpeg) for detector in self._detectors]
+        found = [detector.detect(pixels, image, jpeg=jpeg) for detector in self._detectors]
         maps = [detector.label_map for detector in self._detectors]
         return fuse(found, maps, self._iou_threshold)
 

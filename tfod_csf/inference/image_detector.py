@@ -30,13 +30,21 @@ class ImageDetector(Protocol):
     max_detections_per_class: int | None
     temperature: float
 
-    def detect(self, pixels: np.ndarray, image: str = "", jpeg: bytes | None = None) -> Detections:
+    def decode_jpeg(self, jpeg: bytes) -> np.ndarray | None:
+        """A JPEG file as `detect` wants its pixels: decoded as in training.
+
+        Returns:
+          uint8 [H, W, 3] RGB; None where this decoder cannot read it, so that another has to.
+        """
+
+    def detect(self, pixels: np.ndarray, image: str = "", *, jpeg: bytes | None = None) -> Detections:
         """Detections of one image.
 
         Args:
-          pixels: uint8 [H, W, 3] RGB.
+          pixels: uint8 [H, W, 3] RGB; those of a JPEG by `decode_jpeg`, where it can read it.
           image: name that the detections carry.
-          jpeg: the JPEG file whose unchanged pixels these are, where there is one.
+          jpeg: the JPEG file that `decode_jpeg` made these pixels of, where there is one; for models that take encoded
+            images.
 
         Raises:
           DetectionFailedError, DetectionsError: the model cannot handle this image, or returned nonsense for it.

@@ -66,13 +66,15 @@ def read_annotated_image(
     class_map: Mapping[str, str] | None = None,
     rescale_boxes: bool = False,
     exif: str = image_io.TURNED,
+    decode_jpeg: image_io.JpegDecoder | None = None,
 ) -> AnnotatedImage | None:
     """Reads an image and its XML.
 
     Args:
       class_map: from `label_map.parse_class_map`.
       rescale_boxes: see `labelimg.fit_to_image`.
-      exif: `unclear_exif` of `image_io.open_image`.
+      exif: `unclear_exif` of `image_io.read_image`.
+      decode_jpeg: see `image_io.read_image`.
 
     Returns:
       Both, or None when either cannot be used; every reason and every repair is in `problems`.
@@ -81,7 +83,7 @@ def read_annotated_image(
     if annotation is None or not _check_filename(annotation, file.image, problems):
         return None
     size = (annotation.width, annotation.height) if annotation.width and annotation.height else None
-    loaded = image_io.open_image(file.image.path, problems, size, exif)
+    loaded, _ = image_io.read_image(file.image.path, problems, size, exif, decode_jpeg)
     if loaded is None:
         return None
     annotation = labelimg.fit_to_image(annotation, loaded.width, loaded.height, problems, rescale_boxes)

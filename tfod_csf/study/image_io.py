@@ -2,8 +2,11 @@
 
 Every image is returned as uint8 [H, W, 3] RGB. What had to be done to it (turned as EXIF says, 16 bits scaled, alpha
 dropped, ...) is a row in `problems`; an image that cannot be used is None and a row with the remedy.
+
+A file is read once: its checksum is that of the bytes that were decoded. Several threads may read at the same time.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -11,13 +14,16 @@ import io
 import os
 import pathlib
 import struct
+import threading
 import warnings
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
-from tfod_csf.files import given_files
+from tfod_csf.files import checksums, given_files
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import image_limits
 from tfod_csf.study.image_limits import MAX_FILE_BYTES, ImageLimitError
@@ -49,20 +55,24 @@ class _UnusableError(Exception):
     """Why an image cannot be used, and the remedy."""
 
 
+# A JPEG file's bytes as uint8 [H, W, 3] RGB; None where the decoder cannot read them.
+JpegDecoder = Callable[[bytes], np.ndarray | None]
+
+
 @dataclasses.dataclass
 class LoadedImage:
     """A decoded image.
 
     Attributes:
       path: the file.
-      image: decoded, mode RGB.
+      decoded: what the decoder gave: a picture of mode RGB, or uint8 [height, width, 3] of `JpegDecoder`.
       sha256: hex digest of the file.
       is_plain_jpeg: the file is a three-channel JPEG whose stored pixels are those of `image`.
       file_bytes: the file; kept only when `is_plain_jpeg`.
     """
 
     path: pathlib.Path
-    image: Image.Image
+    decoded: Image.Image | np.ndarray
     sha256: str
     is_plain_jpeg: bool
     file_bytes: bytes | None
@@ -70,17 +80,27 @@ class LoadedImage:
     @property
     def width(self) -> int:
         """Pixels."""
-        return self.image.width
+        return self.decoded.width if isinstance(self.decoded, Image.Image) else self.decoded.shape[1]
 
     @property
     def height(self) -> int:
         """Pixels."""
-        return self.image.height
+        return self.decoded.height if isinstance(self.decoded, Image.Image) else self.decoded.shape[0]
+
+    @property
+    def jpeg(self) -> bytes | None:
+        """The file, where `pixels` are what a `JpegDecoder` made of it."""
+        return self.file_bytes if isinstance(self.decoded, np.ndarray) else None
+
+    @functools.cached_property
+    def image(self) -> Image.Image:
+        """Mode RGB."""
+        return self.decoded if isinstance(self.decoded, Image.Image) else Image.fromarray(self.decoded)
 
     @functools.cached_property
     def pixels(self) -> np.ndarray:
-        """uint8 [height, width, 3], RGB; copied from `image` at first use (records of JPEGs never need it)."""
-        return np.array(self.image)
+        """uint8 [height, width, 3], RGB; copied at first use where Pillow decoded (records of JPEGs never need it)."""
+        return np.array(self.decoded) if isinstance(self.decoded, Image.Image) else self.decoded
 
     def jpeg_bytes(self) -> bytes:
         """The file itself when it is a plain JPEG, else `image` encoded with JPEG_QUALITY and no subsampling."""
@@ -98,8 +118,20 @@ def encode_jpeg(pixels: np.ndarray) -> bytes:
     return _encoded(Image.fromarray(pixels))
 
 
-def _open_checked(path: pathlib.Path) -> tuple[Image.Image, bytes]:
-    """The undecoded image and the bytes of its file; the header is checked before the rest is read.
+class _Encoded(NamedTuple):
+    """A file that was read, and the image in it before it is decoded."""
+
+    path: pathlib.Path
+    data: bytes
+    sha256: str
+    image: Image.Image
+
+
+def _read_checked(path: pathlib.Path, on_header: Callable[[int, int, int], object]) -> _Encoded:
+    """Reads a file; its header is checked before the rest is read.
+
+    Args:
+      on_header: of `read_image`.
 
     Raises:
       OSError: it cannot be read, is no regular file, or is larger than MAX_FILE_BYTES.
@@ -112,7 +144,9 @@ def _open_checked(path: pathlib.Path) -> tuple[Image.Image, bytes]:
             raise _UnusableError("the file has 0 bytes", _COPY_AGAIN)
         try:
             file.seek(0)
-            image_limits.check_size(*Image.open(file, formats=_FORMATS).size)
+            size = Image.open(file, formats=_FORMATS).size
+            image_limits.check_size(*size)
+            on_header(*size, os.fstat(file.fileno()).st_size)
             file.seek(0)
             data = given_files.read_open(file, path, MAX_FILE_BYTES)
             # The file may have been written to since its header was read: what is decoded is checked again.
@@ -120,12 +154,12 @@ def _open_checked(path: pathlib.Path) -> tuple[Image.Image, bytes]:
             image = Image.open(io.BytesIO(data), formats=_FORMATS)
             image_limits.check_size(*image.size)
         except Image.DecompressionBombError as error:
-            size = str(error).partition(" exceeds")[0]  # "Image size (400000000 pixels)"
-            raise image_limits.too_large(size) from None
+            described = str(error).partition(" exceeds")[0]  # "Image size (400000000 pixels)"
+            raise image_limits.too_large(described) from None
         except UnidentifiedImageError:
             reason = f"the content is not an image that can be read (it begins with {start!r})"
             raise _UnusableError(reason, _COPY_AGAIN) from None
-    return image, data
+    return _Encoded(path, data, hashlib.sha256(data).hexdigest(), image)
 
 
 def _num_frames(image: Image.Image) -> int:
@@ -224,10 +258,30 @@ def _rgb(image: Image.Image, data: bytes) -> tuple[Image.Image, list[str]]:
     return image, done
 
 
+def decoded_by(decode_jpeg: JpegDecoder | None, image: Image.Image, data: bytes) -> np.ndarray | None:
+    """uint8 [H, W, 3] of an undecoded three-channel JPEG by another decoder than Pillow.
+
+    Args:
+      image: as Pillow opened it.
+      data: the file.
+
+    Returns:
+      None for another image, without a decoder, and where it gives nothing or an image of another size.
+    """
+    if decode_jpeg is None or image.format != "JPEG" or image.mode != "RGB":
+        return None
+    pixels = decode_jpeg(data)
+    return pixels if pixels is not None and pixels.shape == (image.height, image.width, 3) else None
+
+
 def _load(
-    path: pathlib.Path, annotated_size: tuple[int, int] | None, unclear_exif: str | None, problems: ProblemLog
+    encoded: _Encoded,
+    annotated_size: tuple[int, int] | None,
+    unclear_exif: str | None,
+    problems: ProblemLog,
+    decode_jpeg: JpegDecoder | None,
 ) -> LoadedImage:
-    image, data = _open_checked(path)
+    path, data, sha256, image = encoded
     repairs = []
     with image:
         if path.suffix.lower() not in _SUFFIXES_OF[image.format or ""]:
@@ -237,8 +291,10 @@ def _load(
             number = f"more than {MAX_COUNTED_FRAMES}" if num_frames > MAX_COUNTED_FRAMES else num_frames
             repairs.append(f"{number} pictures in the file, of which the first was read")
         turned, about_orientation, is_unclear = _is_turned(image, annotated_size, unclear_exif)
-        image.load()
         is_plain_jpeg = image.format == "JPEG" and image.mode == "RGB" and not turned
+        pixels = decoded_by(decode_jpeg, image, data) if is_plain_jpeg else None
+        if pixels is None:
+            image.load()
         if is_unclear:
             remedy = "Look at the boxes on a picture; --exif (create_csf_tf_record, evaluate) chooses."
             problems.noted(path, about_orientation, remedy)
@@ -246,35 +302,48 @@ def _load(
             repairs.append(about_orientation)
         if turned:
             image = ImageOps.exif_transpose(image)
-        image, done = _rgb(image, data)
+        done: list[str] = []
+        if pixels is None:
+            image, done = _rgb(image, data)
     for repair in repairs + done:
         problems.mended(path, repair, "Compare one labeled picture with the microscope's own view.")
-    sha256 = hashlib.sha256(data).hexdigest()
-    return LoadedImage(path, image, sha256, is_plain_jpeg, data if is_plain_jpeg else None)
+    decoded = image if pixels is None else pixels
+    return LoadedImage(path, decoded, sha256, is_plain_jpeg, data if is_plain_jpeg else None)
 
 
-def open_image(
-    path: str | os.PathLike,
-    problems: ProblemLog,
-    annotated_size: tuple[int, int] | None = None,
-    unclear_exif: str | None = None,
-) -> LoadedImage | None:
-    """Decodes an image file.
+class _QuietPillow:
+    """Context manager of several threads at once, which `warnings.catch_warnings` is not: the last to leave ends it.
 
-    Args:
-      annotated_size: (width, height) of the annotation, if there is one; decides whether an EXIF orientation applies.
-      unclear_exif: TURNED or STORED: the picture that boxes were drawn on where `annotated_size` fits both, or is not
-        known; None without boxes.
-
-    Returns:
-      The image, or None when it cannot be used; every reason and every change is in `problems`.
+    Pillow warns of decompression bombs (MAX_PIXELS is stricter) and of odd metadata, which are not used here.
     """
-    path = pathlib.Path(path)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._num_inside = 0
+        self._caught = contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._num_inside:
+                self._caught.enter_context(warnings.catch_warnings())
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+            self._num_inside += 1
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._num_inside -= 1
+            if not self._num_inside:
+                self._caught.close()
+
+
+_quiet_pillow = _QuietPillow()
+
+
+@contextlib.contextmanager
+def _reported(path: pathlib.Path, problems: ProblemLog) -> Iterator[None]:
+    """What makes an image unusable becomes a row."""
     try:
-        # Pillow warns of decompression bombs (MAX_PIXELS is stricter) and of odd metadata, which are not used here.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _load(path, annotated_size, unclear_exif, problems)
+        yield
     except (_UnusableError, ImageLimitError) as error:
         problems.skipped(path, *error.args)
     except given_files.UnusableFileError as error:
@@ -286,4 +355,53 @@ def open_image(
             problems.skipped(path, f"the file cannot be read ({error.strerror})", "Check the disk and the permissions.")
     except _DAMAGED as error:
         problems.skipped(path, f"the image data are damaged ({error})", _COPY_AGAIN)
-    return None
+
+
+def read_image(
+    path: str | os.PathLike,
+    problems: ProblemLog,
+    annotated_size: tuple[int, int] | None = None,
+    unclear_exif: str | None = None,
+    decode_jpeg: JpegDecoder | None = None,
+    on_header: Callable[[int, int, int], object] = lambda width, height, file_bytes: None,
+) -> tuple[LoadedImage | None, str | None]:
+    """Decodes an image file and computes its checksum, both from the same bytes.
+
+    Args:
+      annotated_size: (width, height) of the annotation, if there is one; decides whether an EXIF orientation applies.
+      unclear_exif: TURNED or STORED: the picture that boxes were drawn on where `annotated_size` fits both, or is not
+        known; None without boxes.
+      decode_jpeg: decodes three-channel JPEGs whose pixels are used as they are; without it, or where it gives None or
+        an image of another size, Pillow does. Pillow looks at every file first and decides whether it is an image.
+      on_header: called with width, height (pixels) and the size of the file (bytes) when the header has been checked,
+        before the rest is read; it may wait, or raise.
+
+    Returns:
+      (the image, or None when it cannot be used, sha256 of the file, or None when the file cannot be read); every
+      reason and every change is in `problems`.
+    """
+    path = pathlib.Path(path)
+    loaded, sha256 = None, None
+    with _quiet_pillow, _reported(path, problems):
+        encoded = _read_checked(path, on_header)
+        sha256 = encoded.sha256
+        loaded = _load(encoded, annotated_size, unclear_exif, problems, decode_jpeg)
+    return loaded, sha256 or file_sha256(path)
+
+
+def file_sha256(path: str | os.PathLike) -> str | None:
+    """Checksum of an image's file; None when it cannot be read, or is too large to be an image."""
+    try:
+        return checksums.file_sha256(path, MAX_FILE_BYTES)
+    except OSError:
+        return None
+
+
+def open_image(
+    path: str | os.PathLike,
+    problems: ProblemLog,
+    annotated_size: tuple[int, int] | None = None,
+    unclear_exif: str | None = None,
+) -> LoadedImage | None:
+    """The image of `read_image`, decoded by Pillow."""
+    return read_image(path, problems, annotated_size, unclear_exif)[0]

@@ -36,6 +36,6 @@ def test_folder(bad_inputs_dir):
     folder = bad_inputs_dir / "c00_control_good"
     problems = ProblemLog(quiet=True)
     pairs = patients.find_pairs(folder, None, problems)
-    (image,) = ground_truth.read_labeled_folder(pairs, LABEL_MAP, problems)
+    (image,) = ground_truth.read_labeled_folder(pairs, LABEL_MAP, problems, None)
     np.testing.assert_array_equal(image.boxes, [[10, 8, 36, 34], [30, 50, 64, 84]])
     assert image.classes.tolist() == [1, 4]

@@ -43,10 +43,10 @@ def example(texts=("lymphocyte",), labels=(1,), num_boxes=None, **features):
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
 
 
-def read(path, *examples, label_map=LABEL_MAP):
+def read(path, *examples, label_map=LABEL_MAP, decode_jpeg=None):
     path.write_bytes(b"".join(map(frame, examples)))
     problems = ProblemLog(quiet=True)
-    return list(record_reader.read_records([str(path)], label_map, problems)), problems
+    return list(record_reader.read_records([str(path)], label_map, problems, decode_jpeg)), problems
 
 
 def test_record(tmp_path):
@@ -85,10 +85,18 @@ def test_boxes_in_pixels_are_refused_at_once(tmp_path):
         record_reader.check_records([str(tmp_path / "sound"), str(tmp_path / "pixels")])
 
 
-def test_a_jpeg_is_handed_on_as_it_is(tmp_path):
+def test_a_jpeg_is_decoded_by_the_detectors_decoder_and_handed_on_with_its_pixels(tmp_path):
     jpeg = tf.io.encode_jpeg(np.full([50, 100, 3], 7, np.uint8)).numpy()
-    (image,), _ = read(tmp_path / "r", example(image__encoded=bytes_feature(jpeg)))
+    record = example(image__encoded=bytes_feature(jpeg))
+    decoded = np.full([50, 100, 3], 9, np.uint8)
+    (image,), _ = read(tmp_path / "r", record, decode_jpeg={jpeg: decoded}.get)
     assert image.jpeg == jpeg
+    assert image.pixels is decoded
+    # Where that decoder reads nothing, or an image of another size, Pillow's pixels are used.
+    for other in (None, decoded[1:]):
+        (image,), _ = read(tmp_path / "r", record, decode_jpeg=lambda data, other=other: other)
+        assert image.jpeg is None
+        assert (image.pixels == 7).all()
 
 
 DISPLAYED = LabelMap(
@@ -181,19 +189,20 @@ def test_damaged_files(tmp_path):
     (tmp_path / "cut").write_bytes(whole[:-10])
     problems = ProblemLog(quiet=True)
     with pytest.raises(TFRecordError, match="ends within record 2"):
-        list(record_reader.read_records([str(tmp_path / "cut")], LABEL_MAP, problems))
-    assert len(list(record_reader.read_records([str(tmp_path / "cut")], LABEL_MAP, problems, skip_damaged=True))) == 1
+        list(record_reader.read_records([str(tmp_path / "cut")], LABEL_MAP, problems, None))
+    found = record_reader.read_records([str(tmp_path / "cut")], LABEL_MAP, problems, None, skip_damaged=True)
+    assert len(list(found)) == 1
     assert "what comes after example 1 was not read" in problems.problems[0].reason
     assert "ends within record 2 (at byte " in problems.problems[0].reason
     for content in (b"no record at all, but long enough", whole[:20], gzip.compress(whole)):
         (tmp_path / "text").write_bytes(content)
         with pytest.raises(TFRecordError, match=f"{tmp_path / 'text'}: "):
-            list(record_reader.read_records([str(tmp_path / "text")], LABEL_MAP, problems, skip_damaged=True))
+            list(record_reader.read_records([str(tmp_path / "text")], LABEL_MAP, problems, None, skip_damaged=True))
 
 
 def test_images_that_must_not_be_decoded_are_skipped(tmp_path, monkeypatch):
     monkeypatch.setattr(image_limits, "MAX_PIXELS", 3)
     problems = ProblemLog(quiet=True)
     (tmp_path / "a").write_bytes(frame(example()))
-    assert list(record_reader.read_records([str(tmp_path / "a")], LABEL_MAP, problems)) == []
+    assert list(record_reader.read_records([str(tmp_path / "a")], LABEL_MAP, problems, None)) == []
     assert "pixels, more than 3; was not decoded" in problems.problems[0].reason

@@ -140,10 +140,10 @@ def test_same_picture_twice_is_counted_once(images_dir, tmp_path, model):
 def test_a_model_that_fails_on_an_image_is_tried_again(images_dir, tmp_path, model, monkeypatch):
     detect = model.detect
 
-    def failing(pixels, image, jpeg):
+    def failing(pixels, image, jpeg=None):
         if image == "a.png":
             raise DetectionFailedError("out of memory")
-        return detect(pixels, image, jpeg)
+        return detect(pixels, image, jpeg=jpeg)
 
     monkeypatch.setattr(model, "detect", failing)
     result = run(images_dir, tmp_path / "out", model)

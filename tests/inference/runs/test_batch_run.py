@@ -3,20 +3,24 @@
 import dataclasses
 import hashlib
 import json
+import pathlib
 import re
 import shutil
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.support.hand_made_model import save_gray
 from tfod_csf import classification, run_folder
 from tfod_csf.detections import Detections
 from tfod_csf.errors import UserError
-from tfod_csf.files import csv_tables, folder_lock
+from tfod_csf.files import csv_tables, folder_lock, given_files
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.runs import batch_run, patient_examination
 from tfod_csf.label_map import label_map_from_names
 from tfod_csf.problems import ProblemLog
+from tfod_csf.study import image_io, patients
 from tfod_csf.synthetic import cohort_folder, cohorts
 
 
@@ -29,6 +33,9 @@ class Brightness:
     def __init__(self, moves=False):
         self.calls = 0
         self._moves = moves
+
+    def decode_jpeg(self, jpeg):
+        return None
 
     def detect(self, pixels, image="", jpeg=None):
         self.calls += 1
@@ -324,22 +331,61 @@ def test_numbers_that_are_none_fail_the_image_with_a_reason(images_dir, tmp_path
     assert reason in rows[0]["reason"]
 
 
-def test_an_image_replaced_before_it_is_read_is_named_by_the_bytes_that_were_used(images_dir, tmp_path, monkeypatch):
+def test_an_image_replaced_after_it_was_read_is_named_by_the_bytes_that_were_used(images_dir, tmp_path):
     path = images_dir / "p1" / "a.png"
-    original = patient_examination._sha256
+    used = path.read_bytes()
 
-    def then_replaced(image):
-        found = original(image)
-        if image == path:
-            save_gray(path, 7)
-        return found
+    class ThenReplaced(Brightness):
+        def detect(self, pixels, image="", jpeg=None):
+            if image == "a.png":
+                save_gray(path, 7)
+            return super().detect(pixels, image, jpeg)
 
-    monkeypatch.setattr(patient_examination, "_sha256", then_replaced)
-    run(images_dir, tmp_path / "out", Brightness())
+    run(images_dir, tmp_path / "out", ThenReplaced())
     rows = csv_tables.read_rows(tmp_path / "out" / "patients" / "p1" / "images.csv")
-    assert rows[0]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    monkeypatch.undo()
+    assert rows[0]["sha256"] == hashlib.sha256(used).hexdigest()
     assert run(images_dir, tmp_path / "out", Brightness()).result.reused == {"王=1"}
+
+
+def test_a_file_is_read_and_decoded_once_and_that_decode_is_what_is_seen_and_drawn(images_dir, tmp_path, monkeypatch):
+    """JPEGs as the detector decodes them, here a plain gray of 40; patients that are done are not decoded."""
+    shutil.rmtree(images_dir)
+    (images_dir / "p").mkdir(parents=True)
+    dark = Image.fromarray(np.zeros([48, 64, 3], np.uint8))
+    for number, name in enumerate(["a.jpg", "b.jpg"]):
+        dark.save(images_dir / "p" / name, comment=str(number))
+    opened, decoded, seen = [], [], []
+    open_file = given_files.open_file
+
+    def counting(path, *arguments):
+        opened.append(pathlib.Path(path).name)
+        return open_file(path, *arguments)
+
+    class Gray40(Brightness):
+        def decode_jpeg(self, jpeg):
+            decoded.append(jpeg)
+            return np.full([48, 64, 3], 40, np.uint8)
+
+        def detect(self, pixels, image="", jpeg=None):
+            seen.append((int(pixels.min()), int(pixels.max()), jpeg))
+            return super().detect(pixels + 200, image, jpeg)  # light: no cell
+
+    monkeypatch.setattr(given_files, "open_file", counting)
+    examination = patient_examination.Examination([Gray40()], ScoreThresholds())
+    images = patients.find_images(images_dir, ProblemLog(quiet=True))
+    arguments = (examination, "p", images, tmp_path / "out", ProblemLog(quiet=True))
+    assert not patient_examination.examine_patient(*arguments).reused
+    files = [path.read_bytes() for path in sorted((images_dir / "p").iterdir())]
+    assert [name for name in opened if name.endswith(".jpg")] == ["a.jpg", "b.jpg"]
+    assert decoded == files
+    assert seen == [(40, 40, file) for file in files]
+    with Image.open(tmp_path / "out" / "pictures" / "a.jpg") as picture:
+        assert np.abs(np.asarray(picture).astype(int) - 40).max() <= 1
+    assert patient_examination.examine_patient(*arguments).reused
+    assert len(decoded) == 2
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded by Pillow"))
+        assert image_io.read_image(images[0].path, ProblemLog(), decode_jpeg=Gray40().decode_jpeg)[0] is not None
 
 
 def test_a_patient_whose_id_is_too_long_is_skipped_and_the_others_are_examined(images_dir, tmp_path):

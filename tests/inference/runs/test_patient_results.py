@@ -11,6 +11,7 @@ from tfod_csf.detections import Detections
 from tfod_csf.files import csv_schemas, csv_tables
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.image_detector import DetectionFailedError
+from tfod_csf.inference.runs import image_reading
 from tfod_csf.inference.runs.patient_results import PatientJob, run_patient
 from tfod_csf.label_map import LabelMap, label_map_from_names
 from tfod_csf.problems import ProblemLog
@@ -31,6 +32,10 @@ class Answers:
     label_map: LabelMap = dataclasses.field(default_factory=lambda: label_map_from_names(CLASSES))
     max_detections_per_class: int | None = None
     temperature: float = 1.0
+
+    def decode_jpeg(self, jpeg: bytes) -> np.ndarray | None:
+        """None: JPEGs are decoded by Pillow."""
+        return None
 
     def detect(self, pixels: np.ndarray, image: str = "", jpeg: bytes | None = None) -> Detections:
         if image == self.fails_on:
@@ -63,10 +68,11 @@ def run(images_dir, *detectors, draw=True):
     """(summary, problems, folder) of patient p."""
     problems, folder = ProblemLog(quiet=True), images_dir.parent / "out"
     files = find_images(images_dir, problems)
-    checksums = {image.name: hashlib.sha256(image.path.read_bytes()).hexdigest() for image in files}
     seen = []
     job = PatientJob("p", folder, detectors, ScoreThresholds(), draw)
-    summary = run_patient(job, files, checksums, problems, on_image=lambda: seen.append(1))
+    reads = [image_reading.read(image, detectors[0].decode_jpeg) for image in files]
+    summary, checksums = run_patient(job, reads, problems, on_image=lambda: seen.append(1))
+    assert checksums == {image.name: hashlib.sha256(image.path.read_bytes()).hexdigest() for image in files}
     assert len(seen) == len(files)
     assert csv_schemas.load("cells").check(folder / "cells.csv", CLASSES) == sum(summary.cells.values())
     csv_schemas.load("images").check(folder / "images.csv", [*CLASSES, "unknown"])

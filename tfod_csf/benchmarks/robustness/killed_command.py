@@ -76,6 +76,10 @@ class DarkCells:
         self.max_detections_per_class = None
         self.temperature = 1.0
 
+    def decode_jpeg(self, jpeg: bytes) -> np.ndarray | None:
+        """None: JPEGs are decoded by Pillow."""
+        return None
+
     def detect(self, pixels: np.ndarray, image: str = "", jpeg: bytes | None = None) -> Detections:
         """The dark regions of an image."""
         from scipy import ndimage

@@ -32,7 +32,7 @@ class LabeledImage:
       difficult: bool [M].
       is_ignored: bool [M], see the module's docstring.
       is_crowd: bool [M], boxes around a crowd of cells, which COCO's metrics match any number of times.
-      jpeg: the JPEG whose unchanged pixels these are; None where there is none.
+      jpeg: the JPEG that the detector's decoder made these pixels of; None where there is none.
       patient_id: whose image it is; "" where the data do not say.
     """
 
@@ -124,6 +124,7 @@ def read_labeled_folder(
     pairs: Sequence[patients.AnnotatedFile],
     label_map: LabelMap,
     problems: ProblemLog,
+    decode_jpeg: image_io.JpegDecoder | None,
     class_map: Mapping[str, str] | None = None,
     rescale_boxes: bool = False,
     exif: str = image_io.TURNED,
@@ -131,12 +132,15 @@ def read_labeled_folder(
     """The images that can be used, in the order of `pairs` (from `patients.find_pairs`).
 
     Args:
+      decode_jpeg: of the detector that will see the images; None where pixels do not matter.
       class_map: from `label_map.parse_class_map`.
       rescale_boxes: see `labelimg.fit_to_image`.
       exif: see `annotated_images.read_annotated_image`.
     """
     for pair in pairs:
-        read = annotated_images.read_annotated_image(pair, problems, label_map, class_map, rescale_boxes, exif)
+        read = annotated_images.read_annotated_image(
+            pair, problems, label_map, class_map, rescale_boxes, exif, decode_jpeg
+        )
         if read is None:
             continue
         objects = read.annotation.objects
@@ -148,7 +152,7 @@ def read_labeled_folder(
             difficult=np.array([labeled.difficult for labeled in objects], dtype=bool),
             is_ignored=np.zeros(len(objects), bool),
             is_crowd=np.zeros(len(objects), bool),
-            jpeg=read.loaded.file_bytes,
+            jpeg=read.loaded.jpeg,
             patient_id=read.image.patient_id,
         )
         yield named.with_ignored(labelimg.boxes_of(read.ignored), label_map.ids)

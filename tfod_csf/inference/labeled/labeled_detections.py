@@ -37,13 +37,13 @@ def detect_labeled(
 
     Args:
       detector: the model.
-      images: of `ground_truth.read_labeled_folder` or `record_reader.read_records`.
+      images: of `ground_truth.read_labeled_folder` or `record_reader.read_records`, with this detector's decoder.
       thresholds: what counts as a cell.
       readings: of `ground_truth.unknown_readings`.
       on_cells: called with each image and the cells found on it.
     """
     for image in images:
-        detections = detector.detect(image.pixels, image.image_id, image.jpeg)
+        detections = detector.detect(image.pixels, image.image_id, jpeg=image.jpeg)
         selected = select_cells(detections, detector.label_map, thresholds)
         on_cells(image, selected)
         cells = selected.detections

@@ -21,7 +21,8 @@ from tfod_csf.files.tfrecord import TFRecordError
 from tfod_csf.inference.labeled.ground_truth import LabeledImage
 from tfod_csf.label_map import NO_CLASS_ID, LabelMap
 from tfod_csf.problems import ProblemLog
-from tfod_csf.study import image_limits
+from tfod_csf.study import image_io, image_limits
+from tfod_csf.study.image_io import JpegDecoder
 from tfod_csf.study.image_limits import ImageLimitError
 from tfod_csf.wording import listed
 
@@ -54,11 +55,16 @@ def _refuse_boxes_outside(record: bytes, where: str) -> None:
 
 
 def read_records(
-    shards: Sequence[str], label_map: LabelMap, problems: ProblemLog, skip_damaged: bool = False
+    shards: Sequence[str],
+    label_map: LabelMap,
+    problems: ProblemLog,
+    decode_jpeg: JpegDecoder | None,
+    skip_damaged: bool = False,
 ) -> Iterator[LabeledImage]:
     """The usable examples of all shards, in order.
 
     Args:
+      decode_jpeg: of the detector that will see the images; None where pixels do not matter.
       skip_damaged: a damaged shard is read up to the damage; what is missing is a row, counted as often as there are
         records missing, as far as that is known.
 
@@ -70,7 +76,7 @@ def read_records(
         number = 0
         try:
             for number, record in enumerate(record_set.read_records(shard), start=1):
-                labeled = _read_example(record, shard, f"example {number}", label_map, problems)
+                labeled = _read_example(record, shard, f"example {number}", label_map, problems, decode_jpeg)
                 if labeled is not None:
                     yield labeled
         except TFRecordError as damage:
@@ -82,11 +88,16 @@ def read_records(
 
 
 def _read_example(
-    record: bytes, shard: str, item: str, label_map: LabelMap, problems: ProblemLog
+    record: bytes,
+    shard: str,
+    item: str,
+    label_map: LabelMap,
+    problems: ProblemLog,
+    decode_jpeg: JpegDecoder | None,
 ) -> LabeledImage | None:
     try:
         features = Features(record, item)
-        labeled = _labeled_image(features, label_map)
+        labeled = _labeled_image(features, label_map, decode_jpeg)
     except _UnusableError as error:
         reason, remedy = error.args
         problems.skipped(shard, reason, remedy, item)
@@ -97,8 +108,8 @@ def _read_example(
     return dataclasses.replace(labeled, image_id=f"{shard}:{item}:{features.image_name}")
 
 
-def _labeled_image(features: Features, label_map: LabelMap) -> LabeledImage:
-    pixels, jpeg = _read_image(features.encoded_image())
+def _labeled_image(features: Features, label_map: LabelMap, decode_jpeg: JpegDecoder | None) -> LabeledImage:
+    pixels, jpeg = _read_image(features.encoded_image(), decode_jpeg)
     boxes = _read_boxes(features, pixels.shape)
     num_boxes = len(boxes)
     return LabeledImage(
@@ -115,13 +126,13 @@ def _labeled_image(features: Features, label_map: LabelMap) -> LabeledImage:
     )
 
 
-def _read_image(data: bytes) -> tuple[np.ndarray, bytes | None]:
-    """uint8 [H, W, 3] RGB, and the bytes where they are a three-channel JPEG."""
+def _read_image(data: bytes, decode_jpeg: JpegDecoder | None) -> tuple[np.ndarray, bytes | None]:
+    """uint8 [H, W, 3] RGB, and the bytes where `decode_jpeg` made the pixels of them."""
     try:
         image_limits.check_encoded(data)
         with Image.open(io.BytesIO(data), formats=image_limits.RECORD_FORMATS) as image:
-            pixels = _rgb(image)
-            return pixels, data if image.format == "JPEG" and image.mode == "RGB" else None
+            decoded = image_io.decoded_by(decode_jpeg, image, data)
+            return (_rgb(image), None) if decoded is None else (decoded, data)
     except ImageLimitError as error:
         raise _UnusableError(*error.args) from None
     except UnidentifiedImageError:  # its message holds an address in memory

@@ -9,7 +9,8 @@ models and settings give the same files wherever it runs.
 A patient is done when its stamp names the same images (by checksum), the same models (by fingerprint and temperature),
 the same thresholds, the same version of this package and the tables that are there; a patient with an image on which a
 model failed is examined again. A patient's files are written beside and swapped in when they are whole, so that an
-interrupted patient has its earlier ones, or none.
+interrupted patient has its earlier ones, or none. Of a patient that may be done the checksums are computed first; the
+files of all others are read once, their checksums being those of the bytes that were decoded.
 """
 
 import dataclasses
@@ -22,13 +23,13 @@ from typing import Any
 
 from tfod_csf import __version__, run_folder
 from tfod_csf.files import atomic_write
-from tfod_csf.files.checksums import file_sha256
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.image_detector import ImageDetector
+from tfod_csf.inference.runs import image_reading
 from tfod_csf.inference.runs.patient_folder import PatientFolder
 from tfod_csf.inference.runs.patient_results import PatientJob, PatientSummary, run_patient
 from tfod_csf.problems import Problem, ProblemLog
-from tfod_csf.study.image_limits import MAX_FILE_BYTES
+from tfod_csf.study import image_io
 from tfod_csf.study.patients import ImageFile
 
 
@@ -45,6 +46,11 @@ class Examination:
     detectors: Sequence[ImageDetector]
     thresholds: ScoreThresholds
     draw: bool = True
+
+    @property
+    def decode_jpeg(self) -> image_io.JpegDecoder:
+        """How JPEGs are decoded, once for all models: TensorFlow's decoder, which all were trained with."""
+        return self.detectors[0].decode_jpeg
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -101,14 +107,14 @@ def examine_patient(
       PatientFolderError: the folder holds what batch_infer did not write.
     """
     folder = PatientFolder.open(folder_path)
-    checksums = {image.name: _sha256(image.path) for image in images}
-    if folder.is_done(examination.settings, checksums, refused):
-        problems.extend(recorded_problems(folder))
-        for _ in images:
-            on_image()
-        return dataclasses.replace(recorded_outcome(patient_id, folder), reused=True)
-    summary, tables = _examine(examination, patient_id, folder, images, checksums, problems, on_image, refused)
-    return PatientOutcome(patient_id, folder.path, checksums, summary, tables)
+    if folder.may_be_done(examination.settings, [image.name for image in images], refused):
+        checksums = {image.name: image_io.file_sha256(image.path) for image in images}
+        if folder.is_done(examination.settings, checksums, refused):
+            problems.extend(recorded_problems(folder))
+            for _ in images:
+                on_image()
+            return dataclasses.replace(recorded_outcome(patient_id, folder), reused=True)
+    return _examine(examination, patient_id, folder, images, problems, on_image, refused)
 
 
 def recorded_outcome(patient_id: str, folder: PatientFolder) -> PatientOutcome:
@@ -135,17 +141,17 @@ def _examine(
     patient_id: str,
     folder: PatientFolder,
     images: Sequence[ImageFile],
-    checksums: Mapping[str, str | None],
     problems: ProblemLog,
     on_image: Callable[[], Any],
     refused: Mapping[str, str],
-) -> tuple[PatientSummary, dict[str, str]]:
-    """Examines a patient beside the earlier results and swaps the new ones in; returns checksums of the tables too."""
+) -> PatientOutcome:
+    """Examines a patient beside the earlier results and swaps the new ones in."""
     own_problems = ProblemLog(strict=problems.strict)
     with atomic_write.folder_beside(folder.path / "results") as new:
         job = PatientJob(patient_id, new, examination.detectors, examination.thresholds, examination.draw)
+        reads = (image_reading.read(image, examination.decode_jpeg, refused.get(image.name, "")) for image in images)
         try:
-            summary = run_patient(job, images, checksums, own_problems, on_image, refused)
+            summary, checksums = run_patient(job, reads, own_problems, on_image)
         finally:
             problems.problems.extend(own_problems.problems)
         summary.input_hash = _input_hash(checksums)
@@ -154,15 +160,7 @@ def _examine(
         if refused:
             stamp["refused"] = sorted(refused)
         folder.replace(new, stamp)
-    return summary, tables
-
-
-def _sha256(path: pathlib.Path) -> str | None:
-    """Checksum of an image's file; None when it cannot be read, or is too large to be an image."""
-    try:
-        return file_sha256(path, MAX_FILE_BYTES)
-    except OSError:
-        return None
+    return PatientOutcome(patient_id, folder.path, checksums, summary, tables)
 
 
 def _input_hash(checksums: Mapping[str, str | None]) -> str:

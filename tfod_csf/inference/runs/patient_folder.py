@@ -77,23 +77,30 @@ class PatientFolder:
                     "move it away, or put it back."
                 )
 
-    def is_done(
-        self, settings: Mapping[str, Any], checksums: Mapping[str, str | None], refused: Collection[str] = ()
-    ) -> bool:
-        """Whether the files are those of these settings and images, of which some were not opened (`refused`).
+    def may_be_done(self, settings: Mapping[str, Any], images: Collection[str], refused: Collection[str] = ()) -> bool:
+        """Whether the files are those of these settings and of images of these names, whatever the images hold.
 
-        An image that cannot be read, or on which a model failed, is tried again.
+        A patient with an image on which a model failed is examined again.
+
+        Args:
+          refused: names of the images that are not opened.
         """
         summary = self.stamp.get("summary")
         return (
             self.stamp.get("settings") == settings
-            and self.stamp.get("images") == checksums
+            and set(self.stamp.get("images") or ()) == set(images)
             and self.stamp.get("refused", []) == sorted(refused)
-            and None not in checksums.values()
             and isinstance(summary, dict)
             and not summary.get("detector_failures")
             and self.stamp.get("tables") == self.tables()
         )
+
+    def is_done(
+        self, settings: Mapping[str, Any], checksums: Mapping[str, str | None], refused: Collection[str] = ()
+    ) -> bool:
+        """Whether the files are those of these settings and images; an image that cannot be read is tried again."""
+        is_same = self.stamp.get("images") == checksums and None not in checksums.values()
+        return is_same and self.may_be_done(settings, checksums, refused)
 
     def replace(self, new: pathlib.Path, stamp: Mapping[str, Any]) -> None:
         """Puts a patient's new files in the place of the old ones.

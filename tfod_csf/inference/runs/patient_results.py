@@ -6,8 +6,7 @@ Everything is written into the patient's folder; the columns are those of schema
 import dataclasses
 import pathlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tfod_csf import run_folder
@@ -17,6 +16,7 @@ from tfod_csf.files import csv_schemas
 from tfod_csf.inference import drawing
 from tfod_csf.inference.cell_selection import Cells, ScoreThresholds, select_cells
 from tfod_csf.inference.image_detector import DetectionFailedError, ImageDetector
+from tfod_csf.inference.runs.image_reading import ReadImage
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import image_io
 from tfod_csf.study.folder_names import picture_name
@@ -84,60 +84,45 @@ class _Rows:
 
 def run_patient(
     job: PatientJob,
-    images: Sequence[ImageFile],
-    checksums: Mapping[str, str | None],
+    images: Iterable[ReadImage],
     problems: ProblemLog,
     on_image: Callable[[], Any] = lambda: None,
-    refused: Mapping[str, str] = MappingProxyType({}),
-) -> PatientSummary:
+) -> tuple[PatientSummary, dict[str, str | None]]:
     """Detects the cells of one patient and writes cells.csv, images.csv and pictures/ into the patient's folder.
 
     Args:
-      images: the patient's images.
-      checksums: sha256 of each image by name; None where the file cannot be read.
+      images: the patient's images, read.
       problems: gets every image that was skipped or repaired, and every reached limit.
       on_image: called after each image.
-      refused: {image: reason} of images that are not to be opened.
+
+    Returns:
+      (summary, {image: sha256 of its file, or None where it cannot be read}).
     """
     started = time.perf_counter()
-    summary = PatientSummary(images=len(images))
-    rows = _Rows()
+    summary, rows = PatientSummary(), _Rows()
+    checksums: dict[str, str | None] = {}
     first_with: dict[str, str] = {}
-    for image in images:
-        checksum = checksums[image.name]
-        twin = first_with.setdefault(checksum, image.name) if checksum else image.name
-        if twin != image.name:
+    for read in images:
+        name, sha256 = read.image.name, read.sha256
+        checksums[name] = sha256
+        twin = first_with.setdefault(sha256, name) if sha256 else name
+        summary.images += 1
+        if twin != name:
             reason = f"the same bytes as {twin} of this patient; its cells are counted once"
-            problems.skipped(image.path, reason, "Delete one of the two.")
-            loaded = None
-        elif image.name in refused:
-            reason = refused[image.name]
-            problems.skipped(image.path, reason, "Look at the file with another program, and replace or remove it.")
-            loaded = None
+            problems.skipped(read.image.path, reason, "Delete one of the two.")
         else:
-            loaded, reason = _open(image, problems)
-        if loaded is None:
+            reason = read.reason
+            problems.extend(read.problems)
+        if twin != name or read.loaded is None:
             summary.failed += 1
-            rows.images.append(_failed_row(job.patient_id, image.name, checksum, reason))
+            rows.images.append(_failed_row(job.patient_id, name, sha256, reason))
         else:
-            _run_image(job, image, loaded, problems, rows, summary)
+            _run_image(job, read.image, read.loaded, problems, rows, summary)
         on_image()
     csv_schemas.load("cells").write_into(job.folder, rows.cells, job.classes)
     csv_schemas.load("images").write_into(job.folder, rows.images, _counted_classes(job.classes))
     summary.seconds = time.perf_counter() - started
-    return summary
-
-
-def _open(image: ImageFile, problems: ProblemLog) -> tuple[image_io.LoadedImage | None, str]:
-    """The image, or None and the reason."""
-    found = ProblemLog(quiet=True)
-    loaded = image_io.open_image(image.path, found)
-    if loaded is not None and drawing.is_drawn(loaded.file_bytes):
-        reason = "a picture in which batch_infer has drawn cells, not an image of the microscope"
-        found.skipped(image.path, reason, "Move it out of --images_dir.")
-        loaded = None
-    problems.extend(found.problems)
-    return loaded, "" if loaded else "; ".join(problem.reason for problem in found.problems)
+    return summary, checksums
 
 
 def _run_image(
@@ -153,7 +138,7 @@ def _run_image(
     for detector in job.detectors:
         started = time.perf_counter()
         try:
-            detections = detector.detect(loaded.pixels, image.name, loaded.file_bytes)
+            detections = detector.detect(loaded.pixels, image.name, jpeg=loaded.jpeg)
         except (DetectionFailedError, DetectionsError) as error:
             reason = f"model {detector.name} failed: {error}"
             remedy = "Free memory, or use another model, and run again; only this patient is redone."
