@@ -49,7 +49,7 @@ SUBPACKAGES = {
     "training": {"": {"checkpoints", "evaluation"}, "checkpoints": set(), "evaluation": {"checkpoints"}},
     "evaluation": {"": set(), "training_report": set()},
     "modeling": {"": {"feature_extractors"}, "feature_extractors": set()},
-    "inference": {"": set(), "runs": set(), "labeled": set()},
+    "inference": {"": set(), "tiles": set(), "runs": {"tiles"}, "labeled": set()},
 }
 
 # absl is its logging; flags are in commands alone, see below.
@@ -95,6 +95,8 @@ LIBRARIES_OF_MODULE = {
     "inference/detector.py": TENSORFLOW,
     "inference/saved_model_network.py": TENSORFLOW,
     "inference/jpeg_decoding.py": TENSORFLOW,
+    # The optional extra [tiff]: rectangles of pictures too large for memory.
+    "study/large_tiff.py": {"tifffile", "imagecodecs"},
     # The optional extra [fhir]: checks what is written for the laboratory's system.
     "cytology/signing/fhir_bundle.py": {"fhir"},
     # grpcio-tools is for whoever changes the schema.

@@ -117,12 +117,15 @@ def best_of_duplicates(boxes: np.ndarray, scores: np.ndarray, duplicate_iou: flo
     [1, 2]
     """
     order = np.argsort(-np.asarray(scores, dtype=np.float64), kind="stable")
-    overlaps = np_box_ops.iou(boxes, boxes) if len(boxes) else np.zeros([0, 0])
-    kept: list[int] = []
+    # Row by row: a scan has tens of thousands of cells, and the overlaps of all pairs would not fit into memory.
+    kept = np.zeros(len(order), dtype=np.int64)
+    kept_boxes = np.zeros_like(boxes)
+    number = 0
     for row in order:
-        if not kept or overlaps[row, kept].max() < duplicate_iou:
-            kept.append(int(row))
-    return np.array(kept, dtype=np.int64)
+        if not number or np_box_ops.iou(boxes[row : row + 1], kept_boxes[:number]).max() < duplicate_iou:
+            kept[number], kept_boxes[number] = row, boxes[row]
+            number += 1
+    return kept[:number]
 
 
 def select_cells(
@@ -139,12 +142,37 @@ def select_cells(
       thresholds: the rules' numbers.
       max_detections_per_class: the detector's limit per class, where known; reached by cells, it is flagged.
     """
+    found, limit_reached = likely_cells(detections, thresholds, max_detections_per_class)
+    return distinct_cells(found, label_map, thresholds, limit_reached)
+
+
+def likely_cells(
+    detections: Detections, thresholds: ScoreThresholds, max_detections_per_class: int | None = None
+) -> tuple[Detections, bool]:
+    """Rule 1: (the detections that count as cells, whether the detector gave as many as it can).
+
+    Args:
+      detections, thresholds, max_detections_per_class: see `select_cells`.
+    """
     is_cell = detections.raw_scores >= thresholds.min_score
     found = detections.select(is_cell)
     # A detector without score threshold always fills its list; the limit matters only if cells, not noise, fill it.
     limit_reached = detections.num_at_limit and bool(is_cell.all())
     if max_detections_per_class and len(found):
         limit_reached = limit_reached or np.bincount(found.classes).max() >= max_detections_per_class
+    return found, bool(limit_reached)
+
+
+def distinct_cells(
+    found: Detections, label_map: LabelMap, thresholds: ScoreThresholds, limit_reached: bool = False
+) -> Cells:
+    """Rules 2 and 3 on what `likely_cells` found.
+
+    Args:
+      found: detections that count as cells.
+      label_map, thresholds: see `select_cells`.
+      limit_reached: of the result.
+    """
     kept = found.select(best_of_duplicates(found.boxes, found.raw_scores, thresholds.duplicate_iou))
     cells = kept.select(np.argsort(-kept.scores, kind="stable"))
     predicted = [label_map.name_of(int(class_id)) for class_id in cells.classes]
@@ -155,4 +183,4 @@ def select_cells(
         status.append(COUNTED if is_decided else UNKNOWN)
         # The label map's spelling, which names the columns of images.csv too.
         counted.append(UNKNOWN if class_name == UNKNOWN else name)
-    return Cells(cells, predicted, status, counted, len(found) - len(cells), bool(limit_reached))
+    return Cells(cells, predicted, status, counted, len(found) - len(cells), limit_reached)

@@ -1,0 +1,142 @@
+"""A detector over the tiles of a large picture: the cells of the whole picture, each once.
+
+Every tile is an image to the detector, with its own limit of detections. Thresholds, temperature and class scores are
+those of any image (`cell_selection`); `seams` says which of the tiles' cells are one.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from tfod_csf.detections import Detections
+from tfod_csf.inference.cell_selection import Cells, ScoreThresholds, distinct_cells, likely_cells
+from tfod_csf.inference.image_detector import DetectionFailedError, ImageDetector
+from tfod_csf.inference.tiles import seams
+from tfod_csf.study.tile_grid import Tile, TileGrid
+
+
+class Picture(Protocol):
+    """A picture of which rectangles can be read: `large_tiff.LargeTiff`, or `PixelPicture`.
+
+    Attributes:
+      width, height: pixels.
+    """
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def height(self) -> int: ...
+
+    def read(self, top: int, left: int, bottom: int, right: int) -> np.ndarray:
+        """uint8 [bottom - top, right - left, 3] RGB.
+
+        Raises:
+          ImageLimitError: the file is damaged there.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class PixelPicture:
+    """A picture that is in memory: uint8 [height, width, 3] RGB."""
+
+    pixels: np.ndarray
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return self.pixels.shape[1]
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return self.pixels.shape[0]
+
+    def read(self, top: int, left: int, bottom: int, right: int) -> np.ndarray:
+        """A copy, as `Picture.read`; networks want rows that follow each other in memory."""
+        return np.ascontiguousarray(self.pixels[top:bottom, left:right])
+
+
+@dataclasses.dataclass(frozen=True)
+class TiledCells:
+    """The cells of one picture by one model.
+
+    Attributes:
+      cells: of the whole picture, boxes in its pixels.
+      limited: tiles in which the detector gave as many cells as it can; some of theirs may be missing.
+      too_large: [M, 2] height and width of the cells that are larger than the tiles' overlap (`seams`).
+    """
+
+    cells: Cells
+    limited: Sequence[Tile]
+    too_large: np.ndarray
+
+
+def detect(
+    detector: ImageDetector,
+    picture: Picture,
+    grid: TileGrid,
+    thresholds: ScoreThresholds,
+    image: str = "",
+    on_tile: Callable[[], Any] = lambda: None,
+) -> TiledCells:
+    """Cells of a picture, one tile in memory at a time.
+
+    Args:
+      detector: the model, or several as one.
+      picture: the pixels.
+      grid: of this picture.
+      thresholds: what counts as a cell.
+      image: name that the detections carry.
+      on_tile: called after each tile.
+
+    Raises:
+      DetectionFailedError: the model cannot handle a tile; the message names it.
+      DetectionsError: it returned nonsense for one.
+      ImageLimitError: the file is damaged.
+    """
+    found: list[Detections] = []
+    limited: list[Tile] = []
+    for tile in grid:
+        ymin, xmin, ymax, xmax = tile.box
+        try:
+            detections = detector.detect(picture.read(ymin, xmin, ymax, xmax), image)
+        except DetectionFailedError as error:
+            raise DetectionFailedError(f"tile in {tile.name}: {error}") from error
+        of_tile, limit_reached = likely_cells(detections, thresholds, detector.max_detections_per_class)
+        found.append(_moved(of_tile, tile, grid))
+        if limit_reached:
+            limited.append(tile)
+        on_tile()
+    tiles = np.repeat(np.arange(len(found)), [len(of_tile) for of_tile in found])
+    together = _joined(found)
+    merged = seams.merge(together.boxes, together.raw_scores, tiles, grid)
+    sides = together.boxes[merged.too_large, 2:] - together.boxes[merged.too_large, :2]
+    cells = distinct_cells(together.select(merged.kept), detector.label_map, thresholds, bool(limited))
+    return TiledCells(cells, limited, sides)
+
+
+def _moved(detections: Detections, tile: Tile, grid: TileGrid) -> Detections:
+    """Detections of a tile in pixels of the whole picture."""
+    offset = np.array([tile.box[0], tile.box[1]] * 2, np.float32)
+    return dataclasses.replace(detections, width=grid.width, height=grid.height, boxes=detections.boxes + offset)
+
+
+def _joined(found: Sequence[Detections]) -> Detections:
+    """The rows of several detections of one image."""
+
+    def joined(name: str) -> Any:
+        values = [getattr(of_tile, name) for of_tile in found]
+        return None if values[0] is None else np.concatenate(values)
+
+    return dataclasses.replace(
+        found[0],
+        boxes=joined("boxes"),
+        classes=joined("classes"),
+        scores=joined("scores"),
+        multiclass_scores=joined("multiclass_scores"),
+        num_at_limit=False,
+        raw_multiclass_scores=joined("raw_multiclass_scores"),
+    )
