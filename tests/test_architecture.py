@@ -235,6 +235,10 @@ def test_records_are_written_checked_and_read_for_evaluation_without_tensorflow(
     assert not _loaded("import " + ", ".join(f"tfod_csf.{name}" for name in modules)) & TENSORFLOW
 
 
+def test_shards_are_merged_without_tensorflow():
+    assert not _loaded("import tfod_csf.inference.runs.merge") & TENSORFLOW
+
+
 def test_the_detector_loads_tensorflow_and_nothing_of_training():
     loaded = _loaded("import tfod_csf.inference.detector, tensorflow")
     assert "tensorflow" in loaded

@@ -4,6 +4,7 @@ OUT/run.json                               settings, models, thresholds; checksu
 OUT/patients/<id>/cells.csv, images.csv    one patient
 OUT/classification/<model>.json            copy of the model's classification.json, where it has one
 OUT/rounds/<n>/patients/<id>/...           round n = 2, 3, ... of the same images
+OUT/shards/<i>-of-<n>/...                  what is kept of part i of a divided run (`inference.runs.shards`)
 
 A run is unfinished from `begin` to `finish`: run.json then has no time under `finished`. `finished_run` refuses such a
 folder, and one whose tables are not those that run.json names. Whoever writes tables of patients calls both. Runs of
@@ -31,6 +32,7 @@ from tfod_csf.progress_bar import progress_bar
 RUN_JSON = "run.json"
 PATIENTS_DIR = "patients"
 ROUNDS_DIR = "rounds"
+SHARDS_DIR = "shards"
 # The tables that every other number of a patient is counted from.
 TABLES = ("cells.csv", "images.csv")
 # Folder of the copies, and key of a model's entry in run.json that names its own: {"file", "sha256"}.
@@ -155,11 +157,13 @@ def read_run(inference_dir: str | os.PathLike) -> dict[str, Any]:
     if not isinstance(run, dict):
         raise RunError(f"{path}: expected an object with the run's models and thresholds.")
     if not run.get("finished"):
+        completes = "run the same command again, which completes it"
+        if run.get("shards"):
+            completes = f"it is divided into {run['shards']} shards: when all are done, run merge_shards"
         raise RunError(
-            f"{path}: the run that began at {run.get('started', 'a time not noted')} is not finished; run the same "
-            "command again, which completes it."
+            f"{path}: the run that began at {run.get('started', 'a time not noted')} is not finished; {completes}."
         )
-    _check_inner_names(path, run)
+    check_inner_names(path, run)
     return run
 
 
@@ -177,8 +181,12 @@ def _kept_contents(path: pathlib.Path, identity: tuple[int, ...]) -> Any:
     return given_files.read_json(path, _MAX_RUN_BYTES)
 
 
-def _check_inner_names(path: pathlib.Path, run: Mapping[str, Any]) -> None:
+def check_inner_names(path: pathlib.Path, run: Mapping[str, Any]) -> None:
     """Refuses names in run.json that would lead out of the run's folder; a run may come from somebody else.
+
+    Args:
+      path: of run.json, or of the shard.json of a divided run.
+      run: its contents.
 
     Raises:
       RunError: a model's name is none, or its classification is elsewhere.

@@ -157,3 +157,21 @@ def test_a_folder_that_is_a_link_to_elsewhere_is_refused_and_a_linked_file_is_re
     (tmp_path / "linked_out").symlink_to(elsewhere)
     with only_writer(tmp_path / "linked_out"):  # the folder that was given may be a link itself
         pass
+
+
+def test_in_turn_waits_for_the_other_and_gives_up_in_the_end(tmp_path):
+    with holder(tmp_path / "out") as first:
+        with pytest.raises(FolderInUseError, match=f"process {first.pid} on"), folder_lock.in_turn(tmp_path / "out", 0):
+            pass
+        first.stdin.close()
+        with folder_lock.in_turn(tmp_path / "out"):
+            assert folder_lock.entries(tmp_path / "out") == []
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_a_folder_that_is_itself_a_link_out_is_not_ready(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "p").symlink_to(tmp_path)
+    with pytest.raises(folder_lock.LinkedFolderError, match="p: is a link to"):
+        folder_lock.make_ready(tmp_path / "out" / "p", inside=tmp_path / "out")
+    folder_lock.make_ready(tmp_path / "out" / "absent", inside=tmp_path / "out")

@@ -5,6 +5,7 @@ OUT/problems.csv. A second run with the same flags repeats only the patients who
 changed. An unreadable image is reported and marks its patient; it does not stop the run. Several models are averaged:
 the percentages of each patient (the paper's way, with the spread between models), or cell by cell (--ensemble=cell).
 A model is a program: one that was changed after its export, or that does more than compute, is refused without --trust.
+Five processes or machines divide the patients with --shard=1/5 to --shard=5/5 (docs/ARCHIVE.md); then run merge_shards.
 
 Example: tfod_csf batch_infer --model=exported_models/csf --images_dir=patients --output_dir=results
 """
@@ -14,6 +15,7 @@ import sys
 from absl import flags
 
 from tfod_csf.commands import command_line, common_flags, inference_flags
+from tfod_csf.errors import UserError
 
 FLAGS = flags.FlagValues()
 inference_flags.define(FLAGS)
@@ -25,16 +27,31 @@ flags.DEFINE_integer(
     lower_bound=1,
     flag_values=FLAGS,
 )
+flags.DEFINE_string(
+    "shard",
+    None,
+    "i/n: examine only the patients of part i of n, beside other processes or machines with the same --output_dir and "
+    "other parts; merge_shards then makes the tables of all patients.",
+    flag_values=FLAGS,
+)
 common_flags.define_trust(FLAGS)
 common_flags.define_problem_limits(FLAGS)
 
 
 def main() -> None:
-    """Runs the models over all patients."""
+    """Runs the models over all patients, or those of one shard."""
     _, output_dir = common_flags.images_dir_apart_from_output(FLAGS)
     from tfod_csf.problems import ProblemLog
 
-    inference_flags.run(FLAGS, output_dir, ProblemLog(FLAGS.strict), num_rounds=FLAGS.rounds)
+    problems = ProblemLog(FLAGS.strict)
+    if FLAGS.shard is None:
+        inference_flags.run(FLAGS, output_dir, problems, num_rounds=FLAGS.rounds)
+        return
+    if FLAGS.rounds > 1:
+        raise UserError("--shard with --rounds: rounds compare runs of all patients; give one of the two.")
+    from tfod_csf.inference.runs.shards import Shard
+
+    inference_flags.run_shard(FLAGS, Shard.parse(FLAGS.shard), output_dir, problems)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""The flags and the run that batch_infer and archive_infer share: the same images and models give the same tables."""
+"""The flags and the run that batch_infer, its shards and archive_infer share: the same images give the same tables."""
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -9,7 +10,8 @@ from absl import flags
 from tfod_csf.commands import common_flags, differential_flags
 
 if TYPE_CHECKING:
-    from tfod_csf.inference.runs.batch_run import RunSettings
+    from tfod_csf.inference.runs.batch_run import BatchRun, RunSettings
+    from tfod_csf.inference.runs.shards import Shard
     from tfod_csf.problems import ProblemLog
 
 
@@ -57,17 +59,8 @@ def settings(flag_values: flags.FlagValues) -> "RunSettings":
     return batch_run.RunSettings(**{name: flag_values[name].value for name in names})
 
 
-def run(flag_values: flags.FlagValues, output_dir: pathlib.Path, problems: "ProblemLog", **how: Any) -> None:
-    """Checks the models, runs them, and says what was found in a few lines.
-
-    Args:
-      flag_values: with the flags of `define`, --trust, the limits of problems and the rules of the differential.
-      problems: gets everything that was skipped or repaired.
-      **how: further arguments of `batch_run.run`.
-    """
-    from tfod_csf import run_folder
-    from tfod_csf.cytology.counting import cohort, corrected_differential
-    from tfod_csf.cytology.counting.differential import DifferentialRules
+def _what_to_run(flag_values: flags.FlagValues, output_dir: pathlib.Path, problems: "ProblemLog") -> dict[str, Any]:
+    """Arguments that `batch_run.run` and `shard_run.run` have in common, with the models checked."""
     from tfod_csf.inference import cell_selection
     from tfod_csf.inference.runs import batch_run
     from tfod_csf.model_folder import ModelFolder
@@ -82,26 +75,88 @@ def run(flag_values: flags.FlagValues, output_dir: pathlib.Path, problems: "Prob
         count_unknown=flag_values.count_unknown,
         duplicate_iou=flag_values.duplicate_iou,
     )
-    rules = DifferentialRules(max_unknown_percent=flag_values.max_unknown_percent)
     asked = settings(flag_values)
+    return {
+        "settings": asked,
+        "open_models": lambda: batch_run.open_detectors(folders, asked),
+        "thresholds": thresholds,
+        "output_dir": output_dir,
+        "problems": problems,
+        "matrices": {folder.name: folder.classification for folder in folders if folder.classification},
+        "vouched_for_by": {folder.name: folder.vouched_for_by for folder in folders},
+    }
+
+
+def write_differentials(folder: pathlib.Path, record: Mapping[str, Any], counting: Mapping[str, Any]) -> Any:
+    """Counts the cells of a run that is about to be finished.
+
+    Args:
+      folder: the run's.
+      record: contents of its run.json.
+      counting: numbers of `DifferentialRules`.
+    """
+    from tfod_csf import run_folder
+    from tfod_csf.cytology.counting import cohort, corrected_differential
+    from tfod_csf.cytology.counting.differential import DifferentialRules
+
+    return cohort.write_differentials(
+        folder,
+        folder,
+        rules=DifferentialRules(**counting),
+        corrections=corrected_differential.corrections_of_record(folder, record),
+        folders=run_folder.folders_of(folder, record),
+    )
+
+
+def _counting(flag_values: flags.FlagValues) -> dict[str, Any]:
+    return {"max_unknown_percent": flag_values.max_unknown_percent}
+
+
+def run(flag_values: flags.FlagValues, output_dir: pathlib.Path, problems: "ProblemLog", **how: Any) -> None:
+    """Checks the models, runs them, and says what was found in a few lines.
+
+    Args:
+      flag_values: with the flags of `define`, --trust, the limits of problems and the rules of the differential.
+      problems: gets everything that was skipped or repaired.
+      **how: further arguments of `batch_run.run`.
+    """
+    from tfod_csf.inference.runs import batch_run
+
+    counting = _counting(flag_values)
     done = batch_run.run(
-        asked,
-        lambda: batch_run.open_detectors(folders, asked),
-        thresholds,
-        output_dir,
-        problems,
-        write_differentials=lambda folder, record: cohort.write_differentials(
-            folder,
-            folder,
-            rules=rules,
-            corrections=corrected_differential.corrections_of_record(folder, record),
-            folders=run_folder.folders_of(folder, record),
-        ),
-        matrices={folder.name: folder.classification for folder in folders if folder.classification},
-        vouched_for_by={folder.name: folder.vouched_for_by for folder in folders},
+        **_what_to_run(flag_values, output_dir, problems),
+        write_differentials=lambda folder, record: write_differentials(folder, record, counting),
         **how,
     )
+    say_what_was_found(flag_values, done, output_dir, problems)
+
+
+def say_what_was_found(
+    flag_values: flags.FlagValues, done: "BatchRun", output_dir: pathlib.Path, problems: "ProblemLog"
+) -> None:
+    """The closing lines of a run of all patients.
+
+    Raises:
+      TooManySkippedError: more files were skipped than --max_skipped_fraction allows.
+    """
     print(f"{done}\n{done.differentials}; {problems.summary()} (problems.csv); written to {output_dir}.")
     num_skipped = len(problems.skipped_files())
     limit = flag_values.max_skipped_fraction
     problems.check_skipped_files(num_skipped, done.num_files, limit, "--max_skipped_fraction")
+
+
+def run_shard(flag_values: flags.FlagValues, shard: "Shard", output_dir: pathlib.Path, problems: "ProblemLog") -> None:
+    """As `run`, for the patients of one shard.
+
+    Raises:
+      TooManySkippedError: more of the shard's files were skipped than --max_skipped_fraction allows.
+    """
+    from tfod_csf.inference.runs import shard_run
+
+    arguments = _what_to_run(flag_values, output_dir, problems)
+    done = shard_run.run(**arguments, shard=shard, counting=_counting(flag_values))
+    print(
+        f"Shard {shard}: {done}\n{problems.summary()} ({shard.folder(output_dir)}); when all {shard.total} shards are "
+        "done, merge_shards makes the tables of all patients."
+    )
+    done.check_skipped(problems, flag_values.max_skipped_fraction, "--max_skipped_fraction")

@@ -21,6 +21,7 @@ FILE_NAME = ".tfod_csf.lock"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 _LOCKED_BYTE = 1 << 30  # Windows keeps others from reading locked bytes, so it is none of those that name the owner
 _log = logging.getLogger("tfod_csf")
+_TURN_SECONDS, _PAUSE_SECONDS = 60.0, 0.1
 _held: set[int] = set()
 
 
@@ -87,9 +88,10 @@ def only_writer(folder: str | os.PathLike, swapped: bool = False) -> Iterator[Fo
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _acquired(path, folder)
     try:
-        if not swapped:
-            _check_links(folder)
-        _remove_leftovers(folder, swapped)
+        if swapped:
+            _remove_leftovers(folder, swapped)
+        else:
+            make_ready(folder)
         lock = FolderLock(folder, path, descriptor)
         yield lock
         lock.check()
@@ -98,6 +100,51 @@ def only_writer(folder: str | os.PathLike, swapped: bool = False) -> Iterator[Fo
         if made:
             with contextlib.suppress(OSError):
                 path.parent.rmdir()  # which leaves it unless it is empty
+
+
+@contextlib.contextmanager
+def in_turn(folder: str | os.PathLike, seconds: float = _TURN_SECONDS) -> Iterator[None]:
+    """For a moment nobody else is in this block, or in `only_writer`, for the same folder; others wait for their turn.
+
+    For several processes that write different things into one folder and change something of it together now and then.
+    The folder is made if absent. Nothing in it is looked at.
+
+    Args:
+      seconds: how long to wait for others.
+
+    Raises:
+      FolderInUseError: another process has had the lock all that time.
+    """
+    folder = pathlib.Path(folder)
+    path, last = folder / FILE_NAME, time.monotonic() + seconds
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor = _acquired(path, folder)
+            break
+        except (FolderInUseError, FileNotFoundError):  # or somebody has just removed the folder that it had made
+            if time.monotonic() >= last:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+    try:
+        yield
+    finally:
+        _release(path, descriptor)
+
+
+def make_ready(folder: str | os.PathLike, inside: str | os.PathLike | None = None) -> None:
+    """What `only_writer` does before the first change: refuses links, and removes what dead runs left half-written.
+
+    Args:
+      folder: that is written; it need not be there.
+      inside: the folder that nothing may lead out of; by default `folder`.
+
+    Raises:
+      LinkedFolderError: it, or a folder in it, is a link that leads out.
+    """
+    folder = pathlib.Path(folder)
+    _check_links(folder, folder if inside is None else pathlib.Path(inside))
+    _remove_leftovers(folder, swapped=False)
 
 
 def entries(folder: str | os.PathLike) -> list[str]:
@@ -109,13 +156,14 @@ def entries(folder: str | os.PathLike) -> list[str]:
     return sorted(name for name in names if name != FILE_NAME and not atomic_write.is_temporary(name))
 
 
-def _check_links(folder: pathlib.Path) -> None:
+def _check_links(folder: pathlib.Path, inside: pathlib.Path) -> None:
     """Refuses links to folders elsewhere. A link to a file is replaced by the file that is written.
 
     Raises:
       LinkedFolderError: naming the first.
     """
-    inside = pathlib.Path(os.path.realpath(folder))
+    inside = pathlib.Path(os.path.realpath(inside))
+    _refuse_outside(os.fspath(folder), inside)
     waiting = [os.fspath(folder)]
     while waiting:
         try:
@@ -125,11 +173,17 @@ def _check_links(folder: pathlib.Path) -> None:
         for entry in entries:
             if not entry.is_symlink():
                 waiting += [entry.path] if entry.is_dir() else []
-            elif entry.is_dir() and not pathlib.Path(os.path.realpath(entry.path)).is_relative_to(inside):
-                raise LinkedFolderError(
-                    f"{entry.path}: is a link to {os.path.realpath(entry.path)}, where this command would write; put a "
-                    "folder in its place, or give another output folder."
-                )
+            elif entry.is_dir():
+                _refuse_outside(entry.path, inside)
+
+
+def _refuse_outside(path: str, inside: pathlib.Path) -> None:
+    target = os.path.realpath(path)
+    if not pathlib.Path(target).is_relative_to(inside):
+        raise LinkedFolderError(
+            f"{path}: is a link to {target}, where this command would write; put a folder in its place, or give "
+            "another output folder."
+        )
 
 
 def _remove_leftovers(folder: pathlib.Path, swapped: bool) -> None:

@@ -8,7 +8,7 @@ Memory grows by one summary per patient only.
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tfod_csf import run_folder
@@ -21,7 +21,7 @@ from tfod_csf.inference.runs.patient_folder import PatientFolder
 from tfod_csf.inference.runs.patient_results import PatientSummary
 from tfod_csf.problems import ProblemLog
 from tfod_csf.progress_bar import progress_bar
-from tfod_csf.study.folder_names import folder_names
+from tfod_csf.study.folder_names import folder_names, patient_id_of
 from tfod_csf.study.patients import ImageFile
 from tfod_csf.wording import plural
 
@@ -62,12 +62,24 @@ class BatchResult:
     kept: list[str] = dataclasses.field(default_factory=list)
     tables: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
 
+    @classmethod
+    def beside(cls, earlier: run_folder.Tables) -> "BatchResult":
+        """Nothing yet but the patients of earlier runs, of `earlier_patients`."""
+        return cls(kept=sorted(earlier), tables={name: dict(tables) for name, tables in earlier.items()})
+
     def add(self, outcome: PatientOutcome) -> None:
         """Adds one patient."""
         self.summaries[outcome.patient_id], self.folders[outcome.patient_id] = outcome.summary, outcome.folder
         self.tables[outcome.folder.name] = dict(outcome.tables)
         if outcome.reused:
             self.reused.add(outcome.patient_id)
+
+    def outcomes(self) -> Iterator[PatientOutcome]:
+        """The patients in their order, without the checksums of their images."""
+        for patient_id, summary in self.summaries.items():
+            folder = self.folders[patient_id]
+            reused = patient_id in self.reused
+            yield PatientOutcome(patient_id, folder, {}, summary, self.tables[folder.name], reused)
 
     @property
     def num_images(self) -> int:
@@ -90,6 +102,7 @@ def run(
     on_start: Callable[[], Any] = lambda: None,
     on_patient: Callable[[], Any] = lambda: None,
     engine: Engine = in_this_process,
+    names: Mapping[str, str] | None = None,
 ) -> BatchResult:
     """Runs all models over all patients.
 
@@ -103,24 +116,22 @@ def run(
       on_start: called when nothing keeps the run from starting, before anything is changed.
       on_patient: called before each patient.
       engine: who examines the patients.
+      names: `folder_names` of all patients of the run, where the images are those of some of them.
 
     Raises:
-      BatchError: the output folder holds patients of another run (other models or thresholds) beside this input.
+      BatchError: as `earlier_patients`.
       PatientFolderError: a patient's folder holds what batch_infer did not write, or a table that was changed.
       PatientsError: a patient's id is too long for a folder's name.
     """
-    by_patient: dict[str, list[ImageFile]] = {}
-    for image in images:
-        by_patient.setdefault(image.patient_id, []).append(image)
-    names = folder_names(list(by_patient))
+    by_patient = images_by_patient(images)
+    names = folder_names(list(by_patient)) if names is None else names
     patients_dir = output_dir / run_folder.PATIENTS_DIR
     examination = Examination(detectors, thresholds, draw)
-    result = BatchResult(tables=_earlier_patients(patients_dir, set(names.values()), examination.settings))
-    result.kept = sorted(result.tables)
-    for name in names.values():
-        PatientFolder.open(patients_dir / name).check_tables()
+    result = BatchResult.beside(earlier_patients(patients_dir, names, examination.settings))
+    for patient_id in by_patient:
+        PatientFolder.open(patients_dir / names[patient_id]).check_tables()
     on_start()
-    folders = {patient_id: patients_dir / name for patient_id, name in names.items()}
+    folders = {patient_id: patients_dir / names[patient_id] for patient_id in by_patient}
     examine = engine(examination, {name: (by_patient[name], folder) for name, folder in folders.items()})
     owners: dict[str, str] = {}  # checksum of an image -> where it was first seen
     with progress_bar(unit="image", total=len(images)) as progress:
@@ -129,7 +140,7 @@ def run(
             progress.set_postfix_str(patient_id)
             outcome = examine(patient_id, patient_images, folders[patient_id], problems, progress.update)
             result.add(outcome)
-            _note_shared_images(patient_images, outcome, owners, problems)
+            note_shared_images(patient_images, outcome, owners, problems)
     return result
 
 
@@ -176,17 +187,30 @@ def check_detectors(detectors: Sequence[ImageDetector]) -> None:
             )
 
 
-def _earlier_patients(
-    patients_dir: pathlib.Path, names: set[str], settings: dict[str, Any]
+def images_by_patient(images: Iterable[ImageFile]) -> dict[str, list[ImageFile]]:
+    """{patient id: images}, in the order of the input."""
+    by_patient: dict[str, list[ImageFile]] = {}
+    for image in images:
+        by_patient.setdefault(image.patient_id, []).append(image)
+    return by_patient
+
+
+def earlier_patients(
+    patients_dir: pathlib.Path, names: Mapping[str, str], settings: Mapping[str, Any]
 ) -> dict[str, dict[str, str]]:
     """{folder: its tables} of patients that are not in this input but done in the same way; they stay in the run.
 
+    Args:
+      names: {patient id: folder} of the input.
+      settings: `Examination.settings`.
+
     Raises:
-      BatchError: one of them was done with other models or thresholds.
+      BatchError: one of them was done with other models or thresholds, or is in the input under another folder's name.
       PatientFolderError: its files are not those of batch_infer.
     """
     tables = {}
-    others = [path.name for path in given_files.folders_with(patients_dir, "images.csv") if path.name not in names]
+    known = set(names.values())
+    others = [path.name for path in given_files.folders_with(patients_dir, "images.csv") if path.name not in known]
     for name in others:
         folder = PatientFolder.open(patients_dir / name)
         folder.check_tables()
@@ -196,14 +220,25 @@ def _earlier_patients(
                 f"({len(others)} such folders); they do not fit into one table: use another --output_dir or move them "
                 "away."
             )
+        now = names.get(patient_id_of(name))
+        if now is not None:
+            raise BatchError(
+                f"{folder.path}: results of patient {patient_id_of(name)!r} from an earlier run. Patients whose ids "
+                f"differ in capitals only have come or gone since, and this one's folder is now {now}: move the old "
+                "one away, or the patient would be in the tables twice."
+            )
         tables[name] = folder.stamp["tables"]
     return tables
 
 
-def _note_shared_images(
+def note_shared_images(
     images: Sequence[ImageFile], outcome: PatientOutcome, owners: dict[str, str], problems: ProblemLog
 ) -> None:
-    """Notes images that another patient has too: most likely one was copied into the wrong folder."""
+    """Notes images that another patient has too: most likely one was copied into the wrong folder.
+
+    Args:
+      owners: {checksum of an image: the patient who had it first}; gets those of this patient.
+    """
     for image in images:
         checksum = outcome.checksums[image.name]
         owner = owners.setdefault(checksum, outcome.patient_id) if checksum else outcome.patient_id

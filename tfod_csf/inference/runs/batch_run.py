@@ -6,7 +6,7 @@ patient is touched that the run is not finished, and is written last as finished
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tfod_csf import classification, model_folder, run_folder
@@ -15,10 +15,11 @@ from tfod_csf.errors import UserError
 from tfod_csf.files import folder_lock
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.image_detector import ImageDetector
-from tfod_csf.inference.runs import batch, inference_record, output_folder, rounds
+from tfod_csf.inference.runs import batch, inference_record, output_folder, rounds, shards
 from tfod_csf.model_folder import ModelFolder
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import patients
+from tfod_csf.study.patients import ImageFile
 from tfod_csf.wording import plural
 
 
@@ -126,11 +127,12 @@ def run(
         has_begun = True
 
     with folder_lock.only_writer(output_dir) as lock:
+        shards.refuse_working_shards(output_dir)
         try:
             images = patients.find_images(settings.images_dir, problems, settings.manifest, settings.patient_pattern)
             output_folder.refuse_images_among_results(images_dir, images, output_dir)
             detectors = open_models()
-            used = _matrices_of(detectors, matrices or {})
+            used = matrices_of(detectors, matrices or {})
             at_start = inference_record.record_at_start(
                 dataclasses.asdict(settings), detectors, thresholds, len({image.patient_id for image in images})
             )
@@ -143,22 +145,57 @@ def run(
             if problems.problems and (has_begun or not (output_dir / run_folder.RUN_JSON).exists()):
                 problems.write_csv(output_dir / output_folder.PROBLEMS)
             raise
-        problems.write_csv(output_dir / output_folder.PROBLEMS)
-        record = {**inference_record.make_record(at_start, result, problems), "tables": result.tables}
-        for model in record["models"]:
-            if model["name"] in used:
-                model[run_folder.CLASSIFICATION] = classification.write_into_run(output_dir, used[model["name"]])
-        record["models_vouched_for_by"] = dict(vouched_for_by or {})
-        differentials = write_differentials(output_dir, record)
-        if num_rounds > 1:
-            record["rounds"] = {"number": num_rounds, "differing_patients": differing}
-        run_folder.check_tables(output_dir, result.tables)
-        record = run_folder.finish(output_dir, record, result.tables)
-    num_files = len({str(image.path) for image in images} | problems.skipped_files())
-    return BatchRun(result, record, differentials, num_files)
+        record = inference_record.make_record(at_start, result, problems)
+        of_rounds = {"rounds": {"number": num_rounds, "differing_patients": differing}} if num_rounds > 1 else {}
+        tables = result.tables
+        record, differentials = write_tables(
+            output_dir, record, tables, problems, used, vouched_for_by or {}, write_differentials, of_rounds
+        )
+    return BatchRun(result, record, differentials, num_files_of(images, problems))
 
 
-def _matrices_of(
+def num_files_of(images: Iterable[ImageFile], problems: ProblemLog) -> int:
+    """Image files that were found, those that could not be used included."""
+    return len({str(image.path) for image in images} | problems.skipped_files())
+
+
+def write_tables(
+    output_dir: pathlib.Path,
+    record: Mapping[str, Any],
+    tables: run_folder.Tables,
+    problems: ProblemLog,
+    matrices: Mapping[str, Classification],
+    vouched_for_by: Mapping[str, str],
+    write_differentials: Callable[[pathlib.Path, Mapping[str, Any]], Any],
+    of_rounds: Mapping[str, Any] | None = None,
+) -> tuple[dict[str, Any], Any]:
+    """Writes what is of all patients, when every patient has been examined: run.json last.
+
+    Args:
+      record: of `inference_record.make_record`.
+      tables: checksums of the patients' tables as they were written.
+      matrices: of `matrices_of`.
+      vouched_for_by, write_differentials: as in `run`.
+      of_rounds: what run.json says of further rounds.
+
+    Returns:
+      (contents of run.json, what `write_differentials` returned).
+
+    Raises:
+      RunError: a patient's tables are not those that were written.
+    """
+    problems.write_csv(output_dir / output_folder.PROBLEMS)
+    record = {**record, "tables": tables}
+    for model in record["models"]:
+        if model["name"] in matrices:
+            model[run_folder.CLASSIFICATION] = classification.write_into_run(output_dir, matrices[model["name"]])
+    record["models_vouched_for_by"] = dict(vouched_for_by)
+    differentials = write_differentials(output_dir, record)
+    run_folder.check_tables(output_dir, tables)
+    return run_folder.finish(output_dir, {**record, **(of_rounds or {})}, tables), differentials
+
+
+def matrices_of(
     detectors: Sequence[ImageDetector], matrices: Mapping[str, Classification]
 ) -> dict[str, Classification]:
     """{model: matrix} of the detectors that have one; models averaged cell by cell are another detector without one.

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 from collections.abc import Iterable, Sequence
 
 from tfod_csf import run_folder
@@ -11,10 +12,13 @@ from tfod_csf.files.csv_tables import TableError
 from tfod_csf.study.patients import ImageFile
 
 PROBLEMS = "problems.csv"
+# Names of the folders in shards/.
+SHARD_FOLDER = re.compile(r"(?P<number>[1-9]\d*)-of-(?P<total>[1-9]\d*)")
 # Everything that batch_infer writes directly into its output folder.
 _WRITTEN = (
     run_folder.PATIENTS_DIR,
     run_folder.ROUNDS_DIR,
+    run_folder.SHARDS_DIR,
     run_folder.CLASSIFICATION,
     "differentials.csv",
     PROBLEMS,
@@ -36,15 +40,21 @@ def refuse_foreign_files(output_dir: pathlib.Path) -> None:
     for name in set(_WRITTEN) & set(folder_lock.entries(output_dir)):
         path = output_dir / name
         is_empty_folder = path.is_dir() and not any(path.iterdir())
-        if not is_empty_folder and not (name == PROBLEMS and _is_list_of_problems(path)):
+        if not is_empty_folder and not _is_left_by_a_start(path):
             raise OutputFolderError(
                 f"--output_dir={output_dir}: holds {name}, but no run.json of batch_infer, so it is not known whose it "
                 "is; give a new folder, or move it away."
             )
 
 
+def _is_left_by_a_start(path: pathlib.Path) -> bool:
+    """Whether it is what a run leaves that found no image, for example: a problems.csv, or folders of shards."""
+    if path.name == run_folder.SHARDS_DIR:
+        return path.is_dir() and all(map(SHARD_FOLDER.fullmatch, folder_lock.entries(path)))
+    return path.name == PROBLEMS and _is_list_of_problems(path)
+
+
 def _is_list_of_problems(path: pathlib.Path) -> bool:
-    """Whether a problems.csv is one of this program, left by a run that found no image, for example."""
     try:
         csv_schemas.load("problems").check(path)
     except (OSError, TableError):
@@ -53,11 +63,17 @@ def _is_list_of_problems(path: pathlib.Path) -> bool:
 
 
 def refuse_images_among_results(
-    images_dir: pathlib.Path, images: Sequence[ImageFile], output_dir: pathlib.Path
+    images_dir: pathlib.Path,
+    images: Sequence[ImageFile],
+    output_dir: pathlib.Path,
+    written: Sequence[str] = (run_folder.PATIENTS_DIR, run_folder.ROUNDS_DIR),
 ) -> None:
     """Refuses images that lie where results are written, and results among the images.
 
     Folders are compared by what they are, not by their names, so that links, mounts and capitals make no difference.
+
+    Args:
+      written: folders below the output folder, with "/", in which results are written.
 
     Raises:
       OutputFolderError: images would be replaced, or the pictures of this run be read as images later.
@@ -70,13 +86,13 @@ def refuse_images_among_results(
     folders = {image.path.parent for image in images}
     folders |= {pathlib.Path(os.path.realpath(image.path)).parent for image in images if image.path.is_symlink()}
     places = {_identity(folder): folder for folder in (images_dir, *sorted(folders))}
-    for written in (run_folder.PATIENTS_DIR, run_folder.ROUNDS_DIR):
-        for path in _folders_below(output_dir / written):
+    for name in written:
+        for path in _folders_below(output_dir / name):
             found = places.get(_identity(path))
             if found is not None:
                 raise OutputFolderError(
                     f"{found}: holds images, and batch_infer writes its results into the same folder "
-                    f"(--output_dir={output_dir}, {written}/); give a folder apart from the images."
+                    f"(--output_dir={output_dir}, {name}/); give a folder apart from the images."
                 )
 
 
