@@ -160,6 +160,7 @@ def test_a_folder_that_is_a_link_to_elsewhere_is_refused_and_a_linked_file_is_re
 
 
 def test_in_turn_waits_for_the_other_and_gives_up_in_the_end(tmp_path):
+    (tmp_path / "out").mkdir()
     with holder(tmp_path / "out") as first:
         with pytest.raises(FolderInUseError, match=f"process {first.pid} on"), folder_lock.in_turn(tmp_path / "out", 0):
             pass
