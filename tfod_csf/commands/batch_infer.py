@@ -30,7 +30,7 @@ flags.DEFINE_integer(
 flags.DEFINE_string(
     "shard",
     None,
-    "i/n: examine only the patients of part i of n, beside other processes or machines with the same --output_dir and "
+    "Part of the patients to examine, i/n, beside other processes or machines with the same --output_dir and the "
     "other parts; merge_shards then makes the tables of all patients.",
     flag_values=FLAGS,
 )

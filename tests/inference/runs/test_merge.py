@@ -202,7 +202,9 @@ def test_patients_who_came_went_or_got_images_since_are_named_with_their_shard(s
     save_gray(small / "f" / "a.png", 100)
     save_gray(small / "a" / "new.png", 101)
     shutil.rmtree(small / "d")
-    refused(out, "shard 1/5: 1 patient ('d'): has no images any more; shard 3/5: 1 patient ('f'): has not been examin")
+    refused(
+        out, "shard 1/5: 1 patient ('d'): has no images any more; shard 3/5: 1 patient ('f'): has not been examined"
+    )
     run_shard("1/5", small, out)
     run_shard("3/5", small, out)
     refused(out, "shard 5/5: 1 patient ('a'): images were added or removed since. Run batch_infer with --shard for")
