@@ -1,7 +1,7 @@
 """One shard of a run of batch_infer: its own patients from images to tables; `merge` makes what is of all patients.
 
-It needs to know nothing of the other shards. Each lists all images, because a patient's folder depends on the ids of all
-patients and so that problems of finding them are known, and then examines its own.
+It needs to know nothing of the other shards. Each lists all images, because the name of a patient's folder depends on
+the ids of all patients, and examines those of its own.
 """
 
 import dataclasses
