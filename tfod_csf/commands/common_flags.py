@@ -383,6 +383,24 @@ def define_replicates(flag_values: flags.FlagValues) -> None:
     )
 
 
+def define_num_processes(flag_values: flags.FlagValues) -> None:
+    """--num_processes of commands that work patient by patient."""
+    flags.DEFINE_integer(
+        "num_processes",
+        None,
+        "Processes that work on the patients; default: one per core. The files do not depend on it.",
+        lower_bound=1,
+        flag_values=flag_values,
+    )
+
+
+def num_processes(flag_values: flags.FlagValues) -> int:
+    """What --num_processes says."""
+    from tfod_csf import worker_pool
+
+    return flag_values.num_processes or worker_pool.available_cores()
+
+
 def define_extra_class(flag_values: flags.FlagValues) -> None:
     """--extra_class: names beside the model's classes."""
     define_list(

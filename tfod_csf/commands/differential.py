@@ -18,6 +18,7 @@ common_flags.define_output_dir(
     FLAGS, "Folder to write to; may be that of --inference_dir, whose differentials are then replaced."
 )
 differential_flags.define(FLAGS)
+common_flags.define_num_processes(FLAGS)
 
 
 def main() -> None:
@@ -43,6 +44,7 @@ def main() -> None:
             rules=inputs.rules,
             corrections=inputs.corrections,
             progress=bar_over("patient"),
+            num_processes=common_flags.num_processes(FLAGS),
         )
         cohort.write_rules(
             output_dir / cohort.RULES_JSON,

@@ -95,7 +95,7 @@ def write_differentials(folder: pathlib.Path, record: Mapping[str, Any], countin
       record: contents of its run.json.
       counting: numbers of `DifferentialRules`.
     """
-    from tfod_csf import run_folder
+    from tfod_csf import run_folder, worker_pool
     from tfod_csf.cytology.counting import cohort, corrected_differential
     from tfod_csf.cytology.counting.differential import DifferentialRules
 
@@ -105,6 +105,7 @@ def write_differentials(folder: pathlib.Path, record: Mapping[str, Any], countin
         rules=DifferentialRules(**counting),
         corrections=corrected_differential.corrections_of_record(folder, record),
         folders=run_folder.folders_of(folder, record),
+        num_processes=worker_pool.available_cores(),
     )
 
 

@@ -227,3 +227,47 @@ def test_an_edited_table_is_refused_by_every_reader(small_run, tmp_path, capsys)
     ):
         assert command_line.main([*command, out]) == 1
         assert "cells.csv: was changed after the run had written it; put the file back" in capsys.readouterr().err
+
+
+def files_in(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_stopped_and_resumed_or_on_two_processes_the_files_are_the_same(small_run, tmp_path, monkeypatch):
+    cohort.write_differentials(small_run, tmp_path / "undisturbed")
+    written, write = [], cohort.write_differential_csv
+
+    def write_until_c(path, result):
+        if path.parent.name == "c" and len(written) < 3:
+            raise KeyboardInterrupt
+        written.append(path.parent.name)
+        write(path, result)
+
+    monkeypatch.setattr(cohort, "write_differential_csv", write_until_c)
+    monkeypatch.setattr(cohort._Counting, "at_once", 1)
+    out = tmp_path / "stopped"
+    with pytest.raises(KeyboardInterrupt):
+        cohort.write_differentials(small_run, out)
+    assert not (out / "differentials.csv").exists()
+    written.append("stopped")
+    summary = cohort.write_differentials(small_run, out)
+    assert written == ["a", "b", "stopped", "c"]
+    assert str(summary).startswith("3 patients: 1 with percentages")
+    assert files_in(out) == files_in(tmp_path / "undisturbed")
+    monkeypatch.setattr(cohort._Counting, "least_for_a_process", 1)
+    cohort.write_differentials(small_run, tmp_path / "two", num_processes=2)
+    assert files_in(tmp_path / "two") == files_in(tmp_path / "undisturbed")
+
+
+def test_other_rules_or_cells_per_ul_are_counted_again(small_run, tmp_path, monkeypatch):
+    def stop(path, rows):
+        list(rows)
+        raise KeyboardInterrupt
+
+    for changed in ({"rules": DifferentialRules(min_white_cells=100)}, {"cells_per_ul": {"a": 3.0}}):
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(cohort, "write_differentials_csv", stop)
+            cohort.write_differentials(small_run, tmp_path / "out")
+        cohort.write_differentials(small_run, tmp_path / "out", **changed)
+        cohort.write_differentials(small_run, tmp_path / "new", **changed)
+        assert files_in(tmp_path / "out") == files_in(tmp_path / "new")

@@ -136,7 +136,7 @@ def test_no_model_examined_an_image(tmp_path):
     assert (result.white_cells, result.shares, result.unknown_percent) == (0, {}, None)
     assert result.note == "no image could be examined; 2 images failed; fewer than 30 white cells: counts only"
     write_differential_csv(tmp_path / "differential.csv", result)
-    write_differentials_csv(tmp_path / "differentials.csv", [result])
+    write_differentials_csv(tmp_path / "differentials.csv", [wide_row(result)])
     csv_schemas.load("differential").check(tmp_path / "differential.csv")
     csv_schemas.load("differentials").check(tmp_path / "differentials.csv")
 
@@ -152,7 +152,7 @@ def test_both_tables_keep_their_schema_and_hostile_ids(tmp_path):
         assert csv_schemas.load("differential").check(path) == 7 + number
         assert {row["patient_id"] for row in csv_tables.read_rows(path)} == {result.patient_id}
     path = tmp_path / "differentials.csv"
-    write_differentials_csv(path, iter(results))
+    write_differentials_csv(path, map(wide_row, results))
     assert csv_schemas.load("differentials").check(path) == 2
     first, second = csv_tables.read_rows(path)
     assert (first["lymphocyte"], first["lymphocyte_percent"], first["images_failed"]) == ("77", "39.90", "1")

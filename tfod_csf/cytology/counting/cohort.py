@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from tfod_csf import cell_classes, run_folder
-from tfod_csf.cytology import run_tables
+from tfod_csf.cytology import patient_work, run_tables
 from tfod_csf.cytology.counting.corrected_differential import Corrections, corrected_differential
 from tfod_csf.cytology.counting.differential import (
     Differential,
     DifferentialRules,
     differential,
 )
-from tfod_csf.cytology.counting.differential_tables import write_differential_csv, write_differentials_csv
+from tfod_csf.cytology.counting.differential_tables import wide_row, write_differential_csv, write_differentials_csv
 from tfod_csf.cytology.counting.enough_cells import NOT_KNOWN
 from tfod_csf.cytology.counting.reference_ranges import ReferenceRange, load_reference_ranges
 from tfod_csf.cytology.counting.unknown_cells import UnnamedCells
@@ -41,17 +41,24 @@ class CohortSummary:
     unlike_validation: int = 0
     with_failed_images: int = 0
 
-    def add(self, result: Differential) -> None:
-        """Counts one patient."""
-        self.patients += 1
-        self.with_percentages += bool(result.shares)
-        self.with_too_many_unknown += bool(result.unknown_beyond_limit)
-        self.with_enough_cells += result.enough_cells
-        self.enough_not_known += result.enough.answer == NOT_KNOWN
-        self.with_failed_images += result.images_failed > 0
-        if result.corrected:
-            self.corrected += bool(result.corrected.shares)
-            self.unlike_validation += bool(result.corrected.unlike)
+    @classmethod
+    def of(cls, result: Differential) -> "CohortSummary":
+        """Of one patient."""
+        return cls(
+            patients=1,
+            with_percentages=int(bool(result.shares)),
+            with_too_many_unknown=int(bool(result.unknown_beyond_limit)),
+            with_enough_cells=int(result.enough_cells),
+            enough_not_known=int(result.enough.answer == NOT_KNOWN),
+            corrected=int(bool(result.corrected and result.corrected.shares)),
+            unlike_validation=int(bool(result.corrected and result.corrected.unlike)),
+            with_failed_images=int(result.images_failed > 0),
+        )
+
+    def add(self, other: "CohortSummary") -> None:
+        """Counts other patients too."""
+        for field in dataclasses.fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
     def __str__(self) -> str:
         return (
@@ -114,6 +121,35 @@ def patient_differential(
     return result.with_corrected(corrected_differential(patient, corrections, bool(result.shares), rules.alpha))
 
 
+@dataclasses.dataclass(frozen=True)
+class _Counting(patient_work.Work[dict[str, Any]]):
+    """Counts one patient and writes his differential.csv; `Patient.more` is his white cells per uL, or None.
+
+    Attributes:
+      settings: digest of everything that is the same for all patients.
+    """
+
+    settings: str
+    output: pathlib.Path
+    thresholds: run_tables.Thresholds | None
+    references: Mapping[str, ReferenceRange]
+    rules: DifferentialRules
+    corrections: Corrections | None
+
+    def state(self, patient: patient_work.Patient, tables: Mapping[str, str]) -> str:
+        return patient_work.digest(self.settings, tables, patient.more)
+
+    def do(self, patient: patient_work.Patient, tables: Mapping[str, str]) -> tuple[dict[str, Any], list[pathlib.Path]]:
+        read = run_tables.read_patient(patient.folder, details=self.corrections is not None)
+        if self.thresholds is not None:
+            read = read.counted_with(self.thresholds)
+        result = patient_differential(read, patient.more, self.references, self.rules, self.corrections)
+        result = dataclasses.replace(result, tables_sha256=run_folder.digest_of(patient.folder, tables))
+        path = self.output / run_folder.PATIENTS_DIR / patient.folder.name / "differential.csv"
+        write_differential_csv(path, result)
+        return {"row": wide_row(result), "summary": dataclasses.asdict(CohortSummary.of(result))}, [path]
+
+
 def write_differentials(
     inference_dir: str | os.PathLike,
     output_dir: str | os.PathLike,
@@ -124,8 +160,11 @@ def write_differentials(
     corrections: Corrections | None = None,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
     folders: Iterable[pathlib.Path] | None = None,
+    num_processes: int = 1,
 ) -> CohortSummary:
     """Writes patients/<id>/differential.csv and differentials.csv for every patient of a run.
+
+    Stopped and called again with the same arguments it goes on where it was (`patient_work`).
 
     Args:
       inference_dir: output of batch_infer.
@@ -135,8 +174,9 @@ def write_differentials(
       references: reference ranges; None takes the adult ranges that come with the package.
       rules: numbers of the rules; None takes the defaults.
       corrections: confusion matrices of the run's models; None gives no corrected percentages.
-      progress: wraps the list of patients' folders, for example in a progress bar.
+      progress: wraps the list of patients, for example in a progress bar.
       folders: of the patients, from whoever is writing the run just now; None takes those of a finished run.
+      num_processes: that count; the files do not depend on it.
 
     Raises:
       RunError, TableError: as `run_tables.patient_folders`.
@@ -145,27 +185,27 @@ def write_differentials(
     if folders is None:
         folders = run_tables.patient_folders(inference_dir)
         expected = run_folder.read_run(inference_dir).get("tables", {})  # none in a run of an earlier version
+    counts = cells_per_ul or {}
+    patients = [
+        patient_work.Patient(folder, expected.get(folder.name), counts.get(run_tables.patient_id_in(folder)))
+        if counts
+        else patient_work.Patient(folder, expected.get(folder.name))
+        for folder in folders
+    ]
     output = pathlib.Path(output_dir)
     references = load_reference_ranges() if references is None else references
-    cells_per_ul = cells_per_ul or {}
+    how = (thresholds, references, rules or DifferentialRules(), corrections)
+    work = _Counting(patient_work.digest(*how), output, *how)
     summary = CohortSummary()
 
-    def results() -> Iterator[Differential]:
-        for folder in progress(folders):
-            patient = run_tables.read_patient(folder, details=corrections is not None)
-            if thresholds is not None:
-                patient = patient.counted_with(thresholds)
-            of_patient = cells_per_ul.get(patient.patient_id)
-            result = patient_differential(patient, of_patient, references, rules, corrections)
-            tables = run_folder.table_checksums(folder)
-            if tables != expected.get(folder.name, tables):
-                raise run_folder.RunError(f"{folder}: its tables were changed while they were read; run again.")
-            result = dataclasses.replace(result, tables_sha256=run_folder.digest_of(folder, tables))
-            write_differential_csv(output / run_folder.PATIENTS_DIR / folder.name / "differential.csv", result)
-            summary.add(result)
-            yield result
+    with patient_work.resumable(output / "differential.unfinished") as done:
 
-    write_differentials_csv(output / "differentials.csv", results())
+        def rows() -> Iterator[dict[str, Any]]:
+            for result in patient_work.results(work, patients, done, num_processes, progress):
+                summary.add(CohortSummary(**result["summary"]))
+                yield result["row"]
+
+        write_differentials_csv(output / "differentials.csv", rows())
     return summary
 
 

@@ -1,11 +1,11 @@
 """The two CSV files of a differential: one row per class of a patient, and one row per patient (docs/OUTPUTS.md).
 
 write_differential_csv(folder / "differential.csv", result)
-write_differentials_csv(folder / "differentials.csv", [result])
+write_differentials_csv(folder / "differentials.csv", [wide_row(result)])
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tfod_csf import cell_classes
@@ -133,6 +133,6 @@ def write_differential_csv(path: str | os.PathLike, result: Differential) -> Non
     csv_schemas.load("differential").write(path, long_rows(result))
 
 
-def write_differentials_csv(path: str | os.PathLike, results: Iterable[Differential]) -> None:
-    """Writes one row per patient; `results` may be a stream (columns: docs/OUTPUTS.md)."""
-    csv_schemas.load("differentials").write(path, map(wide_row, results))
+def write_differentials_csv(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes the `wide_row` of each patient; `rows` may be a stream (columns: docs/OUTPUTS.md)."""
+    csv_schemas.load("differentials").write(path, rows)

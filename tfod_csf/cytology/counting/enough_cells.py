@@ -23,6 +23,7 @@ anything it lies (tests/cytology/counting/test_stopping_early.py measures the co
 """
 
 import dataclasses
+import functools
 import math
 import zlib
 from collections.abc import Iterator, Sequence
@@ -72,13 +73,19 @@ def redrawn_counts(
     Yields:
       [B, J, K] white cells on the first j images, some draws at a time.
     """
+    for by_class in _redrawn_by_class(patient_id, image_counts, draws, seed):
+        yield np.stack(by_class, axis=2)
+
+
+def _redrawn_by_class(patient_id: str, image_counts: np.ndarray, draws: int, seed: int) -> Iterator[list[np.ndarray]]:
+    """`redrawn_counts` as K arrays [B, J]: class by class, which is three times as fast as all at once."""
     counts = np.asarray(image_counts, dtype=float)
     rng = np.random.default_rng([seed, zlib.crc32(patient_id.encode())])
     longest = MAX_IMAGES_FACTOR * len(counts)
     step = max(1, _MAX_CHUNK_IMAGES // longest)
     for start in range(0, draws, step):
         drawn = rng.integers(0, len(counts), (min(step, draws - start), longest))
-        yield counts[drawn].cumsum(axis=1)
+        yield [of_class[drawn].cumsum(axis=1) for of_class in counts.T.copy()]
 
 
 def images_needed(patient_id: str, image_counts: np.ndarray, tolerance_points: float) -> int | None:
@@ -94,9 +101,10 @@ def images_needed(patient_id: str, image_counts: np.ndarray, tolerance_points: f
     counts = np.asarray(image_counts, dtype=float)
     shares = counts.sum(axis=0) / counts.sum()
     within = np.zeros(MAX_IMAGES_FACTOR * len(counts))
-    for seen in redrawn_counts(patient_id, counts):
-        cells = seen.sum(axis=2)
-        largest = np.max([np.abs(seen[:, :, k] - share * cells) for k, share in enumerate(shares)], axis=0)
+    for seen in _redrawn_by_class(patient_id, counts, _DRAWS, seed=0):
+        cells = functools.reduce(np.add, seen)
+        errors = (np.abs(of_class - share * cells) for of_class, share in zip(seen, shares, strict=True))
+        largest = functools.reduce(np.maximum, errors)
         within += ((largest <= (tolerance_points / 100 + 1e-9) * cells) & (cells > 0)).sum(axis=0)
     first = first_lasting(within / _DRAWS, PROBABILITY)
     return None if first is None else first + 1

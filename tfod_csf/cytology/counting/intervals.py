@@ -13,10 +13,12 @@ effective cells (see clustering.py) instead of cells they hold when cells of one
 the detector's mistakes.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from statsmodels.stats.proportion import multinomial_proportions_confint, proportion_confint
+from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
 GOODMAN = "goodman"
 CLOPPER_PEARSON = "clopper_pearson"
@@ -50,10 +52,24 @@ def simultaneous_intervals(counts: Sequence[float] | np.ndarray, alpha: float = 
     if total <= 0:
         raise ValueError("intervals need at least one cell")
     if counts.min() >= GOODMAN_MIN_COUNT:
-        return np.asarray(multinomial_proportions_confint(counts, alpha, method="goodman")), GOODMAN
+        return _goodman(counts, alpha), GOODMAN
     # Array arithmetic can leave a share a rounding error above n; the beta quantile would then be NaN.
     low, high = proportion_confint(np.minimum(counts, total), total, alpha=alpha / len(counts), method="beta")
     return np.stack([low, high], axis=1), CLOPPER_PEARSON
+
+
+def _goodman(counts: np.ndarray, alpha: float) -> np.ndarray:
+    """[k, 2] intervals; a patient needs a dozen, and statsmodels' take ten times as long for their quantile alone."""
+    total, quantile = counts.sum(), _quantile(alpha / len(counts))
+    shares = counts / total
+    reach = np.sqrt(quantile**2 + (4 * total * shares * quantile * (1 - shares)))
+    return ((2 * total * shares + quantile + np.array([-reach, reach])) / (2 * (quantile + total))).T
+
+
+@functools.lru_cache(maxsize=64)
+def _quantile(alpha: float) -> float:
+    """Upper quantile of chi-square with one degree of freedom."""
+    return float(stats.chi2.ppf(1 - alpha, 1))
 
 
 def half_width_points(intervals: np.ndarray) -> float:
