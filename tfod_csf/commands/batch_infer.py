@@ -34,6 +34,22 @@ flags.DEFINE_string(
     "other parts; merge_shards then makes the tables of all patients.",
     flag_values=FLAGS,
 )
+flags.DEFINE_integer(
+    "num_workers",
+    None,
+    "Threads that read and decode images and draw and save pictures while the network works; 0 does everything in "
+    "turn. Results are the same with any number. Default: one for each core.",
+    lower_bound=0,
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "max_memory_mb",
+    None,
+    "MiB for the images that these threads hold at a time, beside the network's own memory; an image that needs more "
+    "is taken alone. Default: 200 for each worker, which are three images of five megapixels.",
+    lower_bound=1,
+    flag_values=FLAGS,
+)
 common_flags.define_trust(FLAGS)
 common_flags.define_problem_limits(FLAGS)
 
@@ -41,17 +57,19 @@ common_flags.define_problem_limits(FLAGS)
 def main() -> None:
     """Runs the models over all patients, or those of one shard."""
     _, output_dir = common_flags.images_dir_apart_from_output(FLAGS)
+    from tfod_csf.inference.runs.image_workers import WorkerLimits
     from tfod_csf.problems import ProblemLog
 
+    limits = WorkerLimits.chosen(FLAGS.num_workers, FLAGS.max_memory_mb)
     problems = ProblemLog(FLAGS.strict)
     if FLAGS.shard is None:
-        inference_flags.run(FLAGS, output_dir, problems, num_rounds=FLAGS.rounds)
+        inference_flags.run(FLAGS, output_dir, problems, num_rounds=FLAGS.rounds, limits=limits)
         return
     if FLAGS.rounds > 1:
         raise UserError("--shard with --rounds: rounds compare runs of all patients; give one of the two.")
     from tfod_csf.inference.runs.shards import Shard
 
-    inference_flags.run_shard(FLAGS, Shard.parse(FLAGS.shard), output_dir, problems)
+    inference_flags.run_shard(FLAGS, Shard.parse(FLAGS.shard), output_dir, problems, limits)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from tfod_csf.commands import common_flags, differential_flags
 
 if TYPE_CHECKING:
     from tfod_csf.inference.runs.batch_run import BatchRun, RunSettings
+    from tfod_csf.inference.runs.image_workers import WorkerLimits
     from tfod_csf.inference.runs.shards import Shard
     from tfod_csf.problems import ProblemLog
 
@@ -146,8 +147,17 @@ def say_what_was_found(
     problems.check_skipped_files(num_skipped, done.num_files, limit, "--max_skipped_fraction")
 
 
-def run_shard(flag_values: flags.FlagValues, shard: "Shard", output_dir: pathlib.Path, problems: "ProblemLog") -> None:
+def run_shard(
+    flag_values: flags.FlagValues,
+    shard: "Shard",
+    output_dir: pathlib.Path,
+    problems: "ProblemLog",
+    limits: "WorkerLimits",
+) -> None:
     """As `run`, for the patients of one shard.
+
+    Args:
+      limits: of `shard_run.run`.
 
     Raises:
       TooManySkippedError: more of the shard's files were skipped than --max_skipped_fraction allows.
@@ -155,7 +165,7 @@ def run_shard(flag_values: flags.FlagValues, shard: "Shard", output_dir: pathlib
     from tfod_csf.inference.runs import shard_run
 
     arguments = _what_to_run(flag_values, output_dir, problems)
-    done = shard_run.run(**arguments, shard=shard, counting=_counting(flag_values))
+    done = shard_run.run(**arguments, shard=shard, counting=_counting(flag_values), limits=limits)
     print(
         f"Shard {shard}: {done}\n{problems.summary()} ({shard.folder(output_dir)}); when all {shard.total} shards are "
         "done, merge_shards makes the tables of all patients."

@@ -16,6 +16,6 @@ def decode(jpeg: bytes) -> np.ndarray | None:
     """uint8 [H, W, 3] RGB as in training, not to be written to; None when TensorFlow cannot read the file."""
     try:
         decoded = tf.io.decode_jpeg(jpeg, channels=3)
-    except tf.errors.InvalidArgumentError:
+    except tf.errors.OpError:
         return None
     return np.asarray(memoryview(decoded))  # the tensor's own memory: a copy of five megapixels takes milliseconds

@@ -11,7 +11,7 @@ from tfod_csf.detections import Detections
 from tfod_csf.files import csv_schemas, csv_tables
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.image_detector import DetectionFailedError
-from tfod_csf.inference.runs import image_reading
+from tfod_csf.inference.runs.image_workers import ImageWorkers
 from tfod_csf.inference.runs.patient_results import PatientJob, run_patient
 from tfod_csf.label_map import LabelMap, label_map_from_names
 from tfod_csf.problems import ProblemLog
@@ -70,8 +70,8 @@ def run(images_dir, *detectors, draw=True):
     files = find_images(images_dir, problems)
     seen = []
     job = PatientJob("p", folder, detectors, ScoreThresholds(), draw)
-    reads = [image_reading.read(image, detectors[0].decode_jpeg) for image in files]
-    summary, checksums = run_patient(job, reads, problems, on_image=lambda: seen.append(1))
+    workers = ImageWorkers(detectors[0].decode_jpeg)
+    summary, checksums = run_patient(job, files, problems, workers, on_image=lambda: seen.append(1))
     assert checksums == {image.name: hashlib.sha256(image.path.read_bytes()).hexdigest() for image in files}
     assert len(seen) == len(files)
     assert csv_schemas.load("cells").check(folder / "cells.csv", CLASSES) == sum(summary.cells.values())

@@ -1,10 +1,11 @@
-"""All patients through the detectors, one after the other; a second run redoes only what changed.
+"""All patients through the detectors, in their order; a second run redoes only what changed.
 
     OUT/patients/<id>/   one patient: see patient_examination
 
 Memory grows by one summary per patient only.
 """
 
+import contextlib
 import dataclasses
 import functools
 import pathlib
@@ -16,7 +17,13 @@ from tfod_csf.errors import UserError
 from tfod_csf.files import given_files
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.image_detector import ImageDetector
-from tfod_csf.inference.runs.patient_examination import Examination, PatientOutcome, examine_patient
+from tfod_csf.inference.runs.image_workers import IN_TURN, ImageWorkers, WorkerLimits
+from tfod_csf.inference.runs.patient_examination import (
+    Examination,
+    PatientOutcome,
+    examine_patient,
+    upcoming_images,
+)
 from tfod_csf.inference.runs.patient_folder import PatientFolder
 from tfod_csf.inference.runs.patient_results import PatientSummary
 from tfod_csf.problems import ProblemLog
@@ -31,13 +38,19 @@ ExaminePatient = Callable[
 ]
 """What is done with one patient: `examine_patient` of an `Examination`, or what stands for it."""
 
-Engine = Callable[[Examination, Mapping[str, tuple[Sequence[ImageFile], pathlib.Path]]], ExaminePatient]
-"""Given all patients, {id: (images, folder of results)}, says what is done with one; may examine all of them first."""
+Patients = Mapping[str, tuple[Sequence[ImageFile], pathlib.Path]]
+"""{id: (images, folder of results)}"""
+
+Engine = Callable[[Examination, Patients], contextlib.AbstractContextManager[ExaminePatient]]
+"""Given all patients, says what is done with one, as long as the context lasts; may examine all of them first."""
 
 
-def in_this_process(examination: Examination, patients: Mapping[str, Any]) -> ExaminePatient:
-    """The engine that examines each patient when its turn comes."""
-    return functools.partial(examine_patient, examination)
+@contextlib.contextmanager
+def in_this_process(examination: Examination, patients: Patients) -> Iterator[ExaminePatient]:
+    """The engine that examines each patient when its turn comes, while the next ones' images are read."""
+    upcoming = upcoming_images(examination, patients.values())
+    with ImageWorkers(examination.decode_jpeg, examination.limits, upcoming) as workers:
+        yield functools.partial(examine_patient, examination, workers=workers)
 
 
 class BatchError(UserError):
@@ -103,6 +116,7 @@ def run(
     on_patient: Callable[[], Any] = lambda: None,
     engine: Engine = in_this_process,
     names: Mapping[str, str] | None = None,
+    limits: WorkerLimits = IN_TURN,
 ) -> BatchResult:
     """Runs all models over all patients.
 
@@ -117,6 +131,7 @@ def run(
       on_patient: called before each patient.
       engine: who examines the patients.
       names: `folder_names` of all patients of the run, where the images are those of some of them.
+      limits: what may be used beside the network.
 
     Raises:
       BatchError: as `earlier_patients`.
@@ -126,15 +141,15 @@ def run(
     by_patient = images_by_patient(images)
     names = folder_names(list(by_patient)) if names is None else names
     patients_dir = output_dir / run_folder.PATIENTS_DIR
-    examination = Examination(detectors, thresholds, draw)
+    examination = Examination(detectors, thresholds, draw, limits)
     result = BatchResult.beside(earlier_patients(patients_dir, names, examination.settings))
     for patient_id in by_patient:
         PatientFolder.open(patients_dir / names[patient_id]).check_tables()
     on_start()
     folders = {patient_id: patients_dir / names[patient_id] for patient_id in by_patient}
-    examine = engine(examination, {name: (by_patient[name], folder) for name, folder in folders.items()})
     owners: dict[str, str] = {}  # checksum of an image -> where it was first seen
-    with progress_bar(unit="image", total=len(images)) as progress:
+    of_patients = {name: (by_patient[name], folder) for name, folder in folders.items()}
+    with engine(examination, of_patients) as examine, progress_bar(unit="image", total=len(images)) as progress:
         for patient_id, patient_images in by_patient.items():
             on_patient()
             progress.set_postfix_str(patient_id)

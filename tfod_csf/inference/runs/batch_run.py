@@ -16,6 +16,7 @@ from tfod_csf.files import folder_lock
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.image_detector import ImageDetector
 from tfod_csf.inference.runs import batch, inference_record, output_folder, rounds, shards
+from tfod_csf.inference.runs.image_workers import IN_TURN, WorkerLimits
 from tfod_csf.model_folder import ModelFolder
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import patients
@@ -97,6 +98,7 @@ def run(
     matrices: Mapping[str, Classification] | None = None,
     vouched_for_by: Mapping[str, str] | None = None,
     engine: batch.Engine = batch.in_this_process,
+    limits: WorkerLimits = IN_TURN,
 ) -> BatchRun:
     """Examines all images and writes everything that batch_infer writes.
 
@@ -112,6 +114,7 @@ def run(
       matrices: {model: contents of its classification.json}; copied into the folder and named in run.json.
       vouched_for_by: {model: `ModelFolder.vouched_for_by`}, for run.json.
       engine: who examines the patients, further rounds apart.
+      limits: what may be used beside the network.
 
     Raises:
       UserError: no images, models that cannot be used, a matrix of another model, or an output folder that holds
@@ -137,9 +140,20 @@ def run(
                 dataclasses.asdict(settings), detectors, thresholds, len({image.patient_id for image in images})
             )
             result = batch.run(
-                images, detectors, thresholds, output_dir, problems, settings.draw, begin, lock.check, engine
+                images,
+                detectors,
+                thresholds,
+                output_dir,
+                problems,
+                settings.draw,
+                begin,
+                lock.check,
+                engine,
+                limits=limits,
             )
-            differing = rounds.run_further_rounds(num_rounds, images, detectors, thresholds, output_dir, at_start)
+            differing = rounds.run_further_rounds(
+                num_rounds, images, detectors, thresholds, output_dir, at_start, limits
+            )
         except UserError:
             # Before its start a run changes nothing of an earlier one.
             if problems.problems and (has_begun or not (output_dir / run_folder.RUN_JSON).exists()):

@@ -17,7 +17,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -25,8 +25,8 @@ from tfod_csf import __version__, run_folder
 from tfod_csf.files import atomic_write
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.image_detector import ImageDetector
-from tfod_csf.inference.runs import image_reading
-from tfod_csf.inference.runs.patient_folder import PatientFolder
+from tfod_csf.inference.runs.image_workers import IN_TURN, ImageWorkers, Wanted, WorkerLimits
+from tfod_csf.inference.runs.patient_folder import PatientFolder, PatientFolderError
 from tfod_csf.inference.runs.patient_results import PatientJob, PatientSummary, run_patient
 from tfod_csf.problems import Problem, ProblemLog
 from tfod_csf.study import image_io
@@ -41,11 +41,13 @@ class Examination:
       detectors: the models, at least one.
       thresholds: what counts as a cell.
       draw: whether to write pictures.
+      limits: what may be used beside the network; the files are the same with any.
     """
 
     detectors: Sequence[ImageDetector]
     thresholds: ScoreThresholds
     draw: bool = True
+    limits: WorkerLimits = IN_TURN
 
     @property
     def decode_jpeg(self) -> image_io.JpegDecoder:
@@ -92,6 +94,7 @@ def examine_patient(
     problems: ProblemLog,
     on_image: Callable[[], Any] = lambda: None,
     refused: Mapping[str, str] = MappingProxyType({}),
+    workers: ImageWorkers | None = None,
 ) -> PatientOutcome:
     """Examines a patient, unless its folder holds the results of these images and settings already.
 
@@ -102,19 +105,39 @@ def examine_patient(
       problems: gets everything that was skipped or repaired, also that of a patient that is not redone.
       on_image: called after each image.
       refused: {image: reason} of images that are not to be opened; they fail the patient as unreadable ones do.
+      workers: read the images and draw the pictures beside the network; without them, all is done in turn.
 
     Raises:
       PatientFolderError: the folder holds what batch_infer did not write.
     """
+    workers = workers or ImageWorkers(examination.decode_jpeg)
     folder = PatientFolder.open(folder_path)
     if folder.may_be_done(examination.settings, [image.name for image in images], refused):
-        checksums = {image.name: image_io.file_sha256(image.path) for image in images}
+        checksums = {image.name: workers.sha256(image) for image in images}
         if folder.is_done(examination.settings, checksums, refused):
             problems.extend(recorded_problems(folder))
             for _ in images:
                 on_image()
             return dataclasses.replace(recorded_outcome(patient_id, folder), reused=True)
-    return _examine(examination, patient_id, folder, images, problems, on_image, refused)
+    return _examine(examination, patient_id, folder, images, problems, on_image, refused, workers)
+
+
+def upcoming_images(
+    examination: Examination, patients: Iterable[tuple[Sequence[ImageFile], pathlib.Path]]
+) -> Iterator[Wanted]:
+    """What `examine_patient` will want of patients that are examined in this order.
+
+    Args:
+      patients: the images and the folder of results of each.
+    """
+    for images, folder_path in patients:
+        try:
+            folder = PatientFolder.open(folder_path)
+        except PatientFolderError:  # is raised again when the patient's turn comes
+            may_be_done = False
+        else:
+            may_be_done = folder.may_be_done(examination.settings, [image.name for image in images])
+        yield from (Wanted(image, is_decoded=not may_be_done) for image in images)
 
 
 def recorded_outcome(patient_id: str, folder: PatientFolder) -> PatientOutcome:
@@ -144,14 +167,14 @@ def _examine(
     problems: ProblemLog,
     on_image: Callable[[], Any],
     refused: Mapping[str, str],
+    workers: ImageWorkers,
 ) -> PatientOutcome:
     """Examines a patient beside the earlier results and swaps the new ones in."""
     own_problems = ProblemLog(strict=problems.strict)
     with atomic_write.folder_beside(folder.path / "results") as new:
         job = PatientJob(patient_id, new, examination.detectors, examination.thresholds, examination.draw)
-        reads = (image_reading.read(image, examination.decode_jpeg, refused.get(image.name, "")) for image in images)
         try:
-            summary, checksums = run_patient(job, reads, own_problems, on_image)
+            summary, checksums = run_patient(job, images, own_problems, workers, on_image, refused)
         finally:
             problems.problems.extend(own_problems.problems)
         summary.input_hash = _input_hash(checksums)

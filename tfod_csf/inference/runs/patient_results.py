@@ -4,9 +4,11 @@ Everything is written into the patient's folder; the columns are those of schema
 """
 
 import dataclasses
+import functools
 import pathlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from tfod_csf import run_folder
@@ -17,6 +19,7 @@ from tfod_csf.inference import drawing
 from tfod_csf.inference.cell_selection import Cells, ScoreThresholds, select_cells
 from tfod_csf.inference.image_detector import DetectionFailedError, ImageDetector
 from tfod_csf.inference.runs.image_reading import ReadImage
+from tfod_csf.inference.runs.image_workers import ImageWorkers
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import image_io
 from tfod_csf.study.folder_names import picture_name
@@ -84,45 +87,66 @@ class _Rows:
 
 def run_patient(
     job: PatientJob,
-    images: Iterable[ReadImage],
+    images: Sequence[ImageFile],
     problems: ProblemLog,
+    workers: ImageWorkers,
     on_image: Callable[[], Any] = lambda: None,
+    refused: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[PatientSummary, dict[str, str | None]]:
     """Detects the cells of one patient and writes cells.csv, images.csv and pictures/ into the patient's folder.
 
     Args:
-      images: the patient's images, read.
+      images: the patient's images.
       problems: gets every image that was skipped or repaired, and every reached limit.
+      workers: read the images and draw the pictures; whatever they do at the same time, all is as if done in turn.
       on_image: called after each image.
+      refused: {image: reason} of images that are not to be opened.
 
     Returns:
-      (summary, {image: sha256 of its file, or None where it cannot be read}).
+      (summary, {image: sha256 of its file, or None where it cannot be read}), when all pictures are saved.
     """
     started = time.perf_counter()
-    summary, rows = PatientSummary(), _Rows()
+    summary, rows = PatientSummary(images=len(images)), _Rows()
     checksums: dict[str, str | None] = {}
     first_with: dict[str, str] = {}
-    for read in images:
-        name, sha256 = read.image.name, read.sha256
-        checksums[name] = sha256
-        twin = first_with.setdefault(sha256, name) if sha256 else name
-        summary.images += 1
-        if twin != name:
-            reason = f"the same bytes as {twin} of this patient; its cells are counted once"
-            problems.skipped(read.image.path, reason, "Delete one of the two.")
-        else:
-            reason = read.reason
-            problems.extend(read.problems)
-        if twin != name or read.loaded is None:
-            summary.failed += 1
-            rows.images.append(_failed_row(job.patient_id, name, sha256, reason))
-        else:
-            _run_image(job, read.image, read.loaded, problems, rows, summary)
-        on_image()
+    try:
+        for image in images:
+            read, ticket = workers.read(image, refused.get(image.name, ""))
+            checksums[image.name] = read.sha256
+            twin = first_with.setdefault(read.sha256, image.name) if read.sha256 else image.name
+            loaded = _usable(read, twin, problems)
+            if isinstance(loaded, str):
+                summary.failed += 1
+                rows.images.append(_failed_row(job.patient_id, image.name, read.sha256, loaded))
+                workers.release(ticket)
+            else:
+                found = _run_image(job, image, loaded, problems, rows, summary)
+                if job.draw and found:
+                    workers.draw(ticket, functools.partial(_save_pictures, job, loaded, found))
+                else:
+                    workers.release(ticket)
+            on_image()
+        workers.wait_for_pictures()
+    finally:
+        workers.cancel_pictures()
     csv_schemas.load("cells").write_into(job.folder, rows.cells, job.classes)
     csv_schemas.load("images").write_into(job.folder, rows.images, _counted_classes(job.classes))
     summary.seconds = time.perf_counter() - started
     return summary, checksums
+
+
+def _usable(read: ReadImage, twin: str, problems: ProblemLog) -> image_io.LoadedImage | str:
+    """The image, or the reason why it is not used, which is reported.
+
+    Args:
+      twin: the patient's first image with the same bytes, itself if there is none.
+    """
+    if twin != read.image.name:
+        reason = f"the same bytes as {twin} of this patient; its cells are counted once"
+        problems.skipped(read.image.path, reason, "Delete one of the two.")
+        return reason
+    problems.extend(read.problems)
+    return read.loaded or read.reason
 
 
 def _run_image(
@@ -132,9 +156,9 @@ def _run_image(
     problems: ProblemLog,
     rows: _Rows,
     summary: PatientSummary,
-) -> None:
-    """All models on one image."""
-    is_used = False
+) -> dict[str, Cells]:
+    """All models on one image: {model: its cells}, without the models that failed."""
+    found = {}
     for detector in job.detectors:
         started = time.perf_counter()
         try:
@@ -148,7 +172,7 @@ def _run_image(
             continue
         seconds = time.perf_counter() - started
         cells = select_cells(detections, detector.label_map, job.thresholds, detector.max_detections_per_class)
-        is_used = True
+        found[detector.name] = cells
         rows.cells.extend(_cell_rows(job.patient_id, detector, cells))
         rows.images.append(_image_row(job.patient_id, loaded.sha256, detector, cells, seconds))
         _add_to_summary(summary, detector.name, cells, seconds)
@@ -158,11 +182,16 @@ def _run_image(
                 f"model {detector.name} reached its limit of {len(cells.detections)} cells; some may be missing",
                 "Export the model with larger max_detections_per_class and max_total_detections.",
             )
-        if job.draw:
-            pictures = job.folder / "pictures" / (detector.name if len(job.detectors) > 1 else "")
-            picture = drawing.draw_cells(loaded.pixels, cells, job.thresholds.unknown_below)
-            drawing.save_picture(picture, pictures / picture_name(image.name))
-    summary.failed += not is_used
+    summary.failed += not found
+    return found
+
+
+def _save_pictures(job: PatientJob, loaded: image_io.LoadedImage, found: Mapping[str, Cells]) -> None:
+    """Draws the cells of each model on a picture of its own."""
+    for model, cells in found.items():
+        pictures = job.folder / "pictures" / (model if len(job.detectors) > 1 else "")
+        picture = drawing.draw_cells(loaded.pixels, cells, job.thresholds.unknown_below)
+        drawing.save_picture(picture, pictures / picture_name(cells.detections.image))
 
 
 def _add_to_summary(summary: PatientSummary, model: str, cells: Cells, seconds: float) -> None:

@@ -8,6 +8,7 @@ from tfod_csf import provenance, run_folder
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.image_detector import ImageDetector
 from tfod_csf.inference.runs import batch, inference_record
+from tfod_csf.inference.runs.image_workers import IN_TURN, WorkerLimits
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study.folder_names import folder_names
 from tfod_csf.study.patients import ImageFile
@@ -25,11 +26,13 @@ def run_further_rounds(
     thresholds: ScoreThresholds,
     output_dir: pathlib.Path,
     at_start: Mapping[str, Any],
+    limits: WorkerLimits = IN_TURN,
 ) -> list[str]:
     """Runs rounds 2, 3, ... without pictures and compares each with the first, which is in `output_dir` already.
 
     Args:
       at_start: of `inference_record.record_at_start`; each round is a run with a run.json of its own.
+      limits: what may be used beside the network.
 
     Returns:
       Patients whose cells.csv differs in any byte between two rounds.
@@ -41,7 +44,7 @@ def run_further_rounds(
         folder, problems = round_dir(output_dir, number), ProblemLog(quiet=True)
         of_round = {**at_start, "started": provenance.now(), "round": number}
         run_folder.begin(folder, of_round)
-        result = batch.run(images, detectors, thresholds, folder, problems, draw=False)
+        result = batch.run(images, detectors, thresholds, folder, problems, draw=False, limits=limits)
         run_folder.finish(folder, inference_record.make_record(of_round, result, problems), result.tables)
         for patient_id, name in names.items():
             patient = pathlib.Path(run_folder.PATIENTS_DIR, name, "cells.csv")

@@ -18,6 +18,7 @@ from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.image_detector import ImageDetector
 from tfod_csf.inference.runs import batch, batch_run, inference_record, output_folder, patient_manifest, shards
 from tfod_csf.inference.runs.batch_run import RunSettings
+from tfod_csf.inference.runs.image_workers import IN_TURN, WorkerLimits
 from tfod_csf.inference.runs.patient_examination import Examination
 from tfod_csf.inference.runs.patient_manifest import ManifestRow
 from tfod_csf.inference.runs.shards import Shard
@@ -67,11 +68,12 @@ def run(
     counting: Mapping[str, Any],
     matrices: Mapping[str, Classification] | None = None,
     vouched_for_by: Mapping[str, str] | None = None,
+    limits: WorkerLimits = IN_TURN,
 ) -> ShardRun:
     """Examines the patients of a shard and writes what `shards` says.
 
     Args:
-      settings, open_models, thresholds, problems, matrices, vouched_for_by: as in `batch_run.run`.
+      settings, open_models, thresholds, problems, matrices, vouched_for_by, limits: as in `batch_run.run`.
       output_dir: OUT of the module `shards`.
       counting: numbers that the cells of all patients are to be counted with by the merge.
 
@@ -88,7 +90,16 @@ def run(
             at_start = _record_at_start(settings, detectors, thresholds, images, counting)
             begin = functools.partial(_begin, shard, output_dir, at_start)
             result = batch.run(
-                images, detectors, thresholds, output_dir, of_own, settings.draw, begin, lock.check, names=names
+                images,
+                detectors,
+                thresholds,
+                output_dir,
+                of_own,
+                settings.draw,
+                begin,
+                lock.check,
+                names=names,
+                limits=limits,
             )
         except UserError:
             problems.problems.extend(of_own.problems)
