@@ -305,6 +305,7 @@ TESTED_IN = {
     "inference/saved_model_network.py": "inference/test_detector.py",
     "inference/runs/image_reading.py": "inference/runs/test_patient_results.py",
     "inference/runs/patient_examination.py": "inference/runs/test_batch.py",
+    "inference/runs/image_cells.py": "inference/runs/test_large_pictures.py",
     "inference/runs/rounds.py": "commands/test_batch_infer.py",
     "study/bndbox.py": "study/test_labelimg.py",
     "modeling/feature_extractors/extractor_builder.py": "modeling/feature_extractors/test_feature_extractor.py",

@@ -236,13 +236,25 @@ def example_values(column):
     return values + ([] if column.empty == "no" else ["" if column.is_text else None])
 
 
+def test_columns_that_are_rarely_of_use_are_written_where_asked_for_and_may_be_missing(tmp_path):
+    schema, path = csv_schemas.load("images"), tmp_path / "images.csv"
+    row = {"patient_id": "p", "image": "a.tif", "status": "ok", "model": "m"}
+    schema.write(path, [row])
+    assert "tile_width" not in path.read_text(encoding="utf-8")
+    assert schema.check(path) == 1
+    assert next(schema.read(path, ["image", "tile_width"])) == {"image": "a.tif"}
+    schema.write(path, [{**row, "tile_width": 100}], with_rare=True)
+    assert schema.check(path) == 1
+    assert next(schema.read(path, ["image", "tile_width"])) == {"image": "a.tif", "tile_width": 100}
+
+
 @pytest.mark.parametrize("name", csv_schemas.names())
 def test_every_schema_reads_what_it_writes(name, tmp_path):
     schema, classes, path = csv_schemas.load(name), ("lymphocyte", "=王"), tmp_path / "table.csv"
     columns = schema.columns_for(classes)
     cycles = {column: itertools.cycle(example_values(described)) for column, described in columns.items()}
     rows = [{column: next(values) for column, values in cycles.items()} for _ in range(len(TEXTS) + 1)]
-    schema.write(path, rows, classes)
+    schema.write(path, rows, classes, with_rare=True)
     # Empty rows of a table that a user hands in are ignored.
     assert list(schema.read(path)) == [row for row in rows if not schema.is_input or any(row.values())]
     assert schema.check(path, classes) == len(rows)

@@ -1,10 +1,11 @@
+import hashlib
 import sys
 
 import numpy as np
 import pytest
 
 from tfod_csf.problems import ProblemLog
-from tfod_csf.study import large_tiff
+from tfod_csf.study import image_limits, large_tiff
 from tfod_csf.study.image_limits import ImageLimitError
 from tfod_csf.study.large_tiff import LargeTiff
 
@@ -32,7 +33,7 @@ def opened(path):
 def test_rectangles_of_every_kind_of_tiff(tmp_path, compression, blocks, bigtiff):
     exact = {"compressionargs": {"level": 95}} if compression == "jpeg" else {}
     path = write(tmp_path / "a.tif", compression=compression, bigtiff=bigtiff, **blocks, **exact)
-    assert large_tiff.is_tiff(path)
+    assert large_tiff.is_tiff(path.read_bytes()[:4])
     with opened(path) as tiff:
         assert (tiff.width, tiff.height) == (WIDTH, HEIGHT)
         for top, left, bottom, right in [
@@ -96,7 +97,7 @@ def test_what_is_not_read_is_refused_with_what_to_do(tmp_path, pixels, options, 
 
 
 def test_more_pixels_than_the_limit_are_refused_by_the_header(tmp_path, monkeypatch):
-    monkeypatch.setattr(large_tiff, "MAX_PIXELS", HEIGHT * WIDTH - 1)
+    monkeypatch.setattr(image_limits, "MAX_TILED_PIXELS", HEIGHT * WIDTH - 1)
     with pytest.raises(ImageLimitError, match="410 x 300 pixels, more than 122,999"):
         opened(write(tmp_path / "a.tif"))
 
@@ -108,6 +109,17 @@ def test_one_compressed_block_that_does_not_fit_is_refused_and_an_uncompressed_o
         opened(write(tmp_path / "a.tif", compression="lzw", **whole))
     with opened(write(tmp_path / "b.tif", **whole)) as tiff:
         assert np.array_equal(tiff.read(17, 3, 40, 400), PIXELS[17:40, 3:400])
+
+
+def test_the_checksum_is_the_files_and_a_file_that_changes_is_noticed(tmp_path):
+    path = write(tmp_path / "a.tif")
+    with opened(path) as tiff:
+        assert tiff.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+        tiff.check_unchanged()
+        with path.open("ab") as file:
+            file.write(b"0")
+        with pytest.raises(ImageLimitError, match="changed while"):
+            tiff.check_unchanged()
 
 
 def test_a_truncated_file_is_refused_when_it_is_opened(tmp_path):
@@ -130,7 +142,7 @@ def test_a_damaged_block_is_an_error_and_never_other_pixels(tmp_path, compressio
 
 
 def test_a_block_that_holds_a_larger_jpeg_is_not_decoded(tmp_path):
-    large, small = write(tmp_path / "large.tif", compression="jpeg", tile=(256, 256)), tmp_path / "small.tif"
+    large = write(tmp_path / "large.tif", compression="jpeg", tile=(256, 256))
     with tifffile.TiffFile(large) as tiff:
         page = tiff.pages[0]
         tiff.filehandle.seek(page.dataoffsets[0])
@@ -139,7 +151,7 @@ def test_a_block_that_holds_a_larger_jpeg_is_not_decoded(tmp_path):
         large_tiff._check_jpeg_size(block, (64, 48))
     with pytest.raises(ValueError, match="not a JPEG"):
         large_tiff._check_jpeg_size(b"\0" * 50, (64, 48))
-    assert not large_tiff.is_tiff(small)
+    assert not large_tiff.is_tiff(block[:4])
 
 
 @pytest.mark.parametrize("data", [b"", b"II*\0", b"II*\0\x08\0\0\0\xff\xff" + bytes(40), b"\xff\xd8\xff\xe0"])

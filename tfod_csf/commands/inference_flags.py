@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from tfod_csf.inference.runs.batch_run import BatchRun, RunSettings
     from tfod_csf.inference.runs.image_workers import WorkerLimits
     from tfod_csf.inference.runs.shards import Shard
+    from tfod_csf.model_folder import ModelFolder
     from tfod_csf.problems import ProblemLog
+    from tfod_csf.study.tile_grid import TileSettings
 
 
 def define(flag_values: flags.FlagValues) -> None:
@@ -47,6 +49,24 @@ def define(flag_values: flags.FlagValues) -> None:
         flag_values=flag_values,
     )
     flags.DEFINE_boolean("draw", True, "Write pictures with every cell marked.", flag_values=flag_values)
+    flags.DEFINE_string(
+        "tile_size",
+        None,
+        "Cut images that are larger into tiles of this size (WIDTHxHEIGHT in pixels, or one number for squares), for "
+        "stitched fields and scans: TIFFs of up to 20,000 x 20,000 pixels. Give the size of the training images: the "
+        "model scales a tile to its own input size, and in a smaller one cells look larger to it than in training. "
+        "model: the size that model.json names. Default: images are not cut.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_integer(
+        "tile_overlap",
+        None,
+        "Pixels that neighboring tiles share at least: no less than the longer side of the largest cell, or it may be "
+        "counted twice or by a part of it. Default: the largest annotated cell of the training, where model.json names "
+        "it, and at least an eighth of the tile's shorter side.",
+        lower_bound=1,
+        flag_values=flag_values,
+    )
     flags.DEFINE_boolean(
         "deterministic", True, "Compute the same bits on every run, also on a GPU.", flag_values=flag_values
     )
@@ -76,7 +96,10 @@ def _what_to_run(flag_values: flags.FlagValues, output_dir: pathlib.Path, proble
         count_unknown=flag_values.count_unknown,
         duplicate_iou=flag_values.duplicate_iou,
     )
+    tiles = _tiles(flag_values, folders, problems)
     asked = settings(flag_values)
+    if tiles:
+        asked = dataclasses.replace(asked, tile_size=str(tiles), tile_overlap=tiles.overlap)
     return {
         "settings": asked,
         "open_models": lambda: batch_run.open_detectors(folders, asked),
@@ -86,6 +109,21 @@ def _what_to_run(flag_values: flags.FlagValues, output_dir: pathlib.Path, proble
         "matrices": {folder.name: folder.classification for folder in folders if folder.classification},
         "vouched_for_by": {folder.name: folder.vouched_for_by for folder in folders},
     }
+
+
+def _tiles(
+    flag_values: flags.FlagValues, folders: "Sequence[ModelFolder]", problems: "ProblemLog"
+) -> "TileSettings | None":
+    """How large images are cut; notes where cells would not look to a model as in training."""
+    from tfod_csf.inference.tiles import tile_choice
+
+    infos = {folder.name: folder.info for folder in folders}
+    tiles = tile_choice.choose(flag_values.tile_size, flag_values.tile_overlap, infos)
+    if tiles:
+        places = {folder.name: folder.path for folder in folders}
+        for model, reason, remedy in tile_choice.notices(tiles, infos):
+            problems.noted(places[model], reason, remedy)
+    return tiles
 
 
 def write_differentials(folder: pathlib.Path, record: Mapping[str, Any], counting: Mapping[str, Any]) -> Any:

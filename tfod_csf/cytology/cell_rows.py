@@ -179,4 +179,5 @@ def write_images(
             row["cells"] = found.total()
             row.update({_COUNT_PREFIX + name: found[name] for name in columns})
         written.append(row)
-    csv_schemas.load("images").write(path, written, columns)
+    is_cut = any(row.get("tile_width") for row in written)
+    csv_schemas.load("images").write(path, written, columns, with_rare=is_cut)

@@ -9,7 +9,8 @@
 
 A schema table has the columns
   column    name in the header; `score_<class>` is one column per class, in the order of the label map; `[n]` is a
-            column n that the table may lack, which then reads as empty
+            column n that the table may lack, which then reads as empty; `[[n]]` is such a column that is written only
+            where a table has a use for it
   kind      text | path (text that is a relative path with "/", see `inner_paths`) | name (text that names a folder or
             file) | flag (yes, no) | count (a whole number; two decimals where counts were averaged) | number
   decimals  of a number that is written; empty for the other kinds, and for numbers that a user writes
@@ -56,6 +57,7 @@ class Column:
     Attributes:
       decimals: None where any number of them may be written.
       may_be_missing: whether a table may lack the column.
+      is_rare: whether it is written only where a table has a use for it; it may be missing then.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Column:
     low: float = -math.inf
     high: float = math.inf
     may_be_missing: bool = False
+    is_rare: bool = False
 
     def cell_of(self, value: Any) -> str | None:
         """The cell: text, or a `csv_tables.WrittenNumber` rounded as the schema says; None and NaN are empty."""
@@ -196,23 +199,34 @@ class Schema:
         """Whether a user hands the table in."""
         return self.name.startswith(_INPUT)
 
-    def columns_for(self, classes: Sequence[str] = ()) -> dict[str, Column]:
+    def columns_for(self, classes: Sequence[str] = (), with_rare: bool = True) -> dict[str, Column]:
         """Columns in the order of the header; a `<class>` column is repeated for every class."""
         named = {}
         for column in self.columns:
+            if column.is_rare and not with_rare:
+                continue
             names = (
                 [column.name.replace(_PER_CLASS, c) for c in classes] if _PER_CLASS in column.name else [column.name]
             )
             named.update(dict.fromkeys(names, column))
         return named
 
-    def write(self, path: str | os.PathLike, rows: Iterable[Mapping[str, Any]], classes: Sequence[str] = ()) -> None:
+    def write(
+        self,
+        path: str | os.PathLike,
+        rows: Iterable[Mapping[str, Any]],
+        classes: Sequence[str] = (),
+        with_rare: bool = False,
+    ) -> None:
         """Writes rows (a stream is fine) with this schema's columns and rounding; a missing key is an empty cell.
+
+        Args:
+          with_rare: whether the columns that are rarely of use (`Column.is_rare`) are written.
 
         Raises:
           ValueError: a row has a key the schema does not know.
         """
-        columns = self.columns_for(classes)
+        columns = self.columns_for(classes, with_rare)
 
         def rounded() -> Iterable[dict[str, Any]]:
             for row in rows:
@@ -224,10 +238,14 @@ class Schema:
         csv_tables.write_rows(path, tuple(columns), rounded())
 
     def write_into(
-        self, folder: str | os.PathLike, rows: Iterable[Mapping[str, Any]], classes: Sequence[str] = ()
+        self,
+        folder: str | os.PathLike,
+        rows: Iterable[Mapping[str, Any]],
+        classes: Sequence[str] = (),
+        with_rare: bool = False,
     ) -> None:
         """Writes <folder>/<name>.csv; see `write`."""
-        self.write(pathlib.Path(folder) / f"{self.name}.csv", rows, classes)
+        self.write(pathlib.Path(folder) / f"{self.name}.csv", rows, classes, with_rare)
 
     def read(self, path: str | os.PathLike, columns: Sequence[str] | None = None) -> Iterator[Row]:
         """Streams the rows of a table with the kinds of this schema (`Column.value_of`); memory does not grow with it.
@@ -301,8 +319,10 @@ class Schema:
         Raises:
           TableError: names file, line, column and value.
         """
-        columns = self.columns_for(classes)
+        columns = self.columns_for(classes, with_rare=False)
         header, lines = csv_tables.read_lines(path)
+        if header == list(self.columns_for(classes)):
+            columns = self.columns_for(classes)
         if header != list(columns):
             raise TableError(f"{path}: the header is {header}; expected {list(columns)}.")
         num_rows = 0
@@ -388,6 +408,7 @@ def _column(row: Mapping[str, str]) -> Column:
         low=float(row.get("low") or -math.inf),
         high=float(row.get("high") or math.inf),
         may_be_missing=name.startswith("["),
+        is_rare=name.startswith("[["),
     )
 
 

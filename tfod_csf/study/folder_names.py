@@ -67,3 +67,13 @@ def picture_name(image_name: str) -> pathlib.PurePosixPath:
     path = pathlib.PurePosixPath(image_name)
     is_jpeg = path.suffix.lower() in (".jpg", ".jpeg")
     return path.with_suffix(".jpg") if is_jpeg else path.with_name(f"{path.name}.jpg")
+
+
+def tile_picture_name(image_name: str, row: int, column: int) -> pathlib.PurePosixPath:
+    """Path below pictures/ of the labeled picture of one tile of an image; row and column from 0.
+
+    >>> str(tile_picture_name("day1/scan.tif", 0, 11))
+    'day1/scan.tif.tiles/row_01_column_12.jpg'
+    """
+    path = pathlib.PurePosixPath(image_name)
+    return path.with_name(f"{path.name}.tiles") / f"row_{row + 1:02d}_column_{column + 1:02d}.jpg"

@@ -25,7 +25,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from tfod_csf.files import checksums, given_files
 from tfod_csf.problems import ProblemLog
-from tfod_csf.study import image_limits
+from tfod_csf.study import image_limits, large_tiff
 from tfod_csf.study.image_limits import MAX_FILE_BYTES, ImageLimitError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp")
@@ -389,10 +389,27 @@ def read_image(
     return loaded, sha256 or file_sha256(path)
 
 
+def needs_tiles(path: str | os.PathLike) -> bool:
+    """Whether a file is a TIFF that is too large to be decoded as a whole; False where it cannot be read."""
+    try:
+        with _quiet_pillow, given_files.open_file(path) as file:
+            if not large_tiff.is_tiff(file.read(4)):
+                return False
+            if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
+                return True
+            file.seek(0)
+            width, height = Image.open(file, formats=("TIFF",)).size
+            return width * height > image_limits.MAX_PIXELS
+    except Image.DecompressionBombError:
+        return True
+    except (OSError, *_DAMAGED):
+        return False
+
+
 def file_sha256(path: str | os.PathLike) -> str | None:
     """Checksum of an image's file; None when it cannot be read, or is too large to be an image."""
     try:
-        return checksums.file_sha256(path, MAX_FILE_BYTES)
+        return checksums.file_sha256(path, image_limits.MAX_TILED_FILE_BYTES)
     except OSError:
         return None
 

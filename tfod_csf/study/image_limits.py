@@ -11,6 +11,9 @@ from PIL import Image, UnidentifiedImageError
 
 MAX_PIXELS = 80_000_000  # a 100x field has up to about 25 million; more is a slide scan or a decompression bomb
 MAX_FILE_BYTES = 700_000_000  # MAX_PIXELS with four channels of 16 bits, not compressed, have 640 million
+# Of a TIFF that is cut into tiles (`large_tiff`): 20,000 x 20,000; with four channels, a pyramid and some room.
+MAX_TILED_PIXELS = 400_000_000
+MAX_TILED_FILE_BYTES = 8_000_000_000
 # Encoders write about ten scans into a progressive JPEG; each scan costs as much time as a whole plain JPEG.
 MAX_JPEG_SCANS = 100
 # What TensorFlow decodes, and Pillow's names for it.
@@ -30,7 +33,8 @@ class ImageLimitError(Exception):
 def too_large(size: str) -> ImageLimitError:
     """The error for an image of too many pixels, of which `size` says how many."""
     reason = f"{size}, more than {MAX_PIXELS:,}; was not decoded"
-    return ImageLimitError(reason, "Cut the slide scan into fields, or export single fields.")
+    remedy = "Cut the slide scan into fields, or export single fields; batch_infer --tile_size cuts large TIFFs itself."
+    return ImageLimitError(reason, remedy)
 
 
 def check_size(width: int, height: int) -> None:

@@ -11,7 +11,9 @@ Only what a slide scanner's program exports as 8-bit RGB is read; anything else 
 """
 
 import collections
+import hashlib
 import io
+import os
 import pathlib
 import warnings
 from typing import Any
@@ -19,12 +21,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from tfod_csf.files import checksums, given_files
+from tfod_csf.files import given_files
 from tfod_csf.problems import ProblemLog
+from tfod_csf.study import image_limits
 from tfod_csf.study.image_limits import ImageLimitError
 
-MAX_PIXELS = 400_000_000  # 20,000 x 20,000
-MAX_FILE_BYTES = 8_000_000_000  # MAX_PIXELS with four channels, not compressed, with a pyramid and some room
 _MAX_BLOCK_BYTES = 256_000_000
 _MAX_PAGES = 100
 _START = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # TIFF and BigTIFF in both byte orders
@@ -36,13 +37,9 @@ _COPY_AGAIN = "Copy the file again from the scanner, or export it again."
 _COMPARE = "Compare one labeled picture with the scanner's own view."
 
 
-def is_tiff(path: pathlib.Path) -> bool:
-    """Whether a file begins as a TIFF or BigTIFF; False where it cannot be read."""
-    try:
-        with given_files.open_file(path) as file:
-            return file.read(4) in _START
-    except OSError:
-        return False
+def is_tiff(start: bytes) -> bool:
+    """Whether the first four bytes of a file are those of a TIFF or BigTIFF."""
+    return start in _START
 
 
 def _tifffile() -> Any:
@@ -63,27 +60,30 @@ class LargeTiff:
     Attributes:
       path: the file.
       width, height: pixels.
+      sha256: hex digest of the file.
 
     Args:
-      path: a regular file of at most MAX_FILE_BYTES.
+      path: a regular file of at most MAX_TILED_FILE_BYTES.
       problems: gets what is repaired: a gray picture, an alpha channel, further pictures in the file, missing blocks.
 
     Raises:
-      ImageLimitError: more than MAX_PIXELS, or not a picture that can be read; with the remedy.
+      ImageLimitError: more than MAX_TILED_PIXELS, or not a picture that can be read; with the remedy.
       OSError: the file cannot be read.
     """
 
     def __init__(self, path: pathlib.Path, problems: ProblemLog):
         self.path = path
         module = _tifffile()
-        self._file = given_files.open_file(path, MAX_FILE_BYTES)
+        self._file = given_files.open_file(path, image_limits.MAX_TILED_FILE_BYTES)
         try:
+            self._state = _state_of(self._file)
+            self.sha256 = _sha256(self._file)
             self._page, num_pages = _first_page(module, self._file, path)
             self.width, self.height = int(self._page.imagewidth), int(self._page.imagelength)
             _check_page(self._page)
             self._is_contiguous = _is_contiguous(self._page)
             self._block = (1, self.width) if self._is_contiguous else _block_size(self._page)
-            _check_blocks(self._page, self._block, path.stat().st_size)
+            _check_blocks(self._page, self._block, self._state[0])
         except BaseException:
             self._file.close()
             raise
@@ -117,9 +117,14 @@ class LargeTiff:
         self._file.close()
         self._blocks.clear()
 
-    def sha256(self) -> str:
-        """Checksum of the file."""
-        return checksums.file_sha256(self.path, MAX_FILE_BYTES)
+    def check_unchanged(self) -> None:
+        """Refuses what was read of a file that was written to since it was opened.
+
+        Raises:
+          ImageLimitError: its size or time of change is another.
+        """
+        if _state_of(self._file) != self._state:
+            raise ImageLimitError("the file was changed while it was read", "Run again when nobody writes to it.")
 
     def read(self, top: int, left: int, bottom: int, right: int) -> np.ndarray:
         """uint8 [bottom - top, right - left, 3] RGB of a rectangle inside the picture.
@@ -195,6 +200,21 @@ class LargeTiff:
         return self._blocks[index]
 
 
+def _state_of(file: Any) -> tuple[int, int]:
+    """(bytes, time of the last change in nanoseconds)."""
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns
+
+
+def _sha256(file: Any) -> str:
+    digest = hashlib.sha256()
+    file.seek(0)
+    while block := file.read(1 << 20):
+        digest.update(block)
+    file.seek(0)
+    return digest.hexdigest()
+
+
 def _first_page(module: Any, file: Any, path: pathlib.Path) -> tuple[Any, int]:
     """(the first picture, number of pictures up to _MAX_PAGES + 1)."""
     try:
@@ -222,8 +242,8 @@ def _check_page(page: Any) -> None:
       ImageLimitError: with the remedy.
     """
     width, height = int(page.imagewidth), int(page.imagelength)
-    if width * height > MAX_PIXELS:
-        reason = f"{width} x {height} pixels, more than {MAX_PIXELS:,}; was not decoded"
+    if width * height > image_limits.MAX_TILED_PIXELS:
+        reason = f"{width} x {height} pixels, more than {image_limits.MAX_TILED_PIXELS:,}; was not decoded"
         raise ImageLimitError(reason, "Export the scan in parts.")
     orientation = page.tags.get("Orientation")
     kinds = {_BLACK_IS_ZERO: (1, 2), _RGB: (3, 4), _YCBCR: (3,)}

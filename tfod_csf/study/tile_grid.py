@@ -47,8 +47,8 @@ class TileSettings:
         half = min(self.width, self.height) // 2
         if not 0 < self.overlap <= half:
             raise TileError(
-                f"--tile_overlap is {self.overlap}; give a number of pixels from 1 to {half}, half of the tile's shorter "
-                "side."
+                f"--tile_overlap is {self.overlap}; give a number of pixels from 1 to {half}, half of the tile's "
+                "shorter side."
             )
 
     def __str__(self) -> str:

@@ -98,6 +98,8 @@ def test_run_json_is_written_last_and_holds_the_settings(images_dir, tmp_path):
         "ensemble": "case",
         "deterministic": True,
         "draw": False,
+        "tile_size": None,
+        "tile_overlap": None,
     }
     assert "rounds" not in record
     assert run_folder.finished_run(out) == record

@@ -9,8 +9,8 @@ from tfod_csf.inference.cell_selection import ScoreThresholds, select_cells
 from tfod_csf.inference.ensemble import CellEnsemble
 from tfod_csf.inference.image_detector import DetectionFailedError
 from tfod_csf.inference.tiles import tiled_detection
-from tfod_csf.inference.tiles.tiled_detection import PixelPicture
 from tfod_csf.label_map import label_map_from_names
+from tfod_csf.study.pictures import PixelPicture
 from tfod_csf.study.tile_grid import TileGrid, TileSettings
 from tfod_csf.synthetic import cells as synthetic_cells
 

@@ -30,6 +30,7 @@ from tfod_csf.problems import ProblemLog
 from tfod_csf.progress_bar import progress_bar
 from tfod_csf.study.folder_names import folder_names, patient_id_of
 from tfod_csf.study.patients import ImageFile
+from tfod_csf.study.tile_grid import TileSettings
 from tfod_csf.wording import plural
 
 ExaminePatient = Callable[
@@ -49,7 +50,9 @@ Engine = Callable[[Examination, Patients], contextlib.AbstractContextManager[Exa
 def in_this_process(examination: Examination, patients: Patients) -> Iterator[ExaminePatient]:
     """The engine that examines each patient when its turn comes, while the next ones' images are read."""
     upcoming = upcoming_images(examination, patients.values())
-    with ImageWorkers(examination.decode_jpeg, examination.limits, upcoming) as workers:
+    with ImageWorkers(
+        examination.decode_jpeg, examination.limits, upcoming, in_tiles=examination.tiles is not None
+    ) as workers:
         yield functools.partial(examine_patient, examination, workers=workers)
 
 
@@ -117,6 +120,7 @@ def run(
     engine: Engine = in_this_process,
     names: Mapping[str, str] | None = None,
     limits: WorkerLimits = IN_TURN,
+    tiles: TileSettings | None = None,
 ) -> BatchResult:
     """Runs all models over all patients.
 
@@ -132,6 +136,7 @@ def run(
       engine: who examines the patients.
       names: `folder_names` of all patients of the run, where the images are those of some of them.
       limits: what may be used beside the network.
+      tiles: how images that are larger than a tile are cut; None cuts none.
 
     Raises:
       BatchError: as `earlier_patients`.
@@ -141,7 +146,7 @@ def run(
     by_patient = images_by_patient(images)
     names = folder_names(list(by_patient)) if names is None else names
     patients_dir = output_dir / run_folder.PATIENTS_DIR
-    examination = Examination(detectors, thresholds, draw, limits)
+    examination = Examination(detectors, thresholds, draw, limits, tiles)
     result = BatchResult.beside(earlier_patients(patients_dir, names, examination.settings))
     for patient_id in by_patient:
         PatientFolder.open(patients_dir / names[patient_id]).check_tables()
@@ -220,7 +225,8 @@ def earlier_patients(
       settings: `Examination.settings`.
 
     Raises:
-      BatchError: one of them was done with other models or thresholds, or is in the input under another folder's name.
+      BatchError: one of them was done with other models, thresholds or tiles, or is in the input under another folder's
+        name.
       PatientFolderError: its files are not those of batch_infer.
     """
     tables = {}
@@ -231,7 +237,7 @@ def earlier_patients(
         folder.check_tables()
         if {**folder.stamp.get("settings", {}), "draw": settings["draw"]} != settings:
             raise BatchError(
-                f"{folder.path}: a patient of an earlier run with other models or thresholds, not in this input "
+                f"{folder.path}: a patient of an earlier run with other models, thresholds or tiles, not in this input "
                 f"({len(others)} such folders); they do not fit into one table: use another --output_dir or move them "
                 "away."
             )

@@ -21,6 +21,7 @@ from tfod_csf.model_folder import ModelFolder
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import patients
 from tfod_csf.study.patients import ImageFile
+from tfod_csf.study.tile_grid import TileError, TileSettings, parse_tile_size
 from tfod_csf.wording import plural
 
 
@@ -34,6 +35,7 @@ class RunSettings:
       ensemble: "case" (percentages of several models are averaged) or "cell" (their boxes are).
       deterministic: whether a GPU gives the same bits on every run.
       draw: whether pictures with the cells marked are written.
+      tile_size, tile_overlap: how images larger than a tile are cut ("2592x1944" and pixels); None cuts none.
     """
 
     images_dir: str
@@ -43,6 +45,21 @@ class RunSettings:
     ensemble: str = "case"
     deterministic: bool = True
     draw: bool = True
+    tile_size: str | None = None
+    tile_overlap: int | None = None
+
+    @property
+    def tiles(self) -> TileSettings | None:
+        """How large images are cut.
+
+        Raises:
+          TileError: a size or overlap that makes no sense, or one without the other.
+        """
+        if self.tile_size is None and self.tile_overlap is None:
+            return None
+        if self.tile_size is None or self.tile_overlap is None:
+            raise TileError("--tile_size and --tile_overlap go together; give both.")
+        return TileSettings(*parse_tile_size(self.tile_size), self.tile_overlap)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +137,7 @@ def run(
       UserError: no images, models that cannot be used, a matrix of another model, or an output folder that holds
         another run. problems.csv is written if there were problems.
     """
-    images_dir = pathlib.Path(settings.images_dir)
+    images_dir, tiles = pathlib.Path(settings.images_dir), settings.tiles
     output_folder.refuse_foreign_files(output_dir)
     has_begun = False
 
@@ -150,9 +167,10 @@ def run(
                 lock.check,
                 engine,
                 limits=limits,
+                tiles=tiles,
             )
             differing = rounds.run_further_rounds(
-                num_rounds, images, detectors, thresholds, output_dir, at_start, limits
+                num_rounds, images, detectors, thresholds, output_dir, at_start, limits, tiles
             )
         except UserError:
             # Before its start a run changes nothing of an earlier one.

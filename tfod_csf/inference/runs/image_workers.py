@@ -134,6 +134,7 @@ class ImageWorkers:
       decode_jpeg: of the detectors that will see the images.
       limits: with no workers, everything is done by the caller when it is asked for.
       upcoming: the images that will be wanted, in this order; it is asked for more as images are taken.
+      in_tiles: see `image_reading.read`.
     """
 
     def __init__(
@@ -141,10 +142,12 @@ class ImageWorkers:
         decode_jpeg: image_io.JpegDecoder,
         limits: WorkerLimits = IN_TURN,
         upcoming: Iterable[Wanted] = (),
+        in_tiles: bool = False,
     ):
         self._decode_jpeg = decode_jpeg
         self._num_workers = limits.num_workers
         self._upcoming = iter(upcoming)
+        self._in_tiles = in_tiles
         self._under_way: dict[ImageFile, _UnderWay] = {}
         self._tickets = itertools.count()
         self._memory = MemoryBudget(limits.max_memory_mb << 20)
@@ -186,7 +189,7 @@ class ImageWorkers:
             if not refused:
                 return read, found.ticket
             self._memory.leave(found.ticket)
-        return image_reading.read(image, self._decode_jpeg, refused), next(self._tickets)
+        return image_reading.read(image, self._decode_jpeg, refused, in_tiles=self._in_tiles), next(self._tickets)
 
     def release(self, ticket: int) -> None:
         """Gives an image's memory back."""
@@ -252,7 +255,9 @@ class ImageWorkers:
         is_used = False
         try:
             with self._slots:
-                read = image_reading.read(image, self._decode_jpeg, on_header=self._wait_for_memory(ticket))
+                read = image_reading.read(
+                    image, self._decode_jpeg, on_header=self._wait_for_memory(ticket), in_tiles=self._in_tiles
+                )
             is_used = read.loaded is not None
             return read
         finally:

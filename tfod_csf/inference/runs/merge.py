@@ -223,7 +223,7 @@ def _manifest_rows(
                 what = "was examined under another folder's name, before ids came or went that differ in capitals only"
                 faults.add(shard, row.patient_id, what)
             elif row.settings_sha256 != settings_sha256:
-                faults.add(shard, row.patient_id, "was examined with other models or thresholds")
+                faults.add(shard, row.patient_id, "was examined with other models, thresholds or tiles")
             rows.setdefault(row.patient_id, row)
     for patient_id in names.keys() - rows.keys():
         faults.add(Shard.of(patient_id, len(parts)), patient_id, "has not been examined")

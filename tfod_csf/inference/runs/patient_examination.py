@@ -7,10 +7,10 @@ models and settings give the same files wherever it runs.
     FOLDER/stamp.json                         written last: see patient_folder
 
 A patient is done when its stamp names the same images (by checksum), the same models (by fingerprint and temperature),
-the same thresholds, the same version of this package and the tables that are there; a patient with an image on which a
-model failed is examined again. A patient's files are written beside and swapped in when they are whole, so that an
-interrupted patient has its earlier ones, or none. Of a patient that may be done the checksums are computed first; the
-files of all others are read once, their checksums being those of the bytes that were decoded.
+the same thresholds and tiles, the same version of this package and the tables that are there; a patient with an image
+on which a model failed is examined again. A patient's files are written beside and swapped in when they are whole, so
+that an interrupted patient has its earlier ones, or none. Of a patient that may be done the checksums are computed
+first; the files of all others are read once, their checksums being those of the bytes that were decoded.
 """
 
 import dataclasses
@@ -31,6 +31,7 @@ from tfod_csf.inference.runs.patient_results import PatientJob, PatientSummary, 
 from tfod_csf.problems import Problem, ProblemLog
 from tfod_csf.study import image_io
 from tfod_csf.study.patients import ImageFile
+from tfod_csf.study.tile_grid import TileSettings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +43,14 @@ class Examination:
       thresholds: what counts as a cell.
       draw: whether to write pictures.
       limits: what may be used beside the network; the files are the same with any.
+      tiles: how images that are larger than a tile are cut; None cuts none.
     """
 
     detectors: Sequence[ImageDetector]
     thresholds: ScoreThresholds
     draw: bool = True
     limits: WorkerLimits = IN_TURN
+    tiles: TileSettings | None = None
 
     @property
     def decode_jpeg(self) -> image_io.JpegDecoder:
@@ -57,11 +60,13 @@ class Examination:
     @property
     def settings(self) -> dict[str, Any]:
         """Everything besides the images that a patient's files depend on, as its stamp keeps it."""
+        tiles = {"tiles": dataclasses.asdict(self.tiles)} if self.tiles else {}
         return {
             "version": __version__,
             "models": {d.name: {"fingerprint": d.fingerprint, "temperature": d.temperature} for d in self.detectors},
             "thresholds": dataclasses.asdict(self.thresholds),
             "draw": self.draw,
+            **tiles,
         }
 
 
@@ -110,7 +115,7 @@ def examine_patient(
     Raises:
       PatientFolderError: the folder holds what batch_infer did not write.
     """
-    workers = workers or ImageWorkers(examination.decode_jpeg)
+    workers = workers or ImageWorkers(examination.decode_jpeg, in_tiles=examination.tiles is not None)
     folder = PatientFolder.open(folder_path)
     if folder.may_be_done(examination.settings, [image.name for image in images], refused):
         checksums = {image.name: workers.sha256(image) for image in images}
@@ -172,7 +177,8 @@ def _examine(
     """Examines a patient beside the earlier results and swaps the new ones in."""
     own_problems = ProblemLog(strict=problems.strict)
     with atomic_write.folder_beside(folder.path / "results") as new:
-        job = PatientJob(patient_id, new, examination.detectors, examination.thresholds, examination.draw)
+        how = (examination.detectors, examination.thresholds, examination.draw, examination.tiles)
+        job = PatientJob(patient_id, new, *how)
         try:
             summary, checksums = run_patient(job, images, own_problems, workers, on_image, refused)
         finally:

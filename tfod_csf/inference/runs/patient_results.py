@@ -15,15 +15,17 @@ from tfod_csf import run_folder
 from tfod_csf.cell_classes import UNKNOWN
 from tfod_csf.detections import DetectionsError
 from tfod_csf.files import csv_schemas
-from tfod_csf.inference import drawing
-from tfod_csf.inference.cell_selection import Cells, ScoreThresholds, select_cells
+from tfod_csf.inference.cell_selection import Cells, ScoreThresholds
 from tfod_csf.inference.image_detector import DetectionFailedError, ImageDetector
+from tfod_csf.inference.runs import image_cells
 from tfod_csf.inference.runs.image_reading import ReadImage
 from tfod_csf.inference.runs.image_workers import ImageWorkers
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import image_io
-from tfod_csf.study.folder_names import picture_name
+from tfod_csf.study.image_limits import ImageLimitError
+from tfod_csf.study.large_tiff import LargeTiff
 from tfod_csf.study.patients import ImageFile
+from tfod_csf.study.tile_grid import TileSettings
 
 
 @dataclasses.dataclass
@@ -65,6 +67,7 @@ class PatientJob:
       detectors: the models, at least one.
       thresholds: what counts as a cell.
       draw: whether to write the pictures.
+      tiles: how images that are larger than a tile are cut; None cuts none.
     """
 
     patient_id: str
@@ -72,6 +75,7 @@ class PatientJob:
     detectors: Sequence[ImageDetector]
     thresholds: ScoreThresholds
     draw: bool = True
+    tiles: TileSettings | None = None
 
     @property
     def classes(self) -> list[str]:
@@ -124,18 +128,20 @@ def run_patient(
                 if job.draw and found:
                     workers.draw(ticket, functools.partial(_save_pictures, job, loaded, found))
                 else:
+                    image_cells.close(loaded)
                     workers.release(ticket)
             on_image()
         workers.wait_for_pictures()
     finally:
         workers.cancel_pictures()
     csv_schemas.load("cells").write_into(job.folder, rows.cells, job.classes)
-    csv_schemas.load("images").write_into(job.folder, rows.images, _counted_classes(job.classes))
+    is_cut = any("tile_width" in row for row in rows.images)
+    csv_schemas.load("images").write_into(job.folder, rows.images, _counted_classes(job.classes), is_cut)
     summary.seconds = time.perf_counter() - started
     return summary, checksums
 
 
-def _usable(read: ReadImage, twin: str, problems: ProblemLog) -> image_io.LoadedImage | str:
+def _usable(read: ReadImage, twin: str, problems: ProblemLog) -> image_io.LoadedImage | LargeTiff | str:
     """The image, or the reason why it is not used, which is reported.
 
     Args:
@@ -152,17 +158,18 @@ def _usable(read: ReadImage, twin: str, problems: ProblemLog) -> image_io.Loaded
 def _run_image(
     job: PatientJob,
     image: ImageFile,
-    loaded: image_io.LoadedImage,
+    loaded: image_io.LoadedImage | LargeTiff,
     problems: ProblemLog,
     rows: _Rows,
     summary: PatientSummary,
 ) -> dict[str, Cells]:
     """All models on one image: {model: its cells}, without the models that failed."""
-    found = {}
+    examined = {}
+    grid = image_cells.grid_of(job.tiles, loaded)
     for detector in job.detectors:
         started = time.perf_counter()
         try:
-            detections = detector.detect(loaded.pixels, image.name, jpeg=loaded.jpeg)
+            found = image_cells.detect(detector, image.name, loaded, grid, job.thresholds)
         except (DetectionFailedError, DetectionsError) as error:
             reason = f"model {detector.name} failed: {error}"
             remedy = "Free memory, or use another model, and run again; only this patient is redone."
@@ -170,28 +177,29 @@ def _run_image(
             summary.detector_failures += 1
             rows.images.append(_failed_row(job.patient_id, image.name, loaded.sha256, reason, detector.name))
             continue
+        except ImageLimitError as error:  # of a file that is read by rectangles
+            reason, remedy = error.args
+            problems.skipped(image.path, reason, remedy)
+            rows.images.append(_failed_row(job.patient_id, image.name, loaded.sha256, reason, detector.name))
+            continue
         seconds = time.perf_counter() - started
-        cells = select_cells(detections, detector.label_map, job.thresholds, detector.max_detections_per_class)
-        found[detector.name] = cells
+        cells = examined[detector.name] = found.cells
         rows.cells.extend(_cell_rows(job.patient_id, detector, cells))
-        rows.images.append(_image_row(job.patient_id, loaded.sha256, detector, cells, seconds))
+        row = _image_row(job.patient_id, loaded.sha256, detector, cells, seconds)
+        rows.images.append(row | image_cells.tile_columns(grid))
         _add_to_summary(summary, detector.name, cells, seconds)
-        if cells.limit_reached:
-            problems.noted(
-                image.path,
-                f"model {detector.name} reached its limit of {len(cells.detections)} cells; some may be missing",
-                "Export the model with larger max_detections_per_class and max_total_detections.",
-            )
-    summary.failed += not found
-    return found
+        image_cells.note_limits(image, detector.name, found, grid, problems)
+    summary.failed += not examined
+    return examined
 
 
-def _save_pictures(job: PatientJob, loaded: image_io.LoadedImage, found: Mapping[str, Cells]) -> None:
-    """Draws the cells of each model on a picture of its own."""
+def _save_pictures(job: PatientJob, loaded: image_io.LoadedImage | LargeTiff, found: Mapping[str, Cells]) -> None:
+    """Draws the cells of each model on pictures of its own."""
+    grid = image_cells.grid_of(job.tiles, loaded)
     for model, cells in found.items():
         pictures = job.folder / "pictures" / (model if len(job.detectors) > 1 else "")
-        picture = drawing.draw_cells(loaded.pixels, cells, job.thresholds.unknown_below)
-        drawing.save_picture(picture, pictures / picture_name(cells.detections.image))
+        image_cells.save_pictures(loaded, cells, grid, pictures, job.thresholds.unknown_below)
+    image_cells.close(loaded)
 
 
 def _add_to_summary(summary: PatientSummary, model: str, cells: Cells, seconds: float) -> None:

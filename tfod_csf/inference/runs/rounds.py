@@ -12,6 +12,7 @@ from tfod_csf.inference.runs.image_workers import IN_TURN, WorkerLimits
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study.folder_names import folder_names
 from tfod_csf.study.patients import ImageFile
+from tfod_csf.study.tile_grid import TileSettings
 
 
 def round_dir(output_dir: pathlib.Path, number: int) -> pathlib.Path:
@@ -27,12 +28,14 @@ def run_further_rounds(
     output_dir: pathlib.Path,
     at_start: Mapping[str, Any],
     limits: WorkerLimits = IN_TURN,
+    tiles: TileSettings | None = None,
 ) -> list[str]:
     """Runs rounds 2, 3, ... without pictures and compares each with the first, which is in `output_dir` already.
 
     Args:
       at_start: of `inference_record.record_at_start`; each round is a run with a run.json of its own.
       limits: what may be used beside the network.
+      tiles: how large images are cut.
 
     Returns:
       Patients whose cells.csv differs in any byte between two rounds.
@@ -44,7 +47,7 @@ def run_further_rounds(
         folder, problems = round_dir(output_dir, number), ProblemLog(quiet=True)
         of_round = {**at_start, "started": provenance.now(), "round": number}
         run_folder.begin(folder, of_round)
-        result = batch.run(images, detectors, thresholds, folder, problems, draw=False, limits=limits)
+        result = batch.run(images, detectors, thresholds, folder, problems, draw=False, limits=limits, tiles=tiles)
         run_folder.finish(folder, inference_record.make_record(of_round, result, problems), result.tables)
         for patient_id, name in names.items():
             patient = pathlib.Path(run_folder.PATIENTS_DIR, name, "cells.csv")

@@ -100,6 +100,7 @@ def run(
                 lock.check,
                 names=names,
                 limits=limits,
+                tiles=settings.tiles,
             )
         except UserError:
             problems.problems.extend(of_own.problems)
@@ -139,7 +140,7 @@ def _record_at_start(
 ) -> dict[str, Any]:
     num_patients = len({image.patient_id for image in images})
     record = inference_record.record_at_start(dataclasses.asdict(settings), detectors, thresholds, num_patients)
-    examination = Examination(detectors, thresholds, settings.draw)
+    examination = Examination(detectors, thresholds, settings.draw, tiles=settings.tiles)
     return {**record, shards.EXAMINATION: examination.settings, shards.COUNTING: dict(counting)}
 
 

@@ -11,8 +11,8 @@ The rule, for the detections of all tiles that count as cells:
 
 A cell no larger than the overlap lies in at least one tile as a whole, and is counted once. A larger one may be cut in
 every tile: its largest piece stays for it, which may be too small and be counted under another class;
-`Merged.too_large` names these, and the remedy is a larger overlap. Detections of one tile are never compared here: what an image's
-duplicates are is said in `cell_selection`, for tiles as for any image.
+`Merged.too_large` names these, and the remedy is a larger overlap. Detections of one tile are never compared here: what
+an image's duplicates are is said in `cell_selection`, for tiles as for any image.
 
 Shape shorthand in this module:
   N: detections of all tiles.

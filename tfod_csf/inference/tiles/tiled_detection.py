@@ -6,7 +6,7 @@ those of any image (`cell_selection`); `seams` says which of the tiles' cells ar
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -14,49 +14,8 @@ from tfod_csf.detections import Detections
 from tfod_csf.inference.cell_selection import Cells, ScoreThresholds, distinct_cells, likely_cells
 from tfod_csf.inference.image_detector import DetectionFailedError, ImageDetector
 from tfod_csf.inference.tiles import seams
+from tfod_csf.study.pictures import Picture
 from tfod_csf.study.tile_grid import Tile, TileGrid
-
-
-class Picture(Protocol):
-    """A picture of which rectangles can be read: `large_tiff.LargeTiff`, or `PixelPicture`.
-
-    Attributes:
-      width, height: pixels.
-    """
-
-    @property
-    def width(self) -> int: ...
-
-    @property
-    def height(self) -> int: ...
-
-    def read(self, top: int, left: int, bottom: int, right: int) -> np.ndarray:
-        """uint8 [bottom - top, right - left, 3] RGB.
-
-        Raises:
-          ImageLimitError: the file is damaged there.
-        """
-
-
-@dataclasses.dataclass(frozen=True)
-class PixelPicture:
-    """A picture that is in memory: uint8 [height, width, 3] RGB."""
-
-    pixels: np.ndarray
-
-    @property
-    def width(self) -> int:
-        """Pixels."""
-        return self.pixels.shape[1]
-
-    @property
-    def height(self) -> int:
-        """Pixels."""
-        return self.pixels.shape[0]
-
-    def read(self, top: int, left: int, bottom: int, right: int) -> np.ndarray:
-        """A copy, as `Picture.read`; networks want rows that follow each other in memory."""
-        return np.ascontiguousarray(self.pixels[top:bottom, left:right])
 
 
 @dataclasses.dataclass(frozen=True)
