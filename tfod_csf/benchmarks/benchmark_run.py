@@ -85,6 +85,12 @@ def describe(row: dict) -> str:
             f", {row['gflop_per_image']:.1f} GFLOP per image at {row['percent_of_matmul']:.0f} % of the matrix "
             f"product's speed ({row['cpu_percent_of_matmul']:.0f} % by CPU time)"
         )
+    if "network_percent" in row:
+        than = f"{row['compared_workers']} workers" if row["compared_workers"] else "in turn"
+        text += (
+            f", the network has {row['network_percent']:.0f} % of the time; {row['workers']} workers are "
+            f"{row['times_compared']:.2f} times as fast as {than}"
+        )
     return text
 
 
@@ -98,6 +104,10 @@ def _jobs(options: BenchmarkOptions) -> Iterator[Job]:
                 yield from (Job(part, network, dtype) for dtype in dtypes)
     if "exported_model" in options.parts:
         yield from (Job("exported_model", model=model) for model in options.models)
+    if "end_to_end" in options.parts:
+        yield from (Job("end_to_end", model=model) for model in options.models)
+    if "stand_in" in options.parts:
+        yield Job("stand_in")
 
 
 def _synthesize_slides(options: BenchmarkOptions, folder: pathlib.Path) -> None:

@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image
 
+from tfod_csf import worker_pool
 from tfod_csf.benchmarks import machine
 from tfod_csf.config.protos import pipeline_pb2
 
 _MAX_IMAGES_OF_EXPORTED_MODEL = 5
+_STAND_IN_SECONDS = 0.02  # about what a GPU takes for an image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +98,23 @@ def _measure_exported_model(job: Job, options: BenchmarkOptions, work_dir: str) 
     ) | {"batch_size": 1}
 
 
+def _measure_end_to_end(job: Job, options: BenchmarkOptions, work_dir: str) -> dict:
+    from tfod_csf.benchmarks import end_to_end
+    from tfod_csf.inference.detector import Detector
+    from tfod_csf.model_folder import ModelFolder
+
+    detector = Detector.open(ModelFolder.open(job.model, options.trust))
+    slides, workers = pathlib.Path(work_dir, "slides"), worker_pool.available_cores()
+    return end_to_end.measure(detector, slides, workers, 0, options.repeats) | {"batch_size": 1}
+
+
+def _measure_stand_in(job: Job, options: BenchmarkOptions, work_dir: str) -> dict:
+    from tfod_csf.benchmarks import end_to_end
+
+    detector, slides = end_to_end.StandInNetwork(_STAND_IN_SECONDS), pathlib.Path(work_dir, "slides")
+    return end_to_end.measure(detector, slides, worker_pool.available_cores(), 1, options.repeats) | {"batch_size": 1}
+
+
 # In the order in which they are measured.
 PARTS: dict[str, Callable[[Job, BenchmarkOptions, str], dict]] = {
     "record_writing": _measure_record_writing,
@@ -103,6 +122,8 @@ PARTS: dict[str, Callable[[Job, BenchmarkOptions, str], dict]] = {
     "training_step": _measure_training_step,
     "inference": _measure_inference,
     "exported_model": _measure_exported_model,
+    "end_to_end": _measure_end_to_end,
+    "stand_in": _measure_stand_in,
 }
 
 

@@ -1,8 +1,10 @@
 """Measure speed and memory of training and inference on this machine.
 
-Record writing, input pipeline, training step, inference, and exported models. Images are synthetic slides, weights are
-random. Writes one CSV; speeds of networks are also given as a share of the speed of float32 matrix products, measured
-in turns with them. Keep the machine otherwise idle, or compare the columns of CPU time.
+Record writing, input pipeline, training step, inference, exported models, and batch_infer from files to tables and
+pictures, with exported models and with a stand-in network that takes 20 ms and leaves the cores free. Images are
+synthetic slides, weights are random. Writes one CSV; speeds of networks are also given as a share of the speed of
+float32 matrix products, measured in turns with them. Keep the machine otherwise idle, or compare the columns of CPU
+time.
 
 Example: tfod_csf benchmark --networks=resnet50 --parts=inference --output_csv=benchmark.csv
 """
@@ -13,7 +15,9 @@ from absl import flags
 
 from tfod_csf.commands import command_line, common_flags
 
-_PARTS = ["record_writing", "input_pipeline", "training_step", "inference", "exported_model"]
+_PARTS = [
+    *("record_writing", "input_pipeline", "training_step", "inference", "exported_model", "end_to_end", "stand_in"),
+]
 _DTYPES = ["float32", "bfloat16"]
 
 FLAGS = flags.FlagValues()

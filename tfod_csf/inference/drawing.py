@@ -8,6 +8,7 @@ label, if there is such a place.
 Boxes are (ymin, xmin, ymax, xmax) in pixels of the picture; rectangles of labels are (left, top, right, bottom).
 """
 
+import functools
 import io
 import os
 
@@ -57,18 +58,16 @@ def draw_cells(pixels: np.ndarray, cells: Cells, unknown_below: float) -> Image.
         [(f"{name} {whole_percent(score)}%", name), *([(UNKNOWN, UNKNOWN)] if unsure else [])]
         for name, score, unsure in zip(cells.predicted_class, cells.detections.scores, is_unsure)
     ]
-    size = _letter_size(draw, labels, rectangles, picture.size)
+    size = _letter_size(labels, rectangles, picture.size)
     taken = np.zeros([0, 4])
     for row, plates in enumerate(labels):
         margin = line + (line + 1 if is_unsure[row] else 0)
-        left, top = _place_label(_label_size(draw, plates, size), rectangles, row, taken, margin, picture.size)
+        left, top = _place_label(_label_size(plates, size), rectangles, row, taken, margin, picture.size)
         taken = np.concatenate([taken, [_draw_label(draw, plates, left, top, size)]])
     return picture
 
 
-def _letter_size(
-    draw: ImageDraw.ImageDraw, labels: list[list], rectangles: np.ndarray, picture_size: tuple[int, int]
-) -> int:
+def _letter_size(labels: list[list], rectangles: np.ndarray, picture_size: tuple[int, int]) -> int:
     """One letter size for the whole picture.
 
     How it works: letters shrink until a label is about as wide as a cell, and by another quarter in a crowded field,
@@ -78,7 +77,7 @@ def _letter_size(
     if not labels:
         return size
     smallest = min(size, max(10, min(picture_size) // 80))
-    sizes = np.array([_label_size(draw, plates[:1], size) for plates in labels])
+    sizes = np.array([_label_size(plates[:1], size) for plates in labels])
     shrunk = size * min(1.0, np.median(rectangles[:, 2] - rectangles[:, 0]) / np.median(sizes[:, 0]))
     covered = _areas(rectangles).sum() + sizes.prod(axis=1).sum() * (shrunk / size) ** 2
     if covered > _CROWDED * np.prod(picture_size):
@@ -102,10 +101,16 @@ def _areas(rectangles: np.ndarray) -> np.ndarray:
     return np.prod(np.maximum(rectangles[:, 2:] - rectangles[:, :2], 0), axis=1)
 
 
-def _label_size(draw: ImageDraw.ImageDraw, plates: list, size_px: int) -> tuple[float, float]:
+@functools.lru_cache(maxsize=4096)
+def _text_width(text: str, size_px: int) -> float:
+    """Pixels; kept, because every label is measured several times and most are on the next picture too."""
+    return fonts.font_for(text, size_px).getlength(text)
+
+
+def _label_size(plates: list, size_px: int) -> tuple[float, float]:
     """Width and height of plates side by side; a plate is (text, class whose color it has)."""
     padding = max(1, size_px // 6)
-    widths = [draw.textlength(text, font=fonts.font_for(text, size_px)) + 2 * padding for text, _ in plates]
+    widths = [_text_width(text, size_px) + 2 * padding for text, _ in plates]
     return sum(widths), size_px * 1.2 + padding
 
 
@@ -162,7 +167,7 @@ def _draw_label(
     x = left
     for text, name in plates:
         font = fonts.font_for(text, size_px)
-        width, height = _label_size(draw, [(text, name)], size_px)
+        width, height = _label_size([(text, name)], size_px)
         draw.rectangle((x, top, x + width, top + height), fill=(*rgb_of(name), _PLATE_OPACITY))
         draw.text((x + padding, top + height / 2), text, font=font, fill=ink_of(name), anchor="lm")
         x += width

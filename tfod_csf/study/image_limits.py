@@ -21,7 +21,7 @@ RECORD_FORMATS = ("JPEG", "PNG", "BMP", "GIF")
 _JPEG_START = b"\xff\xd8"
 _END_OF_IMAGE, _START_OF_SCAN = 0xD9, 0xDA
 # A marker: any byte after FF but 00 (an FF of the data), FF (filling) and D0 to D7 (restarts within a scan).
-_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
+_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _WITHOUT_LENGTH = (0x01, 0xD8)
 _SAVE_AGAIN = "Open it and save it again as an ordinary JPEG."
 
