@@ -7,8 +7,9 @@ Every try puts the same state back, kills the command with its workers (kill -9)
 random change of the disk, in part of the tries kills the second run too, then lets it end. Prints a table and ends with
 status 1 unless nothing was lost, different or left over.
 
-What may differ, because it holds times or random numbers: see `trials.NATURAL`, in run.json which patients an earlier
-start had done, and in loss_history.csv the speed. TensorFlow's checkpoints are compared by the variables they hold.
+What may differ, because it holds times or random numbers: see `trials.NATURAL`, in run.json and a shard's manifest
+which patients an earlier start had done, and in loss_history.csv the speed. TensorFlow's checkpoints are compared by
+the variables they hold.
 """
 
 import argparse
@@ -32,9 +33,16 @@ from typing import IO
 from tfod_csf.benchmarks.robustness import checkpoint_contents, trials
 from tfod_csf.benchmarks.robustness.trials import Inputs, Trial
 from tfod_csf.files import checksums
+from tfod_csf.inference.runs import patient_manifest
 from tfod_csf.training import loss_history
 
-FULL = {"batch_infer": 50, "create_csf_tf_record": 20, "model_main_tf2": 10}
+FULL = {
+    "batch_infer": 50,
+    "batch_infer --shard": 20,
+    "merge_shards": 20,
+    "create_csf_tf_record": 20,
+    "model_main_tf2": 10,
+}
 _OTHERS = 5
 _SHOWN_OF_A_KIND = 8
 _LONGEST_SECONDS = 600
@@ -104,12 +112,13 @@ def contents(folder: pathlib.Path) -> dict[str, str]:
 def _without_starts(path: pathlib.Path) -> str:
     """Contents without what tells one start from another; "" of files that hold no such thing.
 
-    That is, in run.json, in which start a patient was done, and in loss_history.csv the speed, whose stopwatch runs on
-    where an undisturbed run evaluates.
+    That is, in run.json and a shard's manifest, in which start a patient was done, and in loss_history.csv the speed,
+    whose stopwatch runs on where an undisturbed run evaluates.
     """
-    if path.name == loss_history.FILE_NAME:
+    of_starts = {loss_history.FILE_NAME: "steps_per_second", patient_manifest.FILE_NAME: "done_in_earlier_run"}
+    if path.name in of_starts:
         with path.open(encoding="utf-8", newline="") as file:
-            return json.dumps([{**row, "steps_per_second": ""} for row in csv.DictReader(file)])
+            return json.dumps([{**row, of_starts[path.name]: ""} for row in csv.DictReader(file)])
     if path.name != "run.json":
         return ""
     record = json.loads(path.read_text(encoding="utf-8"))

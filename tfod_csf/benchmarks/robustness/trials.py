@@ -50,6 +50,11 @@ def _infer(model: str = "INPUTS/model") -> tuple[str, ...]:
     return ("batch_infer", "--images_dir=INPUTS/slides", f"--model={model}", "--output_dir=WORK/run")
 
 
+def _shard(number: int) -> tuple[str, ...]:
+    return (*_infer(), f"--shard={number}/2")
+
+
+_MERGE = ("merge_shards", "--output_dir=WORK/run")
 _RECORDS = ("create_csf_tf_record", "--images_dir=INPUTS/slides", "--output_dir=WORK/records", "--num_processes=2")
 _TRAIN = ("model_main_tf2", "--pipeline_config_path=INPUTS/records/pipeline.config", "--model_dir=WORK/model")
 _TRAIN += ("--num_train_steps=6", "--checkpoint_every_n=2", "--eval_every_n=3", "--seed=1", "--log_every_n=1")
@@ -72,6 +77,9 @@ TRIALS = (
     Trial("batch_infer", _infer(), needs=("model",)),
     Trial("batch_infer over other thresholds", (*_infer(), "--min_score=0.7"), (_infer(),), needs=("model",)),
     Trial("batch_infer with TensorFlow", _infer(), dark_cells=False, needs=("model",)),
+    Trial("batch_infer --shard", _shard(1), (_shard(2),), needs=("model",)),
+    Trial("batch_infer --shard over other thresholds", (*_shard(1), "--min_score=0.7"), (_infer(),), needs=("model",)),
+    Trial("merge_shards", _MERGE, (_shard(1), _shard(2)), needs=("model",)),
     Trial("create_csf_tf_record", _RECORDS),
     Trial("create_csf_tf_record over another set", (*_RECORDS, "--seed=5"), (_RECORDS,)),
     Trial("model_main_tf2", _TRAIN, needs=("records",), appears="model/ckpt-*"),

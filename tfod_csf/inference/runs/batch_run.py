@@ -12,7 +12,6 @@ from typing import Any
 from tfod_csf import classification, model_folder, run_folder
 from tfod_csf.classification import Classification, ClassificationError
 from tfod_csf.errors import UserError
-from tfod_csf.files import folder_lock
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.image_detector import ImageDetector
 from tfod_csf.inference.runs import batch, inference_record, output_folder, rounds, shards
@@ -146,8 +145,7 @@ def run(
         run_folder.begin(output_dir, at_start)
         has_begun = True
 
-    with folder_lock.only_writer(output_dir) as lock:
-        shards.refuse_working_shards(output_dir)
+    with shards.only_process_of_all(output_dir) as lock:
         try:
             images = patients.find_images(settings.images_dir, problems, settings.manifest, settings.patient_pattern)
             output_folder.refuse_images_among_results(images_dir, images, output_dir)

@@ -14,7 +14,6 @@ from typing import Any
 from tfod_csf import classification, run_folder
 from tfod_csf.classification import Classification
 from tfod_csf.errors import UserError
-from tfod_csf.files import folder_lock
 from tfod_csf.files.csv_tables import TableError
 from tfod_csf.inference.runs import batch, batch_run, inference_record, patient_manifest, shards
 from tfod_csf.inference.runs.batch_run import BatchRun
@@ -68,8 +67,7 @@ def run(
     """
     if not output_dir.is_dir():
         raise MergeError(f"{output_dir}: no such folder; give the --output_dir of the shards.")
-    with folder_lock.only_writer(output_dir) as lock:
-        shards.refuse_working_shards(output_dir)
+    with shards.only_process_of_all(output_dir) as lock:
         records = _finished_shards(output_dir)
         _check_in_common(records)
         settings = _settings(records, whose or Whose())

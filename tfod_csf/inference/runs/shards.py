@@ -114,12 +114,23 @@ def only_process_of(shard: Shard, output_dir: pathlib.Path) -> Iterator[folder_l
         yield lock
 
 
-def refuse_working_shards(output_dir: pathlib.Path) -> None:
-    """For whoever has the lock of OUT, so that no shard can begin.
+@contextlib.contextmanager
+def only_process_of_all(output_dir: pathlib.Path) -> Iterator[folder_lock.FolderLock]:
+    """Nobody else runs all patients, the merge, or any shard while in this block.
 
     Raises:
-      FolderInUseError: a shard is at work.
+      FolderInUseError: somebody else does.
     """
+    if shards_in(output_dir):  # before `only_writer` removes what it may take for leftovers
+        with folder_lock.in_turn(output_dir, seconds=0):
+            _refuse_working_shards(output_dir)
+    with folder_lock.only_writer(output_dir) as lock:
+        _refuse_working_shards(output_dir)
+        yield lock
+
+
+def _refuse_working_shards(output_dir: pathlib.Path) -> None:
+    """For whoever has the lock of OUT, so that no shard can begin."""
     for shard in shards_in(output_dir):
         with folder_lock.only_writer(shard.folder(output_dir)):
             pass
