@@ -28,6 +28,7 @@ FILES = {
     "inference": ("tfod_csf needs", PROJECT["dependencies"], []),
     "train": ("the extra [train] adds to inference.txt", EXTRAS["train"], ["inference"]),
     "tiff": ("the extra [tiff] adds to inference.txt", EXTRAS["tiff"], ["inference"]),
+    "openvino": ("the extra [openvino] adds to inference.txt", EXTRAS["openvino"], ["inference"]),
     "fhir": ("the extra [fhir] adds to inference.txt", EXTRAS["fhir"], ["inference"]),
     "dev": ("the extra [dev] adds to inference.txt and train.txt", EXTRAS["dev"], ["inference", "train"]),
     "gpu": ("the extra [gpu] adds to inference.txt", EXTRAS["gpu"], ["inference"]),

@@ -95,6 +95,11 @@ LIBRARIES_OF_MODULE = {
     "inference/detector.py": TENSORFLOW,
     "inference/saved_model_network.py": TENSORFLOW,
     "inference/jpeg_decoding.py": TENSORFLOW,
+    # The optional extra [openvino].
+    "inference/openvino_network.py": {"openvino"},
+    "export/convert_saved_model.py": {"openvino"},
+    "export/openvino_export.py": {"openvino"},
+    "export/openvino_quantization.py": {"nncf"},
     # The optional extra [tiff]: rectangles of pictures too large for memory.
     "study/large_tiff.py": {"tifffile", "imagecodecs"},
     # The optional extra [fhir]: checks what is written for the laboratory's system.
@@ -303,6 +308,9 @@ TESTED_IN = {
     "export/run_saved_model.py": "export/test_exporter.py",  # a program of its own, which every export runs
     "inference/jpeg_decoding.py": "inference/test_detector.py",
     "inference/saved_model_network.py": "inference/test_detector.py",
+    "inference/openvino_network.py": "export/test_openvino_export.py",
+    "export/convert_saved_model.py": "export/test_openvino_export.py",  # a program of its own
+    "commands/export_openvino.py": "export/test_openvino_export.py",
     "inference/runs/image_reading.py": "inference/runs/test_patient_results.py",
     "inference/runs/patient_examination.py": "inference/runs/test_batch.py",
     "inference/runs/image_cells.py": "inference/runs/test_large_pictures.py",

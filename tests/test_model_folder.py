@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 
+from tests.support import openvino_graphs
 from tests.support.saved_models import ONE_EMPTY_GRAPH, graph_of
 from tfod_csf import label_map, model_folder
 from tfod_csf.classification import ClassificationError
@@ -174,3 +176,37 @@ def test_what_is_stored_in_the_folder_later_is_vouched_for_too(listed_folder):
     model_folder.store_classification(listed_folder, matrix_of(["lymphocyte", "monocyte"]))
     opened = ModelFolder.open(listed_folder)
     assert (opened.vouched_for_by, opened.classification.model) == ("SHA256SUMS", "my_model")
+
+
+@pytest.fixture
+def ir_folder(folder):
+    shutil.rmtree(folder / "saved_model")
+    openvino_graphs.write(folder / "openvino", [("Convolution", "opset1")])
+    info = {"manifest": "SHA256SUMS", "openvino": {"fingerprint": fingerprint(folder / "openvino")}}
+    (folder / "model.json").write_text(json.dumps(info))
+    manifest.write(folder)
+    return folder
+
+
+def test_a_folder_of_export_openvino(ir_folder):
+    model = ModelFolder.open(ir_folder)
+    assert (model.network_dir, model.vouched_for_by) == (ir_folder / "openvino", "SHA256SUMS")
+    assert ModelFolder.open(ir_folder / "openvino").path == ir_folder
+    (ir_folder / "saved_model").mkdir()
+    (ir_folder / "saved_model" / "saved_model.pb").write_bytes(ONE_EMPTY_GRAPH)
+    with pytest.raises(ModelFolderError, match="holds saved_model and openvino, two models"):
+        ModelFolder.open(ir_folder)
+
+
+def test_another_ir_or_one_that_does_more_than_detect_needs_trust(ir_folder):
+    openvino_graphs.write(ir_folder / "openvino", [("Assign", "opset6")])
+    manifest.write(ir_folder)  # whoever changes a file can write its checksum too
+    with pytest.raises(
+        ModelFolderError,
+        match=r"model\.json was written for another IR than openvino/; its IR holds operations .* \(opset6.Assign\)",
+    ):
+        ModelFolder.open(ir_folder)
+    assert "Assign" in ModelFolder.open(ir_folder, trust=True).vouched_for_by
+    (ir_folder / "model.json").unlink()
+    with pytest.raises(ModelFolderError, match=r"model\.json does not say which IR it belongs to"):
+        ModelFolder.open(ir_folder)

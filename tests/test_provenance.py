@@ -29,3 +29,20 @@ def test_the_processors_name(tmp_path, monkeypatch, cpuinfo, expected):
     monkeypatch.setattr(provenance, "_CPUINFO", path)
     assert provenance.processor() == expected
     assert provenance.cpuinfo_words("flags") == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "bfloat16", "int8"),
+    [
+        ("flags\t\t: fpu avx512_vnni avx512_bf16", True, True),
+        ("flags\t\t: fpu avx2 fma", False, False),
+        ("flags\t\t: fpu avx_vnni", False, True),
+        ("Features\t: fp asimd asimddp", False, True),
+        ("BogoMIPS\t: 50.00", None, None),
+    ],
+)
+def test_which_number_formats_the_processor_has_instructions_for(tmp_path, monkeypatch, flags, bfloat16, int8):
+    path = tmp_path / "cpuinfo"
+    path.write_text(f"processor\t: 0\n{flags}\n", encoding="utf-8")
+    monkeypatch.setattr(provenance, "_CPUINFO", path)
+    assert (provenance.has_bfloat16(), provenance.has_int8()) == (bfloat16, int8)

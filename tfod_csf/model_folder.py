@@ -9,6 +9,8 @@
       classification.json  what became of annotated validation cells, where evaluate --store was run
       SHA256SUMS         checksums of all of these
 
+export_openvino writes such a folder with openvino/model.xml and model.bin instead of saved_model/ and checkpoint/.
+
 A folder that TFOD itself exported has no label_map.pbtxt, no model.json and no SHA256SUMS: put the label map of its
 training into it; without model.json the default thresholds count.
 
@@ -29,16 +31,19 @@ from tfod_csf import classification
 from tfod_csf import label_map as label_maps
 from tfod_csf.classification import Classification
 from tfod_csf.errors import UserError
-from tfod_csf.files import checksums, given_files, manifest, saved_model_operations
+from tfod_csf.files import checksums, given_files, manifest, openvino_operations, saved_model_operations
 from tfod_csf.label_map import LabelMap
 
 SAVED_MODEL_DIR = "saved_model"
+OPENVINO_DIR = "openvino"
 CHECKPOINT_DIR = "checkpoint"
 PIPELINE_CONFIG = "pipeline.config"
 LABEL_MAP = "label_map.pbtxt"
 INFO = "model.json"
 CLASSIFICATION = "classification.json"
 MANIFEST = manifest.FILE_NAME
+# {folder of the network: the file that makes it one}
+_NETWORKS = {SAVED_MODEL_DIR: saved_model_operations.SAVED_MODEL, OPENVINO_DIR: openvino_operations.GRAPH}
 
 # A detection counts as a cell from the first on, and as a cell of a known class from the second on (80 % in the paper).
 DEFAULT_THRESHOLDS = {"min_score": 0.5, "unknown_below": 0.8}
@@ -60,6 +65,7 @@ class ModelFolder:
       label_map: its classes.
       info: contents of model.json; `thresholds` {"min_score", "unknown_below"} is always there.
       classification: contents of classification.json; None where there is none.
+      network_dir: its saved_model/, or openvino/ where export_openvino wrote it.
       vouched_for_by: what says that this is the model as it was exported, for run.json: "SHA256SUMS", "nothing" (a
         folder without it or without model.json), or "--trust: " and what does not match or is suspicious.
     """
@@ -69,6 +75,7 @@ class ModelFolder:
     info: dict[str, Any] = field(repr=False)
     classification: Classification | None = field(default=None, repr=False)
     vouched_for_by: str = "nothing"
+    network_dir: pathlib.Path = pathlib.Path()
 
     @classmethod
     def open(cls, path: str | os.PathLike, trust: bool = False) -> "ModelFolder":
@@ -81,25 +88,23 @@ class ModelFolder:
         Raises:
           ModelFolderError: no SavedModel, no label map, a model.json or classification.json that cannot be read or
             contradicts the label map, or, without `trust`, files or operations that a model of ours does not have.
-          SavedModelError: saved_model.pb cannot be read.
+          SavedModelError, OpenVINOModelError: the network's file cannot be read.
         """
         path = pathlib.Path(path)
-        if path.name == SAVED_MODEL_DIR and (path / "saved_model.pb").is_file():
+        if path.name in _NETWORKS and (path / _NETWORKS[path.name]).is_file():
             path = path.parent
-        if not (path / SAVED_MODEL_DIR / "saved_model.pb").is_file():
-            raise ModelFolderError(
-                f"{path}: holds no {SAVED_MODEL_DIR}/saved_model.pb; give the folder that exporter_main_v2 wrote."
-            )
+        network_dir = path / _network_of(path)
         if not (path / LABEL_MAP).is_file():
             raise ModelFolderError(f"{path}: holds no {LABEL_MAP}; put the label map of its training there.")
-        vouched_for_by = _check_trust(path, [*_changes(path), *_suspicious_operations(path)], trust)
+        reasons = [*_changes(path), *_other_ir(path, network_dir), *_suspicious(network_dir)]
+        vouched_for_by = _check_trust(path, reasons, trust)
         if vouched_for_by == "nothing":
             missing = " and ".join(name for name in (INFO, MANIFEST) if not (path / name).is_file())
             _log.warning("%s: has no %s; nothing says that this is the model as it was exported.", path, missing)
         label_map = label_maps.load_label_map(path / LABEL_MAP)
         label_map = label_map.with_all_ids(label_map.max_id)
         found = _read_classification(path, label_map)
-        return cls(path, label_map, _read_info(path / INFO, label_map), found, vouched_for_by)
+        return cls(path, label_map, _read_info(path / INFO, label_map), found, vouched_for_by, network_dir)
 
     @property
     def name(self) -> str:
@@ -158,7 +163,7 @@ def _changes(path: pathlib.Path) -> list[str]:
     if listed is None:
         return [f"{MANIFEST} is missing"] if _names_manifest(path / INFO) else []
     names = [name for name in (PIPELINE_CONFIG, LABEL_MAP, INFO, CLASSIFICATION) if (path / name).is_file()]
-    for folder in (SAVED_MODEL_DIR, CHECKPOINT_DIR):
+    for folder in (*_NETWORKS, CHECKPOINT_DIR):
         names += [file.relative_to(path).as_posix() for file in (path / folder).rglob("*") if file.is_file()]
     return manifest.differences(path, listed, names)
 
@@ -171,12 +176,40 @@ def _names_manifest(path: pathlib.Path) -> bool:
         return False
 
 
-def _suspicious_operations(path: pathlib.Path) -> list[str]:
-    found = saved_model_operations.operations_beyond_computing(path / SAVED_MODEL_DIR)
-    if not found:
+def _network_of(path: pathlib.Path) -> str:
+    """SAVED_MODEL_DIR or OPENVINO_DIR, whichever the folder holds."""
+    found = [folder for folder, name in _NETWORKS.items() if (path / folder / name).is_file()]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ModelFolderError(f"{path}: holds {' and '.join(found)}, two models; give each a folder of its own.")
+    files = " and no ".join(f"{folder}/{name}" for folder, name in _NETWORKS.items())
+    raise ModelFolderError(f"{path}: holds no {files}; give the folder that exporter_main_v2 or export_openvino wrote.")
+
+
+def _other_ir(path: pathlib.Path, network_dir: pathlib.Path) -> list[str]:
+    """Whether model.json was written for another IR than that beside it; only export_openvino names it there."""
+    if network_dir.name != OPENVINO_DIR:
         return []
-    names = ", ".join(found[:5]) + (" and others" if len(found) > 5 else "")
-    return [f"its SavedModel holds operations that can reach files, the network or Python ({names})"]
+    try:
+        named = given_files.read_json(path / INFO)["openvino"]["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return [f"{INFO} does not say which IR it belongs to"]
+    return [] if named == fingerprint(network_dir) else [f"{INFO} was written for another IR than {OPENVINO_DIR}/"]
+
+
+def _suspicious(network_dir: pathlib.Path) -> list[str]:
+    """What the network does that a detection model need not do."""
+    if network_dir.name == SAVED_MODEL_DIR:
+        operations = saved_model_operations.operations_beyond_computing(network_dir)
+        what = "its SavedModel holds operations that can reach files, the network or Python"
+    else:
+        operations = openvino_operations.unknown_operations(network_dir)
+        what = "its IR holds operations that detection models do not have"
+    if not operations:
+        return []
+    names = ", ".join(operations[:5]) + (" and others" if len(operations) > 5 else "")
+    return [f"{what} ({names})"]
 
 
 def store_classification(path: str | os.PathLike, found: Classification) -> str:
@@ -195,10 +228,10 @@ def store_classification(path: str | os.PathLike, found: Classification) -> str:
     )
 
 
-def fingerprint(saved_model_dir: str | os.PathLike) -> str:
-    """sha256 over names and contents of the SavedModel's files; the same weights and graph give the same digest."""
+def fingerprint(network_dir: str | os.PathLike) -> str:
+    """sha256 over names and contents of a network's files; the same weights and graph give the same digest."""
     digest = hashlib.sha256()
-    folder = pathlib.Path(saved_model_dir)
+    folder = pathlib.Path(network_dir)
     for path in sorted(map(pathlib.Path, given_files.files_below(folder, follow_links=False))):
         if not path.is_file():
             continue

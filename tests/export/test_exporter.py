@@ -193,19 +193,3 @@ def test_saved_model_cli_shows_and_runs_it(tiny_exported_model, tmp_path):
     arguments += ["--dir", folder, "--tag_set", "serve", "--signature_def", "serving_default"]
     subprocess.run([cli, "run", *arguments], check=True, capture_output=True)
     assert np.load(tmp_path / "out" / "detection_scores.npy").shape == (1, 8)
-
-
-@pytest.mark.slow
-def test_openvino_finds_the_same(tiny_exported_model):
-    openvino = pytest.importorskip("openvino")
-    import tensorflow as tf
-
-    expected = tf.saved_model.load(str(tiny_exported_model / "saved_model"))(IMAGE[np.newaxis])
-    # A process of its own: a conversion that goes wrong ends in a segmentation fault, not in an exception.
-    converted = openvino.convert_model(str(tiny_exported_model / "saved_model"))
-    assert [port.get_any_name() for port in converted.inputs] == ["input_tensor"]
-    compiled = openvino.compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    result = {port.get_any_name(): value for port, value in compiled({"input_tensor": IMAGE[np.newaxis]}).items()}
-    assert result.keys() == expected.keys()
-    for name, value in expected.items():
-        np.testing.assert_allclose(result[name], value, atol=1e-3, err_msg=name)

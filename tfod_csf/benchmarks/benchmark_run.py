@@ -65,11 +65,11 @@ def run(options: BenchmarkOptions, output_csv: str | os.PathLike, say: Callable[
             bar.set_description(str(job))
             started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
             before = {"started": started, "load_average": machine.load_average()}
-            measured = _in_new_process(str(job), functools.partial(parts.run, job, options, work_dir))
             named = dataclasses.asdict(job) | {"network": presets.get(job.network)}
-            rows.append(named | before | measured | about)
+            for measured in _in_new_process(str(job), functools.partial(parts.run, job, options, work_dir)):
+                rows.append(named | before | about | measured)
+                say(rows[-1])
             csv_schemas.load("benchmark").write(output_csv, rows)
-            say(rows[-1])
     return rows
 
 
@@ -91,6 +91,23 @@ def describe(row: dict) -> str:
             f", the network has {row['network_percent']:.0f} % of the time; {row['workers']} workers are "
             f"{row['times_compared']:.2f} times as fast as {than}"
         )
+    if "map" in row:
+        text += f", mAP {row['map']:.4f}"
+    if "map_change" in row:
+        text += (
+            f" ({row['map_change']:+.4f}), {row['speed_ratio']:.2f} times as fast ({row['cpu_speed_ratio']:.2f} by CPU "
+            f"time); {_percentage_changes(row)}; scores differ by up to {row['score_difference']:.3f}, boxes by up to "
+            f"{row['box_difference_px']:.1f} px; {row['cells_missing']} of {row['cells_compared']} cells are missing"
+        )
+    return text
+
+
+def _percentage_changes(row: dict) -> str:
+    if row["percent_change"] is None:
+        return "too few white cells for percentages"
+    text = f"percentages of all images together change by up to {row['percent_change']:.1f} points"
+    if row["patient_percent_change"] is not None:
+        text += f", of {row['patients_compared']} patients by up to {row['patient_percent_change']:.1f}"
     return text
 
 
@@ -102,6 +119,8 @@ def _jobs(options: BenchmarkOptions) -> Iterator[Job]:
             if part in options.parts:
                 dtypes = {"inference": options.compute_dtypes, "input_pipeline": [""]}.get(part, ["float32"])
                 yield from (Job(part, network, dtype) for dtype in dtypes)
+    if "formats" in options.parts and options.input_path:
+        yield Job("formats")
     if "exported_model" in options.parts:
         yield from (Job("exported_model", model=model) for model in options.models)
     if "end_to_end" in options.parts:

@@ -9,8 +9,6 @@ import sys
 from tfod_csf import provenance, worker_pool
 
 _STATUS = pathlib.Path("/proc/self/status")
-# CPU flags of instructions that multiply bfloat16 matrices; without them bfloat16 is emulated and slow.
-_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +19,9 @@ class Machine:
       cpu: the processor's name.
       cores: cores this process may use.
       memory_gb: main memory, in GiB; NaN where the system does not report it.
-      has_bfloat16: whether the CPU has bfloat16 instructions; None where the system does not report it.
+      has_bfloat16: whether the CPU has bfloat16 instructions, without which it is emulated and slow; None where the
+        system does not report it.
+      has_int8: the same of instructions that add products of int8 (VNNI, AMX; dot products on ARM).
       system: operating system and version.
     """
 
@@ -29,17 +29,18 @@ class Machine:
     cores: int
     memory_gb: float
     has_bfloat16: bool | None
+    has_int8: bool | None
     system: str
 
 
 def describe() -> Machine:
     """This machine."""
-    flags = provenance.cpuinfo_words("flags") or provenance.cpuinfo_words("Features")
     return Machine(
         cpu=provenance.processor(),
         cores=worker_pool.available_cores(),
         memory_gb=_memory_gb(),
-        has_bfloat16=bool(_BFLOAT16_FLAGS & set(flags)) if flags else None,
+        has_bfloat16=provenance.has_bfloat16(),
+        has_int8=provenance.has_int8(),
         system=f"{platform.system()} {platform.release()}",
     )
 

@@ -24,6 +24,8 @@ class BenchmarkOptions:
     compute_dtypes: Sequence[str] = ("float32",)
     models: Sequence[str] = ()
     trust: bool = False
+    input_path: str = ""
+    max_images: int = 100
     input_size: str = ""
     max_proposals: int = 300
     batch_size: int = 4
@@ -54,10 +56,11 @@ def write_records(work_dir: str) -> None:
     record_writing.write(f"{work_dir}/slides", f"{work_dir}/records")
 
 
-def run(job: Job, options: BenchmarkOptions, work_dir: str) -> dict:
+def run(job: Job, options: BenchmarkOptions, work_dir: str) -> list[dict]:
     """The columns of benchmark.csv that the part fills; peak memory is the process's unless the part measures it."""
-    row = PARTS[job.part](job, options, work_dir)
-    return {"peak_memory_mb": machine.peak_memory_mb(), "threads": _threads()} | row
+    measured = PARTS[job.part](job, options, work_dir)
+    rows = measured if isinstance(measured, list) else [measured]
+    return [{"peak_memory_mb": machine.peak_memory_mb(), "threads": _threads()} | row for row in rows]
 
 
 def _measure_record_writing(job: Job, options: BenchmarkOptions, work_dir: str) -> dict:
@@ -115,8 +118,17 @@ def _measure_stand_in(job: Job, options: BenchmarkOptions, work_dir: str) -> dic
     return end_to_end.measure(detector, slides, worker_pool.available_cores(), 1, options.repeats) | {"batch_size": 1}
 
 
+def _measure_formats(job: Job, options: BenchmarkOptions, work_dir: str) -> list[dict]:
+    from tfod_csf.benchmarks import formats
+    from tfod_csf.model_folder import ModelFolder
+
+    folders = [ModelFolder.open(model, options.trust) for model in options.models]
+    rows = formats.measure(folders, options.input_path, options.max_images)
+    return [row | {"image_width_px": None, "image_height_px": None} for row in rows]
+
+
 # In the order in which they are measured.
-PARTS: dict[str, Callable[[Job, BenchmarkOptions, str], dict]] = {
+PARTS: dict[str, Callable[[Job, BenchmarkOptions, str], dict | list[dict]]] = {
     "record_writing": _measure_record_writing,
     "input_pipeline": _measure_input_pipeline,
     "training_step": _measure_training_step,
@@ -124,6 +136,7 @@ PARTS: dict[str, Callable[[Job, BenchmarkOptions, str], dict]] = {
     "exported_model": _measure_exported_model,
     "end_to_end": _measure_end_to_end,
     "stand_in": _measure_stand_in,
+    "formats": _measure_formats,
 }
 
 

@@ -1,8 +1,10 @@
 """Measure speed and memory of training and inference on this machine.
 
-Record writing, input pipeline, training step, inference, exported models, and batch_infer from files to tables and
-pictures, with exported models and with a stand-in network that takes 20 ms and leaves the cores free. Images are
-synthetic slides, weights are random. Writes one CSV; speeds of networks are also given as a share of the speed of
+Record writing, input pipeline, training step, inference, exported models, batch_infer from files to tables and
+pictures, with exported models and with a stand-in network that takes 20 ms and leaves the cores free, and formats:
+--models of one network in several number formats (exporter_main_v2, export_openvino) on annotated images of
+--input_path, with speed, mAP and percentages compared with those of the first model. Elsewhere images are synthetic
+slides, and weights of networks are random. Writes one CSV; speeds of networks are also given as a share of the speed of
 float32 matrix products, measured in turns with them. Keep the machine otherwise idle, or compare the columns of CPU
 time.
 
@@ -17,6 +19,7 @@ from tfod_csf.commands import command_line, common_flags
 
 _PARTS = [
     *("record_writing", "input_pipeline", "training_step", "inference", "exported_model", "end_to_end", "stand_in"),
+    "formats",
 ]
 _DTYPES = ["float32", "bfloat16"]
 
@@ -31,6 +34,15 @@ common_flags.define_list(
 )
 common_flags.define_list(FLAGS, "models", [], "Exported model folders to measure as batch_infer runs them.")
 common_flags.define_trust(FLAGS)
+flags.DEFINE_string(
+    "input_path",
+    "",
+    "TFRecord of annotated images for the part formats, which runs only with it: a file, a glob or name@N.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "max_images", 100, "Images of --input_path that the part formats examines.", lower_bound=1, flag_values=FLAGS
+)
 flags.DEFINE_string(
     "input_size",
     "",
@@ -63,9 +75,15 @@ def main() -> None:
     )
     about = rows[-1]
     print(
-        f"{about['cpu']}, {about['cores']} cores, {about['memory_gb']:.0f} GiB, TensorFlow {about['tensorflow']}: "
-        f"{len(rows)} rows in {FLAGS.output_csv}."
+        f"{about['cpu']} ({_instructions(about)}), {about['cores']} cores, {about['memory_gb']:.0f} GiB, TensorFlow "
+        f"{about['tensorflow']}: {len(rows)} rows in {FLAGS.output_csv}."
     )
+
+
+def _instructions(about: dict) -> str:
+    """Which number formats the processor has instructions for."""
+    words = {True: "with", False: "without", None: "not known whether with"}
+    return f"{words[about['has_int8']]} int8, {words[about['has_bfloat16']]} bfloat16 instructions"
 
 
 if __name__ == "__main__":

@@ -136,7 +136,7 @@ def _matrix_of(run: dict, name: str) -> "Classification":
 
     folder = ModelFolder.open(FLAGS.model, FLAGS.trust)
     entry: dict = next((model for model in run.get("models", []) if model.get("name") == name), {})
-    if entry.get("fingerprint") != fingerprint(folder.saved_model_dir):
+    if entry.get("fingerprint") != fingerprint(folder.network_dir):
         raise UserError(f"--model={FLAGS.model}: the run was made with other weights; run batch_infer again.")
     thresholds = run["thresholds"]
     return Classification(

@@ -12,6 +12,7 @@ from tfod_csf.label_map import LabelMap, check_num_classes
 INPUT_TYPES = ("image_tensor", "float_image_tensor", "encoded_image_string_tensor", "tf_example")
 _EXPORTED_NAMES = {
     model_folder.SAVED_MODEL_DIR,
+    model_folder.OPENVINO_DIR,
     model_folder.CHECKPOINT_DIR,
     model_folder.PIPELINE_CONFIG,
     model_folder.LABEL_MAP,
@@ -45,14 +46,13 @@ def check_export(
     check_has_checkpoint(trained_checkpoint_dir)
 
 
-def check_replaceable(output: pathlib.Path) -> None:
+def check_replaceable(output: pathlib.Path, flag: str = "--output_directory") -> None:
     """Raises ExportError unless `output` is free, or holds nothing but an earlier export."""
     names = folder_lock.entries(output) if output.is_dir() else []
     foreign = sorted(name for name in names if name not in _EXPORTED_NAMES)
     if foreign or (output.exists() and not output.is_dir()):
         raise ExportError(
-            f"--output_directory={output} holds {foreign[0] if foreign else 'a file'}, which no export wrote; give a "
-            "new folder."
+            f"{flag}={output} holds {foreign[0] if foreign else 'a file'}, which no export wrote; give a new folder."
         )
 
 

@@ -1,7 +1,8 @@
 """An exported model: pixels in, `Detections` out.
 
-The network is run by `saved_model_network.py`. What it returns is checked here: boxes are returned in pixels of the
-given image, classes as label-map ids, and the padding rows beyond `num_detections` are removed.
+The network is run by `saved_model_network.py` or `openvino_network.py`. What it returns is checked here: boxes are
+returned in pixels of the given image, classes as label-map ids, and the padding rows beyond `num_detections` are
+removed.
 """
 
 import dataclasses
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tfod_csf.detections import Detections, DetectionsError
+from tfod_csf.files import openvino_operations
 from tfod_csf.inference.image_detector import DetectionFailedError
 from tfod_csf.inference.network import DetectorError, Network
 from tfod_csf.label_map import LabelMap
@@ -38,11 +40,11 @@ class Detector:
     """One exported model, loaded once.
 
     Args:
-      saved_model_dir: folder with saved_model.pb (`ModelFolder.saved_model_dir`).
+      saved_model_dir: folder with saved_model.pb, or with the model.xml of export_openvino (`ModelFolder.network_dir`).
       label_map: classes of the model.
       input_type: image_tensor, float_image_tensor, encoded_image_string_tensor or tf_example; None looks at the
         signature, which does not distinguish the last two, and assumes encoded_image_string_tensor.
-      name: how results name the model; default: the folder that holds saved_model/.
+      name: how results name the model; default: the folder that holds saved_model/ or openvino/.
       max_detections_per_class: the model's limit, where known; kept for `cell_selection.select_cells`.
       temperature: of `score_temperature`; 1 leaves the scores as they are.
     """
@@ -74,7 +76,7 @@ class Detector:
         # Class-agnostic suppression has a limit for all classes together only, and the signature tells that one.
         per_class = None if limits.get("use_class_agnostic_nms") else limits.get("max_detections_per_class")
         return cls(
-            model_folder.saved_model_dir,
+            model_folder.network_dir,
             model_folder.label_map,
             input_type=model_folder.info.get("input_type"),
             name=model_folder.name,
@@ -201,7 +203,11 @@ class Detector:
 
 
 def _load(path: pathlib.Path, input_type: str | None) -> Network:
-    # Imported here, because it loads TensorFlow.
+    # Imported here, because each loads its library.
+    if (path / openvino_operations.GRAPH).is_file():
+        from tfod_csf.inference.openvino_network import OpenVINONetwork
+
+        return OpenVINONetwork(path)
     from tfod_csf.inference.saved_model_network import SavedModelNetwork
 
     return SavedModelNetwork(path, input_type)

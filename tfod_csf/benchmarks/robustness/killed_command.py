@@ -72,7 +72,7 @@ class DarkCells:
 
     def __init__(self, folder: ModelFolder):
         self.name, self.label_map = folder.name, folder.label_map
-        self.fingerprint = fingerprint(folder.saved_model_dir)
+        self.fingerprint = fingerprint(folder.network_dir)
         self.max_detections_per_class = None
         self.temperature = 1.0
 
