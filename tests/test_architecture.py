@@ -29,7 +29,8 @@ PACKAGES = {
     "cytology": {"evaluation", "files", "graphics", "study"},
     "synthetic": {"files", "study"},
     "benchmarks": {
-        *("config", "data", "modeling", "training", "inference", "export", "cytology", "synthetic", "files", "study"),
+        *("config", "data", "modeling", "training", "inference", "export", "evaluation", "cytology", "synthetic"),
+        *("files", "study"),
     },
 }
 
