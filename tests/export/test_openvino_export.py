@@ -132,11 +132,13 @@ def test_flags_that_do_not_fit(source, tmp_path, monkeypatch, capsys, arguments,
     assert message in capsys.readouterr().err
 
 
-def test_models_that_openvino_cannot_take(exported, tmp_path):
+def test_models_that_openvino_cannot_take_and_folders_that_are_kept(source, exported, tmp_path):
     from tfod_csf.export import openvino_export
 
     with pytest.raises(openvino_export.OpenVINOExportError, match="is an IR already"):
         openvino_export.check_export(ModelFolder.open(exported), tmp_path / "out")
+    with pytest.raises(openvino_export.OpenVINOExportError, match="holds saved_model of another export"):
+        openvino_export.check_export(ModelFolder.open(source), source)
     encoded = by_hand.save(tmp_path / "encoded", input_type="encoded_image_string_tensor")
     with pytest.raises(openvino_export.OpenVINOExportError, match="takes encoded_image_string_tensor, and OpenVINO"):
         openvino_export.check_export(ModelFolder.open(encoded), tmp_path / "out")

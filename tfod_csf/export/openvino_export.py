@@ -59,7 +59,8 @@ def check_export(source: ModelFolder, output: pathlib.Path) -> None:
     """Checks that take no time.
 
     Raises:
-      OpenVINOExportError: OpenVINO or NNCF is not installed, or the model does not take pixels.
+      OpenVINOExportError: OpenVINO or NNCF is not installed, the model does not take pixels, or the output folder
+        holds a SavedModel.
       ExportError: the output folder holds something else.
     """
     missing = [name for name in ("openvino", "nncf") if importlib.util.find_spec(name) is None]
@@ -75,9 +76,12 @@ def check_export(source: ModelFolder, output: pathlib.Path) -> None:
             f"{source.path}: takes {input_type}, and OpenVINO decodes no images; export the model with "
             "exporter_main_v2 --input_type=image_tensor."
         )
-    if output.resolve() == source.path.resolve():
-        raise OpenVINOExportError(f"--output_dir={output} is the model itself; give a new folder.")
     export_checks.check_replaceable(output, "--output_dir")
+    kept = [name for name in (model_folder.SAVED_MODEL_DIR, model_folder.CHECKPOINT_DIR) if (output / name).exists()]
+    if kept:
+        raise OpenVINOExportError(
+            f"--output_dir={output} holds {kept[0]} of another export, which would be lost; give a new folder."
+        )
 
 
 def export(
