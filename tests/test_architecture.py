@@ -84,7 +84,7 @@ LIBRARIES = {
     "modeling": {"numpy"} | TENSORFLOW,
     "training": TABLES | TENSORFLOW | {"absl", "tensorboard"},
     "export": TABLES | TENSORFLOW,
-    "benchmarks": TABLES | TENSORFLOW | {"psutil"},
+    "benchmarks": TABLES | TENSORFLOW | {"psutil", "tifffile"},
     "commands": TABLES | TENSORFLOW | {"absl"},
 }
 LIBRARIES_OF_MODULE = {

@@ -50,6 +50,17 @@ def test_images_are_counted_anew_and_a_removed_cell_does_not_count(study, tmp_pa
     assert (removed.label, first.label, removed.is_decided) == ("", "eosinophil", True)
 
 
+def test_how_an_image_was_cut_is_kept(study, tmp_path):
+    folder = study.patient("=王")
+    rows = cell_rows.read_images(folder / "images.csv")
+    rows[0].update(tile_width=200, tile_height=100, tile_overlap=30)
+    cell_rows.write_images(tmp_path / "images.csv", rows, [], examined_study.CLASSES)
+    again = cell_rows.read_images(tmp_path / "images.csv")
+    assert [row["tile_width"] for row in again] == [200, None]
+    cell_rows.write_images(tmp_path / "again.csv", again, [], examined_study.CLASSES)
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "images.csv").read_bytes()
+
+
 def test_a_box_that_is_no_number_names_its_line(study):
     path = study.patient("=王") / "cells.csv"
     path.write_text(path.read_text(encoding="utf-8").replace("1.25", "left"), encoding="utf-8")

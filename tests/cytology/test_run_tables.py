@@ -6,6 +6,7 @@ import pytest
 from tfod_csf import run_folder
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.run_tables import TableError, Thresholds
+from tfod_csf.files import csv_schemas
 
 
 def test_reads_counts_images_and_failures(small_run):
@@ -194,11 +195,44 @@ def test_means_over_models_and_one_model_alone(tmp_path, write_patient):
     patient = run_tables.read_patient(tmp_path / "p")
     first = patient.cells.index[patient.cells["model"] == "n"][0]
     patient = dataclasses.replace(patient, cells=patient.cells.drop(index=first))
-    np.testing.assert_array_equal(patient.mean_image_counts(("lymphocyte", "neutrophil")), [[2.5, 0], [0, 2]])
+    np.testing.assert_array_equal(patient.mean_unit_counts(("lymphocyte", "neutrophil")), [[2.5, 0], [0, 2]])
     assert patient.of_model("n").counts_by_model() == {"n": {"lymphocyte": 2, "neutrophil": 2}}
     assert patient.of_model("n").used_images == patient.used_images
 
 
 def test_without_models_there_are_no_image_counts(tmp_path, write_patient):
     write_patient(tmp_path / "p", "p", [], failed=2)
-    assert run_tables.read_patient(tmp_path / "p").mean_image_counts(("lymphocyte",)).shape == (0, 1)
+    assert run_tables.read_patient(tmp_path / "p").mean_unit_counts(("lymphocyte",)).shape == (0, 1)
+
+
+def _cut(folder, **tiles):
+    """Writes images.csv again as that of a run with --tile_size; the first image was cut."""
+    schema = csv_schemas.load("images")
+    rows = list(schema.read(folder / "images.csv"))
+    rows[0].update(tiles)
+    schema.write(folder / "images.csv", rows, schema.classes_in(folder / "images.csv"), with_rare=True)
+
+
+def test_the_tiles_of_a_cut_image_are_sampling_units_of_their_own(tmp_path, write_patient):
+    images = [{"lymphocyte": 20, "neutrophil": 28}, {"monocyte": 3}]
+    write_patient(tmp_path / "p", "p", images)
+    classes = ("lymphocyte", "monocyte", "neutrophil")
+    whole = run_tables.read_patient(tmp_path / "p")
+    assert whole.grids == {}
+    np.testing.assert_array_equal(whole.unit_counts(classes, "m"), [[20, 0, 28], [0, 3, 0]])
+    # 640 pixels in four tiles of 200; the cores end at 173, 319 and 466. Cell n has its middle at 10 n + 4.
+    _cut(tmp_path / "p", tile_width=200, tile_height=480, tile_overlap=40)
+    for details in (False, True):
+        patient = run_tables.read_patient(tmp_path / "p", details)
+        expected = [[16, 0, 0], [4, 0, 11], [0, 0, 15], [0, 0, 2], [0, 3, 0]]
+        np.testing.assert_array_equal(patient.unit_counts(classes, "m"), expected)
+        np.testing.assert_array_equal(patient.mean_unit_counts(classes), expected)
+        np.testing.assert_array_equal(patient.image_counts(classes, "m"), [[20, 0, 28], [0, 3, 0]])
+        assert patient.used_images == whole.used_images
+
+
+def test_tiles_that_make_no_sense_are_an_error(tmp_path, write_patient):
+    write_patient(tmp_path / "p", "p", [{"lymphocyte": 3}])
+    _cut(tmp_path / "p", tile_width=200, tile_height=480, tile_overlap=150)
+    with pytest.raises(TableError, match=r"the tiles of img_00\.jpg make no sense"):
+        run_tables.read_patient(tmp_path / "p").unit_counts(("lymphocyte",), "m")

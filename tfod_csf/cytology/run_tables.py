@@ -5,9 +5,11 @@ Patients are read one after the other, so that memory does not grow with their n
     for patient in run_tables.read_patients(inference_dir):
         patient.counts_by_model()                 # {model: {class: cells}}
         patient.image_counts(WHITE_CELLS, model)  # [images, classes]
+    patient.unit_counts(WHITE_CELLS, model)   # [images, or tiles of a scan; classes]
 
 Shape shorthand in this module:
   I: images of a patient that could be used.
+  U: sampling units of a patient: these images, and in place of one that was cut into tiles its tiles.
   K: classes asked for.
   N: cells.
 """
@@ -27,10 +29,12 @@ from tfod_csf import cell_classes, run_folder
 from tfod_csf.detections import BOX_SIDES
 from tfod_csf.files import csv_schemas
 from tfod_csf.files.csv_tables import TableError
+from tfod_csf.study.tile_grid import TileError, TileGrid, TileSettings
 
 _CELL_COLUMNS = ("patient_id", "image", "model", "predicted_class", "score", "raw_score", "status", "counted_as")
 _IMAGE_COLUMNS = ("patient_id", "image", "status", "model", "seconds", "cells", "limit_reached")
 _MORE_IMAGE_COLUMNS = ("sha256", "width", "height", "reason")
+_TILE_COLUMNS = ("tile_width", "tile_height", "tile_overlap")
 _SCORE_PREFIX = "score_"
 
 
@@ -219,10 +223,62 @@ class PatientTables:
                 of_model[name] = of_model.get(name, 0) + count
         return counts
 
-    def mean_image_counts(self, classes: Sequence[str]) -> np.ndarray:
-        """[I, K] `image_counts` averaged over the models; [0, K] without models."""
-        counts = [self.image_counts(classes, model) for model in self.models]
+    @functools.cached_property
+    def grids(self) -> dict[str, TileGrid]:
+        """{image: its tiles} of the images that were cut into tiles.
+
+        Raises:
+          TableError: images.csv names tiles that make no sense.
+        """
+        if "tile_width" not in self.images:
+            return {}
+        cut = self.images[self.images["tile_width"].notna()]
+        columns = ["image", "width", "height", *_TILE_COLUMNS]
+        grids = {}
+        for image, *numbers in cut[columns].drop_duplicates("image").itertuples(index=False):
+            try:
+                width, height, *tile = (int(number) for number in numbers)
+                grids[image] = TileGrid(width, height, TileSettings(*tile))
+            except (ValueError, TileError) as error:
+                raise TableError(
+                    f"{self.folder / 'images.csv'}: the tiles of {image} make no sense ({error})."
+                ) from None
+        return grids
+
+    def tiles_of_cells(self, image: str) -> np.ndarray:
+        """int [number of the image's rows in `cells`] the tile in whose core each cell of a cut image lies."""
+        boxes = self.cells.loc[self.cells["image"] == image, list(BOX_SIDES)].to_numpy(dtype=float)
+        return self.grids[image].numbers_of(boxes)
+
+    def mean_unit_counts(self, classes: Sequence[str]) -> np.ndarray:
+        """[U, K] `unit_counts` averaged over the models; [0, K] without models."""
+        counts = [self.unit_counts(classes, model) for model in self.models]
         return np.mean(counts, axis=0) if counts else np.zeros((0, len(classes)))
+
+    def unit_counts(self, classes: Sequence[str], model: str) -> np.ndarray:
+        """[U, K] cells of one model per sampling unit and class.
+
+        A tile of a scan is as large as a photographed field, and stands for one: how cells lie together within an image
+        cannot be seen from one large image, and counting its cells as if each had been drawn independently would make
+        intervals far too narrow. A cell belongs to the tile in whose core its middle lies.
+        """
+        whole = self.image_counts(classes, model)
+        parts = [
+            self._tile_counts(image, classes, model) if image in self.grids else whole[row : row + 1]
+            for row, image in enumerate(self.used_images)
+        ]
+        return np.concatenate(parts) if parts else whole
+
+    def _tile_counts(self, image: str, classes: Sequence[str], model: str) -> np.ndarray:
+        """[tiles, K] cells of one model in the tiles of an image that was cut."""
+        columns = {name: column for column, name in enumerate(classes)}
+        counts = np.zeros((len(self.grids[image]), len(classes)), dtype=int)
+        rows = self.cells[self.cells["image"] == image]
+        names = rows["counted_as"].map(cell_classes.canonical_name)
+        for tile, name, by in zip(self.tiles_of_cells(image), names, rows["model"], strict=True):
+            if by == model and name in columns:
+                counts[tile, columns[name]] += 1
+        return counts
 
     def image_counts(self, classes: Sequence[str], model: str) -> np.ndarray:
         """[I, K] cells of one model per used image and class; images in the order of `used_images`."""
@@ -290,7 +346,11 @@ def read_patient(folder: str | os.PathLike, details: bool = False) -> PatientTab
     """
     folder = pathlib.Path(folder)
     images = read_images(folder, details)
-    needed = (*_CELL_COLUMNS, "cell_id", *BOX_SIDES, f"{_SCORE_PREFIX}<class>") if details else _CELL_COLUMNS
+    needed: tuple[str, ...] = _CELL_COLUMNS
+    if details:
+        needed = (*_CELL_COLUMNS, "cell_id", *BOX_SIDES, f"{_SCORE_PREFIX}<class>")
+    elif "tile_width" in images:
+        needed = (*_CELL_COLUMNS, *BOX_SIDES)
     cells = _read_csv(folder / "cells.csv", needed)
     ids = set(images["patient_id"]) | set(cells["patient_id"])
     if len(ids) > 1:
@@ -335,8 +395,12 @@ def read_images(folder: str | os.PathLike, details: bool = False) -> pd.DataFram
     Raises:
       TableError: as `read_patient`.
     """
+    path = pathlib.Path(folder) / "images.csv"
     needed = (*_IMAGE_COLUMNS, *_MORE_IMAGE_COLUMNS) if details else _IMAGE_COLUMNS
-    return _read_csv(pathlib.Path(folder) / "images.csv", needed)
+    images = _read_csv(path, (*needed, *_TILE_COLUMNS))
+    if "tile_width" in images and not details:
+        return _read_csv(path, (*needed, "width", "height", *_TILE_COLUMNS))
+    return images
 
 
 def read_patients(inference_dir: str | os.PathLike) -> Iterator[PatientTables]:

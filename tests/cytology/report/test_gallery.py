@@ -8,6 +8,7 @@ from PIL import Image
 from tests.support.report_pages import picture_of
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.report import gallery
+from tfod_csf.study.pictures import PixelPicture
 
 
 def test_groups_are_in_order_and_least_certain_first(patient, sources):
@@ -42,7 +43,7 @@ def test_unsure_cells_come_first_also_when_counted_as_predicted(patient, sources
 def test_a_crop_shows_the_cell_in_its_middle():
     pixels = np.zeros([100, 200, 3], np.uint8)
     pixels[40:50, 90:100] = 255
-    crop = np.asarray(gallery.crop(pixels, np.array([40.0, 90, 50, 100]), side=20))
+    crop = np.asarray(gallery.crop(PixelPicture(pixels), np.array([40.0, 90, 50, 100]), side=20))
     middle, border = crop[40:72, 40:72].mean(), crop[:20].mean()
     assert middle > 250
     assert border < 5
@@ -50,16 +51,16 @@ def test_a_crop_shows_the_cell_in_its_middle():
 
 def test_a_cell_at_the_edge_stays_in_the_middle_and_a_large_one_is_not_cut():
     pixels = np.full([100, 200, 3], 10, np.uint8)
-    edge = np.asarray(gallery.crop(pixels, np.array([0.0, 0, 10, 10]), side=20))
+    edge = np.asarray(gallery.crop(PixelPicture(pixels), np.array([0.0, 0, 10, 10]), side=20))
     assert edge[:20, :20].min() > 200  # outside: light gray
     assert edge[58:80, 58:80].max() < 30
-    large = np.asarray(gallery.crop(pixels, np.array([0.0, 0, 100, 100]), side=20))
+    large = np.asarray(gallery.crop(PixelPicture(pixels), np.array([0.0, 0, 100, 100]), side=20))
     assert large[20:90, 20:90].max() < 30
 
 
 def test_angles_mark_the_box_and_leave_it_uncovered():
     pixels = np.full([100, 200, 3], 128, np.uint8)
-    crop = np.asarray(gallery.crop(pixels, np.array([40.0, 90, 60, 110]), side=40)).astype(int)
+    crop = np.asarray(gallery.crop(PixelPicture(pixels), np.array([40.0, 90, 60, 110]), side=40)).astype(int)
     # The box takes half of the crop, 28 to 84, and the angles stand two pixels outside.
     assert abs(crop[30:82, 30:82] - 128).max() <= 12  # JPEG is not involved here, resampling is
     assert abs(crop[26, 26:36] - 128).max() > 50
@@ -68,7 +69,10 @@ def test_angles_mark_the_box_and_leave_it_uncovered():
 
 def test_a_box_far_outside_the_image_needs_no_more_memory():
     pixels = np.zeros([10, 10, 3], np.uint8)
-    assert gallery.crop(pixels, np.array([-1e9, 0, 1e9, 5]), side=4).size == (gallery.CROP_PX, gallery.CROP_PX)
+    assert gallery.crop(PixelPicture(pixels), np.array([-1e9, 0, 1e9, 5]), side=4).size == (
+        gallery.CROP_PX,
+        gallery.CROP_PX,
+    )
 
 
 def test_no_cells_no_groups(odd_run):
@@ -80,9 +84,9 @@ def test_another_picture_of_the_same_name_is_not_cropped(synthetic_run, patient,
     shutil.copytree(synthetic_run.parent / "slides" / "patient_002", tmp_path / "patient_002")
     shutil.copy(tmp_path / "patient_002" / "patient_002_001.jpg", tmp_path / "patient_002" / "patient_002_002.jpg")
     sources = gallery.SourceImages(tmp_path, patient)
-    assert sources.pixels("patient_002_001.jpg") is not None
-    assert sources.pixels("patient_002_002.jpg") is None
-    assert sources.pixels("gone.jpg") is None
+    assert sources.picture("patient_002_001.jpg") is not None
+    assert sources.picture("patient_002_002.jpg") is None
+    assert sources.picture("gone.jpg") is None
     groups = gallery.cell_groups(patient, "known_truth", 0.8, 5, sources)
     for cell in (cell for group in groups for cell in group.cells):
         assert (cell.picture == "") == (cell.image == "patient_002_002.jpg")
@@ -90,8 +94,8 @@ def test_another_picture_of_the_same_name_is_not_cropped(synthetic_run, patient,
 
 def test_images_lie_in_the_patients_folder_or_directly_there(synthetic_run, patient):
     flat = gallery.SourceImages(synthetic_run.parent / "slides" / "patient_002", patient)
-    assert flat.pixels("patient_002_001.jpg").shape == (240, 320, 3)
-    assert gallery.SourceImages(None, patient).pixels("patient_002_001.jpg") is None
+    assert flat.picture("patient_002_001.jpg").pixels.shape == (240, 320, 3)
+    assert gallery.SourceImages(None, patient).picture("patient_002_001.jpg") is None
 
 
 def test_a_patient_id_that_is_a_path_finds_no_picture_elsewhere(patient, synthetic_run, tmp_path):

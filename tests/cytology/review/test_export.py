@@ -4,7 +4,7 @@ from PIL import Image
 from tests.support import examined_study
 from tests.support.review_desk import Desk
 from tfod_csf.commands import command_line, review_export
-from tfod_csf.cytology.review import sidecar
+from tfod_csf.cytology.review import export, sidecar
 from tfod_csf.cytology.review.export import review_names
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
@@ -84,6 +84,13 @@ def test_images_that_changed_or_are_gone_are_not_shown(desk):
     problems = (review / "problems.csv").read_text(encoding="utf-8")
     assert "changed since batch_infer" in problems
     assert "is not in the images folder" in problems
+
+
+def test_images_that_no_labeling_program_opens_are_not_shown(desk, monkeypatch):
+    monkeypatch.setattr(export, "MAX_PIXELS", 64 * 48 - 1)
+    review = desk.export()
+    assert not (review / "p2").exists()
+    assert "64 x 48 pixels: labeling programs do not open" in (review / "problems.csv").read_text(encoding="utf-8")
 
 
 def test_names_are_unique_over_patients_folders_and_endings():

@@ -107,7 +107,7 @@ def patient_differential(
         cells_per_ul=cells_per_ul,
         references=references,
         rules=rules,
-        image_counts=patient.mean_image_counts(cell_classes.WHITE_CELLS),
+        image_counts=patient.mean_unit_counts(cell_classes.WHITE_CELLS),
         undecided=UnnamedCells(
             patient.counts_by_model(named=True), patient.undecided_by_model(), patient.left_unknown_by_model()
         ),

@@ -15,7 +15,7 @@ import dataclasses
 import io
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -25,8 +25,8 @@ from tfod_csf import cell_classes, run_folder
 from tfod_csf.cytology import run_tables
 from tfod_csf.detections import BOX_SIDES
 from tfod_csf.files import inner_paths
-from tfod_csf.problems import ProblemLog
-from tfod_csf.study import image_io
+from tfod_csf.study.large_tiff import LargeTiff
+from tfod_csf.study.pictures import Picture, PixelPicture, open_picture
 
 CROP_PX = 112  # shown at 84 px, so that fine screens and prints have pixels to spare
 _CROP_QUALITY = 82
@@ -97,12 +97,12 @@ class SourceImages:
         """Whether there is a file of that name; its checksum is not compared."""
         return any(self._candidates(image))
 
-    def pixels(self, image: str) -> np.ndarray | None:
-        """uint8 [H, W, 3]; None where the image is missing or has other bytes."""
+    def picture(self, image: str) -> PixelPicture | LargeTiff | None:
+        """The picture; None where the image is missing or has other bytes."""
         for path in self._candidates(image):
-            loaded = image_io.open_image(path, ProblemLog(quiet=True))
-            if loaded is not None and loaded.sha256 == self._checksums.get(image):
-                return loaded.pixels
+            found = open_picture(path, self._checksums.get(image))
+            if found is not None:
+                return found
         return None
 
     def _candidates(self, image: str) -> list[pathlib.Path]:
@@ -174,7 +174,7 @@ def cell_groups(
         is_unknown = group[0] == cell_classes.UNKNOWN
         chosen[group] = chosen[group].head(max_cells_per_class * (10 if is_unknown else 1))
     shown = pd.concat(chosen.values()) if chosen else cells.head(0)
-    pictures = _crop_cells(shown, _scale(patient, cells), sources)
+    pictures = _crop_cells(shown, _scale(patient, cells), _widths(patient), sources)
     numbers = image_numbers(patient)
     return [
         CellGroup(
@@ -220,7 +220,7 @@ def _cell_picture(row: dict, classes: Sequence[str], numbers: dict[str, int], pi
 
 
 def _scale(patient: run_tables.PatientTables, cells: pd.DataFrame) -> float:
-    """Side of a crop as a fraction of the image's width: that of a large white cell and some surroundings."""
+    """Side of a crop as a fraction of the field's width: that of a large white cell and some surroundings."""
     widths = cells["image"].map(_widths(patient)).astype(float)  # of no cells, pandas makes text
     longer = np.maximum(cells["xmax"] - cells["xmin"], cells["ymax"] - cells["ymin"])
     sides = pd.Series(longer, index=cells.index) / widths
@@ -230,40 +230,45 @@ def _scale(patient: run_tables.PatientTables, cells: pd.DataFrame) -> float:
 
 
 def _widths(patient: run_tables.PatientTables) -> dict[str, float]:
-    return dict(zip(patient.images["image"], patient.images["width"], strict=True))
+    """{image: width of a field}: of the image, or of its tiles where it was cut into tiles."""
+    widths = dict(zip(patient.images["image"], patient.images["width"], strict=True))
+    return widths | {image: float(grid.settings.width) for image, grid in patient.grids.items()}
 
 
-def _crop_cells(cells: pd.DataFrame, scale: float, sources: SourceImages) -> dict[int, str]:
-    """{row of the table: data: address}, one image in memory at a time."""
+def _crop_cells(
+    cells: pd.DataFrame, scale: float, widths: Mapping[str, float], sources: SourceImages
+) -> dict[int, str]:
+    """{row of the table: data: address}, one image in memory at a time, of a scan some rows of it."""
     pictures = dict.fromkeys(cells.index, "")
     for image, rows in cells.groupby("image", sort=True):
-        pixels = sources.pixels(str(image))
-        if pixels is None:
+        picture = sources.picture(str(image))
+        if picture is None:
             continue
-        for row, box in zip(rows.index, rows[list(BOX_SIDES)].to_numpy(dtype=float), strict=True):
-            if np.isfinite(box).all():
-                pictures[row] = data_address(crop(pixels, box, scale * pixels.shape[1]), _CROP_QUALITY)
+        side = scale * widths[str(image)]
+        boxes = rows[list(BOX_SIDES)].to_numpy(dtype=float)
+        for row in np.argsort(boxes[:, 0], kind="stable"):  # from top to bottom, as blocks lie in a large file
+            if np.isfinite(boxes[row]).all():
+                pictures[rows.index[row]] = data_address(crop(picture, boxes[row], side), _CROP_QUALITY)
     return pictures
 
 
-def crop(pixels: np.ndarray, box: np.ndarray, side: float) -> Image.Image:
+def crop(picture: Picture, box: np.ndarray, side: float) -> Image.Image:
     """A square of CROP_PX around the middle of a box, whose corners are marked; outside of the image it is light gray.
 
     Args:
-      pixels: uint8 [H, W, 3].
+      picture: where it is.
       box: [4] ymin, xmin, ymax, xmax in pixels, also beyond the image.
       side: of the square in pixels of the image; a larger box gets a larger square.
     """
     ymin, xmin, ymax, xmax = box
-    side = min(max(side, 1.1 * (ymax - ymin), 1.1 * (xmax - xmin), 8), 2 * max(pixels.shape))
+    side = min(max(side, 1.1 * (ymax - ymin), 1.1 * (xmax - xmin), 8), 2 * max(picture.height, picture.width))
     top, left = round((ymin + ymax - side) / 2), round((xmin + xmax - side) / 2)
     side = round(side)
     square = np.empty([side, side, 3], np.uint8)
     square[:] = _OUTSIDE
-    height, width = pixels.shape[:2]
-    y0, x0, y1, x1 = max(top, 0), max(left, 0), min(top + side, height), min(left + side, width)
+    y0, x0, y1, x1 = max(top, 0), max(left, 0), min(top + side, picture.height), min(left + side, picture.width)
     if y0 < y1 and x0 < x1:
-        square[y0 - top : y1 - top, x0 - left : x1 - left] = pixels[y0:y1, x0:x1]
+        square[y0 - top : y1 - top, x0 - left : x1 - left] = picture.read(y0, x0, y1, x1)
     crop = Image.fromarray(square).resize((CROP_PX, CROP_PX), Image.Resampling.LANCZOS)
     half = np.array([xmax - xmin, ymax - ymin]) / 2 * CROP_PX / side + 2
     _mark_corners(crop, CROP_PX / 2 - half, CROP_PX / 2 + half)

@@ -2,7 +2,7 @@
 
 batch_infer's pictures show the machine's decisions with the run's thresholds. Where a person has decided since, where
 cells are counted with other thresholds, or where there are no pictures, each cell gets a box with the first letter of
-its class on the original image.
+its class on the original image. Of an image that was cut into tiles, each tile is a field.
 """
 
 import dataclasses
@@ -18,11 +18,13 @@ from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.report import gallery
 from tfod_csf.detections import BOX_SIDES
 from tfod_csf.graphics import fonts
-from tfod_csf.study.folder_names import picture_name
+from tfod_csf.study.folder_names import picture_name, tile_picture_name
+from tfod_csf.study.tile_grid import Tile
 
 FIELD_WIDTH_PX = 1000
 _QUALITY = 80
 _LETTER_PX = 15
+_WHOLE = -1  # in place of the number of a tile: an image that was not cut
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,38 +73,65 @@ def field_pictures(
       (at most `max_fields` fields, number of fields that could be shown).
     """
     cells = gallery.cells_of(patient, model, unknown_below)
-    decided = set(cells.loc[~cells["status"].isin(cell_classes.MACHINE_STATUS), "image"])
-    counts = pd.crosstab(cells["image"], cells["group"]).reindex(index=list(patient.used_images), fill_value=0)
+    cells["tile"] = _tiles_of(patient, cells)
+    units = _units(patient)
+    decided_rows = cells.loc[~cells["status"].isin(cell_classes.MACHINE_STATUS), ["image", "tile"]]
+    decided = set(decided_rows.itertuples(index=False, name=None))
+    index = pd.MultiIndex.from_tuples(units, names=["image", "tile"])
+    counts = pd.crosstab([cells["image"], cells["tile"]], cells["group"]).reindex(index=index, fill_value=0)
     classes = gallery.group_order(list(counts.columns))
     white = counts[[name for name in classes if name in cell_classes.WHITE_CELLS]].sum(axis=1)
     unknown = counts.get(cell_classes.UNKNOWN, pd.Series(0, index=counts.index))
-    order = sorted(counts.index, key=lambda image: (-unknown[image], -white[image], image))
+    order = sorted(units, key=lambda unit: (-unknown[unit], -white[unit], unit))
     numbers = gallery.image_numbers(patient)
     fields: list[FieldPicture] = []
     num_there = 0
-    for image in order:
-        path = None if recounted or image in decided else _labeled_picture(patient.folder, model, image)
+    for unit in order:
+        image, number = unit
+        tile = None if number == _WHOLE else patient.grids[image][number]
+        path = None if recounted or unit in decided else _labeled_picture(patient.folder, model, image, tile)
         if len(fields) == max_fields:
             num_there += path is not None or sources.has(image)
             continue
-        pixels = sources.pixels(image) if path is None else None
+        source = sources.picture(image) if path is None else None
         if path is not None:
             picture = _opened(path)
-        elif pixels is not None:
-            picture = _drawn(pixels, cells[cells["image"] == image])
+        elif source is not None:
+            box = (0, 0, source.height, source.width) if tile is None else tile.box
+            picture = _drawn(source.read(*box), box, cells[cells["image"] == image])
         else:
             continue
         num_there += 1
-        found = tuple((name, int(count)) for name, count in counts.loc[image, classes].items() if count)
+        found = tuple((name, int(count)) for name, count in counts.loc[unit, classes].items() if count)
         address = gallery.data_address(picture, _QUALITY)
-        fields.append(FieldPicture(image, numbers[image], found, address, has_letters=path is None))
+        name = image if tile is None else f"{image}, {tile.name}"
+        fields.append(FieldPicture(name, numbers[image], found, address, has_letters=path is None))
     return fields, num_there
 
 
-def _labeled_picture(folder: pathlib.Path, model: str, image: str) -> pathlib.Path | None:
+def _units(patient: run_tables.PatientTables) -> list[tuple[str, int]]:
+    """(image, number of the tile, or _WHOLE) of every field."""
+    units = []
+    for image in patient.used_images:
+        tiles = range(len(patient.grids[image])) if image in patient.grids else (_WHOLE,)
+        units += [(image, tile) for tile in tiles]
+    return units
+
+
+def _tiles_of(patient: run_tables.PatientTables, cells: pd.DataFrame) -> np.ndarray:
+    """int [N] the tile in whose core each cell lies, or _WHOLE."""
+    tiles = np.full(len(cells), _WHOLE)
+    for image, grid in patient.grids.items():
+        rows = np.flatnonzero(cells["image"] == image)
+        tiles[rows] = grid.numbers_of(cells.iloc[rows][list(BOX_SIDES)].to_numpy(dtype=float))
+    return tiles
+
+
+def _labeled_picture(folder: pathlib.Path, model: str, image: str, tile: Tile | None) -> pathlib.Path | None:
     """The file batch_infer wrote; with several models it lies in a folder of the model's name."""
+    name = picture_name(image) if tile is None else tile_picture_name(image, tile.row, tile.column)
     for pictures in (folder / "pictures" / model, folder / "pictures"):
-        if (path := pictures / picture_name(image)).is_file():
+        if (path := pictures / name).is_file():
             return path
     return None
 
@@ -128,12 +157,20 @@ def _at_most_wide(picture: Image.Image) -> Image.Image:
     return picture.resize((FIELD_WIDTH_PX, height), Image.Resampling.LANCZOS)
 
 
-def _drawn(pixels: np.ndarray, cells: pd.DataFrame) -> Image.Image:
-    """Boxes and letters on an image; what is unknown comes last, on top."""
+def _drawn(pixels: np.ndarray, field: tuple[int, int, int, int], cells: pd.DataFrame) -> Image.Image:
+    """Boxes and letters on a field; what is unknown comes last, on top.
+
+    Args:
+      pixels: uint8 [H, W, 3] of the field.
+      field: ymin, xmin, ymax, xmax in its image.
+      cells: those of the image.
+    """
     picture = _at_most_wide(Image.fromarray(pixels))
     scale = picture.width / pixels.shape[1]
     draw = ImageDraw.Draw(picture)
-    boxes = cells[list(BOX_SIDES)].to_numpy(dtype=float) * scale
+    ymin, xmin, ymax, xmax = field
+    cells = cells[(cells["ymin"] < ymax) & (cells["xmin"] < xmax) & (cells["ymax"] > ymin) & (cells["xmax"] > xmin)]
+    boxes = (cells[list(BOX_SIDES)].to_numpy(dtype=float) - [ymin, xmin, ymin, xmin]) * scale
     names = list(cells["group"])
     for row in sorted(range(len(names)), key=lambda row: names[row] == cell_classes.UNKNOWN):
         if np.isfinite(boxes[row]).all():

@@ -199,7 +199,7 @@ def _patient_page(
     fields, num_fields = labeled_fields.field_pictures(
         patient, model, options.max_fields, sources, unknown_below, facts.changed
     )
-    counts = patient.image_counts(cell_classes.WHITE_CELLS, model)
+    counts = patient.unit_counts(cell_classes.WHITE_CELLS, model)
     return PatientPage(
         settled=saturation(patient.patient_id, counts, facts.saturation_rules),
         **{field.name: getattr(examined, field.name) for field in dataclasses.fields(examined)},

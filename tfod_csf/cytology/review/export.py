@@ -30,7 +30,7 @@ from tfod_csf.files import atomic_write, given_files
 from tfod_csf.files.checksums import file_sha256
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
-from tfod_csf.study.image_limits import MAX_FILE_BYTES
+from tfod_csf.study.image_limits import MAX_FILE_BYTES, MAX_PIXELS
 from tfod_csf.study.labelimg import Annotation, LabeledObject
 
 TO_VERIFY = "TO_VERIFY.txt"
@@ -133,6 +133,10 @@ def shown_cell(cell: Cell) -> ShownCell:
 
 def _image_bytes(row: Mapping, images: Mapping[str, pathlib.Path], problems: ProblemLog) -> bytes | None:
     """The image file, if it is there and still the one that was examined."""
+    if row["width"] * row["height"] > MAX_PIXELS:
+        reason = f"{row['width']} x {row['height']} pixels: labeling programs do not open images of this size"
+        problems.skipped(row["image"], reason, "See the report's gallery and the pictures of its tiles instead.")
+        return None
     path = images.get(row["image"])
     if path is None:
         reason = f"image {row['image']!r} of patient {row['patient_id']!r} is not in the images folder"

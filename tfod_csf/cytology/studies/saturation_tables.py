@@ -116,7 +116,7 @@ def write_saturation(
             name = patient.model_or_first(model)
             if model is not None:
                 patient = patient.of_model(name)
-            curves = saturation(patient.patient_id, patient.image_counts(cell_classes.WHITE_CELLS, name), rules)
+            curves = saturation(patient.patient_id, patient.unit_counts(cell_classes.WHITE_CELLS, name), rules)
             result = patient_differential(patient, rules=counting)
             row = _row(name, cases.get(patient.patient_id, ""), curves, result, rules)
             kept.add(row, curves, result)

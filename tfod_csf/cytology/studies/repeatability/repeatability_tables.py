@@ -114,7 +114,7 @@ def read_runs(
     for inference_dir in inference_dirs:
         for folder in progress(run_tables.patient_folders(inference_dir)):
             patient = run_tables.read_patient(folder)
-            counts = patient.image_counts(cell_classes.WHITE_CELLS, patient.model_or_first(model))
+            counts = patient.unit_counts(cell_classes.WHITE_CELLS, patient.model_or_first(model))
             run = str(inference_dir)
             measured[run, patient.patient_id] = counts.sum(axis=0).astype(float), fields_variance(counts)
         _note_unreliable(inference_dir, problems)
