@@ -181,6 +181,14 @@ def test_shards_of_other_settings_are_named(small, tmp_path, changes, named):
     refused(out, named)
 
 
+def test_a_lost_copy_of_the_matrix_is_named_before_anything_changes(small, tmp_path, matrix):
+    out = tmp_path / "out"
+    shards_of(2, small, out, matrices={"shades": matrix})
+    path = out / "shards" / "1-of-2" / "classification" / "shades.json"
+    path.write_text(path.read_text(encoding="utf-8") + " ", encoding="utf-8")
+    refused(out, f"{path}: is not the file that run.json names any more")
+
+
 def test_shards_of_another_model_or_matrix_are_named(small, tmp_path, matrix):
     out = tmp_path / "out"
     run_shard("1/2", small, out)

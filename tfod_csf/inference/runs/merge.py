@@ -71,15 +71,13 @@ def run(
         records = _finished_shards(output_dir)
         _check_in_common(records)
         settings = _settings(records, whose or Whose())
-        images = patients.find_images(
-            settings["images_dir"], problems, settings["manifest"], settings["patient_pattern"]
-        )
-        by_patient = batch.images_by_patient(images)
-        first = next(iter(records.values()))
-        result = _gather(output_dir, by_patient, list(records), first[shards.EXAMINATION], problems)
+        matrices = _matrices(output_dir, records)
+        result, num_files = _gather(output_dir, records, settings, problems)
         _note_versions(output_dir, records, problems)
         lock.check()
-        at_start = {name: first[name] for name in _AT_START} | {"num_patients": len(by_patient), "settings": settings}
+        first = next(iter(records.values()))
+        at_start = {name: first[name] for name in _AT_START} | {"settings": settings}
+        at_start["num_patients"] = len(result.summaries)
         at_start["started"] = min(record["started"] for record in records.values())
         at_start["models"] = [_without_measurements(model) for model in first["models"]]
         run_folder.begin(output_dir, {**at_start, "shards": len(records)})
@@ -91,11 +89,11 @@ def run(
             record,
             result.tables,
             problems,
-            _matrices(output_dir, records),
+            matrices,
             first["models_vouched_for_by"],
             lambda folder, record: write_differentials(folder, record, first[shards.COUNTING]),
         )
-    return BatchRun(result, record, differentials, batch_run.num_files_of(images, problems))
+    return BatchRun(result, record, differentials, num_files)
 
 
 def _finished_shards(output_dir: pathlib.Path) -> dict[Shard, dict[str, Any]]:
@@ -168,34 +166,36 @@ def _some(texts: Sequence[str]) -> str:
 
 def _gather(
     output_dir: pathlib.Path,
-    by_patient: Mapping[str, Sequence[ImageFile]],
-    parts: Sequence[Shard],
+    records: Mapping[Shard, Mapping[str, Any]],
     settings: Mapping[str, Any],
     problems: ProblemLog,
-) -> batch.BatchResult:
-    """What happened to every patient, from the manifests and stamps.
+) -> tuple[batch.BatchResult, int]:
+    """What happened to every patient, from the manifests and stamps, and the number of files that were found.
 
     Args:
-      settings: `Examination.settings` of the shards.
+      settings: `_settings`.
     """
+    images = patients.find_images(settings["images_dir"], problems, settings["manifest"], settings["patient_pattern"])
+    by_patient = batch.images_by_patient(images)
+    examination = next(iter(records.values()))[shards.EXAMINATION]
     patients_dir = output_dir / run_folder.PATIENTS_DIR
     names = folder_names(list(by_patient))
-    rows = _manifest_rows(output_dir, parts, names, patient_manifest.settings_digest(settings))
-    result = batch.BatchResult.beside(batch.earlier_patients(patients_dir, names, settings))
+    rows = _manifest_rows(output_dir, list(records), names, patient_manifest.settings_digest(examination))
+    result = batch.BatchResult.beside(batch.earlier_patients(patients_dir, names, examination))
     owners: dict[str, str] = {}
     faults = _Faults()
-    for patient_id, images in by_patient.items():
+    for patient_id, own_images in by_patient.items():
         folder, row = PatientFolder.open(patients_dir / names[patient_id]), rows.pop(patient_id)
-        found = _recorded(row, folder, images, settings)
+        found = _recorded(row, folder, own_images, examination)
         if isinstance(found, str):
             faults.add(Shard.parse(row.shard), patient_id, found)
             continue
         outcome, own_problems = found
         problems.extend(own_problems)
         result.add(outcome)
-        batch.note_shared_images(images, outcome, owners, problems)
+        batch.note_shared_images(own_images, outcome, owners, problems)
     faults.check()
-    return result
+    return result, batch_run.num_files_of(images, problems)
 
 
 def _manifest_rows(
@@ -230,14 +230,14 @@ def _manifest_rows(
 
 
 def _recorded(
-    row: ManifestRow, folder: PatientFolder, images: Sequence[ImageFile], settings: Mapping[str, Any]
+    row: ManifestRow, folder: PatientFolder, images: Sequence[ImageFile], examination: Mapping[str, Any]
 ) -> tuple[PatientOutcome, list[Problem]] | str:
     """What the patient's stamp says, or in what it contradicts the manifest, the tables or the images."""
     try:
         outcome, problems = recorded_outcome(row.patient_id, folder), recorded_problems(folder)
     except (KeyError, TypeError):
         return "its folder is gone, or is that of a patient who was interrupted"
-    if folder.stamp.get("settings") != settings or outcome.tables != row.tables or folder.tables() != row.tables:
+    if folder.stamp.get("settings") != examination or outcome.tables != row.tables or folder.tables() != row.tables:
         return "its tables are not those that the shard wrote"
     if outcome.summary.input_hash != row.images_sha256 or list(outcome.checksums) != [image.name for image in images]:
         return "images were added or removed since"
