@@ -12,8 +12,7 @@ def test_dark_regions_are_cells():
     pixels = np.full((300, 400, 3), 230, np.uint8)
     pixels[100:160, 50:120] = 60
     pixels[200:230, 300:330] = 60  # too small
-    # Smoothed over 5 pixels, the edge is 2 pixels farther out: a fifth of 170 gray levels is more than 30.
-    assert large_picture.DarkCells().detect(pixels).boxes.tolist() == [[98, 48, 162, 122]]
+    assert large_picture.DarkCells().detect(pixels).boxes.tolist() == [[100, 50, 160, 120]]
 
 
 def test_a_scan_is_written_and_cut(tmp_path, monkeypatch):

@@ -46,6 +46,7 @@ def test_model_folder_holds_thresholds_classes_and_fingerprint_of_the_records(ti
     assert info["limits"]["max_total_detections"] == 8
     assert len(info["training_data"]["files"]) == 2
     assert len(info["training_data"]["fingerprint"]) == 64
+    assert {"width", "height", "images", "largest_box"} <= set(info["training_images"])
     assert model.vouched_for_by == "SHA256SUMS"
     assert info["largest_difference_from_checkpoint"] <= 1e-4
     assert {"tfod_csf", "tensorflow", "python"} <= set(info["versions"])

@@ -30,10 +30,11 @@ FIELD = slides.FieldSettings(width_px=2592, height_px=1944)
 BLOCK_PX = 256
 _NUM_FIELDS = 4
 _LEAST_SIDE_PX = 40
+_DARK = 140  # gray level; an empty slide has 190 or more
 
 
 class DarkCells:
-    """A detector without a network: regions darker than the slide, all of one class; see `ImageDetector`."""
+    """A detector without a network: dark regions, all of one class; see `ImageDetector`."""
 
     name = fingerprint = "dark_cells"
     label_map = label_map_from_names(["lymphocyte"])
@@ -46,7 +47,7 @@ class DarkCells:
     def detect(self, pixels: np.ndarray, image: str = "", *, jpeg: bytes | None = None) -> Detections:
         """The dark regions of an image."""
         shade = ndimage.uniform_filter(pixels[:, :, 1], 5)
-        labels, _ = ndimage.label(shade < np.median(shade) - 30)
+        labels, _ = ndimage.label(shade < _DARK)
         boxes = np.array([[y.start, x.start, y.stop, x.stop] for y, x in ndimage.find_objects(labels)]).reshape(-1, 4)
         boxes = boxes[(boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=10**6) >= _LEAST_SIDE_PX]
         number = len(boxes)

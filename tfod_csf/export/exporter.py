@@ -16,7 +16,7 @@ import tensorflow as tf
 from tfod_csf import model_folder
 from tfod_csf.config.pipeline_config import load_pipeline_config, save_pipeline_config
 from tfod_csf.config.protos import pipeline_pb2
-from tfod_csf.export import model_info, parity, parity_images
+from tfod_csf.export import model_info, parity, parity_images, training_images
 from tfod_csf.export.detection_module import DetectionModule
 from tfod_csf.export.export_checks import ExportError, check_export, check_has_checkpoint
 from tfod_csf.files import atomic_write, manifest
@@ -189,15 +189,20 @@ def _info(
         "checkpoint": checkpoint,
         "step": int(reader.get_tensor(step)) if reader.has_tensor(step) else None,
         "training_data": training_data(pipeline_config),
+        "training_images": training_images.describe(training_records(pipeline_config)),
         "largest_difference_from_checkpoint": max(differences.values()),
         "versions": model_info.versions(),
     }
 
 
+def training_records(pipeline_config: pipeline_pb2.TrainEvalPipelineConfig) -> list[str]:
+    """Record files that the config trains on, sorted; those that are not there any more are missing."""
+    patterns = pipeline_config.train_input_reader.tf_record_input_reader.input_path
+    return sorted({path for pattern in patterns for path in tf.io.gfile.glob(pattern)})
+
+
 def training_data(pipeline_config: pipeline_pb2.TrainEvalPipelineConfig) -> dict[str, Any]:
     """Records the config trains on: {"files": {name: sha256}, "fingerprint": sha256 of these or None}."""
-    patterns = pipeline_config.train_input_reader.tf_record_input_reader.input_path
-    paths = sorted({path for pattern in patterns for path in tf.io.gfile.glob(pattern)})
-    files = {pathlib.Path(path).name: file_sha256(path) for path in paths}
+    files = {pathlib.Path(path).name: file_sha256(path) for path in training_records(pipeline_config)}
     text = "".join(f"{name}\0{digest}\n" for name, digest in sorted(files.items()))
     return {"files": files, "fingerprint": hashlib.sha256(text.encode()).hexdigest() if files else None}
