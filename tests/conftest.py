@@ -131,6 +131,6 @@ def tiny_exported_model(tiny_checkpoint, records_dir, tmp_path_factory) -> pathl
         tiny_checkpoint,
         output,
         load_label_map(records_dir / "label_map.pbtxt"),
-        exporter.ExportOptions(batch_signature=True),
+        exporter.ExportOptions(max_batch=2),
     )
     return output

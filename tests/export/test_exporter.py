@@ -42,6 +42,7 @@ def test_model_folder_holds_thresholds_classes_and_fingerprint_of_the_records(ti
     assert info["classes"] == ["red", "blue"]
     assert info["input_type"] == "image_tensor"
     assert info["signatures"] == ["serving_default", "serving_batch"]
+    assert info["max_batch"] == 2
     assert info["input_size"] == {"resizer": "fixed_shape_resizer", "height": 64, "width": 64}
     assert info["limits"]["max_total_detections"] == 8
     assert len(info["training_data"]["files"]) == 2

@@ -218,3 +218,23 @@ def test_padding_behind_the_detections_is_not_looked_at(tmp_path):
     assert (len(found), found.classes.tolist()) == (2, [1, 4])
     # A box that reaches a little out of the image ends at its edge.
     np.testing.assert_allclose(found.boxes[1], [0, 96, 144, 172.8], rtol=1e-6)
+
+
+def test_a_batch_gives_what_each_image_gives_alone(tiny_exported_model):
+    model = detector.Detector.open(ModelFolder.open(tiny_exported_model))
+    assert model.max_batch == 2
+    random = np.random.default_rng(0)
+    images = [random.integers(0, 256, [50, 70, 3]).astype(np.uint8) for _ in range(2)]
+    together = model.detect_batch(images, ["a.png", "b.png"])
+    for name, pixels, found in zip(["a.png", "b.png"], images, together, strict=True):
+        alone = model.detect(pixels, name)
+        assert (found.image, found.width, found.height) == (name, 70, 50)
+        assert len(found) == len(alone) > 0
+        assert found.classes.tolist() == alone.classes.tolist()
+        np.testing.assert_allclose(found.boxes, alone.boxes, atol=1e-3)
+        np.testing.assert_allclose(found.multiclass_scores, alone.multiclass_scores, atol=1e-5)
+
+
+def test_a_model_without_the_batch_signature_takes_one_image_at_a_time(hand_made_model):
+    model = detector.Detector(hand_made_model / "saved_model", LABEL_MAP, max_batch=8)
+    assert model.max_batch == 1

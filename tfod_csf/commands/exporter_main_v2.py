@@ -43,6 +43,14 @@ flags.DEFINE_enum(
     flag_values=FLAGS,
 )
 flags.DEFINE_bool("batch_signature", False, "Add a signature serving_batch for batches of images.", flag_values=FLAGS)
+flags.DEFINE_integer(
+    "max_batch",
+    1,
+    "Images of one size that batch_infer gives to the model at a time, for GPUs; with 2 or more, the signature "
+    "serving_batch is added. The network needs this many times the memory.",
+    lower_bound=1,
+    flag_values=FLAGS,
+)
 config_flags.define_config_override(FLAGS)
 flags.DEFINE_bool(
     "use_side_inputs", False, "Not supported; exists because TFOD has it (Context R-CNN).", flag_values=FLAGS
@@ -79,6 +87,7 @@ def main() -> None:
         unknown_below=FLAGS.unknown_below,
         compute_dtype=FLAGS.compute_dtype,
         batch_signature=FLAGS.batch_signature,
+        max_batch=FLAGS.max_batch,
         parity_images=parity_images.from_records(config),
     )
     with folder_lock.only_writer(FLAGS.output_directory, swapped=True):

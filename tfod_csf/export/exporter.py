@@ -35,6 +35,8 @@ class ExportOptions:
       unknown_below: score below which a cell is unknown, written into model.json.
       compute_dtype: "float32", or "bfloat16" for faster and less exact inference on CPUs that have it.
       batch_signature: a second signature serving_batch for any number of uint8 images of one size.
+      max_batch: images that batch_infer gives to serving_batch at a time, written into model.json; with 2 or more there
+        is that signature.
       parity_images: uint8 [h, w, 3] images to compare on; none: synthetic ones.
     """
 
@@ -42,7 +44,13 @@ class ExportOptions:
     unknown_below: float = model_folder.DEFAULT_THRESHOLDS["unknown_below"]
     compute_dtype: str = "float32"
     batch_signature: bool = False
+    max_batch: int = 1
     parity_images: tuple[np.ndarray, ...] = ()
+
+    @property
+    def has_batch_signature(self) -> bool:
+        """Whether there is a signature serving_batch."""
+        return self.batch_signature or self.max_batch > 1
 
 
 def use_only_the_cpu() -> None:
@@ -83,7 +91,7 @@ def export(
         _write_checkpoint(model, part / model_folder.CHECKPOINT_DIR)
         module = DetectionModule(model, config, input_type)
         signatures = {"serving_default": module.__call__.get_concrete_function()}
-        if options.batch_signature:
+        if options.has_batch_signature:
             module.batch = module.batch_function()
             signatures["serving_batch"] = module.batch.get_concrete_function()
         tf.saved_model.save(module, str(part / model_folder.SAVED_MODEL_DIR), signatures=signatures)
@@ -159,7 +167,7 @@ def _compare(part: pathlib.Path, input_type: str, options: ExportOptions) -> dic
         input_type,
         options.parity_images or parity_images.synthetic(),
         options.compute_dtype,
-        options.batch_signature,
+        options.has_batch_signature,
     )
 
 
@@ -179,7 +187,8 @@ def _info(
         "format": 1,
         "manifest": model_folder.MANIFEST,
         "input_type": input_type,
-        "signatures": ["serving_default", *(["serving_batch"] if options.batch_signature else [])],
+        "signatures": ["serving_default", *(["serving_batch"] if options.has_batch_signature else [])],
+        **({"max_batch": options.max_batch} if options.max_batch > 1 else {}),
         "compute_dtype": options.compute_dtype,
         "feature_extractor": config.feature_extractor.type,
         "input_size": model_info.input_size(config),

@@ -9,14 +9,14 @@ import dataclasses
 import os
 import pathlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from tfod_csf.detections import Detections, DetectionsError
 from tfod_csf.files import openvino_operations
 from tfod_csf.inference.image_detector import DetectionFailedError
-from tfod_csf.inference.network import DetectorError, Network
+from tfod_csf.inference.network import BatchNetwork, DetectorError, Network
 from tfod_csf.label_map import LabelMap
 from tfod_csf.model_folder import ModelFolder, fingerprint
 from tfod_csf.score_temperature import temperature_of, with_temperature
@@ -47,6 +47,7 @@ class Detector:
       name: how results name the model; default: the folder that holds saved_model/ or openvino/.
       max_detections_per_class: the model's limit, where known; kept for `cell_selection.select_cells`.
       temperature: of `score_temperature`; 1 leaves the scores as they are.
+      max_batch: images at a time, of a network that takes several.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Detector:
         name: str | None = None,
         max_detections_per_class: int | None = None,
         temperature: float = 1.0,
+        max_batch: int = 1,
     ):
         self.saved_model_dir = pathlib.Path(saved_model_dir)
         self.label_map = label_map
@@ -67,6 +69,8 @@ class Detector:
         started = time.perf_counter()
         self._network = _load(self.saved_model_dir, input_type)
         self.load_seconds = time.perf_counter() - started
+        takes_batches = isinstance(self._network, BatchNetwork) and self._network.takes_batches
+        self.max_batch = max_batch if takes_batches else 1
         self._check_signature()
 
     @classmethod
@@ -82,6 +86,7 @@ class Detector:
             name=model_folder.name,
             max_detections_per_class=per_class,
             temperature=temperature_of(model_folder.info, str(model_folder.path / "model.json")),
+            max_batch=int(model_folder.info.get("max_batch", 1)),
         )
 
     def _check_signature(self) -> None:
@@ -132,9 +137,21 @@ class Detector:
         Returns:
           All detections of the model, in its order (falling score), low scores included.
         """
-        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-            raise DetectionFailedError(f"pixels are {pixels.dtype} {pixels.shape}; expected uint8 [H, W, 3]")
-        rows, limit = self._rows(self._network.run(pixels, jpeg))
+        _check_pixels(pixels)
+        return self._detections(self._network.run(pixels, jpeg), pixels, image)
+
+    def detect_batch(self, pixels: Sequence[np.ndarray], images: Sequence[str]) -> list[Detections]:
+        """See `image_detector.BatchDetector`."""
+        for one in pixels:
+            _check_pixels(one)
+        assert isinstance(self._network, BatchNetwork), "max_batch is 1"
+        outputs = self._network.run_batch(np.stack(pixels))
+        rows = [{name: array[row : row + 1] for name, array in outputs.items()} for row in range(len(pixels))]
+        return [self._detections(*one) for one in zip(rows, pixels, images, strict=True)]
+
+    def _detections(self, outputs: Mapping[str, np.ndarray], pixels: np.ndarray, image: str) -> Detections:
+        """What the network gave for one image, checked."""
+        rows, limit = self._rows(outputs)
         height, width = pixels.shape[:2]
         detections = Detections(
             image=image,
@@ -211,6 +228,11 @@ def _load(path: pathlib.Path, input_type: str | None) -> Network:
     from tfod_csf.inference.saved_model_network import SavedModelNetwork
 
     return SavedModelNetwork(path, input_type)
+
+
+def _check_pixels(pixels: np.ndarray) -> None:
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise DetectionFailedError(f"pixels are {pixels.dtype} {pixels.shape}; expected uint8 [H, W, 3]")
 
 
 def _checked_boxes(boxes: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """What running a model over images needs of it: pixels in, `Detections` out."""
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -48,4 +49,26 @@ class ImageDetector(Protocol):
 
         Raises:
           DetectionFailedError, DetectionsError: the model cannot handle this image, or returned nonsense for it.
+        """
+
+
+@runtime_checkable
+class BatchDetector(ImageDetector, Protocol):
+    """A model that may take several images at a time, which a GPU does in less time than one by one.
+
+    Attributes:
+      max_batch: images that it takes at a time; 1: one by one only.
+    """
+
+    max_batch: int
+
+    def detect_batch(self, pixels: Sequence[np.ndarray], images: Sequence[str]) -> list[Detections]:
+        """Detections of up to max_batch images of one size, the same as of each alone but for rounding.
+
+        Args:
+          pixels: as of `detect`.
+          images: names that the detections carry.
+
+        Raises:
+          DetectionFailedError, DetectionsError: one of them cannot be handled, or all together; alone each may go well.
         """

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -50,6 +50,20 @@ class Network(Protocol):
         Raises:
           DetectionFailedError: the network cannot handle this image.
         """
+
+
+@runtime_checkable
+class BatchNetwork(Network, Protocol):
+    """A network that may take several images at a time.
+
+    Attributes:
+      takes_batches: whether it does.
+    """
+
+    takes_batches: bool
+
+    def run_batch(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """The outputs for uint8 [B, H, W, 3], each with B rows; raises as `run`."""
 
 
 def first_line(error: Exception) -> str:

@@ -5,7 +5,7 @@ The signature is called by TFOD's names, so models exported by TFOD itself work 
 
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -17,6 +17,7 @@ from tfod_csf.inference.image_detector import DetectionFailedError
 from tfod_csf.inference.network import DetectorError, OutputSpec, first_line
 
 _TF_EXAMPLE = "tf_example"
+_BATCH_SIGNATURE = "serving_batch"  # of exporter_main_v2 --max_batch
 
 
 class SavedModelNetwork:
@@ -47,6 +48,15 @@ class SavedModelNetwork:
             name: _output_spec(spec) for name, spec in self._signature.structured_outputs.items()
         }
 
+    @property
+    def takes_batches(self) -> bool:
+        """See `network.BatchNetwork`."""
+        return _BATCH_SIGNATURE in self._loaded.signatures
+
+    def run_batch(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """See `network.BatchNetwork`."""
+        return _outputs_of(self._loaded.signatures[_BATCH_SIGNATURE], self._input_name, lambda: tf.constant(pixels))
+
     def _serving_default(self) -> Any:
         signature = self._loaded.signatures.get("serving_default")
         if signature is None:
@@ -63,11 +73,7 @@ class SavedModelNetwork:
 
     def run(self, pixels: np.ndarray, jpeg: bytes | None = None) -> dict[str, np.ndarray]:
         """See `network.Network`."""
-        try:
-            outputs = self._signature(**{self._input_name: self._input(pixels, jpeg)})
-        except (tf.errors.OpError, ValueError, TypeError) as error:  # the last two: not an image of the model's size
-            raise DetectionFailedError(first_line(error)) from error
-        return {name: value.numpy() for name, value in outputs.items()}
+        return _outputs_of(self._signature, self._input_name, lambda: self._input(pixels, jpeg))
 
     def _input(self, pixels: np.ndarray, jpeg: bytes | None) -> tf.Tensor:
         if self._input_spec.dtype != tf.string:
@@ -80,6 +86,14 @@ class SavedModelNetwork:
             )
             encoded = tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
         return tf.constant([encoded])
+
+
+def _outputs_of(signature: Any, input_name: str, make_input: Callable[[], tf.Tensor]) -> dict[str, np.ndarray]:
+    try:
+        outputs = signature(**{input_name: make_input()})
+    except (tf.errors.OpError, ValueError, TypeError) as error:  # the last two: not an image of the model's size
+        raise DetectionFailedError(first_line(error)) from error
+    return {name: value.numpy() for name, value in outputs.items()}
 
 
 def _output_spec(spec: tf.TensorSpec) -> OutputSpec:

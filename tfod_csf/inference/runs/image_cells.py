@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 
+from tfod_csf.detections import Detections
 from tfod_csf.errors import UserError
 from tfod_csf.inference import drawing
 from tfod_csf.inference.cell_selection import Cells, ScoreThresholds, select_cells
@@ -46,11 +47,17 @@ def detect(
     loaded: LoadedImage | LargeTiff,
     grid: TileGrid | None,
     thresholds: ScoreThresholds,
+    detections: Detections | None = None,
 ) -> TiledCells:
-    """The cells of one model on one image, in tiles or as a whole; raises as `tiled_detection.detect`."""
+    """The cells of one model on one image, in tiles or as a whole; raises as `tiled_detection.detect`.
+
+    Args:
+      detections: of the whole image, where the detector has given them already.
+    """
     if grid is None:
         assert isinstance(loaded, LoadedImage), "too large for memory, and not cut"
-        detections = detector.detect(loaded.pixels, name, jpeg=loaded.jpeg)
+        if detections is None:
+            detections = detector.detect(loaded.pixels, name, jpeg=loaded.jpeg)
         cells = select_cells(detections, detector.label_map, thresholds, detector.max_detections_per_class)
         return TiledCells(cells, (), np.zeros((0, 2)))
     found = tiled_detection.detect(detector, _picture(loaded), grid, thresholds, name)

@@ -81,6 +81,7 @@ class MemoryBudget:
         self._max_bytes = max_bytes
         self._changed = threading.Condition()
         self._waiting: set[int] = set()
+        self._urgent: int | None = None
         self._held: dict[int, int] = {}
         self._is_stopped = False
 
@@ -103,9 +104,17 @@ class MemoryBudget:
             self._held[ticket] = num_bytes
             self._changed.notify_all()
 
+    def hurry(self, ticket: int) -> None:
+        """Gives a ticket its memory whatever is held, because whoever holds memory waits for it."""
+        with self._changed:
+            self._urgent = ticket
+            self._changed.notify_all()
+
     def _may_have(self, ticket: int, num_bytes: int) -> bool:
         is_next = ticket == min(self._waiting)
-        return is_next and (not self._held or sum(self._held.values()) + num_bytes <= self._max_bytes)
+        return is_next and (
+            ticket == self._urgent or not self._held or sum(self._held.values()) + num_bytes <= self._max_bytes
+        )
 
     def leave(self, ticket: int) -> None:
         """Gives the memory of a ticket back, or its place among those who wait."""
@@ -177,14 +186,18 @@ class ImageWorkers:
         self._memory.leave(found.ticket)
         return result.sha256
 
-    def read(self, image: ImageFile, refused: str = "") -> tuple[ReadImage, int]:
+    def read(self, image: ImageFile, refused: str = "", holds_others: bool = False) -> tuple[ReadImage, int]:
         """The image, and the ticket with which its memory is given back.
 
         Args:
           refused: see `image_reading.read`.
+          holds_others: the caller gives no memory of earlier images back before it has this one, so that this one gets
+            its own even where there is none left.
         """
         found = self._taken(image)
         if found is not None and found.is_decoded:
+            if holds_others:
+                self._memory.hurry(found.ticket)
             read = found.future.result()
             if not refused:
                 return read, found.ticket

@@ -18,6 +18,7 @@ from tfod_csf.files import csv_schemas
 from tfod_csf.inference.cell_selection import Cells, ScoreThresholds
 from tfod_csf.inference.image_detector import DetectionFailedError, ImageDetector
 from tfod_csf.inference.runs import image_cells
+from tfod_csf.inference.runs.image_batches import Given, batched
 from tfod_csf.inference.runs.image_reading import ReadImage
 from tfod_csf.inference.runs.image_workers import ImageWorkers
 from tfod_csf.problems import ProblemLog
@@ -114,8 +115,8 @@ def run_patient(
     checksums: dict[str, str | None] = {}
     first_with: dict[str, str] = {}
     try:
-        for image in images:
-            read, ticket = workers.read(image, refused.get(image.name, ""))
+        for read, ticket, given in batched(images, job.detectors, workers, refused, job.tiles):
+            image = read.image
             checksums[image.name] = read.sha256
             twin = first_with.setdefault(read.sha256, image.name) if read.sha256 else image.name
             loaded = _usable(read, twin, problems)
@@ -124,7 +125,7 @@ def run_patient(
                 rows.images.append(_failed_row(job.patient_id, image.name, read.sha256, loaded))
                 workers.release(ticket)
             else:
-                found = _run_image(job, image, loaded, problems, rows, summary)
+                found = _run_image(job, image, loaded, given, problems, rows, summary)
                 if job.draw and found:
                     workers.draw(ticket, functools.partial(_save_pictures, job, loaded, found))
                 else:
@@ -159,6 +160,7 @@ def _run_image(
     job: PatientJob,
     image: ImageFile,
     loaded: image_io.LoadedImage | LargeTiff,
+    given: Mapping[str, Given],
     problems: ProblemLog,
     rows: _Rows,
     summary: PatientSummary,
@@ -167,9 +169,11 @@ def _run_image(
     examined = {}
     grid = image_cells.grid_of(job.tiles, loaded)
     for detector in job.detectors:
+        earlier = given.get(detector.name)
         started = time.perf_counter()
         try:
-            found = image_cells.detect(detector, image.name, loaded, grid, job.thresholds)
+            detections = earlier.detections if earlier else None
+            found = image_cells.detect(detector, image.name, loaded, grid, job.thresholds, detections)
         except (DetectionFailedError, DetectionsError) as error:
             reason = f"model {detector.name} failed: {error}"
             remedy = "Free memory, or use another model, and run again; only this patient is redone."
@@ -182,7 +186,7 @@ def _run_image(
             problems.skipped(image.path, reason, remedy)
             rows.images.append(_failed_row(job.patient_id, image.name, loaded.sha256, reason, detector.name))
             continue
-        seconds = time.perf_counter() - started
+        seconds = earlier.seconds if earlier else time.perf_counter() - started
         cells = examined[detector.name] = found.cells
         rows.cells.extend(_cell_rows(job.patient_id, detector, cells))
         row = _image_row(job.patient_id, loaded.sha256, detector, cells, seconds)
