@@ -89,6 +89,27 @@ def test_a_class_is_counted_as_the_class_of_the_study_that_it_is_displayed_as(im
     assert "none of the model's classes" not in caplog.text
 
 
+def test_images_are_cut_into_tiles_and_what_is_not_known_of_the_model_is_noted(
+    images_dir, tmp_path, hand_made_model, capsys
+):
+    out = tmp_path / "out"
+    flags = (f"--images_dir={images_dir}", f"--model={hand_made_model}", f"--output_dir={out}")
+    # The images have 96 x 72 pixels: two tiles of 72 x 72, starting at 0 and 24.
+    assert run(*flags, "--tile_size=72", "--tile_overlap=20") == 0
+    row = csv_tables.read_rows(out / "patients" / "p2" / "images.csv")[0]
+    assert [row[name] for name in ("width", "tile_width", "tile_height", "tile_overlap")] == ["96", "72", "72", "20"]
+    settings = json.loads((out / "run.json").read_text())["settings"]
+    assert (settings["tile_size"], settings["tile_overlap"]) == ("72x72", 20)
+    reasons = [problem["reason"] for problem in csv_tables.read_rows(out / "problems.csv")]
+    assert any("does not say how large the training images were" in reason for reason in reasons)
+    assert len(list((out / "patients" / "p2" / "pictures" / "0.png.tiles").iterdir())) == 2
+    capsys.readouterr()
+    assert run(*flags, "--tile_size=model") == 1
+    assert "give --tile_size=WIDTHxHEIGHT" in capsys.readouterr().err
+    assert run(*flags, "--tile_overlap=20") == 1
+    assert "--tile_overlap is of use with --tile_size only" in capsys.readouterr().err
+
+
 def test_several_models_are_averaged(images_dir, tmp_path, hand_made_model):
     lymphocyte, erythrocyte, *_ = by_hand.CANDIDATES
     neutrophil = by_hand.Candidate((0.7, 0.33, 0.95, 0.5), 3, 0.9)
