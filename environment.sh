@@ -2,8 +2,10 @@
 #
 # use_environment EXTRAS: keeps an active virtual environment, else makes (or reuses) .venv beside this file; installs
 # tfod_csf with the extras (as train,dev) when pyproject.toml or the lock files changed since the last time.
+# make_archive_environment: the same for the extra archive in .venv-archive, because it wants other versions.
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+virtual_environment="$repository/.venv"
 
 find_python() {
   local candidate
@@ -20,9 +22,9 @@ find_python() {
 make_virtual_environment() {
   local python
   python=$(find_python) || return 1
-  echo "Making a virtual environment in $repository/.venv with $("$python" --version)"
-  "$python" -m venv "$repository/.venv" && return
-  rm -rf "$repository/.venv"
+  echo "Making a virtual environment in $virtual_environment with $("$python" --version)"
+  "$python" -m venv "$virtual_environment" && return
+  rm -rf "$virtual_environment"
   echo "error: $python cannot make a virtual environment; on Debian or Ubuntu: apt-get install python3-venv" >&2
   return 1
 }
@@ -42,6 +44,7 @@ has_own_index() {
 
 install_with() { # EXTRAS INSTALL_COMMAND...
   local extra files=(-r requirements/inference.txt)
+  [ "$1" != archive ] || files=() # its lock file is complete
   for extra in ${1//,/ }; do files+=(-r "requirements/$extra.txt"); done
   shift
   "$@" --no-deps --require-hashes --no-build-isolation "${files[@]}" && "$@" --no-deps --no-build-isolation -e .
@@ -93,9 +96,9 @@ is_up_to_date() { # ENVIRONMENT EXTRAS
 use_environment() { # EXTRAS
   local environment
   if [ -z "${VIRTUAL_ENV:-}" ] && [ -z "${CONDA_PREFIX:-}" ]; then
-    [ -x "$repository/.venv/bin/python" ] || make_virtual_environment || return 1
+    [ -x "$virtual_environment/bin/python" ] || make_virtual_environment || return 1
     # shellcheck disable=SC1091
-    . "$repository/.venv/bin/activate"
+    . "$virtual_environment/bin/activate"
   fi
   environment=${VIRTUAL_ENV:-$CONDA_PREFIX}
   if ! is_up_to_date "$environment" "$1"; then
@@ -104,4 +107,12 @@ use_environment() { # EXTRAS
     compile_imported_modules
     stamp_text "$1" > "$environment/.tfod_csf-$1"
   fi
+}
+
+make_archive_environment() {
+  (
+    unset VIRTUAL_ENV CONDA_PREFIX
+    virtual_environment="$repository/.venv-archive"
+    use_environment archive
+  )
 }

@@ -9,8 +9,13 @@ use_environment train,dev
 arguments=()
 for argument in "$@"; do
   case "$argument" in
-    # All tests of a file in one process, so that what they share is made once.
-    --all) arguments+=(--runslow --runnetwork --numprocesses=2 --dist=loadfile --no-loadscope-reorder) ;;
+    --all)
+      # Apache Beam wants other versions of some packages; tests/inference/archive run it with this Python.
+      make_archive_environment
+      export TFOD_CSF_ARCHIVE_PYTHON="$PWD/.venv-archive/bin/python"
+      # All tests of a file in one process, so that what they share is made once.
+      arguments+=(--runslow --runnetwork --numprocesses=2 --dist=loadfile --no-loadscope-reorder)
+      ;;
     *) arguments+=("$argument") ;;
   esac
 done

@@ -7,7 +7,8 @@
 Run it with Python 3.11 or newer. All extras are resolved together, so that every file names the same version of a
 package. train.txt, dev.txt and gpu.txt hold only what their extra adds to the files before them. docs.txt is complete,
 because the documentation's site is built without TensorFlow, and so is build.txt, which is installed first: it builds
-the packages that have no wheel, and this one.
+the packages that have no wheel, and this one. archive.txt is complete and resolved by itself: Apache Beam does not
+allow the newest Pillow, pyarrow and python-dateutil, which the rest is not to be held back for.
 """
 
 import argparse
@@ -33,6 +34,13 @@ FILES = {
     "dev": ("the extra [dev] adds to inference.txt and train.txt", EXTRAS["dev"], ["inference", "train"]),
     "gpu": ("the extra [gpu] adds to inference.txt", EXTRAS["gpu"], ["inference"]),
     "docs": ("builds the documentation's site", EXTRAS["docs"], []),
+}
+# file: (what it is for, requirements); complete, with the versions of FILES where they fit
+APART = {
+    "archive": (
+        "tfod_csf with the extras [archive] and [tiff] needs",
+        [*PROJECT["dependencies"], *EXTRAS["archive"], *EXTRAS["tiff"]],
+    ),
 }
 
 
@@ -76,6 +84,13 @@ def main() -> None:
         header = f"# What {use}; written by requirements/lock.py\n"
         (HERE / f"{name}.txt").write_text(header + "".join(texts[package] for package in own), encoding="utf-8")
         print(f"{name}.txt: {len(own)} packages")
+
+    for name, (use, requirements) in APART.items():
+        path = HERE / f"{name}.txt"
+        earlier = packages(path.read_text(encoding="utf-8")) if path.is_file() and not upgrade else {}
+        text = resolve(requirements, "".join({**earlier, **texts}.values()), "--generate-hashes")
+        path.write_text(f"# What {use}; written by requirements/lock.py\n" + text, encoding="utf-8")
+        print(f"{name}.txt: {len(packages(text))} packages")
 
 
 if __name__ == "__main__":

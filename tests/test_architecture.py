@@ -50,7 +50,7 @@ SUBPACKAGES = {
     "training": {"": {"checkpoints", "evaluation"}, "checkpoints": set(), "evaluation": {"checkpoints"}},
     "evaluation": {"": set(), "training_report": set()},
     "modeling": {"": {"feature_extractors"}, "feature_extractors": set()},
-    "inference": {"": set(), "tiles": set(), "runs": {"tiles"}, "labeled": set()},
+    "inference": {"": set(), "tiles": set(), "runs": {"tiles"}, "labeled": set(), "archive": {"runs"}},
 }
 
 # absl is its logging; flags are in commands alone, see below.
@@ -103,6 +103,9 @@ LIBRARIES_OF_MODULE = {
     "export/openvino_quantization.py": {"nncf"},
     # The optional extra [tiff]: rectangles of pictures too large for memory.
     "study/large_tiff.py": {"tifffile", "imagecodecs"},
+    # The optional extra [archive]; grpc comes with it.
+    "inference/archive/beam_pipeline.py": {"apache_beam"},
+    "inference/archive/local_workers.py": {"grpc"},
     # The optional extra [fhir]: checks what is written for the laboratory's system.
     "cytology/signing/fhir_bundle.py": {"fhir"},
     # grpcio-tools is for whoever changes the schema.
@@ -313,6 +316,8 @@ TESTED_IN = {
     "export/convert_saved_model.py": "export/test_openvino_export.py",  # a program of its own
     "commands/export_openvino.py": "export/test_openvino_export.py",
     "inference/runs/image_reading.py": "inference/runs/test_patient_results.py",
+    "commands/archive_infer.py": "inference/archive/test_archive_run.py",
+    "inference/archive/local_workers.py": "inference/archive/test_beam_pipeline.py",
     "inference/runs/patient_examination.py": "inference/runs/test_batch.py",
     "inference/runs/image_cells.py": "inference/runs/test_large_pictures.py",
     "inference/runs/rounds.py": "commands/test_batch_infer.py",

@@ -27,7 +27,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "data": ("create_csf_tf_record", "create_pascal_tf_record", "generate_tfrecord", "partition_dataset"),
     "training": ("generate_pipeline_config", "model_main_tf2", "training_report"),
     "export": ("exporter_main_v2", "export_openvino", "import_frozen_graph", "convert_checkpoint", "evaluate"),
-    "inference": ("batch_infer", "merge_shards", "differential", "report", "export_detections"),
+    "inference": ("batch_infer", "archive_infer", "merge_shards", "differential", "report", "export_detections"),
     "study": ("agreement", "observers", "repeatability", "turnaround", "saturation", "calibrate"),
     "review": ("review_export", "review_import", "review_agreement", "sign_report", "export_report"),
     "other": ("blind", "unblind", "synthesize", "simulate_cohort", "compare_with_truth", "benchmark"),
