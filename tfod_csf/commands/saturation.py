@@ -8,11 +8,15 @@ reports an onset at about 150 cells and 315 on average, against the hospital's r
 
 import pathlib
 import sys
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from tfod_csf.commands import command_line, common_flags
 from tfod_csf.errors import UserError
+
+if TYPE_CHECKING:
+    from tfod_csf.cytology.studies.saturation_tables import Answer
 
 FLAGS = flags.FlagValues()
 common_flags.define_inference_dir(FLAGS)
@@ -47,6 +51,7 @@ flags.DEFINE_integer(
     "max_plots", 50, "Number of patients that get a plot of their own.", lower_bound=0, flag_values=FLAGS
 )
 flags.DEFINE_integer("seed", 0, "Seed of the random orders and samples.", lower_bound=0, flag_values=FLAGS)
+common_flags.define_num_processes(FLAGS)
 
 
 def main() -> None:
@@ -65,7 +70,7 @@ def main() -> None:
         inference_dir, unknown_below=FLAGS.unknown_below, count_unknown=FLAGS.count_unknown
     )
     with folder_lock.only_writer(output_dir):
-        rows = saturation_tables.write_saturation(
+        answers = saturation_tables.write_saturation(
             inference_dir,
             output_dir,
             SaturationRules(
@@ -81,23 +86,24 @@ def main() -> None:
             max_plots=FLAGS.max_plots,
             plan_points=FLAGS.plan_points,
             progress=bar_over("patient"),
+            num_processes=common_flags.num_processes(FLAGS),
         )
     print(
-        f"{_found(rows)}; written to {output_dir} (saturation.csv, saturation_cases.csv, saturation_planner.csv, "
+        f"{_found(answers)}; written to {output_dir} (saturation.csv, saturation_cases.csv, saturation_planner.csv, "
         "plots)."
     )
 
 
-def _found(rows: list[dict]) -> str:
+def _found(answers: "list[Answer]") -> str:
     """The medians next to the paper's numbers."""
     from tfod_csf.cytology.counting.saturation import summarize_cases
 
-    known = [row["n_sat_bootstrap"] for row in rows if row["saturated"] is not None]
+    known = [answer.n_sat_bootstrap for answer in answers if answer.saturated is not None]
     overall = summarize_cases(known, ["all"] * len(known))[-1] if known else None
     middle = f"median {overall.median:.0f} white cells" if overall and overall.median < float("inf") else "no median"
-    not_known = f", {len(rows) - len(known)} not known" if len(known) < len(rows) else ""
+    not_known = f", {len(answers) - len(known)} not known" if len(known) < len(answers) else ""
     return (
-        f"{sum(row['saturated'] is True for row in rows)} of {len(rows)} patients saturated within "
+        f"{sum(answer.saturated is True for answer in answers)} of {len(answers)} patients saturated within "
         f"+-{FLAGS.tolerance_points:g} points{not_known} ({middle}; "
         "the paper: onset about 150, 315 on average, hospital rule 200)"
     )

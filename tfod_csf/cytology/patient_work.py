@@ -96,7 +96,7 @@ class Done:
     """The file of what is done: lines of a checksum and {"patient", "state", "files", "result"}."""
 
     def __init__(self, file: BinaryIO, folder: pathlib.Path):
-        """Finds the lines of a file that is open for reading and appending; what is behind a torn one is cut off.
+        """Finds the lines of a file that is open for reading and appending; what follows a torn one is removed.
 
         Args:
           folder: that the patients' files are noted relative to.

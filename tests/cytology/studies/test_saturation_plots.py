@@ -79,3 +79,17 @@ def test_cohort_has_one_line_for_each_patient(saved_figures, tmp_path):
     assert {"paper: needed on average 315", "95 %"} <= {text.get_text() for text in axes.texts}
     saturation_plots.plot_cohort(tmp_path / "none.png", [], RULES)
     assert saved_figures[1].axes[0].get_xlim() == (0, 1.25 * 315)
+
+
+def test_many_patients_are_ranges_of_their_cases(saved_figures, tmp_path, monkeypatch):
+    monkeypatch.setattr(saturation_plots, "_MAX_LINES", 100)
+    cells = np.array([0.0, 1000.0])
+    curves = [("high_white_cells", cells, np.array([p / 100, p / 100])) for p in range(101)]
+    few = [(saturation_plots.NO_CASE, cells, np.array([0.3, 0.3]))] * 19
+    saturation_plots.plot_cohort(tmp_path / "c.png", [*curves, *few], RULES)
+    (axes,) = saved_figures[0].axes
+    drawn = [line.get_ydata() for line in axes.lines if len(line.get_xdata()) > 2]
+    assert [sorted(set(heights.tolist())) for heights in drawn] == [[50], []]  # 19 patients have no range
+    (low, high) = axes.collections[0].get_paths()[0].get_extents().get_points()[:, 1]
+    assert (low, high) == (5, 95)
+    assert "middle 90 % of the patients" in axes.get_title(loc="left")

@@ -3,6 +3,8 @@ import pytest
 
 from tfod_csf import run_folder
 from tfod_csf.commands import command_line
+from tfod_csf.cytology.counting.saturation import SaturationRules
+from tfod_csf.cytology.studies import saturation_tables
 from tfod_csf.files import csv_schemas, csv_tables
 
 
@@ -60,3 +62,35 @@ def test_unknown_model_is_one_sentence(run_of_four, tmp_path, capsys):
     flags = [f"--inference_dir={run_of_four}", f"--output_dir={tmp_path / 'out'}", "--model=other"]
     assert command_line.main(["saturation", *flags]) == 1
     assert "no cells of model 'other'; it has m1, m2" in capsys.readouterr().err
+
+
+def files_in(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_stopped_and_resumed_or_on_two_processes_the_files_are_the_same(run_of_four, tmp_path, monkeypatch):
+    def write(name, **more):
+        rules = SaturationRules(replicates=100)
+        return saturation_tables.write_saturation(run_of_four, tmp_path / name, rules, max_plots=1, **more)
+
+    answers = write("undisturbed")
+    examined, examine = [], saturation_tables._Curves.examine
+
+    def examine_until_c(work, folder):
+        examined.append(folder.name)
+        if examined == ["a", "b=", "c"]:
+            raise KeyboardInterrupt
+        return examine(work, folder)
+
+    monkeypatch.setattr(saturation_tables._Curves, "at_once", 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(saturation_tables._Curves, "examine", examine_until_c)
+        with pytest.raises(KeyboardInterrupt):
+            write("stopped")
+        assert write("stopped") == answers
+    # The example of the case, the one with the most cells, is examined again for its plot.
+    assert examined == ["a", "b=", "c", "c", "脑", "a"]
+    assert files_in(tmp_path / "stopped") == files_in(tmp_path / "undisturbed")
+    monkeypatch.setattr(saturation_tables._Curves, "least_for_a_process", 1)
+    assert write("two", num_processes=2) == answers
+    assert files_in(tmp_path / "two") == files_in(tmp_path / "undisturbed")

@@ -164,7 +164,7 @@ def write_differentials(
 ) -> CohortSummary:
     """Writes patients/<id>/differential.csv and differentials.csv for every patient of a run.
 
-    Stopped and called again with the same arguments it goes on where it was (`patient_work`).
+    Stopped and called again with the same arguments, it resumes (`patient_work`).
 
     Args:
       inference_dir: output of batch_infer.

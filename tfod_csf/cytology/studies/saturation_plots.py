@@ -23,6 +23,9 @@ _CASE_COLORS = {
     "high_white_cells": cell_classes.BLUE,
 }
 
+_MAX_LINES = 2_000
+_PLACES, _LEAST_FOR_A_RANGE = 200, 20
+
 
 def case_title(case: str) -> str:
     """The case as a person writes it."""
@@ -132,20 +135,30 @@ def plot_cohort(
 ) -> None:
     """Probability that the largest class error is within d against cells, one line per patient, colored by case.
 
+    Of more than `_MAX_LINES` patients, whose lines would be one dark field, each case has its median and the range of
+    its middle 90 % of patients instead.
+
     Args:
       within_curves: (case, [J] white cells, [J] probability) per patient, from the bootstrap.
     """
+    title = f"How often all three percentages are within +-{rules.tolerance_points:g} points of the final ones"
+    if len(within_curves) > _MAX_LINES:
+        title += "\nmedian and middle 90 % of the patients of each case"
     with figures.drawing(path, 7.2, 4.2) as (figure, (axes,)):
         reached = [cells[np.argmax(within >= PROBABILITY)] for _, cells, within in within_curves]
-        right = 1.25 * max([*PAPER_CELLS.values(), *reached])
-        faint = max(0.08, min(0.8, 12 / max(len(within_curves), 1)))
-        for case, cells, within in within_curves:
-            axes.plot(cells, 100 * within, color=_CASE_COLORS.get(case, "#BBBBBB"), alpha=faint, linewidth=1)
+        if len(within_curves) > _MAX_LINES:
+            right = 1.25 * max([*PAPER_CELLS.values(), float(np.quantile(reached, 0.99))])
+            _draw_ranges(axes, within_curves, right)
+        else:
+            right = 1.25 * max([*PAPER_CELLS.values(), *reached])
+            faint = max(0.08, min(0.8, 12 / max(len(within_curves), 1)))
+            for case, cells, within in within_curves:
+                axes.plot(cells, 100 * within, color=_CASE_COLORS.get(case, "#BBBBBB"), alpha=faint, linewidth=1)
         for name, limit in PAPER_CELLS.items():
             figures.reference_line(axes, f"{name} {limit}", x=limit)
         figures.reference_line(axes, f"{100 * PROBABILITY:g} %", y=100 * PROBABILITY)
         axes.set(
-            title=f"How often all three percentages are within +-{rules.tolerance_points:g} points of the final ones",
+            title=title,
             xlabel="white cells counted",
             ylabel="resampled image sets within the tolerance (%)",
             xlim=(0, right),
@@ -159,3 +172,21 @@ def plot_cohort(
         ]
         unique = list({handle.get_label(): handle for handle in handles}.values())
         figure.legend(handles=unique, loc="outside lower center", ncols=min(len(unique), 3) or 1)
+
+
+def _draw_ranges(axes: Axes, within_curves: Sequence[tuple[str, np.ndarray, np.ndarray]], right: float) -> None:
+    """Median and middle 90 % of the patients of each case at 200 numbers of cells, where at least 20 have curves."""
+    places = np.linspace(0, right, _PLACES)
+    counts: dict[str, np.ndarray] = {}  # {case: [places, percent 0 .. 100] patients}
+    for case, cells, within in within_curves:
+        of_case = counts.setdefault(case, np.zeros((_PLACES, 101), int))
+        shown = np.flatnonzero((places >= cells[0]) & (places <= cells[-1]))
+        of_case[shown, np.rint(100 * np.interp(places[shown], cells, within)).astype(int)] += 1
+    for case, of_case in counts.items():
+        color = _CASE_COLORS.get(case, "#BBBBBB")
+        total = of_case.sum(axis=1)
+        shown = total >= _LEAST_FOR_A_RANGE
+        reached = np.cumsum(of_case, axis=1)
+        low, median, high = ((reached >= q * total[:, None]).argmax(axis=1)[shown] for q in (0.05, 0.5, 0.95))
+        axes.fill_between(places[shown], low, high, color=color, alpha=0.15, linewidth=0)
+        axes.plot(places[shown], median, color=color, linewidth=1.6)

@@ -1,21 +1,22 @@
 """The saturation study over all patients of a run: CSV files and plots, one patient in memory at a time."""
 
+import dataclasses
 import math
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tfod_csf import cell_classes, run_folder
-from tfod_csf.cytology import run_tables
+from tfod_csf.cytology import patient_work, run_tables
 from tfod_csf.cytology.counting import cohort
 from tfod_csf.cytology.counting.cases import CASES, NO_CASE
 from tfod_csf.cytology.counting.clustering import Clustering
 from tfod_csf.cytology.counting.cohort import patient_differential
 from tfod_csf.cytology.counting.differential import Differential, DifferentialRules
-from tfod_csf.cytology.counting.enough_cells import EnoughCells
 from tfod_csf.cytology.counting.saturation import (
     Band,
     Saturation,
@@ -29,31 +30,56 @@ from tfod_csf.cytology.studies import saturation_plots
 from tfod_csf.files import csv_schemas
 
 
-class _Collector:
-    """Collects of each patient what the tables and plots over all patients need."""
+class Answer(NamedTuple):
+    """What the medians over patients are taken of; n_sat as in saturation.csv."""
 
-    def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
-        self.with_one_class: list[bool] = []
+    case: str
+    has_one_class: bool
+    n_sat_orders: int | None
+    n_sat_bootstrap: int | None
+    saturated: bool | None
+
+
+class _Collector:
+    """Collects of each patient what the tables and plots over all patients need: some hundred bytes."""
+
+    def __init__(self, replicates: int) -> None:
+        self._replicates = replicates
+        self.answers: list[Answer] = []
         self.shares: list[list[float]] = []
         self.clusterings: list[Clustering] = []
-        self.curves: list[tuple[str, np.ndarray, np.ndarray]] = []
-        self.examples: dict[str, tuple[str, Saturation, EnoughCells]] = {}
+        self.examples: dict[str, tuple[int, patient_work.Patient]] = {}
+        self._curves: list[tuple[str, int, int, np.ndarray]] = []
 
-    def add(self, row: dict[str, Any], curves: Saturation, result: Differential) -> None:
-        """Keeps the row, the curve, and per case the patient with the most white cells as the example."""
-        self.rows.append(row)
-        self.with_one_class.append(curves.has_one_class)
-        if result.shares:
-            self.shares.append([share.percent / 100 for share in result.shares.values()])
-            self.clusterings.append(result.clustering)
-        if curves.orders is None:
+    def add(self, found: Mapping[str, Any], patient: patient_work.Patient) -> None:
+        """Keeps the answer, the curve, and per case the patient with the most white cells as the example.
+
+        Args:
+          found: what `_Curves.do` found.
+        """
+        row, case = found["row"], sys.intern(found["row"]["case"] or NO_CASE)
+        named = {name: row[name] for name in ("n_sat_orders", "n_sat_bootstrap", "saturated")}
+        self.answers.append(Answer(case, found["has_one_class"], **named))
+        if found["shares"]:
+            self.shares.append(found["shares"])
+            self.clusterings.append(Clustering(**found["clustering"]))
+        if not found["white_cells"]:
             return
-        case = row["case"] or NO_CASE
-        if curves.bootstrap is not None and result.shares:
-            self.curves.append((case, curves.bootstrap.cells, curves.bootstrap.within))
-        if case not in self.examples or curves.white_cells > self.examples[case][1].white_cells:
-            self.examples[case] = (row["patient_id"], curves, result.enough)
+        if found["within"] and found["shares"]:
+            within = np.array(found["within"], np.uint32)
+            self._curves.append((case, found["white_cells"], found["num_images"], within))
+        if case not in self.examples or found["white_cells"] > self.examples[case][0]:
+            self.examples[case] = (found["white_cells"], patient)
+
+    @property
+    def num_curves(self) -> int:
+        """Patients with a curve."""
+        return len(self._curves)
+
+    def curves(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """(case, [J] white cells expected on j images, [J] fraction within the tolerance), see `Band`."""
+        for case, white, images, within in self._curves:
+            yield case, np.arange(1, len(within) + 1) * white / images, within / self._replicates
 
 
 def read_cases(differentials_csv: str | os.PathLike) -> dict[str, str]:
@@ -82,8 +108,11 @@ def write_saturation(
     max_plots: int = 50,
     plan_points: Sequence[float] = (10, 7, 5, 3),
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
-) -> list[dict[str, Any]]:
+    num_processes: int = 1,
+) -> list[Answer]:
     """Writes the study's tables and plots.
+
+    Stopped and called again with the same arguments, it resumes (`patient_work`).
 
     Args:
       rules: of the curves; tolerance and minimum hold for the answer "enough cells" too.
@@ -94,51 +123,106 @@ def write_saturation(
       thresholds: counts the cells again with these; None keeps the run's counting.
       max_plots: patients (the first in order) that get a plot and a curve table of their own.
       plan_points: tolerances of the planner, in percentage points.
-      progress: wraps the list of patients' folders.
+      progress: wraps the list of patients.
+      num_processes: that draw the curves; the files do not depend on it.
 
     Returns:
-      The rows of saturation.csv.
+      What the medians are taken of, patient by patient.
 
     Raises:
       TableError: `model` is not in the run.
     """
-    output, kept, cases = pathlib.Path(output_dir), _Collector(), cases or {}
+    output, kept, cases = pathlib.Path(output_dir), _Collector(rules.replicates), cases or {}
     counting = DifferentialRules(
         min_white_cells=rules.min_white_cells,
         tolerance_points=rules.tolerance_points,
         max_unknown_percent=max_unknown_percent,
     )
+    work = _Curves(output, rules, counting, model, thresholds)
+    folders = run_tables.patient_folders(inference_dir)
+    tables = run_folder.read_run(inference_dir).get("tables", {})  # none in a run of an earlier version
+    patients = [
+        patient_work.Patient(
+            folder, tables.get(folder.name), (cases.get(run_tables.patient_id_in(folder), ""), number < max_plots)
+        )
+        for number, folder in enumerate(folders)
+    ]
+    with patient_work.resumable(output / "saturation.unfinished") as done:
 
-    def rows() -> Iterator[dict[str, Any]]:
-        for number, folder in enumerate(progress(run_tables.patient_folders(inference_dir))):
-            patient = run_tables.read_patient(folder)
-            patient = patient if thresholds is None else patient.counted_with(thresholds)
-            name = patient.model_or_first(model)
-            if model is not None:
-                patient = patient.of_model(name)
-            curves = saturation(patient.patient_id, patient.unit_counts(cell_classes.WHITE_CELLS, name), rules)
-            result = patient_differential(patient, rules=counting)
-            row = _row(name, cases.get(patient.patient_id, ""), curves, result, rules)
-            kept.add(row, curves, result)
-            if number < max_plots and curves.orders is not None:
-                target = output / run_folder.PATIENTS_DIR / folder.name
-                csv_schemas.load("saturation_curve").write_into(target, _curve_rows(curves))
-                saturation_plots.plot_patient(
-                    target / "saturation.png", patient.patient_id, curves, result.enough, rules
-                )
-            yield row
+        def rows() -> Iterator[dict[str, Any]]:
+            found = patient_work.results(work, patients, done, num_processes, progress)
+            for patient, one in zip(patients, found, strict=True):
+                kept.add(one, patient)
+                yield one["row"]
 
-    csv_schemas.load("saturation").write_into(output, rows())
-    csv_schemas.load("saturation_cases").write_into(output, _case_rows(kept, rules))
+        csv_schemas.load("saturation").write_into(output, rows())
+        _write_over_all(output, kept, work, plan_points)
+    return kept.answers
+
+
+def _write_over_all(output: pathlib.Path, kept: _Collector, work: "_Curves", plan_points: Sequence[float]) -> None:
+    """The tables and plots over all patients."""
+    csv_schemas.load("saturation_cases").write_into(output, _case_rows(kept.answers, work.rules))
     shares = np.mean(kept.shares, axis=0) if kept.shares else None
     planner = planner_rows(plan_points, shares, typical_clustering(kept.clusterings))
     csv_schemas.load("saturation_planner").write_into(output, planner)
-    if kept.curves:
-        saturation_plots.plot_cohort(output / "saturation.png", kept.curves, rules)
+    if kept.num_curves:
+        saturation_plots.plot_cohort(output / "saturation.png", list(kept.curves()), work.rules)
     if kept.examples:
-        ordered = {case: kept.examples[case] for case in (*CASES, NO_CASE) if case in kept.examples}
-        saturation_plots.plot_cases(output / "saturation_cases.png", ordered)
-    return kept.rows
+        examples = {}
+        for case in (*CASES, NO_CASE):
+            if case in kept.examples:
+                patient, curves, result = work.examine(kept.examples[case][1].folder)
+                examples[case] = (patient.patient_id, curves, result.enough)
+        saturation_plots.plot_cases(output / "saturation_cases.png", examples)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Curves(patient_work.Work[dict[str, Any]]):
+    """The curves of one patient; `Patient.more` is (case, whether the patient gets a plot and a curve table)."""
+
+    output: pathlib.Path
+    rules: SaturationRules
+    counting: DifferentialRules
+    model: str | None
+    thresholds: run_tables.Thresholds | None
+    at_once = 4
+    least_for_a_process = 40
+
+    def state(self, patient: patient_work.Patient, tables: Mapping[str, str]) -> str:
+        return patient_work.digest(self.rules, self.counting, self.model, self.thresholds, tables, patient.more)
+
+    def do(self, patient: patient_work.Patient, tables: Mapping[str, str]) -> tuple[dict[str, Any], list[pathlib.Path]]:
+        read, curves, result = self.examine(patient.folder)
+        (case, is_plotted), files = patient.more, []
+        if is_plotted and curves.orders is not None:
+            target = self.output / run_folder.PATIENTS_DIR / patient.folder.name
+            files = [target / "saturation_curve.csv", target / "saturation.png"]
+            csv_schemas.load("saturation_curve").write_into(target, _curve_rows(curves))
+            saturation_plots.plot_patient(files[1], read.patient_id, curves, result.enough, self.rules)
+        within = (
+            [] if curves.bootstrap is None else np.rint(curves.bootstrap.within * self.rules.replicates).astype(int)
+        )
+        found = {
+            "row": _row(read.model_or_first(self.model), case, curves, result, self.rules),
+            "white_cells": curves.white_cells,
+            "num_images": curves.num_images,
+            "has_one_class": curves.has_one_class,
+            "shares": [share.percent / 100 for share in result.shares.values()],
+            "clustering": result.clustering,
+            "within": within,
+        }
+        return found, files
+
+    def examine(self, folder: pathlib.Path) -> tuple[run_tables.PatientTables, Saturation, Differential]:
+        """(tables, curves, differential) of a patient."""
+        patient = run_tables.read_patient(folder)
+        patient = patient if self.thresholds is None else patient.counted_with(self.thresholds)
+        name = patient.model_or_first(self.model)
+        if self.model is not None:
+            patient = patient.of_model(name)
+        curves = saturation(patient.patient_id, patient.unit_counts(cell_classes.WHITE_CELLS, name), self.rules)
+        return patient, curves, patient_differential(patient, rules=self.counting)
 
 
 def _row(model: str, case: str, curves: Saturation, result: Differential, rules: SaturationRules) -> dict[str, Any]:
@@ -182,16 +266,17 @@ def _curve_rows(result: Saturation) -> Iterator[dict[str, Any]]:
                 }
 
 
-def _case_rows(kept: _Collector, rules: SaturationRules) -> Iterator[dict[str, Any]]:
+def _case_rows(answers: Sequence[Answer], rules: SaturationRules) -> Iterator[dict[str, Any]]:
     """Medians of both n_sat; patients of whom it is not known are in neither."""
     for measure in ("n_sat_orders", "n_sat_bootstrap"):
         chosen = [
-            row
-            for row, has_one_class in zip(kept.rows, kept.with_one_class, strict=True)
-            if not has_one_class and (measure == "n_sat_orders" or row["saturated"] is not None)
+            answer
+            for answer in answers
+            if not answer.has_one_class and (measure == "n_sat_orders" or answer.saturated is not None)
         ]
-        cases = [row["case"] or NO_CASE for row in chosen]
-        for summary in summarize_cases([row[measure] for row in chosen], cases, rules.replicates, rules.seed):
+        n_sat = [getattr(answer, measure) for answer in chosen]
+        cases = [answer.case for answer in chosen]
+        for summary in summarize_cases(n_sat, cases, rules.replicates, rules.seed):
             yield {
                 "case": summary.case,
                 "measure": measure,
