@@ -54,6 +54,8 @@ _BAR_FROM_PATIENTS = 5_000
 Tables = Mapping[str, Mapping[str, str]]
 # Pages for readers beside the tables they are made from, the one that the others are printed from first.
 PAGES = ("report.html", "report.pdf")
+# Beside report.html of very many patients: folder of the pages that have some of them each.
+COHORT_PAGES_DIR = "report_pages"
 # What a page begins with (report/templates/base.html.j2).
 _PAGE_MARK, _HEAD_BYTES = b'<meta name="generator" content="tfod_csf', 4096
 
@@ -323,10 +325,23 @@ def remove_pages(patient_folder: pathlib.Path) -> None:
 
     A page of this name that `report` did not write stays.
     """
-    for folder in (patient_folder.parent.parent, patient_folder):
-        if _is_our_page(folder / PAGES[0]):
-            for name in reversed(PAGES):  # the printed one first, so that a kill between the two leaves none unnoticed
-                (folder / name).unlink(missing_ok=True)
+    remove_cohort_pages(patient_folder.parent.parent)
+    _remove_page(patient_folder)
+
+
+def remove_cohort_pages(folder: pathlib.Path) -> None:
+    """Removes the pages of all patients from a folder; one of this name that `report` did not write stays."""
+    _remove_page(folder)
+    for page in sorted(folder.glob(f"{COHORT_PAGES_DIR}/[0-9]*.html")):
+        if _is_our_page(page):
+            page.with_suffix(".pdf").unlink(missing_ok=True)
+            page.unlink()
+
+
+def _remove_page(folder: pathlib.Path) -> None:
+    if _is_our_page(folder / PAGES[0]):
+        for name in reversed(PAGES):  # the printed one first, so that a kill between the two leaves none unnoticed
+            (folder / name).unlink(missing_ok=True)
 
 
 def _is_our_page(path: pathlib.Path) -> bool:

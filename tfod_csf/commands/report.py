@@ -31,6 +31,7 @@ flags.DEFINE_boolean("pdf", False, "Print every page as PDF too, with an install
 flags.DEFINE_string("date", None, "Date printed on the pages; default: today.", flag_values=FLAGS)
 common_flags.define_replicates(FLAGS)
 differential_flags.define(FLAGS)
+common_flags.define_num_processes(FLAGS)
 
 
 def main() -> None:
@@ -59,7 +60,13 @@ def main() -> None:
     )
     with folder_lock.only_writer(output_dir):
         summary = pages.write_report(
-            inference_dir, output_dir, facts, options, inputs.patient_facts, bar_over("patient")
+            inference_dir,
+            output_dir,
+            facts,
+            options,
+            inputs.patient_facts,
+            bar_over("patient"),
+            common_flags.num_processes(FLAGS),
         )
         if FLAGS.pdf:
             for page in progress_bar(summary.pages, unit="PDF"):

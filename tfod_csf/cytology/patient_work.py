@@ -67,7 +67,7 @@ class Work(abc.ABC, Generic[_Result]):
         """
 
     @abc.abstractmethod
-    def do(self, patient: Patient, tables: Mapping[str, str]) -> tuple[_Result, Sequence[pathlib.Path]]:
+    def do(self, patient: Patient, tables: Mapping[str, str]) -> tuple[_Result, Sequence[pathlib.Path] | None]:
         """Writes the patient's files.
 
         Returns:
@@ -95,51 +95,60 @@ def _plain(value: Any) -> Any:
 class Done:
     """The file of what is done: lines of a checksum and {"patient", "state", "files", "result"}."""
 
-    def __init__(self, file: BinaryIO, folder: pathlib.Path):
-        """Finds the lines of a file that is open for reading and appending; what follows a torn one is removed.
-
-        Args:
-          folder: that the patients' files are noted relative to.
-        """
-        self._file, self.folder = file, folder
+    def __init__(self, path: pathlib.Path):
+        """Finds the lines of an earlier run; what follows a torn one is removed. Without a line there is no file."""
+        self.path = path
+        self._file: BinaryIO | None = None
         self._places: dict[str, int] = {}
-        place = 0
-        for line in file:
-            entry = _entry_in(line)
-            if entry is None:
-                break
-            self._places[entry["patient"]] = place
-            place += len(line)
-        file.truncate(place)
+        if path.exists():
+            place = 0
+            for line in self._opened():
+                entry = _entry_in(line)
+                if entry is None:
+                    break
+                self._places[entry["patient"]] = place
+                place += len(line)
+            self._opened().truncate(place)
+
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("a+b")
+            self._file.seek(0)
+        return self._file
 
     def of(self, patient: Patient) -> bytes | None:
         """The line of a patient; None without one."""
         place = self._places.get(patient.folder.name)
         if place is None:
             return None
-        self._file.seek(place)
-        return self._file.readline()
+        self._opened().seek(place)
+        return self._opened().readline()
 
     def add(self, line: bytes) -> None:
         """Notes one more patient."""
-        self._file.seek(0, os.SEEK_END)
-        self._file.write(line)
-        self._file.flush()
+        file = self._opened()
+        file.seek(0, os.SEEK_END)
+        file.write(line)
+        file.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._file is not None:
+            self._file.close()
 
 
 @contextlib.contextmanager
 def resumable(path: str | os.PathLike) -> Iterator[Done]:
-    """Opens the file of what is done, or makes it; removes it at the end, but not after an error or when stopped.
+    """What is done, noted in a file that is removed at the end, but not after an error or when stopped.
 
     The caller alone writes into the folder (`folder_lock.only_writer`), and writes what is made of all results before
     the end.
     """
     path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
-        file.seek(0)
-        yield Done(file, path.parent)
-    path.unlink()
+    with contextlib.closing(Done(path)) as done:
+        yield done
+    path.unlink(missing_ok=True)
 
 
 def results(
@@ -161,7 +170,7 @@ def results(
     num_processes = min(num_processes, 1 + (len(patients) - 1) // work.least_for_a_process)
     waiting = iter(progress(patients))
     parts = iter(lambda: [(one, done.of(one)) for one in itertools.islice(waiting, work.at_once)], [])
-    do_some = functools.partial(_do_some, work, done.folder)
+    do_some = functools.partial(_do_some, work, done.path.parent)
     for lines in worker_pool.ordered_map(do_some, parts, num_processes):
         for is_new, line in lines:
             if is_new:

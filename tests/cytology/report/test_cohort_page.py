@@ -1,5 +1,8 @@
 """The page of all patients, on patients worked by hand."""
 
+import dataclasses
+import json
+
 import pytest
 from lxml import html
 
@@ -41,7 +44,13 @@ NOTHING = patient("nothing", {}, images=0, failed=2)
 
 
 def page_of(*patients):
-    return html.fromstring(cohort_page.cohort_html(patients, facts_of({}, Thresholds(0.5, 0.8, "apart"))))
+    facts, written = facts_of({}, Thresholds(0.5, 0.8, "apart")), {}
+    pages = cohort_page.CohortPages(facts, written.__setitem__)
+    for one in patients:
+        pages.add(cohort_page.row_of(one, facts.rules))
+    page = html.fromstring(pages.finish())
+    assert not written
+    return page
 
 
 def overview(page):
@@ -123,3 +132,62 @@ def test_nobody_with_percentages(patients):
     assert "Patients in steps of ten points" not in words(page)
     title = "1 patient" if patients else "0 patients"
     assert words(page.xpath("//h1")[0]) == title
+
+
+@pytest.fixture
+def few_on_a_page(monkeypatch):
+    monkeypatch.setattr(cohort_page, "MAX_ROWS", 3)
+    monkeypatch.setattr(cohort_page, "ROWS_PER_PAGE", 2)
+    monkeypatch.setattr(cohort_page, "MAX_SHOWN", 3)
+
+
+def many(patients, write_page):
+    """The page of all patients, that of some written with `write_page(address, text)`."""
+    facts = facts_of({}, Thresholds(0.5, 0.8, "apart"))
+    pages = cohort_page.CohortPages(facts, write_page)
+    for one in patients:
+        pages.add(cohort_page.row_of(one, facts.rules))
+    return pages.finish()
+
+
+def test_very_many_patients_are_on_pages_of_some_of_them(few_on_a_page):
+    patients = [USUAL, MARKED, FEW, NOTHING, patient("</script>'\u202e", USUAL_COUNTS)]
+    patients[0] = dataclasses.replace(USUAL, href="patients/usual/report.html")
+    written = {}
+    text = many(patients, written.__setitem__)
+    assert list(written) == [f"report_pages/000{number}.html" for number in (1, 2, 3)]
+    page, parts = html.fromstring(text), [html.fromstring(part) for part in written.values()]
+    # The numbers over all are those of one page.
+    one_page = html.fromstring(text_on_one_page(patients))
+    assert overview(page) == overview(one_page)
+    assert words(page.get_element_by_id("failures")) == words(one_page.get_element_by_id("failures"))
+    # The rows too, except that addresses are those beside another folder.
+    rows = [words(row) for part in parts for row in part.xpath("//table[@id='cohort']/tbody/tr")]
+    assert sorted(rows) == sorted(words(row) for row in one_page.xpath("//table[@id='cohort']/tbody/tr"))
+    assert [part.xpath("//table[@id='cohort']//a/@href") for part in parts] == [
+        ["../patients/usual/report.html"],
+        [],
+        [],
+    ]
+    assert page.xpath("//section[@id='patients']//li/a/@href") == list(written)
+    assert [words(link) for link in page.xpath("//section[@id='patients']//li/a")][:2] == [
+        "usual to marked",
+        "few to nothing",
+    ]
+    assert parts[1].xpath("//nav//a/@href") == ["../report.html", "0001.html"]
+    # What the script sorts holds the same cells; nothing in it ends the element it is in.
+    (data,) = page.xpath("//script[@type='application/json']")
+    found = json.loads(data.text)
+    assert found["shown"] == 3
+    assert [row[2] for row in found["rows"][:4]] == ["usual", "marked", "few", "nothing"]
+    assert "\u202e" not in data.text
+    letters, href, _, *cells = found["rows"][1]
+    assert (letters, href) == (row_of(one_page, "marked")[1], "")
+    shown = ["".join(filter(None, [cell, ""])) if isinstance(cell, str) else " ".join(cell) for cell in cells]
+    assert ["marked", *shown] == row_of(one_page, "marked")[0]
+
+
+def text_on_one_page(patients):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(cohort_page, "MAX_ROWS", 1000)
+        return many(patients, lambda *page: pytest.fail("another page"))

@@ -17,7 +17,7 @@ THRESHOLDS = Thresholds(0.5, 0.8, "apart")
 
 def rendered(run, changed=False):
     """The page of no patients."""
-    return cohort_page.cohort_html([], facts_of(run, THRESHOLDS, changed))
+    return cohort_page.CohortPages(facts_of(run, THRESHOLDS, changed), lambda *page: None).finish()
 
 
 def parsed(run, changed=False):

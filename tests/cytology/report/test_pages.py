@@ -9,9 +9,11 @@ import pytest
 from lxml import html
 
 from tests.support.examined_study import record_tables
-from tests.support.report_pages import page, text_of, write
+from tests.support.report_pages import facts_of, page, text_of, write
+from tfod_csf import run_folder
 from tfod_csf.commands import command_line
 from tfod_csf.cytology import run_tables
+from tfod_csf.cytology.report import cohort_page, pages
 
 
 def test_pages_of_all_patients_and_the_cohort(synthetic, synthetic_run):
@@ -275,3 +277,47 @@ def test_damaged_tables_are_one_sentence(odd_run, tmp_path, capsys, file, conten
     assert part in said
     assert file.rpartition("/")[2] in said
     assert "Traceback" not in said
+
+
+def test_stopped_and_resumed_or_on_two_processes_the_pages_are_the_same(
+    synthetic, synthetic_run, tmp_path, monkeypatch
+):
+    def files_in(folder):
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    made, patient_html = [], pages.patient_html
+
+    def stop_at_the_second(page, facts):
+        made.append(page.patient.patient_id)
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        return patient_html(page, facts)
+
+    out = tmp_path / "out"
+    monkeypatch.setattr(pages, "patient_html", stop_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        write(synthetic_run, out)
+    assert not (out / "report.html").exists()
+    write(synthetic_run, out)
+    assert made == ["patient_001", "patient_002", "patient_002", made[3]]
+    assert files_in(out) == files_in(synthetic[1])
+    monkeypatch.undo()
+    monkeypatch.setattr(pages._Pages, "least_for_a_process", 1)
+    facts = facts_of(run_folder.read_run(synthetic_run), run_tables.new_thresholds(synthetic_run)[0])
+    pages.write_report(synthetic_run, tmp_path / "two", facts, num_processes=2)
+    assert files_in(tmp_path / "two") == files_in(synthetic[1])
+
+
+def test_pages_of_some_patients_go_when_a_patient_changes_or_they_are_fewer(synthetic_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(cohort_page, "MAX_ROWS", 1)
+    monkeypatch.setattr(cohort_page, "ROWS_PER_PAGE", 2)
+    summary = write(synthetic_run, tmp_path, patient_pages=False)
+    parts = [tmp_path / "report_pages" / f"000{number}.html" for number in (1, 2)]
+    assert summary.pages == [tmp_path / "report.html", *parts]
+    (tmp_path / "report_pages" / "0007.html").write_text("somebody's", encoding="utf-8")
+    run_folder.remove_pages(tmp_path / "patients" / "patient_001")
+    assert [path.name for path in tmp_path.rglob("*.html")] == ["0007.html"]
+    write(synthetic_run, tmp_path, patient_pages=False)
+    monkeypatch.setattr(cohort_page, "MAX_ROWS", 10)
+    write(synthetic_run, tmp_path, patient_pages=False)
+    assert not any(path.exists() for path in parts)

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.cytology.report import test_cohort_page
 from tests.support import browser as browsers
 from tests.support import examined_study, signing_desk
 from tests.support.report_pages import page, write
 from tests.support.review_desk import Desk, edit, nothing, rename
 from tfod_csf.commands import command_line, report
-from tfod_csf.cytology.report import chromium
+from tfod_csf.cytology.report import chromium, cohort_page
 from tfod_csf.files import csv_tables
 
 pytestmark = pytest.mark.slow
@@ -225,3 +226,33 @@ def test_page_needs_nothing_beside_it(browser, synthetic, tmp_path):
     browser.open(alone)
     check_quiet(browser)
     assert browser.evaluate(PICTURES_THERE)
+
+
+def test_very_many_patients_are_found_and_sorted(browser, tmp_path, monkeypatch):
+    for name, number in {"MAX_ROWS": 3, "ROWS_PER_PAGE": 2, "MAX_SHOWN": 3}.items():
+        monkeypatch.setattr(cohort_page, name, number)
+    (tmp_path / "report_pages").mkdir()
+
+    def write_page(href, text):
+        (tmp_path / href).write_text(text, encoding="utf-8")
+
+    counts = {"a": 40, "b": 400, "c": 5, "<i>d": 80, "e": 90}
+    patients = [test_cohort_page.patient(name, {"lymphocyte": cells}) for name, cells in counts.items()]
+    (tmp_path / "report.html").write_text(test_cohort_page.many(patients, write_page), encoding="utf-8")
+    for path in sorted(tmp_path.glob("**/*.html")):
+        browser.open(path)
+        check_quiet(browser)
+    browser.open(tmp_path / "report.html", 390)
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+    shown = "[...document.querySelectorAll('#many tbody th')].map((cell) => cell.textContent).join()"
+    status = "document.getElementById('shown').textContent"
+    assert (browser.evaluate(shown), browser.evaluate(status)) == ("a,b,c", "5 of 5 patients")
+    browser.evaluate("document.querySelectorAll('#many thead button')[1].click()")  # white cells, most first
+    assert browser.evaluate(shown) == "b,e,<i>d"
+    browser.evaluate("document.querySelectorAll('#many thead button')[0].click()")
+    assert browser.evaluate(shown) == "<i>d,a,b"
+    search = "const find = document.getElementById('find'); find.value = 'D'; find.dispatchEvent(new Event('input'));"
+    browser.evaluate(f"{{ {search} }}")
+    assert (browser.evaluate(shown), browser.evaluate(status)) == ("<i>d", "1 of 5 patients")
+    first, second = "document.querySelector('#many td').textContent", "document.querySelectorAll('#many td').length"
+    assert (browser.evaluate(first), browser.evaluate(second)) == ("80", 13)

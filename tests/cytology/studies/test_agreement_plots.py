@@ -138,3 +138,12 @@ def test_equal_data_give_equal_files(tmp_path, plot):
     for name in ("1.svg", "2.svg"):
         plot(tmp_path / name, differentials(MACHINE), differentials(HOSPITAL))
     assert (tmp_path / "1.svg").read_bytes() == (tmp_path / "2.svg").read_bytes()
+
+
+def test_more_patients_than_can_be_told_apart_are_a_density(saved_figures, tmp_path, monkeypatch):
+    monkeypatch.setattr(agreement_plots, "_MAX_POINTS", 2)
+    agreement_plots.plot_bland_altman(tmp_path / "ba.png", differentials(MACHINE), differentials(HOSPITAL))
+    axes = saved_figures[0].axes[2]  # three patients on one point
+    assert not [line for line in axes.lines if line.get_linestyle() == "None"]
+    (hexagons,) = [one for one in axes.collections if one.get_array() is not None]
+    assert hexagons.get_array().tolist() == [3]

@@ -11,6 +11,7 @@ end it, as the paper of 1983 says, at the 65th and 126th: C = 1.96 * sqrt(20 * 1
 (190 - 60.41) / 2 = 64.8.
 """
 
+import dataclasses
 import math
 
 import numpy as np
@@ -235,3 +236,23 @@ def test_bias_at_a_level_is_the_lines_difference_with_a_jackknife_interval():
     moved = deming(x - 450, y - 450).intercept
     assert (bias.value, bias.low, bias.high) == pytest.approx((moved.value, moved.low, moved.high))
     assert math.isnan(passing_bablok(x, y).bias_at(450).low)
+
+
+def test_weighted_deming_of_many_patients_leaves_out_groups_of_them(monkeypatch):
+    rng = np.random.default_rng(4)
+    x = rng.uniform(5, 95, 200)
+    variance = x * (100 - x) / 200
+    y = 1 + 1.1 * x + rng.normal(size=200) * np.sqrt(variance)
+    alone = method_comparison.weighted_deming(x, y, variance, variance)
+    monkeypatch.setattr(method_comparison, "_MAX_JACKKNIFE", 100)
+    monkeypatch.setattr(method_comparison, "_GROUPS", 200)  # a group is one patient
+    groups_of_one = method_comparison.weighted_deming(x, y, variance, variance)
+    for name in ("slope", "intercept"):
+        np.testing.assert_allclose(
+            dataclasses.astuple(getattr(groups_of_one, name)), dataclasses.astuple(getattr(alone, name)), rtol=1e-9
+        )
+    monkeypatch.setattr(method_comparison, "_GROUPS", 100)  # a group is two
+    pairs = method_comparison.weighted_deming(x, y, variance, variance)
+    assert pairs.without.shape == (100, 2)
+    assert pairs.slope.value == alone.slope.value
+    assert pairs.slope.high - pairs.slope.low == pytest.approx(alone.slope.high - alone.slope.low, rel=0.25)

@@ -1,21 +1,27 @@
 """The page of all patients: overview, a table that can be sorted and searched, failures."""
 
+import collections
 import dataclasses
+import json
+import math
 import statistics
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
 
-from tfod_csf import cell_classes
+from tfod_csf import cell_classes, run_folder
 from tfod_csf.cytology.counting.cases import CASES
 from tfod_csf.cytology.counting.differential import Differential, DifferentialRules, Share
 from tfod_csf.cytology.counting.enough_cells import NO, NOT_KNOWN
 from tfod_csf.cytology.report import charts, page_template, sentences
 from tfod_csf.cytology.signing import report_status
-from tfod_csf.wording import number, plural
+from tfod_csf.wording import number, plural, visible
 
 MAX_FAILURES = 500
+# Patients on one page; of more, those on a page of their own, and rows that the page of all shows.
+MAX_ROWS, ROWS_PER_PAGE, MAX_SHOWN = 5_000, 1_000, 500
 _NOTHING = "–"
 _FILTERS = (
     ("m", "a mark against the reference range"),
@@ -61,103 +67,266 @@ class CohortPatient:
     status: str = report_status.PRELIMINARY
 
 
-def cohort_html(patients: Sequence[CohortPatient], facts: page_template.RunFacts) -> str:
-    """The page of all patients."""
-    failures = [(p.result.patient_id, *failure) for p in patients for failure in p.failures]
-    curve = [p.result.n_sat for p in patients if p.result.is_settled is not None]
-    title = f"{len(patients):,} patients" if len(patients) != 1 else "1 patient"
-    has_reviews = any(p.reviewers for p in patients)
-    return page_template.render(
-        "cohort.html.j2",
-        f"CSF cell differentials, {title}",
-        facts,
-        title=title,
-        overview=_overview(patients, facts.rules),
-        histograms=_histograms(patients, facts),
-        cases=list(_case_rows(patients)),
-        settled=charts.settled_patients(curve, "settled") if curve else "",
-        filters=[*_FILTERS, *([("r", "no review by a person")] if has_reviews else [])],
-        has_reviews=has_reviews,
-        num_patients=len(patients),
-        number_columns=_COLUMNS,
-        rows=(_row(patient, facts.rules) for patient in patients),
-        failures=failures[:MAX_FAILURES],
-        num_failures=len(failures),
-    )
+@dataclasses.dataclass(frozen=True)
+class CohortRow:
+    """What is shown of a patient, and what the numbers over all patients are counted from; plain values of JSON.
+
+    Attributes:
+      letters: of `_FILTERS` and "r" that apply.
+      cells: of `_COLUMNS`; a text, or a percentage and the sign of its mark.
+      case: see `cases`; None where no rule applies.
+      percents, marks: {white-cell class: percent}, {white-cell class: mark} where percentages are shown.
+      has_shares: whether there are percentages, shown or not.
+      has_enough: `enough.answer` is yes.
+      unknown, all_cells: numbers of cells.
+    """
+
+    patient_id: str
+    href: str
+    letters: str
+    status: str
+    cells: Sequence[str | Sequence[str]]
+    reviewers: Sequence[str]
+    case: str | None
+    percents: Mapping[str, float]
+    marks: Mapping[str, str]
+    has_shares: bool
+    has_enough: bool
+    is_settled: bool | None
+    n_sat: int | None
+    images_used: int
+    images_failed: int
+    unknown: float
+    all_cells: float
+    failures: Sequence[Sequence[str]]
 
 
-def _overview(patients: Sequence[CohortPatient], rules: DifferentialRules) -> list[tuple[str, str, str]]:
-    """(name, value, more) of the numbers at the top."""
-    results = [p.result for p in patients]
-    shown = [sentences.shown_shares(r, rules) for r in results]
-    shared = sum(bool(shares) for shares in shown)
-    marked = sum(any(share.mark for share in shares.values()) for shares in shown)
-    images, failed = sum(r.images_used for r in results), sum(r.images_failed for r in results)
-    unknown, cells = sum(sum(r.unknown.likely.values()) for r in results), sum(r.all_cells for r in results)
-    of_whom = plural(sum(r.images_failed > 0 for r in results), "patient")
-    enough_of = sum(bool(r.shares) for r in results)
-    reasons = [f"fewer than {rules.min_white_cells} white cells"] if enough_of < len(results) else []
-    reasons += ["too many unknown ones"] if shared < enough_of else []
-    few = f"; the others have {' or '.join(reasons)}" if reasons else ""
-    enough = sum(r.enough_cells for r in results)
-    not_known = sum(r.enough.answer == NOT_KNOWN for r in results)
-    beyond = sum(sentences.has_too_many_unknown(r, rules) for r in results)
-    of_percentages = f"of {enough_of:,}{f'; not known of {not_known:,}' if not_known else ''}"
-    states = [p.status for p in patients]
-    return [
-        ("With percentages", f"{shared:,}", f"of {len(results):,}{few}"),
-        (f"Enough cells for ± {rules.tolerance_points:g} points", f"{enough:,}", of_percentages),
-        ("Outside a reference range", f"{marked:,}", f"of {shared:,}"),
-        ("Unknown cells", f"{unknown:,.0f}", f"{100 * unknown / cells:.1f} % of {cells:,.0f} cells" if cells else ""),
-        (
-            f"More than {rules.max_unknown_percent:g} % of the white cells unknown",
-            f"{beyond:,}",
-            f"of {len(results):,}",
-        ),
-        ("Images used", f"{images:,}", f"{failed:,} failed, of {of_whom}" if failed else "none failed"),
-        ("Reviewed by a person", f"{sum(bool(p.reviewers) for p in patients):,}", f"of {len(results):,}"),
-        ("Final reports", f"{states.count(report_status.FINAL):,}", _not_final(states)),
-    ]
+class CohortPages:
+    """Makes the page of all patients from their rows, a row at a time.
+
+    Up to `MAX_ROWS` patients are on one page. Of more, every `ROWS_PER_PAGE` have a page of their own as soon as they
+    are there, and the page of all has the numbers, the addresses of these pages, and a short row of each patient, in
+    which its script searches and sorts. Some hundred bytes of a patient stay in memory.
+
+    Args:
+      facts: what every page says.
+      write_page: takes the address of a page of some patients, relative to the page of all, and its text.
+    """
+
+    def __init__(self, facts: page_template.RunFacts, write_page: Callable[[str, str], None]):
+        self._facts, self._write_page = facts, write_page
+        self._rows: list[CohortRow] = []
+        self._short: list[str] = []
+        self._pages: list[dict[str, str]] = []
+        self._numbers: dict[str, float] = collections.defaultdict(int)
+        self._percents: dict[str, array] = {name: array("d") for name in cell_classes.WHITE_CELLS}
+        self._n_sat: dict[str | None, list[float]] = {case: [] for case in (*CASES, None)}
+        self._failures: list[tuple[str, str, str]] = []
+
+    def add(self, row: CohortRow) -> None:
+        """One more patient, in the order of the table."""
+        self._count(row)
+        self._rows.append(row)
+        if len(self._rows) > MAX_ROWS or (self._pages and len(self._rows) == ROWS_PER_PAGE):
+            self._write_pages(ROWS_PER_PAGE)
+
+    def finish(self) -> str:
+        """The page of all patients, after all have been added."""
+        if self._pages and self._rows:
+            self._write_pages(1)
+        facts, total = self._facts, int(self._numbers["patients"])
+        title = f"{total:,} patients" if total != 1 else "1 patient"
+        has_reviews = self._numbers["reviewed by a person"] > 0
+        n_sat = (cells for of_case in self._n_sat.values() for cells in of_case)
+        settled = [None if math.isinf(cells) else int(cells) for cells in n_sat]
+        return page_template.render(
+            "cohort.html.j2",
+            f"CSF cell differentials, {title}",
+            facts,
+            scripts=("report.js", "many_patients.js") if self._pages else ("report.js",),
+            title=title,
+            overview=self._overview(),
+            histograms=self._histograms(),
+            cases=list(self._case_rows()),
+            settled=charts.settled_patients(settled, "settled") if settled else "",
+            failures=self._failures,
+            num_failures=int(self._numbers["failures"]),
+            pages=self._pages,
+            rows_per_page=ROWS_PER_PAGE,
+            max_shown=MAX_SHOWN,
+            data=self._data(has_reviews) if self._pages else "",
+            **_table(self._rows, total, has_reviews),
+        )
+
+    def _write_pages(self, at_least: int) -> None:
+        """Writes the rows there are, `ROWS_PER_PAGE` on a page, and keeps the short ones."""
+        while len(self._rows) >= at_least:
+            rows, self._rows = self._rows[:ROWS_PER_PAGE], self._rows[ROWS_PER_PAGE:]
+            number = len(self._pages) + 1
+            href = f"{run_folder.COHORT_PAGES_DIR}/{number:04d}.html"
+            ends = rows[0].patient_id, rows[-1].patient_id
+            title = f"Patients {visible(ends[0])} to {visible(ends[1])}"
+            page = page_template.render(
+                "some_patients.html.j2",
+                title,
+                self._facts,
+                title=title,
+                earlier=f"{number - 1:04d}.html" if number > 1 else "",
+                **_table(
+                    [dataclasses.replace(row, href=row.href and f"../{row.href}") for row in rows],
+                    len(rows),
+                    any(row.reviewers for row in rows),
+                ),
+            )
+            self._write_page(href, page)
+            self._pages.append({"href": href, "first": ends[0], "last": ends[1]})
+            self._short += map(_short_row, rows)
+
+    def _data(self, has_reviews: bool) -> Markup:
+        """The short rows as the page's script reads them; nothing in it ends the element it is in."""
+        rows = self._short if has_reviews else map(_without_reviewers, self._short)
+        return Markup(f'{{"shown":{MAX_SHOWN},"rows":[' + ",\n".join(rows) + "]}")
+
+    def _count(self, row: CohortRow) -> None:
+        """Adds a patient to the numbers over all."""
+        for name, count in {
+            "patients": 1,
+            "with percentages": bool(row.percents),
+            "with shares": row.has_shares,
+            "marked": any(row.marks.values()),
+            "enough": row.has_enough,
+            "not known": "k" in row.letters,
+            "beyond": "x" in row.letters,
+            "unknown": row.unknown,
+            "cells": row.all_cells,
+            "images": row.images_used,
+            "failed": row.images_failed,
+            "with failed": row.images_failed > 0,
+            "reviewed by a person": bool(row.reviewers),
+            "failures": len(row.failures),
+            f"status {row.status}": 1,
+            f"case {row.case}": 1,
+            f"case {row.case} enough": row.has_enough and row.is_settled is not None,
+            **{f"{name} {mark}": 1 for name, mark in row.marks.items()},
+        }.items():
+            self._numbers[name] += count
+        for name, percent in row.percents.items():
+            self._percents[name].append(percent)
+        if row.is_settled is not None:
+            self._n_sat[row.case].append(math.inf if row.n_sat is None else row.n_sat)
+        room = MAX_FAILURES - len(self._failures)
+        self._failures += [(row.patient_id, image, reason) for image, reason in row.failures[:room]]
+
+    def _overview(self) -> list[tuple[str, str, str]]:
+        """(name, value, more) of the numbers at the top."""
+        n, rules = self._numbers, self._facts.rules
+        patients, shared, enough_of = (int(n[name]) for name in ("patients", "with percentages", "with shares"))
+        reasons = [f"fewer than {rules.min_white_cells} white cells"] if enough_of < patients else []
+        reasons += ["too many unknown ones"] if shared < enough_of else []
+        few = f"; the others have {' or '.join(reasons)}" if reasons else ""
+        of_percentages = f"of {enough_of:,}" + (f"; not known of {n['not known']:,}" if n["not known"] else "")
+        of_whom = plural(int(n["with failed"]), "patient")
+        unknown, cells = n["unknown"], n["cells"]
+        return [
+            ("With percentages", f"{shared:,}", f"of {patients:,}{few}"),
+            (f"Enough cells for ± {rules.tolerance_points:g} points", f"{n['enough']:,}", of_percentages),
+            ("Outside a reference range", f"{n['marked']:,}", f"of {shared:,}"),
+            (
+                "Unknown cells",
+                f"{unknown:,.0f}",
+                f"{100 * unknown / cells:.1f} % of {cells:,.0f} cells" if cells else "",
+            ),
+            (
+                f"More than {rules.max_unknown_percent:g} % of the white cells unknown",
+                f"{n['beyond']:,}",
+                f"of {patients:,}",
+            ),
+            (
+                "Images used",
+                f"{n['images']:,}",
+                f"{n['failed']:,} failed, of {of_whom}" if n["failed"] else "none failed",
+            ),
+            ("Reviewed by a person", f"{n['reviewed by a person']:,}", f"of {patients:,}"),
+            ("Final reports", f"{n[f'status {report_status.FINAL}']:,}", self._not_final()),
+        ]
+
+    def _not_final(self) -> str:
+        names = (report_status.PRELIMINARY, report_status.REVIEWED)
+        preliminary, reviewed = (self._numbers[f"status {name}"] for name in names)
+        return f"{reviewed:,} reviewed and not signed, {preliminary:,} preliminary"
+
+    def _histograms(self) -> list[tuple[str, Markup, str]]:
+        """(class, chart, marks in words) of each white-cell class; none without a patient with percentages."""
+        histograms = []
+        for name in cell_classes.WHITE_CELLS if self._numbers["with percentages"] else ():
+            reference = self._facts.references.get(name)
+            ends = (reference.lowest_percent, reference.highest_percent) if reference else (None, None)
+            chart = charts.percent_histogram(name, self._percents[name], *ends)
+            high, low = (self._numbers[f"{name} {mark}"] for mark in ("high", "low"))
+            histograms.append((name, chart, f"{high} high, {low} low" if reference else "no reference range"))
+        return histograms
+
+    def _case_rows(self) -> Iterator[dict[str, Any]]:
+        """Patients, those with enough cells and median of n_sat per case and over all; a "no" is larger than any."""
+        everybody: tuple[str | None, ...] = (*CASES, None)
+        for case in (*CASES, None, "all"):
+            of = everybody if case == "all" else (case,)
+            patients = sum(self._numbers[f"case {one}"] for one in of)
+            if not patients:
+                continue
+            n_sat = [value for one in of for value in self._n_sat[one]]
+            median = statistics.median_low(n_sat) if n_sat else math.inf
+            enough = sum(self._numbers[f"case {one} enough"] for one in of)
+            yield {
+                "name": "none" if case is None else {"all": "all", **sentences.CASE_WORDS}[case],
+                "patients": patients,
+                "settled": f"{enough} of {len(n_sat)}",
+                "median": f"{median:.0f}" if median < math.inf else _NOTHING,
+            }
 
 
-def _not_final(states: Sequence[str]) -> str:
-    preliminary, reviewed = (states.count(name) for name in (report_status.PRELIMINARY, report_status.REVIEWED))
-    return f"{reviewed:,} reviewed and not signed, {preliminary:,} preliminary"
+def _table(rows: Sequence[CohortRow], num_patients: int, has_reviews: bool) -> dict[str, Any]:
+    """What the template of the table needs."""
+    return {
+        "filters": [*_FILTERS, *([("r", "no review by a person")] if has_reviews else [])],
+        "has_reviews": has_reviews,
+        "num_patients": num_patients,
+        "number_columns": _COLUMNS,
+        "rows": map(_shown_row, rows),
+    }
 
 
-def _histograms(patients: Sequence[CohortPatient], facts: page_template.RunFacts) -> list[tuple[str, Markup, str]]:
-    """(class, chart, marks in words) of each white-cell class; none without a patient with percentages."""
-    shown = [sentences.shown_shares(p.result, facts.rules) for p in patients]
-    shares = [share for share in shown if share]
-    histograms = []
-    for name in cell_classes.WHITE_CELLS if shares else ():
-        marks = [share[name].mark for share in shares]
-        reference = facts.references.get(name)
-        ends = (reference.lowest_percent, reference.highest_percent) if reference else (None, None)
-        chart = charts.percent_histogram(name, [share[name].percent for share in shares], *ends)
-        words = f"{marks.count('high')} high, {marks.count('low')} low" if reference else "no reference range"
-        histograms.append((name, chart, words))
-    return histograms
+def _shown_row(row: CohortRow) -> dict[str, Any]:
+    # The sign has its own element, so that the numbers are aligned.
+    marked = Markup('{} <span class="s">{}</span>')
+    return {
+        "patient_id": row.patient_id,
+        "href": row.href,
+        "letters": row.letters,
+        "status": row.status,
+        "cells": [cell if isinstance(cell, str) else marked.format(*cell) for cell in row.cells],
+        "reviewers": ", ".join(row.reviewers),
+        "case": sentences.CASE_WORDS.get(row.case or "", ""),
+    }
 
 
-def _case_rows(patients: Sequence[CohortPatient]) -> Iterator[dict[str, Any]]:
-    """Patients, those with enough cells and median of n_sat per case and over all; a "no" counts as larger than any."""
-    for case in (*CASES, None, "all"):
-        chosen = [p for p in patients if case == "all" or p.result.case == case]
-        if not chosen:
-            continue
-        known = [p.result for p in chosen if p.result.is_settled is not None]
-        n_sat = [float("inf") if result.n_sat is None else result.n_sat for result in known]
-        median = statistics.median_low(n_sat) if n_sat else float("inf")
-        yield {
-            "name": "none" if case is None else {"all": "all", **sentences.CASE_WORDS}[case],
-            "patients": len(chosen),
-            "settled": f"{sum(result.enough_cells for result in known)} of {len(known)}",
-            "median": f"{median:.0f}" if median < float("inf") else _NOTHING,
-        }
+def _short_row(row: CohortRow) -> str:
+    """[letters, address, patient, cells ..., status, reviewers, case] as JSON without "<"."""
+    cells = [cell if isinstance(cell, str) or cell[1] else cell[0] for cell in row.cells]
+    case, reviewers = sentences.CASE_WORDS.get(row.case or "", ""), visible(", ".join(row.reviewers))
+    values = [row.letters, row.href, visible(row.patient_id), *cells, row.status, reviewers, case]
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _row(patient: CohortPatient, rules: DifferentialRules) -> dict[str, Any]:
+def _without_reviewers(short: str) -> str:
+    """A short row for a table without the column of reviewers."""
+    values = json.loads(short)
+    del values[-2]
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def row_of(patient: CohortPatient, rules: DifferentialRules) -> CohortRow:
+    """The row of one patient."""
     result = patient.result
     shares = sentences.shown_shares(result, rules)
     marks = [share.mark for share in shares.values() if share.mark]
@@ -185,19 +354,27 @@ def _row(patient: CohortPatient, rules: DifferentialRules) -> dict[str, Any]:
         str(result.images_used),
         str(result.images_failed or ""),
     ]
-    return {
-        "patient_id": result.patient_id,
-        "href": patient.href,
-        "letters": "".join(letter for letter, applies in letters.items() if applies),
-        "status": patient.status,
-        "cells": cells,
-        "reviewers": ", ".join(patient.reviewers),
-        "case": sentences.CASE_WORDS.get(result.case or "", ""),
-    }
+    return CohortRow(
+        patient_id=result.patient_id,
+        href=patient.href,
+        letters="".join(letter for letter, applies in letters.items() if applies),
+        status=patient.status,
+        cells=cells,
+        reviewers=patient.reviewers,
+        case=result.case,
+        percents={name: share.percent for name, share in shares.items()},
+        marks={name: share.mark for name, share in shares.items()},
+        has_shares=bool(result.shares),
+        has_enough=result.enough_cells,
+        is_settled=result.is_settled,
+        n_sat=result.n_sat,
+        images_used=result.images_used,
+        images_failed=result.images_failed,
+        unknown=sum(result.unknown.likely.values()),
+        all_cells=result.all_cells,
+        failures=patient.failures,
+    )
 
 
-def _share_cell(share: Share | None) -> str | Markup:
-    if share is None:
-        return _NOTHING
-    # The sign has its own element, so that the numbers are aligned.
-    return Markup('{} <span class="s">{}</span>').format(f"{share.percent:.1f}", sentences.mark_sign(share))
+def _share_cell(share: Share | None) -> str | tuple[str, str]:
+    return _NOTHING if share is None else (f"{share.percent:.1f}", sentences.mark_sign(share))

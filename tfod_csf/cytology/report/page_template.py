@@ -100,7 +100,14 @@ def _template_text(name: str) -> str:
     return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def render(template: str, printed_title: str, facts: RunFacts, printed_mark: str = "", **context: Any) -> str:
+def render(
+    template: str,
+    printed_title: str,
+    facts: RunFacts,
+    printed_mark: str = "",
+    scripts: tuple[str, ...] = ("report.js",),
+    **context: Any,
+) -> str:
     """A page.
 
     Args:
@@ -108,10 +115,11 @@ def render(template: str, printed_title: str, facts: RunFacts, printed_mark: str
       printed_title: printed at the top of every sheet.
       facts: what every page says.
       printed_mark: printed at the top right of every sheet.
+      scripts: files in templates/, which together are the page's script.
       **context: what this template needs.
     """
     style = Markup(_template_text("report.css") + _sheet_margins(printed_title, printed_mark))
-    script = Markup(_template_text("report.js"))
+    script = Markup("".join(map(_template_text, scripts)))
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_checksum(style)}'; script-src '{_checksum(script)}'; "
         "base-uri 'none'; form-action 'none'"

@@ -1,6 +1,7 @@
 """The report of a run: one HTML page per patient and one for all of them, one patient in memory at a time.
 
 OUT/report.html                     all patients
+OUT/report_pages/<n>.html           a thousand of them each, where there are more than five thousand
 OUT/patients/<id>/report.html       one patient, with pictures
 """
 
@@ -12,13 +13,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tfod_csf import cell_classes, run_folder
-from tfod_csf.cytology import run_tables
+from tfod_csf.cytology import patient_work, run_tables
 from tfod_csf.cytology.counting import cohort
 from tfod_csf.cytology.counting.differential import Differential
 from tfod_csf.cytology.counting.saturation import saturation
 from tfod_csf.cytology.patient_facts import PatientFacts
 from tfod_csf.cytology.report import gallery, labeled_fields, page_state, page_template, reviews
-from tfod_csf.cytology.report.cohort_page import CohortPatient, cohort_html
+from tfod_csf.cytology.report.cohort_page import CohortPages, CohortPatient, CohortRow, row_of
 from tfod_csf.cytology.report.patient_page import PatientPage, patient_html
 from tfod_csf.cytology.review.revisions import RevisionError
 from tfod_csf.cytology.review.verification import read_verification
@@ -59,12 +60,13 @@ class ReportSummary:
 
     patient_pages: list[pathlib.Path] = dataclasses.field(default_factory=list)
     cohort_page: pathlib.Path | None = None
+    cohort_pages: list[pathlib.Path] = dataclasses.field(default_factory=list)
     without_crops: int = 0
 
     @property
     def pages(self) -> list[pathlib.Path]:
         """All pages, that of the cohort first."""
-        return [*([self.cohort_page] if self.cohort_page else []), *self.patient_pages]
+        return [*([self.cohort_page] if self.cohort_page else []), *self.cohort_pages, *self.patient_pages]
 
 
 def write_report(
@@ -74,8 +76,11 @@ def write_report(
     options: ReportOptions = ReportOptions(),
     patient_facts: Mapping[str, PatientFacts] | None = None,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    num_processes: int = 1,
 ) -> ReportSummary:
     """Writes the pages of a run.
+
+    Stopped and called again with the same arguments, it resumes (`patient_work`).
 
     Args:
       inference_dir: output of batch_infer.
@@ -83,41 +88,69 @@ def write_report(
       facts: thresholds, rules and references the results are computed with, and the run's record.
       options: what goes into the pages.
       patient_facts: {patient_id: row of the table of patients}.
-      progress: wraps the list of patients' folders.
+      progress: wraps the list of patients.
+      num_processes: that make pages; the files do not depend on it.
 
     Raises:
       TableError: a table that cannot be read, or a patient or model that the run does not have.
     """
-    output, summary, kept = pathlib.Path(output_dir), ReportSummary(), []
+    output, summary = pathlib.Path(output_dir), ReportSummary()
     wants_cohort = options.cohort_page and not options.patients
-    missing = set(options.patients)
     folders = run_tables.patient_folders(inference_dir)
     if wants_cohort:
         _remove_first(output, {folder.name for folder in folders})
-    for folder in progress(folders):
-        patient = run_tables.read_patient(folder, details=True)
-        missing.discard(patient.patient_id)
-        if options.patients and patient.patient_id not in options.patients:
-            continue
-        examined = _examine(patient, facts, options, (patient_facts or {}).get(patient.patient_id, PatientFacts()))
-        path = output / run_folder.PATIENTS_DIR / folder.name / PAGE
-        if options.patient_pages:
-            for name in run_folder.PAGES:
-                path.with_name(name).unlink(missing_ok=True)  # also a PDF, which would be of the earlier page
-            page = _patient_page(examined, facts, options, wants_cohort)
-            atomic_write.write_text(path, patient_html(page, facts))
-            summary.patient_pages.append(path)
-            summary.without_crops += _lacks_crops(page)
+    work = _Pages(output, _without_patients(facts), options)
+    patients = _chosen(inference_dir, folders, options, patient_facts or {})
+
+    def write_page(href: str, text: str) -> None:
+        atomic_write.write_text(output / href, text)
+        summary.cohort_pages.append(output / href)
+
+    cohort_pages = CohortPages(work.facts, write_page)
+    with patient_work.resumable(output / "report.unfinished") as done:
+        found = patient_work.results(work, patients, done, num_processes, progress)
+        for patient, one in zip(patients, found, strict=True):
+            if options.patient_pages:
+                summary.patient_pages.append(work.page_of(patient))
+                summary.without_crops += one["lacks_crops"]
+            if wants_cohort:
+                cohort_pages.add(CohortRow(**one["row"]))
         if wants_cohort:
-            kept.append(_cohort_patient(examined, _address(folder.name) if path.exists() else ""))
+            summary.cohort_page = output / PAGE
+            atomic_write.write_text(summary.cohort_page, cohort_pages.finish())
+    return summary
+
+
+def _without_patients(facts: page_template.RunFacts) -> page_template.RunFacts:
+    """Without what run.json says of every patient, which no page shows and every process would be given."""
+    run = {name: value for name, value in facts.run.items() if name not in ("patients", "tables")}
+    return dataclasses.replace(facts, run=run)
+
+
+def _chosen(
+    inference_dir: str | os.PathLike,
+    folders: Iterable[pathlib.Path],
+    options: ReportOptions,
+    patient_facts: Mapping[str, PatientFacts],
+) -> list[patient_work.Patient]:
+    """The patients that get a page, with what the table of patients says of them.
+
+    Raises:
+      TableError: one that was asked for is not there.
+    """
+    tables = run_folder.read_run(inference_dir).get("tables", {})  # none in a run of an earlier version
+    missing, chosen = set(options.patients), []
+    for folder in folders:
+        name = run_tables.patient_id_in(folder) if options.patients or patient_facts else ""
+        missing.discard(name)
+        if not options.patients or name in options.patients:
+            of_patient = patient_facts.get(name, PatientFacts())
+            chosen.append(patient_work.Patient(folder, tables.get(folder.name), of_patient))
     if missing:
         raise run_tables.TableError(
             f"{inference_dir}: no patient {sorted(missing)[0]!r} in this run; see differentials.csv."
         )
-    if wants_cohort:
-        summary.cohort_page = output / PAGE
-        atomic_write.write_text(summary.cohort_page, cohort_html(kept, facts))
-    return summary
+    return chosen
 
 
 def _remove_first(output: pathlib.Path, names: set[str]) -> None:
@@ -129,9 +162,62 @@ def _remove_first(output: pathlib.Path, names: set[str]) -> None:
     """
     for name in run_folder.PAGES:
         (output / name).unlink(missing_ok=True)
+    run_folder.remove_cohort_pages(output)
     for path in sorted((output / run_folder.PATIENTS_DIR).glob(f"*/{PAGE}")):
         if path.parent.name not in names and page_state.state_in(path):
             run_folder.remove_pages(path.parent)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pages(patient_work.Work[dict[str, Any]]):
+    """A patient's page and row; `Patient.more` is what the table of patients says."""
+
+    output: pathlib.Path
+    facts: page_template.RunFacts
+    options: ReportOptions
+
+    @property
+    def at_once(self) -> int:  # type: ignore[override]
+        return 1 if self.options.patient_pages else 16
+
+    @property
+    def least_for_a_process(self) -> int:  # type: ignore[override]
+        return 10 if self.options.patient_pages else 100
+
+    @property
+    def _wants_cohort(self) -> bool:
+        return self.options.cohort_page and not self.options.patients
+
+    def page_of(self, patient: patient_work.Patient) -> pathlib.Path:
+        """Where the patient's page is."""
+        return self.output / run_folder.PATIENTS_DIR / patient.folder.name / PAGE
+
+    def state(self, patient: patient_work.Patient, tables: Mapping[str, str]) -> str:
+        own = page_state.state_of(patient.folder, patient.more, self.facts)
+        has_page = self.options.patient_pages or self.page_of(patient).exists()
+        facts = {field.name: getattr(self.facts, field.name) for field in dataclasses.fields(self.facts)}
+        del facts["corrections"]  # in the state of the page
+        return patient_work.digest(own, has_page, facts, self.options)
+
+    def do(
+        self, patient: patient_work.Patient, tables: Mapping[str, str]
+    ) -> tuple[dict[str, Any], list[pathlib.Path] | None]:
+        read = run_tables.read_patient(patient.folder, details=True)
+        examined = _examine(read, self.facts, self.options, patient.more)
+        path, lacks_crops = self.page_of(patient), False
+        if self.options.patient_pages:
+            for name in run_folder.PAGES:
+                path.with_name(name).unlink(missing_ok=True)  # also a PDF, which would be of the earlier page
+            page = _patient_page(examined, self.facts, self.options, self._wants_cohort)
+            atomic_write.write_text(path, patient_html(page, self.facts))
+            lacks_crops = _lacks_crops(page)
+        row = None
+        if self._wants_cohort:
+            href = _address(patient.folder.name) if path.exists() else ""
+            row = row_of(_cohort_patient(examined, href), self.facts.rules)
+        # A page without pictures is made again: the images may be there then.
+        files = None if lacks_crops else [path] if self.options.patient_pages else []
+        return {"row": row, "lacks_crops": lacks_crops}, files
 
 
 @dataclasses.dataclass(frozen=True)

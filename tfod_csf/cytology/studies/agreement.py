@@ -25,6 +25,8 @@ from tfod_csf.cytology.studies.method_comparison import Estimate
 
 # Tables that the exact test looks at, at most: some seconds would be too long for a patient.
 _MAX_TABLES = 2_000_000
+# Patients that a note names.
+_MAX_NAMED = 100
 # p values below this are written as this: they are not 0.
 SMALLEST_P = 1e-300
 
@@ -293,7 +295,8 @@ def _check_rows(name: str, patient_ids: Sequence[str], x: np.ndarray, y: np.ndar
     rows = [measure_row(name, "linearity_cusum", "", len(x), statistic, note)]
     found = [patient_ids[place] for place in method_checks.outliers(y - x)]
     few = f"needs {method_checks.MIN_PATIENTS} patients" if len(x) < method_checks.MIN_PATIENTS else ""
-    note = f"look for the cause: {', '.join(found)}" if found else few
+    more = f" and {len(found) - _MAX_NAMED} others" if len(found) > _MAX_NAMED else ""
+    note = f"look for the cause: {', '.join(found[:_MAX_NAMED])}{more}" if found else few
     return [*rows, measure_row(name, "outliers", "patients", len(x), None if few else float(len(found)), note)]
 
 

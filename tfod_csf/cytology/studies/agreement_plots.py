@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.typing import LineStyleType
@@ -19,9 +20,17 @@ from tfod_csf.cytology.studies.cell_agreement import Proportion
 from tfod_csf.graphics import figures
 
 _MAX_PATIENTS = 40
+# More points are one dark field; the plot then shows how many patients are where, in a scale of powers of ten.
+_MAX_POINTS = 5_000
+_HEXAGONS = 60
 
 
 def _scatter(axes: Axes, x: np.ndarray, y: np.ndarray, name: str) -> None:
+    """A mark for every patient, or of more than `_MAX_POINTS` the density of them."""
+    if len(x) > _MAX_POINTS:
+        shades = LinearSegmentedColormap.from_list(name, ["#FFFFFF", cell_classes.color_of(name), figures.INK])
+        axes.hexbin(x, y, gridsize=_HEXAGONS, bins="log", mincnt=1, cmap=shades, vmin=0.1, linewidths=0)
+        return
     faint = 0.9 if len(x) < 60 else max(0.25, 30 / len(x))
     style: dict[str, Any] = {"color": cell_classes.color_of(name), "marker": cell_classes.MARKERS[name]}
     axes.plot(x, y, linestyle="", markersize=5, alpha=faint, markeredgewidth=0, **style)
