@@ -51,6 +51,8 @@ SUBPACKAGES = {
     "evaluation": {"": set(), "training_report": set()},
     "modeling": {"": {"feature_extractors"}, "feature_extractors": set()},
     "inference": {"": set(), "tiles": set(), "runs": {"tiles"}, "labeled": set(), "archive": {"runs"}},
+    "modeling": {"": {"feature_extractors", "layers"}, "feature_extractors": set(), "layers": set()},
+    "inference": {"": set(), "tiles": set(), "runs": {"tiles"}, "labeled": set()},
 }
 
 # absl is its logging; flags are in commands alone, see below.

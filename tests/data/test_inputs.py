@@ -174,3 +174,24 @@ def test_batch_is_divided_among_replicas(serialized, write_records, reader_of, m
     assert dataset.element_spec[0]["image"].shape == (2, 16, 16, 3)
     with pytest.raises(inputs.InputsError, match="batch_size: 3 does not divide by 2 replicas"):
         inputs.train_input(train_config(batch_size=3), reader, model_config, input_context=context)
+
+
+def test_two_pipelines_make_the_batches_of_one(serialized, write_records, reader_of, model_config):
+    """Shuffled, augmented with random numbers, and from step 1 on; the last record fills no batch of both."""
+    path = write_records("a.record", [serialized(source_id=f"{number}.jpg") for number in range(9)])
+    reader = reader_of(path)
+    reader.shuffle, reader.num_epochs = True, 1
+    config = train_config(AUGMENTATION, batch_size=4)
+
+    def batches(context=None):
+        return one_epoch(inputs.train_input(config, reader, model_config, 3, context, num_batches_done=1))
+
+    contexts = [tf.distribute.InputContext(2, pipeline, 2) for pipeline in range(2)]
+    first, second = (batches(context) for context in contexts)
+    whole = batches()[:1]
+    assert len(first) == len(second) == 1
+    for (features, _), (features_1, _), (features_2, _) in zip(whole, first, second):
+        for name in ("source_id", "image"):
+            together = np.concatenate([features_1[name], features_2[name]])
+            np.testing.assert_array_equal(together, features[name])
+    assert len(set(whole[0][0]["source_id"].tolist())) == 4

@@ -96,3 +96,19 @@ def test_images_of_a_batch_are_sampled_separately_and_runs_repeat():
     unseeded_again = tf.function(unseeded.python_function)
     np.testing.assert_array_equal(unseeded_again(), first)
     assert np.any(first != second)
+
+
+@pytest.mark.parametrize("is_static", [False, True])
+def test_each_of_two_replicas_samples_as_one_that_has_the_whole_batch(is_static):
+    rng = np.random.default_rng(5)
+    indicator, labels = (tf.constant(rng.random([4, 40]) < share) for share in (0.8, 0.4))
+    options = {"positive_fraction": 0.5, "is_static": is_static}
+    with balanced_sampler.seeds_from(SEED):
+        whole = balanced_sampler.subsample(indicator, 8, labels, **options).numpy()
+    halves = []
+    for replica in range(2):
+        rows = slice(2 * replica, 2 * replica + 2)
+        with balanced_sampler.seeds_from(SEED, tf.constant(replica), num_replicas=2):
+            halves.append(balanced_sampler.subsample(indicator[rows], 8, labels[rows], **options).numpy())
+    np.testing.assert_array_equal(np.concatenate(halves), whole)
+    assert (whole[:2] != whole[2:]).any()

@@ -52,8 +52,7 @@ def arrays_of(config: pipeline_pb2.TrainEvalPipelineConfig, devices: list[str]) 
             config.train_config, config.train_input_reader, config.model, seed=11, input_context=context
         )
 
-    # Two datasets, because a second iterator over one would see another shuffling.
-    dataset, same_dataset = (strategy.distribute_datasets_from_function(make_dataset) for _ in range(2))
+    dataset = strategy.distribute_datasets_from_function(make_dataset)
     update = UpdateSettings(gradient_clipping_by_norm=50.0, bias_grad_multiplier=2.0)
     trainer = FasterRcnnTrainer(model, dataset, optimizer, global_step, strategy, update)
     variables = model.trainable_variables
@@ -61,12 +60,20 @@ def arrays_of(config: pipeline_pb2.TrainEvalPipelineConfig, devices: list[str]) 
     names = [f"{index:03d}" for index in range(len(variables))]
     arrays = {f"before/{name}": variable.numpy() for name, variable in zip(names, variables)}
 
-    losses, gradients, _ = strategy.run(trainer.compute_gradients, args=next(iter(same_dataset)))
-    total = tf.distribute.ReduceOp.SUM
-    arrays |= {f"loss/{name}": strategy.reduce(total, loss, axis=None).numpy() for name, loss in losses.items()}
-    for name, gradient in zip(names, gradients):
-        arrays[f"gradient/{name}"] = strategy.reduce(total, gradient, axis=None).numpy()
-    assert len(list(trainer.steps(1))) == 1
+    def replica_step(features, labels):
+        losses, gradients, updated = trainer.compute_gradients(features, labels)
+        trainer.apply_gradients(gradients, updated)
+        return losses, gradients
+
+    @tf.function
+    def step(features, labels):
+        losses, gradients = strategy.run(replica_step, args=(features, labels))
+        total = tf.distribute.ReduceOp.SUM
+        return tf.nest.map_structure(lambda value: strategy.reduce(total, value, axis=None), (losses, gradients))
+
+    losses, gradients = step(*next(iter(dataset)))
+    arrays |= {f"loss/{name}": loss.numpy() for name, loss in losses.items()}
+    arrays |= {f"gradient/{name}": gradient.numpy() for name, gradient in zip(names, gradients)}
     return arrays | {f"after/{name}": variable.numpy() for name, variable in zip(names, variables)}
 
 

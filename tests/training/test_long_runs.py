@@ -1,15 +1,13 @@
-"""What only whole runs show: restarts, seeds, two processes, two machines, memory. Minutes of computing.
+"""What only whole runs show: restarts, seeds, two processes, memory. Minutes of computing.
 
 Processes are started only where a test is about processes; the first of them, `stopped_run`, serves three tests.
 """
 
 import json
-import os
 import pathlib
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -205,40 +203,3 @@ def test_the_command_resumes_after_sigterm_and_kill_while_a_second_process_evalu
     steps = tiny_training.read_tags(model_dir / "eval")["PascalBoxes_Precision/mAP@0.5IOU"][1]
     assert steps[-2:] == [saved, saved + 1]
     assert (model_dir / "best" / "best.json").is_file()
-
-
-def test_two_machines_train_together_and_one_writes(records_dir, tmp_path):
-    """Two processes on this machine, with batch norm trained, whose statistics live on both."""
-    path, model_dir = tmp_path / "pipeline.config", tmp_path / "model"
-    path.write_text(tiny_training.config_text(records_dir))
-    ports = []
-    for _ in range(2):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            ports.append(free.getsockname()[1])
-    workers = [f"127.0.0.1:{port}" for port in ports]
-    processes = []
-    for index in range(2):
-        cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
-        flags = "--num_workers=2 --num_train_steps=5 --checkpoint_every_n=4 --eval_every_n=3 --log_every_n=2 --seed=1"
-        processes.append(
-            subprocess.Popen(
-                _command(f"--pipeline_config_path={path}", f"--model_dir={model_dir}", *flags.split()),
-                cwd=REPOSITORY,
-                env={**os.environ, "TF_CONFIG": json.dumps(cluster)},
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
-    logs = [process.communicate(timeout=580)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], logs[0][-2000:] + logs[1][-2000:]
-    assert "Training on 2 replicas" in logs[0]
-    assert "Step 4 per-step time" in logs[0]
-    assert "Step 4 per-step time" not in logs[1]
-    assert len(list((model_dir / "train").iterdir())) == len(list((model_dir / "eval").iterdir())) == 1
-    assert tiny_training.read_tags(model_dir / "eval")["Loss/total_loss"][1] == [3, 5]
-    # saved at 0, 3 (evaluation: several machines save together), 4 and 5
-    assert sorted(file.name for file in model_dir.glob("*.index")) == [
-        f"ckpt-{number}.index" for number in (1, 2, 3, 4)
-    ]
-    assert _step(model_dir) == 5

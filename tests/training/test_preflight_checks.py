@@ -1,6 +1,7 @@
 """Each check by itself; that the commands run them is in test_preflight.py."""
 
 import collections
+import json
 
 import pytest
 
@@ -63,12 +64,23 @@ def test_records_without_a_box_can_be_evaluated_on(config, tmp_path):
         preflight_checks.check_input(reader, 2, "train_input_reader", max_train_boxes=5)
 
 
+def _tf_config(workers, index=0, job="worker"):
+    return json.dumps({"cluster": {"worker": workers}, "task": {"type": job, "index": index}})
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "needs the environment variable TF_CONFIG"),
         ("[]", "needs the environment variable TF_CONFIG"),
         ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}', "TF_CONFIG lists 1 workers"),
+        (_tf_config(["a:1", "b"]), "'b' is not host:port with a port from 1 to 65535"),
+        (_tf_config(["a:1", "b:99999"]), "'b:99999' is not host:port"),
+        (_tf_config(["a:1", "a:1"]), "lists a:1 twice; give each worker a host and port of its own"),
+        (_tf_config(["a:1", "b:1"], index=2), "task is worker 2, but the cluster has worker 0 to 1; give every"),
+        (_tf_config(["a:1", "b:1"], index=-1), "task is worker -1"),
+        (_tf_config(["a:1", "b:1"], index=None), "task is worker None"),
+        (_tf_config(["a:1", "b:1"], job="master"), "task is master 0"),
     ],
 )
 def test_several_workers_need_tf_config(monkeypatch, text, message):

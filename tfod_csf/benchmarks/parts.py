@@ -1,6 +1,7 @@
 """The parts of a benchmark: what is measured for one row of benchmark.csv, in a process of its own."""
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Callable, Sequence
 
@@ -78,6 +79,7 @@ def _measure_input_pipeline(job: Job, options: BenchmarkOptions, work_dir: str) 
 
 
 def _measure_training_step(job: Job, options: BenchmarkOptions, work_dir: str) -> dict:
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as in model_main_tf2
     from tfod_csf.benchmarks import train_step
 
     row = train_step.measure(network_config(job.network, options, work_dir), options.repeats)

@@ -122,8 +122,9 @@ def run(
       arguments: what follows the command's name; None takes those of the program, which then ends with the status.
 
     Returns:
-      Exit status: 0 when it ended well, 1 after a `UserError` or a file that the system refuses (each printed as one
-      sentence), 128 + its number after a signal (130 Ctrl-C, 143 SIGTERM), 141 when nobody reads the output any more.
+      Exit status: 0 when it ended well, 1 after a file that the system refuses, the error's own (mostly 1) after a
+      `UserError` (each printed as one sentence), 128 + its number after a signal (130 Ctrl-C, 143 SIGTERM), 141 when
+      nobody reads the output any more.
     """
     with stop_signals.StopSignals(ends_process=arguments is None) as stop:
         given = sys.argv[1:] if arguments is None else arguments
@@ -167,7 +168,7 @@ def _ended(error: BaseException, stop: stop_signals.StopSignals) -> tuple[int, s
         kept = "what was finished is kept and no file is half-written; run the same command again to resume."
         return 128 + number, f"stopped by {cause}; {kept}"
     if isinstance(error, UserError):
-        return 1, f"error: {wording.visible(str(error))}"
+        return error.exit_status, f"error: {wording.visible(str(error))}"
     if isinstance(error, BrokenPipeError) and error.filename is None:
         return _BROKEN_PIPE, "stopped, because the program that read its output has ended."
     if isinstance(error, OSError) and error.errno is not None:

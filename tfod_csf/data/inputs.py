@@ -101,16 +101,10 @@ def train_input(
         transform.left_out_boxes.note(num_left_out, example["source_id"], reason)
         return _features_and_labels(_pad_objects(example, max_number_of_boxes))
 
-    records = record_datasets.read_dataset(
-        train_input_config, train_input_config.num_epochs or None, seed, input_context
-    )
-    num_pipelines, pipeline = (
-        (input_context.num_input_pipelines, input_context.input_pipeline_id) if input_context else (1, 0)
-    )
-    # Each step takes a batch for each replica that this pipeline feeds.
-    num_replicas = input_context.num_replicas_in_sync // num_pipelines if input_context else 1
-    records = records.enumerate().skip(num_batches_done * num_replicas * batch_size)
-    records = records.map(lambda number, record: (number * num_pipelines + pipeline, record))
+    records = record_datasets.read_dataset(train_input_config, train_input_config.num_epochs or None, seed)
+    records = records.enumerate().skip(num_batches_done * train_config.batch_size)
+    if input_context and input_context.num_input_pipelines > 1:
+        records = _share_of_batches(records, train_config.batch_size, input_context)
     return _batches(records, train_example, batch_size, train_input_config, train_input_config.drop_remainder)
 
 
@@ -276,6 +270,20 @@ def _pad_objects(example: Example, num_rows: int | tf.Tensor) -> Example:
 def _features_and_labels(example: Example) -> Batch:
     features = {name: example[name] for name in _FEATURES if name in example}
     return features, {name: example[name] for name in _LABELS}
+
+
+def _share_of_batches(
+    records: tf.data.Dataset, batch_size: int, input_context: tf.distribute.InputContext
+) -> tf.data.Dataset:
+    """Of each batch of all pipelines together, the records of this one, in order; whole batches only.
+
+    Every pipeline reads all records, and decodes only its own. Reading costs little beside that, and so the pipelines
+    together make the batches of one.
+    """
+    share = batch_size // input_context.num_input_pipelines
+    begin = input_context.input_pipeline_id * share
+    batches = records.batch(batch_size, drop_remainder=True)
+    return batches.map(lambda number, record: (number[begin : begin + share], record[begin : begin + share])).unbatch()
 
 
 def _replica_batch_size(batch_size: int, input_context: tf.distribute.InputContext | None) -> int:

@@ -55,24 +55,33 @@ def subsample(
 
 
 class _Seeds(threading.local):
-    """Of the innermost `seeds_from` of this thread: the seed, and how many were taken."""
+    """Of the innermost `seeds_from` of this thread: its arguments, and how many seeds were taken."""
 
     seed: tf.Tensor | None = None
     num_taken = 0
+    replica: tf.Tensor | int = 0
+    num_replicas = 1
 
 
 _seeds = _Seeds()
 
 
 @contextlib.contextmanager
-def seeds_from(seed: tf.Tensor) -> Iterator[None]:
-    """Inside it `random_seed` gives seeds that follow from this one, int32 [2]: the first call the first, and so on."""
-    before = _seeds.seed, _seeds.num_taken
-    _seeds.seed, _seeds.num_taken = seed, 0
+def seeds_from(seed: tf.Tensor, replica: tf.Tensor | int = 0, num_replicas: int = 1) -> Iterator[None]:
+    """Inside it `random_seed` gives seeds that follow from this one: the first call the first, and so on.
+
+    Args:
+      seed: int32 [2], the same on all replicas.
+      replica: of num_replicas that each have as many images of a batch; an image's sample is the one that it has where
+          one replica has the whole batch.
+    """
+    before = vars(_seeds).copy()
+    _seeds.seed, _seeds.num_taken, _seeds.replica, _seeds.num_replicas = seed, 0, replica, num_replicas
     try:
         yield
     finally:
-        _seeds.seed, _seeds.num_taken = before
+        vars(_seeds).clear()
+        vars(_seeds).update(before)
 
 
 def random_seed() -> tf.Tensor:
@@ -101,8 +110,12 @@ def _static_subsample(indicator, batch_size, labels, max_positives, order):
 
 def _random_order(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """One random permutation of 0..N-1 per image: int32 [B, N]; random integers, because floats tie more often."""
-    priority = tf.random.stateless_uniform(shape, seed=seed, minval=None, maxval=None, dtype=tf.int32)
-    return tf.argsort(priority, axis=1)
+    num_images, num_examples = shape[0], shape[1]
+    # Those of the whole batch, of which this replica takes its images': a few thousand integers.
+    of_batch = [num_images * _seeds.num_replicas, num_examples]
+    priority = tf.random.stateless_uniform(of_batch, seed=seed, minval=None, maxval=None, dtype=tf.int32)
+    first = num_images * _seeds.replica
+    return tf.argsort(priority[first : first + num_images], axis=1)
 
 
 def _first_in_order(candidates: tf.Tensor, count: tf.Tensor | int, order: tf.Tensor) -> tf.Tensor:

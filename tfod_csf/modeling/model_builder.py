@@ -82,6 +82,7 @@ def build_region_proposal_network(config: faster_rcnn_pb2.FasterRcnn, is_trainin
             first_stage_box_predictor_kernel_size=config.first_stage_box_predictor_kernel_size,
             first_stage_atrous_rate=config.first_stage_atrous_rate,
             num_levels=len(anchor_generators),
+            max_anchors_with_loss=config.first_stage_minibatch_size if is_training else None,
         ),
         anchor_generators=anchor_generators,
         clip_anchors_to_image=config.clip_anchors_to_image,

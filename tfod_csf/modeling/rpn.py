@@ -25,6 +25,7 @@ from tfod_csf.modeling import balanced_sampler, box_coder, losses, post_processi
 from tfod_csf.modeling.anchor_generator import GridAnchorGenerator
 from tfod_csf.modeling.feature_extractors.feature_extractor import one_or_list
 from tfod_csf.modeling.layer_hyperparams import LayerHyperparams
+from tfod_csf.modeling.layers.sparse_gradient_conv import SparseGradientConv2D
 
 
 class FirstStagePredictions(NamedTuple):
@@ -54,6 +55,8 @@ class RegionProposalHead(tf.Module):
       first_stage_box_predictor_depth, first_stage_box_predictor_kernel_size: of the convolution.
       first_stage_atrous_rate: its dilation.
       num_levels: feature maps.
+      max_anchors_with_loss: the most anchors of an image that a loss counts (`first_stage_minibatch_size`); the
+          convolution's gradient is computed in their cells alone. None: everywhere.
     """
 
     def __init__(
@@ -64,18 +67,19 @@ class RegionProposalHead(tf.Module):
         first_stage_box_predictor_kernel_size: int = 3,
         first_stage_atrous_rate: int = 1,
         num_levels: int = 1,
+        max_anchors_with_loss: int | None = None,
     ):
         super().__init__(name="first_stage_head")
-        layers = [
-            tf_keras.layers.Conv2D(
-                first_stage_box_predictor_depth,
-                first_stage_box_predictor_kernel_size,
-                dilation_rate=first_stage_atrous_rate,
-                padding="same",
-                name="RPNConv",
-                **hyperparams.conv_arguments(),
+        size = first_stage_box_predictor_kernel_size
+        arguments = {"dilation_rate": first_stage_atrous_rate, "name": "RPNConv", **hyperparams.conv_arguments()}
+        if max_anchors_with_loss is None or hyperparams.batch_norm is not None or size % 2 == 0:
+            # Behind a convolution, batch norm gives every cell a gradient.
+            conv = tf_keras.layers.Conv2D(first_stage_box_predictor_depth, size, padding="same", **arguments)
+        else:
+            conv = SparseGradientConv2D(
+                first_stage_box_predictor_depth, size, max_cells_with_gradient=max_anchors_with_loss, **arguments
             )
-        ]
+        layers = [conv]
         layers += hyperparams.batch_norm_layers("RPNBatchNorm")
         layers.append(tf_keras.layers.ReLU(6.0, name="RPNActivation"))
         self.first_conv = tf_keras.Sequential(layers, name="FirstStageRPNFeatures")

@@ -103,24 +103,44 @@ def check_train_config(config: pipeline_pb2.TrainEvalPipelineConfig, num_workers
 
 
 def check_tf_config(num_workers: int) -> None:
-    """Refuses --num_workers without a TF_CONFIG that lists as many workers."""
-    text = os.environ.get("TF_CONFIG", "")
+    """Refuses --num_workers without a TF_CONFIG that lists as many workers and says which of them this one is."""
     if num_workers < 1:
         raise TrainingSetupError(f"--num_workers={num_workers}: must be at least 1.")
     if num_workers == 1:
         return
+    addresses, task = _read_tf_config(num_workers)
+    workers = [address for job in ("chief", "worker") for address in addresses.get(job, [])]
+    if len(workers) != num_workers:
+        raise TrainingSetupError(
+            f"--num_workers={num_workers}, but TF_CONFIG lists {len(workers)} workers; make them equal."
+        )
+    for address in workers:
+        port = str(address).rpartition(":")[2]
+        if ":" not in str(address) or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise TrainingSetupError(f"TF_CONFIG: {address!r} is not host:port with a port from 1 to 65535.")
+        if workers.count(address) > 1:
+            raise TrainingSetupError(f"TF_CONFIG lists {address} twice; give each worker a host and port of its own.")
+    kind, index = task.get("type"), task.get("index")
+    if isinstance(index, str) and index.isdecimal():
+        index = int(index)  # as TensorFlow reads it
+    if kind not in addresses or type(index) is not int or not 0 <= index < len(addresses[kind]):
+        jobs = ", ".join(f"{job} 0 to {len(hosts) - 1}" for job, hosts in addresses.items())
+        raise TrainingSetupError(
+            f"TF_CONFIG: task is {kind} {index}, but the cluster has {jobs}; give every machine its own index, from 0."
+        )
+
+
+def _read_tf_config(num_workers: int) -> tuple[dict[str, list], dict]:
+    """The cluster's addresses by job, and this worker's task."""
     example = '{"cluster": {"worker": ["host1:port", "host2:port"]}, "task": {"type": "worker", "index": 0}}'
     try:
-        cluster = json.loads(text)["cluster"]
-        workers = len(cluster.get("worker", [])) + len(cluster.get("chief", []))
+        tf_config = json.loads(os.environ.get("TF_CONFIG", ""))
+        addresses = {job: list(hosts) for job, hosts in tf_config["cluster"].items()}
+        return addresses, dict(tf_config["task"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise TrainingSetupError(
             f"--num_workers={num_workers} needs the environment variable TF_CONFIG on every machine, such as {example}."
         ) from error
-    if workers != num_workers:
-        raise TrainingSetupError(
-            f"--num_workers={num_workers}, but TF_CONFIG lists {workers} workers; make them equal."
-        )
 
 
 def check_batch_divides(batch_size: int, num_replicas: int, because: str) -> None:

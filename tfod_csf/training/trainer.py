@@ -185,7 +185,8 @@ class FasterRcnnTrainer:
         Returns:
           Its losses (each divided by the number of replicas), and how many of its gradients are not finite, int32.
         """
-        with balanced_sampler.seeds_from(self._seed_of_step()):
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        with balanced_sampler.seeds_from(self._seed_of_step(), replica, self.strategy.num_replicas_in_sync):
             losses, gradients, variables = self.compute_gradients(features, labels)
         # A sum is finite only if all that is summed is, and takes one pass.
         bad = [~tf.math.is_finite(tf.reduce_sum(gradient)) for gradient in gradients]
@@ -193,10 +194,9 @@ class FasterRcnnTrainer:
         return losses, tf.math.count_nonzero(bad, dtype=tf.int32)
 
     def _seed_of_step(self) -> tf.Tensor:
-        """int32 [2], of this step and this replica: a resumed run samples as an uninterrupted one."""
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        """int32 [2], of this step: a resumed run samples as an uninterrupted one."""
         step = tf.cast(self.global_step.read_value(), tf.int32)
-        return tf.random.experimental.stateless_fold_in(tf.stack([self.seed % _LARGEST_SEED, step]), replica)
+        return tf.random.experimental.stateless_fold_in(tf.stack([self.seed % _LARGEST_SEED, step]), 0)
 
     def compute_gradients(
         self, features: Mapping[str, tf.Tensor], labels: Mapping[str, tf.Tensor]

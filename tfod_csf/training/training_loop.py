@@ -11,6 +11,7 @@ import dataclasses
 import logging
 import math
 import pathlib
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -51,7 +52,15 @@ class StoppedError(UserError):
 
 
 class _StopRequested(Exception):
-    """Ends a block of steps or an evaluation."""
+    """Ends a block of steps or an evaluation; its text is the signal's name.
+
+    Attributes:
+      number: the signal's.
+    """
+
+    def __init__(self, name: str, number: int):
+        super().__init__(name)
+        self.number = number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +98,6 @@ class TrainingLoop:
       learning_rate_at: step to learning rate.
       record: kept up to date in model_dir; of a resumed run, with what it had noted.
       model_dir: folder of the run.
-      is_chief: this worker writes logs and records.
     """
 
     def __init__(
@@ -101,7 +109,6 @@ class TrainingLoop:
         learning_rate_at: Callable[[int], float],
         record: training_record.TrainingRecord,
         model_dir: str,
-        is_chief: bool = True,
     ):
         self._trainer = trainer
         self._keeper = keeper
@@ -110,7 +117,8 @@ class TrainingLoop:
         self._learning_rate_at = learning_rate_at
         self._record = record
         self._model_dir = model_dir
-        self._is_chief = is_chief
+        self._workers = strategies.Workers(trainer.strategy)
+        is_chief = self._workers.is_chief
         self._step = int(trainer.global_step.numpy())
         self._summaries = summaries.Summaries(pathlib.Path(model_dir) / "train" if is_chief else None)
         self._history = LossHistory(model_dir if is_chief else None, last_step=self._step)
@@ -131,19 +139,22 @@ class TrainingLoop:
         try:
             with self._stop:
                 self._run_to_the_end()
-        except _StopRequested:
+        except _StopRequested as stop:
             self._save_what_was_done()
-            reason = f"{self._stop.name} at step {self._step}; the last checkpoint is {self._keeper.latest}"
+            reason = f"{stop} at step {self._step}; the last checkpoint is {self._keeper.latest}"
             self._note(training_record.STOPPED, reason)
-            raise StoppedError(f"{reason}; the same command resumes from there.", self._stop.number) from None
+            raise StoppedError(f"{reason}; the same command resumes from there.", stop.number) from None
         except KeyboardInterrupt as error:
             # Before the first step, or a second signal: nothing is saved, and what was saved before counts.
             self._note(training_record.STOPPED, f"{error or 'Ctrl-C'} at step {self._step}")
             raise
         except tf.errors.OpError as error:
-            # A record that cannot be decoded: the weights are those after a whole step and worth keeping.
-            self._note(training_record.FAILED, error.message.strip().partition("\n")[0])
-            self._save_what_was_done()
+            if self._workers.are_several:  # they could save only together
+                self._note(training_record.FAILED, strategies.reason_of_loss(error))
+            else:
+                # A record that cannot be decoded: the weights are those after a whole step and worth keeping.
+                self._note(training_record.FAILED, error.message.strip().partition("\n")[0])
+                self._save_what_was_done()
             raise
         except BaseException as error:
             self._note(training_record.FAILED, str(error) or type(error).__name__)
@@ -227,8 +238,18 @@ class TrainingLoop:
         self._step += 1
         self._block.append(total)
         self._progress.step(total)
-        if self._stop.name:
-            raise _StopRequested
+        self._stop_if_any_worker_is_asked_to()
+
+    def _stop_if_any_worker_is_asked_to(self) -> None:
+        if not self._workers.are_several:
+            self._raise_if_stopped()
+            return
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        asked = self._workers.sum([self._stop.number == number for number in numbers])
+        self._raise_if_stopped()
+        for number, count in zip(numbers, asked):
+            if count:
+                raise _StopRequested(f"{signal.Signals(number).name} to another worker", number)
 
     def _first_replica(self, value: Any) -> tf.Tensor:
         return self._trainer.strategy.experimental_local_results(value)[0]
@@ -265,9 +286,8 @@ class TrainingLoop:
             self._progress.say(f"Step {self._step}: no checkpoint, because {self._watch}.")
 
     def _save_what_was_done(self) -> None:
-        """Saves the steps since the last checkpoint of a run that ends early; several machines would have to do it
-        together."""
-        if not strategies.has_several_workers(self._trainer.strategy) and not self._watch.is_high:
+        """Saves the steps since the last checkpoint of a run that ends early; all workers do."""
+        if not self._watch.is_high:
             self._keeper.save()
 
     def _report(self) -> None:
@@ -284,12 +304,16 @@ class TrainingLoop:
     def _why_saturated(self) -> str:
         if not self._settings.stop_when_saturated:
             return ""
-        return loss_saturation.why_saturated(
-            self._history.steps,
-            self._history.losses,
-            min_relative_fall=self._settings.saturation_min_relative_fall,
-            min_steps=self._settings.saturation_min_steps,
-        )
+        why = ""
+        if self._workers.is_chief:  # of a resumed run, only the chief has the whole history
+            why = loss_saturation.why_saturated(
+                self._history.steps,
+                self._history.losses,
+                min_relative_fall=self._settings.saturation_min_relative_fall,
+                min_steps=self._settings.saturation_min_steps,
+            )
+        is_saturated = self._workers.sum([bool(why)])[0] > 0
+        return why or ("the loss has saturated" if is_saturated else "")
 
     def _evaluate_if_due(self, is_last: bool) -> None:
         every = self._settings.eval_every_n
@@ -300,24 +324,28 @@ class TrainingLoop:
 
     def _evaluate(self) -> None:
         for index, evaluation in enumerate(self._evaluations):
-            metrics = evaluation.run(self._step, self._progress.say, self._raise_if_stopped)
+            metrics = evaluation.run(self._step, self._progress.say, self._after_batch_of_evaluation)
             if index > 0:
                 continue
-            is_best = is_better(metrics, self._model_dir) and not self._watch.is_high
-            if is_best or strategies.has_several_workers(self._trainer.strategy):
-                self._keeper.save()  # several workers can only save together, so they always do
-                if self._is_chief and is_best:
+            is_best = self._workers.is_chief and is_better(metrics, self._model_dir) and not self._watch.is_high
+            if self._workers.sum([is_best])[0]:  # the chief decides, all save
+                self._keeper.save()
+                if is_best:
                     keep_best(self._keeper.latest, self._step, metrics, self._model_dir)
                     self._progress.say(
                         f"Best checkpoint so far: step {self._step} ({best_text(metrics)}), in {self._model_dir}/best"
                     )
 
-    def _raise_if_stopped(self, num_images: int) -> None:
+    def _after_batch_of_evaluation(self, num_images: int) -> None:
         del num_images
+        if not self._workers.are_several:  # they can stop only together, after the next step
+            self._raise_if_stopped()
+
+    def _raise_if_stopped(self) -> None:
         if self._stop.name:
-            raise _StopRequested
+            raise _StopRequested(self._stop.name, self._stop.number)
 
     def _note(self, status: str, reason: str) -> None:
         self._record.status, self._record.reason, self._record.step = status, reason, self._step
-        if self._is_chief:
+        if self._workers.is_chief:
             self._record.save(self._model_dir)

@@ -48,6 +48,7 @@ class RunOptions:
 
     Attributes:
       num_workers: machines that train together (TF_CONFIG names them).
+      worker_start_timeout, worker_timeout: see `strategies.make_strategy`.
       seed: of initial weights, order, augmentation and sampling; None: a random one, for a resumed run the one it has.
       rms_prop_rule: "tf1" or "tf2" (see `optimizer`); None: tf1 for a new run, the checkpoint's own for a resumed one.
       leave_out_class_heads: with fine_tune_checkpoint_type full, skip the predictors that depend on num_classes.
@@ -56,6 +57,8 @@ class RunOptions:
     """
 
     num_workers: int = 1
+    worker_start_timeout: float = 600.0
+    worker_timeout: float = 60.0
     seed: int | None = None
     rms_prop_rule: str | None = None
     leave_out_class_heads: bool = False
@@ -107,19 +110,52 @@ def train(
       UserError: the config, its records or the newest checkpoint cannot be used, or a loss became non-finite.
       StoppedError: after Ctrl-C or SIGTERM; see `TrainingLoop.run`.
     """
-    strategy = strategy or strategies.make_strategy(options.num_workers, config.train_config.batch_size)
+    strategy = strategy or strategies.make_strategy(
+        options.num_workers, config.train_config.batch_size, options.worker_start_timeout, options.worker_timeout
+    )
     _log.info("Training on %s.", strategies.describe(strategy))
-    if not strategies.is_chief(strategy):
-        with tempfile.TemporaryDirectory(prefix="tfod_csf_worker_") as scratch:
+    workers = strategies.Workers(strategy)
+    with workers.failing_together(), contextlib.ExitStack() as until_end:
+        if not workers.is_chief:
+            scratch = until_end.enter_context(tempfile.TemporaryDirectory(prefix="tfod_csf_worker_"))
             return _train(config, model_dir, settings, options, checked, strategy, scratch)
-    with contextlib.ExitStack() as locks:
-        locks.enter_context(folder_lock.only_writer(model_dir))
+        until_end.enter_context(folder_lock.only_writer(model_dir))
         if settings.eval_every_n:
-            locks.enter_context(folder_lock.only_writer(pathlib.Path(model_dir) / EVAL_FOLDER))
+            until_end.enter_context(folder_lock.only_writer(pathlib.Path(model_dir) / EVAL_FOLDER))
         gone = run_checkpoints.remove_leftovers(model_dir)
         if gone:
             _log.info("%s: removed what a killed run left: %s.", model_dir, ", ".join(path.name for path in gone))
         return _train(config, model_dir, settings, options, checked, strategy, model_dir)
+
+
+def _start_of(
+    model_dir: str, options: RunOptions, workers: strategies.Workers
+) -> tuple[str | None, training_record.TrainingRecord]:
+    """Where the run begins, on all workers alike: what the chief finds in model_dir, or chooses at random.
+
+    Returns:
+      Prefix of the checkpoint to resume from (None: step 0), and the record of the run so far, with its seed.
+
+    Raises:
+      TrainingSetupError: this worker does not see the chief's checkpoint.
+    """
+    latest, record = None, training_record.TrainingRecord()
+    if workers.is_chief:
+        latest = sound_checkpoint.newest_sound(model_dir)
+        if latest is not None and latest != run_checkpoints.latest_checkpoint(model_dir):
+            _forget_later_checkpoints(model_dir, latest)
+        record = (training_record.load(model_dir) if latest is not None else None) or record
+        record.seed = record.seed if options.seed is None else options.seed
+        record.seed = random.SystemRandom().randrange(2**31) if record.seed is None else record.seed
+    name, fields = workers.of_chief([latest and os.path.basename(latest), dataclasses.asdict(record)])
+    if not workers.is_chief and name is not None:
+        latest = os.path.join(model_dir, name)
+        if not os.path.isfile(f"{latest}.index"):
+            raise preflight_checks.TrainingSetupError(
+                f"--model_dir={model_dir}: {name}, from which the first worker resumes, is not there on this machine; "
+                "give all workers the same folder, on a disk that all of them reach."
+            )
+    return latest, training_record.TrainingRecord(**fields)
 
 
 def _train(
@@ -132,28 +168,23 @@ def _train(
     checkpoint_dir: str,
 ) -> training_record.TrainingRecord:
     """As `train`; checkpoint_dir is model_dir, or a scratch folder for workers other than the chief."""
-    is_chief = strategies.is_chief(strategy)
-    latest = sound_checkpoint.newest_sound(model_dir)
-    if is_chief and latest is not None and latest != run_checkpoints.latest_checkpoint(model_dir):
-        _forget_later_checkpoints(model_dir, latest)
+    workers = strategies.Workers(strategy)
+    latest, before = _start_of(model_dir, options, workers)
     rule = _rms_prop_rule(config, latest, options.rms_prop_rule)
-    before = (training_record.load(model_dir) if latest is not None else None) or training_record.TrainingRecord()
-    seed = before.seed if options.seed is None else options.seed
-    seed = random.SystemRandom().randrange(2**31) if seed is None else seed
-    tf_keras.utils.set_random_seed(seed)
+    tf_keras.utils.set_random_seed(before.seed)
     with strategy.scope():
         state = _build_in_scope(config, rule or DEFAULT_RMS_PROP_RULE, checkpoint_dir)
         _restore(state, latest, config.train_config, options)
     step = int(state.global_step.numpy())
-    trainer = _trainer(state, strategy, config, seed, step)
-    if is_chief:
+    trainer = _trainer(state, strategy, config, before.seed, step)
+    if workers.is_chief:
         _keep_config(config, model_dir)
     record = dataclasses.replace(
-        before, step=step, num_steps=settings.num_steps, rms_prop_rule=rule, seed=seed, version=__version__
+        before, step=step, num_steps=settings.num_steps, rms_prop_rule=rule, version=__version__
     )
     evaluations = []
     if settings.eval_every_n:
-        eval_dir = model_dir if is_chief else None
+        eval_dir = model_dir if workers.is_chief else None
         evaluations = _evaluations(config, state.model, state.optimizer, checked, eval_dir, options)
     loop = TrainingLoop(
         trainer,
@@ -163,7 +194,6 @@ def _train(
         lambda at_step: float(state.learning_rate(at_step)),
         record,
         model_dir,
-        is_chief,
     )
     with input_errors.explained([config.train_input_reader, *config.eval_input_reader], config.model):
         return loop.run()

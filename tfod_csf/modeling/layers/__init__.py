@@ -1,0 +1,1 @@
+"""Keras layers of this network that Keras does not have."""
