@@ -178,7 +178,7 @@ def test_batch_is_divided_among_replicas(serialized, write_records, reader_of, m
 
 def test_two_pipelines_make_the_batches_of_one(serialized, write_records, reader_of, model_config):
     """Shuffled, augmented with random numbers, and from step 1 on; the last record fills no batch of both."""
-    path = write_records("a.record", [serialized(source_id=f"{number}.jpg") for number in range(9)])
+    path = write_records("a.record", [serialized(name=f"{number}.jpg") for number in range(9)])
     reader = reader_of(path)
     reader.shuffle, reader.num_epochs = True, 1
     config = train_config(AUGMENTATION, batch_size=4)
