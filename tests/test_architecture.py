@@ -49,10 +49,8 @@ SUBPACKAGES = {
     "data": {"": {"augmentation", "records"}, "records": set(), "augmentation": set(), "annotated": {"records"}},
     "training": {"": {"checkpoints", "evaluation"}, "checkpoints": set(), "evaluation": {"checkpoints"}},
     "evaluation": {"": set(), "training_report": set()},
-    "modeling": {"": {"feature_extractors"}, "feature_extractors": set()},
-    "inference": {"": set(), "tiles": set(), "runs": {"tiles"}, "labeled": set(), "archive": {"runs"}},
     "modeling": {"": {"feature_extractors", "layers"}, "feature_extractors": set(), "layers": set()},
-    "inference": {"": set(), "tiles": set(), "runs": {"tiles"}, "labeled": set()},
+    "inference": {"": set(), "tiles": set(), "runs": {"tiles"}, "labeled": set(), "archive": {"runs"}},
 }
 
 # absl is its logging; flags are in commands alone, see below.
