@@ -114,9 +114,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.measure:
         print(measure(options.folder, options.measure, options.overlap, options.draw), flush=True)
         return
+    options.folder.mkdir(parents=True)  # refuses one that is there, because it is removed at the end
     scan = options.folder / "images" / "patient" / "scan.tif"
-    scan.parent.mkdir(parents=True)
     try:
+        scan.parent.mkdir(parents=True)
         # What this process needs would count as needed by those that it starts.
         run = [sys.executable, "-m", "tfod_csf.benchmarks.large_picture", str(options.folder)]
         subprocess.run([*run, "--side_px", str(options.side_px), "--write", str(scan)], check=True)
