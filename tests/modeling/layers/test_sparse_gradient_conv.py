@@ -53,6 +53,16 @@ def test_a_gradient_that_is_not_finite_is_kept():
     assert np.isnan(tape.gradient(loss, sparse.kernel)).all()
 
 
+def test_weights_that_are_not_finite_give_a_gradient_that_is_not():
+    """Then every cell has a gradient; the training's own sentence says so, which looks at the gradient."""
+    _, sparse = _both_layers(1, max_cells=2)
+    sparse.kernel.assign(sparse.kernel * np.nan)
+    images = tf.ones([1, 6, 9, 3])
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(sparse(images, training=True) ** 2)
+    assert np.isnan(tape.gradient(loss, sparse.kernel)).any()
+
+
 def test_a_gradient_in_more_cells_is_refused():
     _, sparse = _both_layers(1, max_cells=2)
     images = tf.ones([1, 6, 9, 3])

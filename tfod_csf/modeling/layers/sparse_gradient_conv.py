@@ -110,12 +110,13 @@ def _cells_with_gradient(
     """Cells int32 [B, S] of each image that hold all that is not zero, and their rows [B, S, D]."""
     filters = output_gradient.shape[3]
     gradient = tf.reshape(output_gradient, [num_images, num_cells, filters])
-    has_gradient = tf.cast(tf.reduce_any(gradient != 0, axis=-1), tf.float32)  # not finite is not zero either
+    has_gradient = tf.reduce_any(gradient != 0, axis=-1)  # not finite is not zero either
+    # Of a loss that is not finite, every cell may have a gradient: the training reports that, from any of them.
+    is_finite = tf.reduce_all(tf.math.is_finite(gradient), axis=-1)
+    counted = tf.reduce_sum(tf.cast(has_gradient & is_finite, tf.int32), axis=1)
     if not isinstance(num_cells, int):
         max_cells = tf.minimum(max_cells, num_cells)
-    cells = tf.math.top_k(has_gradient, max_cells, sorted=False).indices
-    check = tf.debugging.assert_less_equal(
-        tf.reduce_max(tf.reduce_sum(has_gradient, axis=1)), tf.cast(max_cells, tf.float32), _TOO_MANY_CELLS
-    )
+    cells = tf.math.top_k(tf.cast(has_gradient, tf.float32), max_cells, sorted=False).indices
+    check = tf.debugging.assert_less_equal(tf.reduce_max(counted), max_cells, _TOO_MANY_CELLS)
     with tf.control_dependencies([check] if check is not None else []):
         return cells, tf.gather(gradient, cells, batch_dims=1)
