@@ -11,6 +11,7 @@ import pathlib
 import random
 import tempfile
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import tensorflow as tf
 import tf_keras
@@ -128,6 +129,37 @@ def train(
         return _train(config, model_dir, settings, options, checked, strategy, model_dir)
 
 
+def _check_same_on_all(
+    config: pipeline_pb2.TrainEvalPipelineConfig,
+    settings: LoopSettings,
+    options: RunOptions,
+    workers: strategies.Workers,
+) -> None:
+    """Workers that do different things at a step would wait for each other forever.
+
+    Raises:
+      TrainingSetupError: this worker has another flag or config than the first. Seeds and timeouts may differ, the
+        first worker's seed counts; names of files may differ too.
+    """
+    own: dict[str, Any] = {**dataclasses.asdict(settings), **dataclasses.asdict(options)}
+    for name in ("seed", "worker_start_timeout", "worker_timeout"):
+        del own[name]
+    without_files = pipeline_pb2.TrainEvalPipelineConfig()
+    without_files.CopyFrom(config)
+    without_files.train_config.fine_tune_checkpoint = ""
+    for reader in [without_files.train_input_reader, *without_files.eval_input_reader]:
+        reader.label_map_path = ""
+        reader.tf_record_input_reader.ClearField("input_path")
+    own |= {"pipeline config": str(without_files), "version of tfod_csf": __version__}
+    of_chief = workers.of_chief(own)
+    different = [name for name, value in own.items() if of_chief.get(name) != value]
+    if different:
+        raise preflight_checks.TrainingSetupError(
+            f"this worker has another {', '.join(different)} than the first one; start the same command with the same "
+            "config on every machine."
+        )
+
+
 def _start_of(
     model_dir: str, options: RunOptions, workers: strategies.Workers
 ) -> tuple[str | None, training_record.TrainingRecord]:
@@ -169,6 +201,7 @@ def _train(
 ) -> training_record.TrainingRecord:
     """As `train`; checkpoint_dir is model_dir, or a scratch folder for workers other than the chief."""
     workers = strategies.Workers(strategy)
+    _check_same_on_all(config, settings, options, workers)
     latest, before = _start_of(model_dir, options, workers)
     rule = _rms_prop_rule(config, latest, options.rms_prop_rule)
     tf_keras.utils.set_random_seed(before.seed)

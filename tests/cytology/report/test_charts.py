@@ -57,6 +57,15 @@ def test_histogram_counts_patients():
     assert words(charts.percent_histogram("monocyte", [], None, None))["desc"] == ["no patient"]
 
 
+@pytest.mark.parametrize(("patients", "largest"), [(7, "5"), (60_000, "60000")])
+def test_numbers_of_patients_lie_within_the_picture(patients, largest):
+    """A number that is clipped at the left is read as another: 60000 as 0000."""
+    chart = etree.fromstring(str(charts.percent_histogram("lymphocyte", [95.0] * patients, None, None)))
+    (text,) = (one for one in chart.iter("text") if one.text == largest)
+    assert text.get("text-anchor") == "end"
+    assert float(text.get("x")) - 7.7 * len(largest) >= 0  # the widest digits that a browser uses at 12 px
+
+
 def test_settled_patients_step_up():
     chart = charts.settled_patients([100, None, 100, 400], "settled")
     assert words(chart)["desc"] == ["3 of 4 patients have enough cells."]

@@ -126,16 +126,16 @@ def percent_histogram(name: str, percents: Sequence[float], low: float | None, h
       percents: one per patient.
       low, high: reference range, None where there is none.
     """
-    left, right, top, bottom = 34, 310, 28, 164
     counts, _ = np.histogram(percents, bins=10, range=(0, 100))
     largest = max(int(counts.max()), 1)
+    ticks = _nice_ticks(largest, 3)
+    left, right, top, bottom = 10 + 8 * max(3, len(f"{ticks[-1]}")), 310, 28, 164  # room for the largest number
     width = (right - left) / 10
     parts = []
     if low is not None and high is not None:
         x0, x1 = left + (right - left) * low / 100, left + (right - left) * high / 100
         parts.append(f'<rect x="{x0:.1f}" y="{top}" width="{max(x1 - x0, 1):.1f}" height="{bottom - top}" '
                      f'fill="{_BAND}"/>')  # fmt: skip
-    ticks = _nice_ticks(largest, 3)
     scale = (bottom - top) / largest
     parts.append(_horizontal_grid([(bottom - t * scale, f"{t}") for t in ticks], left, right))
     parts.append(_text(0, 12, "patients", color=_MUTED, size=12))
