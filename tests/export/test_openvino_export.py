@@ -1,5 +1,6 @@
 """export_openvino on the model made by hand, and int8 on the tiny network."""
 
+import concurrent.futures
 import json
 import shutil
 import sys
@@ -50,6 +51,27 @@ def test_images_of_other_sizes(exported):
     for height, width in ((72, 96), (30, 200)):
         found = model.detect(np.zeros([height, width, 3], np.uint8))
         np.testing.assert_allclose(found.boxes[0], by_hand.CANDIDATES[0].box * np.array([height, width] * 2), atol=1e-3)
+
+
+def test_threads_that_share_a_model_are_each_given_their_own_images_outputs(tmp_path):
+    """Some Beam runners give a process several patients at a time."""
+    import openvino
+    from openvino import opset13
+
+    pixels = opset13.parameter([1, -1, -1, 3], dtype=np.uint8, name="pixels")
+    mean = opset13.reduce_mean(opset13.convert(pixels, "f32"), np.array([1, 2, 3]), keep_dims=False)
+    mean.output(0).set_names({"mean"})
+    graph = openvino.Model([opset13.result(mean)], [pixels], "mean")
+    graph.set_rt_info("f32", openvino_network.PRECISION)
+    openvino.save_model(graph, tmp_path / "model.xml", compress_to_fp16=False)
+    network = openvino_network.OpenVINONetwork(tmp_path)
+
+    def means(gray):
+        image = np.full((300, 400, 3), gray, np.uint8)
+        return {float(network.run(image)["mean"][0]) for _ in range(50)}
+
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(means, (10, 200))) == [{10.0}, {200.0}]
 
 
 def test_what_was_measured_with_other_scores_is_not_taken_over(source, exported):

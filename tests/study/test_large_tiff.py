@@ -1,4 +1,6 @@
+import errno
 import hashlib
+import os
 import sys
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import image_limits, large_tiff
 from tfod_csf.study.image_limits import ImageLimitError
-from tfod_csf.study.large_tiff import LargeTiff
+from tfod_csf.study.large_tiff import LargeTiff, ReadAgainError
 
 tifffile = pytest.importorskip("tifffile")
 pytest.importorskip("imagecodecs")
@@ -118,8 +120,19 @@ def test_the_checksum_is_the_files_and_a_file_that_changes_is_noticed(tmp_path):
         tiff.check_unchanged()
         with path.open("ab") as file:
             file.write(b"0")
-        with pytest.raises(ImageLimitError, match="changed while"):
+        with pytest.raises(ReadAgainError, match="changed while"):
             tiff.check_unchanged()
+
+
+def test_a_disk_that_gives_no_answer_is_not_taken_for_a_damaged_file(tmp_path, monkeypatch):
+    with opened(write(tmp_path / "a.tif")) as tiff:
+
+        def read(index):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        monkeypatch.setattr(tiff, "_decoded", read)
+        with pytest.raises(ReadAgainError, match="the file cannot be read"):
+            tiff.read(0, 0, 10, 10)
 
 
 def test_a_truncated_file_is_refused_when_it_is_opened(tmp_path):

@@ -6,6 +6,7 @@ in the IR itself, so that it is part of the model's fingerprint.
 
 import logging
 import pathlib
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,17 +53,19 @@ class OpenVINONetwork:
             ) from error
         self._dtype = self._input.element_type.to_dtype()
         self._request = self._compiled.create_infer_request()
+        self._turn = threading.Lock()  # of several threads, one could be given the outputs of another's image
         self._ports = {port.get_any_name(): port for port in self._compiled.outputs}
         self.outputs: Mapping[str, OutputSpec] = {name: _output_spec(port) for name, port in self._ports.items()}
 
     def run(self, pixels: np.ndarray, jpeg: bytes | None = None) -> dict[str, np.ndarray]:
         """See `network.Network`; `jpeg` is not used."""
         images = np.ascontiguousarray(pixels[np.newaxis], dtype=self._dtype)
-        try:
-            self._request.infer([images], share_inputs=True)
-        except RuntimeError as error:
-            raise DetectionFailedError(first_line(error)) from error
-        return {name: np.array(self._request.get_tensor(port).data) for name, port in self._ports.items()}
+        with self._turn:
+            try:
+                self._request.infer([images], share_inputs=True)
+            except RuntimeError as error:
+                raise DetectionFailedError(first_line(error)) from error
+            return {name: np.array(self._request.get_tensor(port).data) for name, port in self._ports.items()}
 
 
 def _precision(model: Any, path: pathlib.Path) -> str:

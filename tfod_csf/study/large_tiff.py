@@ -37,6 +37,10 @@ _COPY_AGAIN = "Copy the file again from the scanner, or export it again."
 _COMPARE = "Compare one labeled picture with the scanner's own view."
 
 
+class ReadAgainError(ImageLimitError):
+    """The file was written to, or its disk gave no answer: the same file may be read another time."""
+
+
 def is_tiff(start: bytes) -> bool:
     """Whether the first four bytes of a file are those of a TIFF or BigTIFF."""
     return start in _START
@@ -121,16 +125,17 @@ class LargeTiff:
         """Refuses what was read of a file that was written to since it was opened.
 
         Raises:
-          ImageLimitError: its size or time of change is another.
+          ReadAgainError: its size or time of change is another.
         """
         if _state_of(self._file) != self._state:
-            raise ImageLimitError("the file was changed while it was read", "Run again when nobody writes to it.")
+            raise ReadAgainError("the file was changed while it was read", "Run again when nobody writes to it.")
 
     def read(self, top: int, left: int, bottom: int, right: int) -> np.ndarray:
         """uint8 [bottom - top, right - left, 3] RGB of a rectangle inside the picture.
 
         Raises:
           ImageLimitError: the file is damaged there.
+          ReadAgainError: the disk does not give it.
         """
         try:
             if self._is_contiguous:
@@ -140,6 +145,9 @@ class LargeTiff:
         except (ImageLimitError, MemoryError):
             raise
         except Exception as error:  # of damaged files the decoders raise errors of their own, and many others
+            if isinstance(error, OSError) and error.errno is not None:  # not from a decoder
+                reason = f"the file cannot be read ({error.strerror})"
+                raise ReadAgainError(reason, "Check the disk and the connection, and run again.") from error
             raise ImageLimitError(f"the image data are damaged or truncated ({error})", _COPY_AGAIN) from error
         if samples.shape[2] < 3:
             return np.repeat(samples[:, :, :1], 3, axis=2)

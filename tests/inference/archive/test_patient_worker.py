@@ -1,3 +1,5 @@
+import concurrent.futures
+import contextlib
 import dataclasses
 import json
 import os
@@ -15,6 +17,7 @@ from tfod_csf.inference.archive.finished_rows import FinishedRows
 from tfod_csf.inference.archive.patient_worker import PatientWorker, WorkerError
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.runs.patient_examination import Examination
+from tfod_csf.study import image_limits
 
 WORK = PatientWork("p1", "p1", (("a.png", "p1/a.png"), ("b.png", "p1/b.png"), ("c.png", "p1/c.png")))
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -117,6 +120,18 @@ def test_an_image_that_ends_the_process_again_and_again_is_given_up(job, tmp_pat
     assert attempts.dead_letters(job.attempts_dir) == {}
 
 
+def test_a_dead_letter_may_be_as_large_as_a_scan(job, tmp_path, monkeypatch):
+    """Its checksum, which tells whether the file was replaced, is bounded by the limit for files that are cut."""
+    for _ in range(3):
+        Attempts.open(job.attempts_path(WORK)).begin("first")
+    sizes = {name: (tmp_path / "images" / key).stat().st_size for name, key in WORK.images}
+    (tmp_path / "images" / "p1" / "a.png").write_bytes(b"x" * (2 * max(sizes.values())))
+    monkeypatch.setattr(image_limits, "MAX_TILED_FILE_BYTES", max(sizes.values()))
+    examine(job)
+    (letters,) = attempts.dead_letters(job.attempts_dir).values()
+    assert [letters[name]["sha256"] is None for name in ("a.png", "b.png", "c.png")] == [True, False, False]
+
+
 def test_a_patient_that_ends_the_process_as_a_whole_only_is_given_up_as_a_whole(job):
     for _ in range(3):
         Attempts.open(job.attempts_path(WORK)).begin("first")
@@ -144,6 +159,27 @@ def test_another_process_with_the_same_patient_is_waited_for(job):
         assert done_before(job) == {}
     thread.join()
     assert done_before(job) == {"p1": False}
+
+
+def test_threads_of_one_process_examine_one_patient_at_a_time(job, monkeypatch):
+    """Otherwise a deadly image would count against every patient that the process has under way."""
+    both, together = threading.Barrier(2), []
+
+    def detect(*arguments, detect=ConstantDetector.detect, **named):
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(0.3)
+            together.append(arguments)
+        return detect(*arguments, **named)
+
+    monkeypatch.setattr(ConstantDetector, "detect", detect)
+    worker = PatientWorker(job, [ConstantDetector()])
+    patients = [
+        dataclasses.replace(WORK, patient_id=name, folder=name, images=WORK.images[:1]) for name in ("p1", "p2")
+    ]
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        list(threads.map(worker.examine, patients))
+    assert together == []
+    assert done_before(job) == {"p1": False, "p2": False}
 
 
 def test_a_machine_with_other_models_refuses_to_work(job):

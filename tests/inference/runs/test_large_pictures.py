@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 
 import numpy as np
@@ -144,6 +145,22 @@ def test_a_damaged_scan_fails_its_patient_and_not_the_run(images_dir, tmp_path):
     assert "damaged or truncated" in problem.reason
     failed = [row for row in rows(tmp_path / "out" / "patients" / "p1" / "images.csv") if row["status"] == "failed"]
     assert [row["image"] for row in failed] == ["scan.tif"]
+
+
+def test_a_scan_that_changes_while_it_is_read_is_examined_again_although_its_bytes_are_the_same(images_dir, tmp_path):
+    """`cp --preserve` sets a file's time after its last byte."""
+
+    class Touching(Darkness):
+        def detect(self, pixels, image="", jpeg=None):
+            os.utime(images_dir / "p1" / "scan.tif", (1, 1))
+            return super().detect(pixels, image)
+
+    done, problems = run(images_dir, tmp_path / "out", detectors=[Touching()], **TILES)
+    assert [problem.reason for problem in problems.problems] == ["the file was changed while it was read"]
+    assert done.result.num_failed == 1
+    again, problems = run(images_dir, tmp_path / "out", **TILES)
+    assert (again.result.reused, again.result.num_failed, problems.problems) == (set(), 0, [])
+    assert len(rows(tmp_path / "out" / "patients" / "p1" / "cells.csv")) > 28
 
 
 def test_tiles_need_both_numbers():

@@ -59,6 +59,19 @@ def shards_of(total, images_dir, out, order=reversed, **arguments):
         run_shard(f"{number}/{total}", images_dir, out, **arguments)
 
 
+def test_what_was_noted_of_models_and_flags_is_in_the_merged_table_once_and_first(small, tmp_path):
+    """For example that cells in tiles of this size do not look to the model as in training."""
+    (small / "c" / "slide.svs").write_bytes(b"not read")
+    for number in (1, 2):
+        problems = ProblemLog(quiet=True)
+        problems.noted("exported/shades", "cells are larger than in training", "Give --tile_size=2592x1944.")
+        run_shard(f"{number}/2", small, tmp_path / "out", problems=problems)
+    merge_all(tmp_path / "out")
+    found = [(row["file"], row["action"]) for row in csv_tables.read_rows(tmp_path / "out" / "problems.csv")]
+    assert found[:2] == [("exported/shades", "noted"), (str(small / "c" / "slide.svs"), "skipped")]
+    assert found.count(("exported/shades", "noted")) == 1
+
+
 @pytest.mark.parametrize("total", [1, 2, 5])
 def test_shards_give_the_bytes_of_one_run(study, alone, tmp_path, total, matrix):
     """Shards in any order, and every kind of problem, within and across shards."""

@@ -3,12 +3,12 @@
 import contextlib
 import pathlib
 import shutil
+import threading
 import time
 from collections.abc import Iterator, Sequence
 
 from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write, folder_lock
-from tfod_csf.files.checksums import file_sha256
 from tfod_csf.inference.archive.archive_job import ArchiveJob, PatientWork
 from tfod_csf.inference.archive.attempts import ALL_IMAGES, Attempts
 from tfod_csf.inference.archive.finished_rows import RowWriter
@@ -17,7 +17,7 @@ from tfod_csf.inference.runs import batch_run
 from tfod_csf.inference.runs.patient_examination import Examination, examine_patient
 from tfod_csf.model_folder import ModelFolder
 from tfod_csf.problems import ProblemLog
-from tfod_csf.study.image_limits import MAX_FILE_BYTES
+from tfod_csf.study.image_io import file_sha256
 from tfod_csf.study.patients import ImageFile
 from tfod_csf.study.tile_grid import TileSettings
 
@@ -29,7 +29,9 @@ class WorkerError(UserError):
 
 
 class PatientWorker:
-    """Examines patients of a job; the same one may be used by several threads.
+    """Examines patients of a job, one at a time; several threads take turns.
+
+    A patient at a time, because when a process ends, every patient that it had under way is taken for the reason.
 
     Args:
       job: what the command has written.
@@ -51,6 +53,7 @@ class PatientWorker:
                 "install the same version on every machine, and let all of them read the same folders of models."
             )
         self._rows = RowWriter(job.rows_dir)
+        self._turn = threading.Lock()
 
     @classmethod
     def open(cls, job: ArchiveJob) -> "PatientWorker":
@@ -71,7 +74,7 @@ class PatientWorker:
         Raises:
           UserError: results that somebody changed, or with `strict` the first problem.
         """
-        with _only_process(self._job.patient_folder(work)):
+        with self._turn, _only_process(self._job.patient_folder(work)):
             attempts = Attempts.open(self._job.attempts_path(work))
             began_here = attempts.run_id == self._job.run_id
             images = work.image_files(self._job.images_dir)
@@ -117,19 +120,14 @@ class PatientWorker:
     def _drop_letters_of_changed_files(self, attempts: Attempts, images: Sequence[ImageFile]) -> None:
         paths = {image.name: image.path for image in images}
         for name, letter in list(attempts.dead_letters.items()):
-            if name not in paths or _sha256(paths[name]) != letter["sha256"]:
+            if name not in paths or file_sha256(paths[name]) != letter["sha256"]:
                 del attempts.dead_letters[name]
 
 
 def _add_letter(attempts: Attempts, image: ImageFile, reason: str) -> None:
-    attempts.dead_letters.setdefault(image.name, {"sha256": _sha256(image.path), "reason": f"a dead letter: {reason}"})
-
-
-def _sha256(path: pathlib.Path) -> str | None:
-    try:
-        return file_sha256(path, MAX_FILE_BYTES)
-    except OSError:
-        return None
+    attempts.dead_letters.setdefault(
+        image.name, {"sha256": file_sha256(image.path), "reason": f"a dead letter: {reason}"}
+    )
 
 
 @contextlib.contextmanager

@@ -72,10 +72,11 @@ def run(
         _check_in_common(records)
         settings = _settings(records, whose or Whose())
         matrices = _matrices(output_dir, records)
+        first = next(iter(records.values()))
+        problems.extend(Problem(**noted) for noted in first[shards.NOTED_FIRST])
         result, num_files = _gather(output_dir, records, settings, problems)
         _note_versions(output_dir, records, problems)
         lock.check()
-        first = next(iter(records.values()))
         at_start = {name: first[name] for name in _AT_START} | {"settings": settings}
         at_start["num_patients"] = len(result.summaries)
         at_start["started"] = min(record["started"] for record in records.values())

@@ -24,7 +24,7 @@ from tfod_csf.inference.runs.image_workers import ImageWorkers
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import image_io
 from tfod_csf.study.image_limits import ImageLimitError
-from tfod_csf.study.large_tiff import LargeTiff
+from tfod_csf.study.large_tiff import LargeTiff, ReadAgainError
 from tfod_csf.study.patients import ImageFile
 from tfod_csf.study.tile_grid import TileSettings
 
@@ -36,7 +36,8 @@ class PatientSummary:
     Attributes:
       images: images found.
       failed: images that could not be used.
-      detector_failures: images that a model could not handle; the patient is tried again in the next run.
+      detector_failures: images that a model could not handle, or that could not be read to their end although nothing
+        is wrong with the file; the patient is tried again in the next run.
       examined: images each model examined.
       cells: cells per model.
       duplicates_merged: detections dropped as duplicates of a better one, per model.
@@ -184,6 +185,7 @@ def _run_image(
         except ImageLimitError as error:  # of a file that is read by rectangles
             reason, remedy = error.args
             problems.skipped(image.path, reason, remedy)
+            summary.detector_failures += isinstance(error, ReadAgainError)
             rows.images.append(_failed_row(job.patient_id, image.name, loaded.sha256, reason, detector.name))
             continue
         seconds = earlier.seconds if earlier else time.perf_counter() - started

@@ -82,12 +82,14 @@ def run(
         problems.
     """
     of_own = ProblemLog(problems.strict, problems.quiet)
+    noted_first = [dataclasses.asdict(problem) for problem in problems.problems]
     with shards.only_process_of(shard, output_dir) as lock:
         try:
             images, names, skipped_in_all = _own_images(settings, shard, output_dir, problems)
             detectors = open_models()
             used = batch_run.matrices_of(detectors, matrices or {})
             at_start = _record_at_start(settings, detectors, thresholds, images, counting)
+            at_start[shards.NOTED_FIRST] = noted_first
             begin = functools.partial(_begin, shard, output_dir, at_start)
             result = batch.run(
                 images,

@@ -29,6 +29,8 @@ from tfod_csf.study.patient_ids import composed
 SHARD_JSON = "shard.json"
 # Keys of shard.json: `Examination.settings`, and the numbers that the merge counts the cells with.
 EXAMINATION, COUNTING = "examination", "counting"
+# Key of shard.json: problems that were noted of models and flags, before the images were looked for.
+NOTED_FIRST = "noted_first"
 _TEXT = re.compile(r"\s*(?P<number>\d+)\s*/\s*(?P<total>\d+)\s*")
 
 
