@@ -159,7 +159,7 @@ def test_fine_tuning_reports_what_was_restored_and_a_loss_that_is_not_finite_end
 
 
 class _Worker:
-    """Of several: the first, or one that is told what the first has said."""
+    """Of several: the first, or one that knows what the first has said."""
 
     def __init__(self, of_chief=None):
         self.said, self._of_chief = None, of_chief
