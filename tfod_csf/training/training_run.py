@@ -5,6 +5,7 @@ The only module of this package that reads train_config and eval_config to build
 
 import contextlib
 import dataclasses
+import hashlib
 import logging
 import os
 import pathlib
@@ -133,13 +134,14 @@ def _check_same_on_all(
     config: pipeline_pb2.TrainEvalPipelineConfig,
     settings: LoopSettings,
     options: RunOptions,
+    checked: preflight.Preflight,
     workers: strategies.Workers,
 ) -> None:
-    """Workers that do different things at a step would wait for each other forever.
+    """Workers that do different things at a step would wait for each other forever, or share out different images.
 
     Raises:
-      TrainingSetupError: this worker has another flag or config than the first. Seeds and timeouts may differ, the
-        first worker's seed counts; names of files may differ too.
+      TrainingSetupError: this worker has other flags, config or images than the first. Seeds (the first
+        worker's counts), timeouts and names of files may differ.
     """
     own: dict[str, Any] = {**dataclasses.asdict(settings), **dataclasses.asdict(options)}
     for name in ("seed", "worker_start_timeout", "worker_timeout"):
@@ -151,12 +153,15 @@ def _check_same_on_all(
         reader.label_map_path = ""
         reader.tf_record_input_reader.ClearField("input_path")
     own |= {"pipeline config": str(without_files), "version of tfod_csf": __version__}
+    if checked.train is not None:
+        digests = sorted(checked.train.statistics.image_digests)
+        own["training images"] = hashlib.sha256(b"".join(digests)).hexdigest()
     of_chief = workers.of_chief(own)
     different = [name for name, value in own.items() if of_chief.get(name) != value]
     if different:
         raise preflight_checks.TrainingSetupError(
-            f"this worker has another {', '.join(different)} than the first one; start the same command with the same "
-            "config on every machine."
+            f"this worker is not as the first one in: {', '.join(different)}; start the same command with the "
+            "same config and records on every machine."
         )
 
 
@@ -201,7 +206,7 @@ def _train(
 ) -> training_record.TrainingRecord:
     """As `train`; checkpoint_dir is model_dir, or a scratch folder for workers other than the chief."""
     workers = strategies.Workers(strategy)
-    _check_same_on_all(config, settings, options, workers)
+    _check_same_on_all(config, settings, options, checked, workers)
     latest, before = _start_of(model_dir, options, workers)
     rule = _rms_prop_rule(config, latest, options.rms_prop_rule)
     tf_keras.utils.set_random_seed(before.seed)
