@@ -66,7 +66,7 @@ def ordered_map(function: Callable[[_Item], _Result], items: Iterable[_Item], nu
         raise WorkerPoolError(
             "a worker process ended unexpectedly, most likely for lack of memory; run again with --num_processes=1."
         ) from error
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, GeneratorExit):  # the latter when the caller's own code was interrupted, or failed
         own_end.close()  # does not wait for the items under way
         raise
     finally:

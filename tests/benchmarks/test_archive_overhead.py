@@ -1,4 +1,5 @@
 import os
+import sys
 
 import pytest
 
@@ -16,7 +17,7 @@ def test_tiny_patients_are_different_pictures(tmp_path):
 @pytest.mark.skipif(not os.path.exists("/proc/self/smaps_rollup"), reason="needs Linux's /proc")
 def test_the_memory_of_what_runs_under_a_name(monkeypatch):
     # This test's own process stands for the command.
-    monkeypatch.setattr(archive_overhead, "_PARTS", {"pytest": "command", "sdk_worker_main": "workers"})
+    monkeypatch.setattr(archive_overhead, "_PARTS", {os.path.basename(sys.executable): "command", "no such": "workers"})
     found = archive_overhead._megabytes(os.getpid())
     assert found["command"] > 10
     assert found["workers"] == 0

@@ -206,7 +206,8 @@ def test_mistakes_in_the_config(config, tmp_path, change, message):
 
 
 def test_a_batch_that_does_not_divide(config, tmp_path, monkeypatch):
-    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1", "c:1"]}}')
+    task = '"task": {"type": "worker", "index": 0}'
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1", "c:1"]}, ' + task + "}")
     assert "batch_size: 2 is the global batch and does not divide by 3 replicas (--num_workers=3)" in _refusal(
         config, tmp_path, num_workers=3
     )

@@ -32,7 +32,8 @@ def quantized(model: Any, images: Iterable[np.ndarray], num_images: int) -> Any:
     import nncf
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
 
-    nncf.set_log_level(logging.ERROR)
+    # Its own set_log_level sets the level of whatever handlers others have put there, too.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     dtype = model.inputs[0].element_type.to_dtype()
     features = feature_operations(model)
     others = [

@@ -73,12 +73,9 @@ class Attempts:
             self.path.unlink(missing_ok=True)
 
     def forgive(self) -> None:
-        """The attempt was stopped for another reason, and does not count."""
+        """The attempt was stopped for another reason, and does not count; which run began it stays known."""
         self.begun = None
-        if self.ends or self.dead_letters:
-            self._write()
-        else:
-            self.path.unlink(missing_ok=True)
+        self._write()
 
     def _write(self) -> None:
         content = {name: value for name, value in dataclasses.asdict(self).items() if name != "path"}
