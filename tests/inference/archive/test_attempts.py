@@ -60,7 +60,9 @@ def test_of_a_group_the_living_are_stopped_and_forgiven_and_the_dead_count(tmp_p
         os._exit(os.waitstatus_to_exitcode(os.waitpid(living, 0)[1]) == -9)
     Attempts.open(tmp_path / "outside.json").begin("run")
     assert os.waitstatus_to_exitcode(os.waitpid(leader, 0)[1]) == 1
-    assert {name: found.begun for name, found in attempts.state(tmp_path).items()} == {"dead": "", "outside": ""}
+    begun = {name: found.begun for name, found in attempts.state(tmp_path).items()}
+    assert begun == {"dead": "", "living": None, "outside": ""}
+    assert Attempts.open(tmp_path / "living.json").run_id == "run"
 
 
 def test_dead_letters_outlive_a_patient_until_they_are_forgotten(path):

@@ -72,10 +72,18 @@ class Attempts:
         else:
             self.path.unlink(missing_ok=True)
 
-    def forgive(self) -> None:
-        """The attempt was stopped for another reason, and does not count; which run began it stays known."""
+    def forgive(self, is_resumed: bool = False) -> None:
+        """The attempt was stopped for another reason, and does not count.
+
+        Args:
+          is_resumed: the same run will examine the patient again, and it stays known that this run began it: if the
+            results are there already, they are not those of an earlier run.
+        """
         self.begun = None
-        self._write()
+        if self.ends or self.dead_letters or is_resumed:
+            self._write()
+        else:
+            self.path.unlink(missing_ok=True)
 
     def _write(self) -> None:
         content = {name: value for name, value in dataclasses.asdict(self).items() if name != "path"}
@@ -104,7 +112,7 @@ def stop_and_forgive_group(folder: pathlib.Path) -> None:
         with contextlib.suppress(ProcessLookupError):
             if found.begun is not None and os.getpgid(found.process) == os.getpgrp():
                 os.kill(found.process, signal.SIGKILL)
-                Attempts._read(path).forgive()
+                Attempts._read(path).forgive(is_resumed=True)
 
 
 def forget_dead_letters(folder: pathlib.Path) -> None:
