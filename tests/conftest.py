@@ -3,6 +3,7 @@
 import os
 import pathlib
 import signal
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # TFOD's numbers were recorded with oneDNN's kernels, which TensorFlow chooses by itself only on CPUs with AVX-512. With
@@ -49,6 +50,15 @@ def signals_of_a_terminal():
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def op_determinism_ends_with_the_test():
+    """batch_infer makes TensorFlow deterministic for its process; random operations without a seed are errors then."""
+    yield
+    config = sys.modules.get("tensorflow.python.framework.config")
+    if config is not None and config.is_op_determinism_enabled():
+        config.disable_op_determinism()
 
 
 @pytest.fixture(scope="session")
