@@ -1,4 +1,5 @@
 import concurrent.futures
+import errno
 import hashlib
 import io
 import os
@@ -320,3 +321,18 @@ def test_pages_of_a_tiff_are_counted_up_to_a_hundred(tmp_path):
     loaded, said = opened(save(tmp_path / "a.tif", pages[0], save_all=True, append_images=pages[1:]))
     assert loaded is not None
     assert "more than 100 pictures in the file" in said
+
+
+def test_an_image_that_the_disk_did_not_give_has_no_checksum_and_is_tried_again(tmp_path, monkeypatch):
+    """A moment later the disk answers again, so that a checksum could be computed."""
+    path = save(tmp_path / "a.png", picture())
+
+    def fails(*arguments):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(image_io.given_files, "read_open", fails)
+    problems = ProblemLog(quiet=True)
+    assert image_io.read_image(path, problems) == (None, None)
+    assert "the file cannot be read (Input/output error)" in problems.problems[0].reason
+    monkeypatch.undo()
+    assert image_io.read_image(path, problems)[1] == hashlib.sha256(path.read_bytes()).hexdigest()

@@ -381,12 +381,17 @@ def read_image(
       reason and every change is in `problems`.
     """
     path = pathlib.Path(path)
-    loaded, sha256 = None, None
+    loaded, sha256, disk_failed = None, None, False
     with _quiet_pillow, _reported(path, problems):
-        encoded = _read_checked(path, on_header)
+        try:
+            encoded = _read_checked(path, on_header)
+        except OSError as error:
+            disk_failed = error.errno is not None and not isinstance(error, given_files.UnusableFileError)
+            raise
         sha256 = encoded.sha256
         loaded = _load(encoded, annotated_size, unclear_exif, problems, decode_jpeg)
-    return loaded, sha256 or file_sha256(path)
+    # A disk that failed may answer a moment later; with a checksum the image would count as looked at.
+    return loaded, None if disk_failed else sha256 or file_sha256(path)
 
 
 def needs_tiles(path: str | os.PathLike) -> bool:
