@@ -173,7 +173,7 @@ def _contents(path: pathlib.Path) -> Any:
     status = os.stat(path)
     if status.st_size < _KEPT_FROM_BYTES:
         return given_files.read_json(path)
-    run = _kept_contents(path, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
+    run = _kept_contents(path, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
     return dict(run) if isinstance(run, dict) else run
 
 

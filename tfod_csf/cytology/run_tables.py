@@ -5,7 +5,7 @@ Patients are read one after the other, so that memory does not grow with their n
     for patient in run_tables.read_patients(inference_dir):
         patient.counts_by_model()                 # {model: {class: cells}}
         patient.image_counts(WHITE_CELLS, model)  # [images, classes]
-    patient.unit_counts(WHITE_CELLS, model)   # [images, or tiles of a scan; classes]
+        patient.unit_counts(WHITE_CELLS, model)   # [images, or tiles of a scan; classes]
 
 Shape shorthand in this module:
   I: images of a patient that could be used.

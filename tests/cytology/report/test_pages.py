@@ -308,6 +308,23 @@ def test_stopped_and_resumed_or_on_two_processes_the_pages_are_the_same(
     assert files_in(tmp_path / "two") == files_in(synthetic[1])
 
 
+def test_a_page_whose_fields_could_not_be_shown_is_made_again_when_resumed(synthetic_run, tmp_path, monkeypatch):
+    made, patient_html = [], pages.patient_html
+
+    def stop_at_the_second(page, facts):
+        made.append(page.patient.patient_id)
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        return patient_html(page, facts)
+
+    monkeypatch.setattr(pages, "patient_html", stop_at_the_second)
+    monkeypatch.setattr(pages.labeled_fields, "field_pictures", lambda *arguments: ([], 0))
+    with pytest.raises(KeyboardInterrupt):
+        write(synthetic_run, tmp_path)
+    write(synthetic_run, tmp_path)
+    assert made[:3] == ["patient_001", "patient_002", "patient_001"]
+
+
 def test_pages_of_some_patients_go_when_a_patient_changes_or_they_are_fewer(synthetic_run, tmp_path, monkeypatch):
     monkeypatch.setattr(cohort_page, "MAX_ROWS", 1)
     monkeypatch.setattr(cohort_page, "ROWS_PER_PAGE", 2)

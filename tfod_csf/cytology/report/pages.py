@@ -204,19 +204,20 @@ class _Pages(patient_work.Work[dict[str, Any]]):
     ) -> tuple[dict[str, Any], list[pathlib.Path] | None]:
         read = run_tables.read_patient(patient.folder, details=True)
         examined = _examine(read, self.facts, self.options, patient.more)
-        path, lacks_crops = self.page_of(patient), False
+        path, lacks_crops, lacks_fields = self.page_of(patient), False, False
         if self.options.patient_pages:
             for name in run_folder.PAGES:
                 path.with_name(name).unlink(missing_ok=True)  # also a PDF, which would be of the earlier page
             page = _patient_page(examined, self.facts, self.options, self._wants_cohort)
             atomic_write.write_text(path, patient_html(page, self.facts))
             lacks_crops = _lacks_crops(page)
+            lacks_fields = len(page.fields) < min(len(read.used_images), self.options.max_fields)
         row = None
         if self._wants_cohort:
             href = _address(patient.folder.name) if path.exists() else ""
             row = row_of(_cohort_patient(examined, href), self.facts.rules)
         # A page without pictures is made again: the images may be there then.
-        files = None if lacks_crops else [path] if self.options.patient_pages else []
+        files = None if lacks_crops or lacks_fields else [path] if self.options.patient_pages else []
         return {"row": row, "lacks_crops": lacks_crops}, files
 
 
