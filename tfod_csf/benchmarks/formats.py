@@ -100,7 +100,7 @@ def measure(folders: Sequence[ModelFolder], input_path: str, max_images: int) ->
         raise FormatsError(
             "--parts=formats compares --models of the same classes, two or more; the first is the measure."
         )
-    images = _read(folders[0], input_path, max_images)
+    images = _read(folders[0], input_path, max_images, ProblemLog(quiet=True))  # reported by the second reading
     first_image = next(images, None)
     if first_image is None:
         raise FormatsError(f"--input_path={input_path}: no annotated image can be used.")
@@ -110,7 +110,7 @@ def measure(folders: Sequence[ModelFolder], input_path: str, max_images: int) ->
     matmul()
     (reading,) = ground_truth.unknown_readings(folders[0].label_map, "count").values()
     number = 0
-    for number, image in enumerate(_read(folders[0], input_path, max_images), start=1):
+    for number, image in enumerate(_read(folders[0], input_path, max_images, ProblemLog()), start=1):
         matmul_turns.append(stopwatch.timed(matmul))
         start = number % len(formats)
         found = {one.folder.path: one.add(image, reading(image)) for one in (*formats[start:], *formats[:start])}
@@ -124,8 +124,8 @@ def measure(folders: Sequence[ModelFolder], input_path: str, max_images: int) ->
     ]
 
 
-def _read(folder: ModelFolder, input_path: str, max_images: int) -> Iterator[LabeledImage]:
-    shards, problems = tfrecord.find_files(input_path), ProblemLog(quiet=True)
+def _read(folder: ModelFolder, input_path: str, max_images: int, problems: ProblemLog) -> Iterator[LabeledImage]:
+    shards = tfrecord.find_files(input_path)
     images = record_reader.read_records(shards, folder.label_map, problems, jpeg_decoding.decode)
     return itertools.islice(images, max_images)
 

@@ -60,11 +60,17 @@ def main() -> None:
     openvino_export.check_export(source, output_dir)
     with folder_lock.only_writer(output_dir, swapped=True):
         differences = openvino_export.export(source, output_dir, FLAGS.format, _calibration_images(source.label_map))
-    print(
-        f"Wrote {output_dir}; IR and SavedModel were compared on {differences.num_cells} cells: scores differ by "
+    found = (
+        f"IR and SavedModel were compared on {differences.num_cells} cells: scores differ by "
         f"{differences.mean_score:.2g} on average and {differences.largest_score:.2g} at most, boxes by "
         f"{differences.largest_box_px:.2g} px at most, {differences.num_missing} are missing."
     )
+    if not differences.num_cells:
+        found = (
+            "neither it nor the SavedModel found a cell in the images that they were compared on, so the comparison "
+            "says nothing; compare them on your own with benchmark --parts=formats."
+        )
+    print(f"Wrote {output_dir}; {found}")
     if source.info.get("calibration") or source.classification:
         print(
             f"The temperature and the confusion matrix of {FLAGS.model} are not in it: they were measured on other "
