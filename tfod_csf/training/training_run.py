@@ -5,14 +5,11 @@ The only module of this package that reads train_config and eval_config to build
 
 import contextlib
 import dataclasses
-import hashlib
 import logging
 import os
 import pathlib
-import random
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import tensorflow as tf
 import tf_keras
@@ -27,8 +24,8 @@ from tfod_csf.label_map import label_map_from_names
 from tfod_csf.modeling import model_builder
 from tfod_csf.modeling.faster_rcnn import FasterRCNN
 from tfod_csf.training import optimizer as optimizers
-from tfod_csf.training import preflight, preflight_checks, strategies, training_record
-from tfod_csf.training.checkpoints import checkpoint_view, fine_tuning, run_checkpoints, sound_checkpoint
+from tfod_csf.training import preflight, preflight_checks, run_start, strategies, training_record
+from tfod_csf.training.checkpoints import checkpoint_view, fine_tuning, run_checkpoints
 from tfod_csf.training.checkpoints.best_checkpoint import BEST_FOLDER
 from tfod_csf.training.checkpoints.checkpoint_keeper import CheckpointKeeper
 from tfod_csf.training.evaluation import continuous_evaluation
@@ -36,36 +33,13 @@ from tfod_csf.training.evaluation.evaluation_run import EvaluationRun
 from tfod_csf.training.evaluation.evaluator import FasterRcnnEvaluator, make_metric_evaluators
 from tfod_csf.training.evaluation.side_by_side import DrawingSettings
 from tfod_csf.training.learning_schedules import LearningRate
+from tfod_csf.training.run_start import RunOptions
 from tfod_csf.training.trainer import FasterRcnnTrainer, UpdateSettings, updated_variables
 from tfod_csf.training.training_loop import LoopSettings, TrainingLoop
 
 DEFAULT_RMS_PROP_RULE = "tf1"
 EVAL_FOLDER = "eval"
 _log = logging.getLogger("tfod_csf")
-
-
-@dataclasses.dataclass(frozen=True)
-class RunOptions:
-    """What a command can ask for besides the config and the loop's settings.
-
-    Attributes:
-      num_workers: machines that train together (TF_CONFIG names them).
-      worker_start_timeout, worker_timeout: see `strategies.make_strategy`.
-      seed: of initial weights, order, augmentation and sampling; None: a random one, for a resumed run the one it has.
-      rms_prop_rule: "tf1" or "tf2" (see `optimizer`); None: tf1 for a new run, the checkpoint's own for a resumed one.
-      leave_out_class_heads: with fine_tune_checkpoint_type full, skip the predictors that depend on num_classes.
-      eval_on_train_data: evaluate on training records too.
-      sample_1_of_n_eval_on_train_examples: evaluate on every n-th training image.
-    """
-
-    num_workers: int = 1
-    worker_start_timeout: float = 600.0
-    worker_timeout: float = 60.0
-    seed: int | None = None
-    rms_prop_rule: str | None = None
-    leave_out_class_heads: bool = False
-    eval_on_train_data: bool = False
-    sample_1_of_n_eval_on_train_examples: int = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,79 +94,14 @@ def train(
     with workers.failing_together(), contextlib.ExitStack() as until_end:
         if not workers.is_chief:
             scratch = until_end.enter_context(tempfile.TemporaryDirectory(prefix="tfod_csf_worker_"))
-            return _train(config, model_dir, settings, options, checked, strategy, scratch)
+            return _train(config, model_dir, settings, options, checked, strategy, workers, scratch)
         until_end.enter_context(folder_lock.only_writer(model_dir))
         if settings.eval_every_n:
             until_end.enter_context(folder_lock.only_writer(pathlib.Path(model_dir) / EVAL_FOLDER))
         gone = run_checkpoints.remove_leftovers(model_dir)
         if gone:
             _log.info("%s: removed what a killed run left: %s.", model_dir, ", ".join(path.name for path in gone))
-        return _train(config, model_dir, settings, options, checked, strategy, model_dir)
-
-
-def _check_same_on_all(
-    config: pipeline_pb2.TrainEvalPipelineConfig,
-    settings: LoopSettings,
-    options: RunOptions,
-    checked: preflight.Preflight,
-    workers: strategies.Workers,
-) -> None:
-    """Workers that do different things at a step would wait for each other forever, or share out different images.
-
-    Raises:
-      TrainingSetupError: this worker has other flags, config or images than the first. Seeds (the first
-        worker's counts), timeouts and names of files may differ.
-    """
-    own: dict[str, Any] = {**dataclasses.asdict(settings), **dataclasses.asdict(options)}
-    for name in ("seed", "worker_start_timeout", "worker_timeout"):
-        del own[name]
-    without_files = pipeline_pb2.TrainEvalPipelineConfig()
-    without_files.CopyFrom(config)
-    without_files.train_config.fine_tune_checkpoint = ""
-    for reader in [without_files.train_input_reader, *without_files.eval_input_reader]:
-        reader.label_map_path = ""
-        reader.tf_record_input_reader.ClearField("input_path")
-    own |= {"pipeline config": str(without_files), "version of tfod_csf": __version__}
-    if checked.train is not None:
-        digests = sorted(checked.train.statistics.image_digests)
-        own["training images"] = hashlib.sha256(b"".join(digests)).hexdigest()
-    of_chief = workers.of_chief(own)
-    different = [name for name, value in own.items() if of_chief.get(name) != value]
-    if different:
-        raise preflight_checks.TrainingSetupError(
-            f"this worker is not as the first one in: {', '.join(different)}; start the same command with the "
-            "same config and records on every machine."
-        )
-
-
-def _start_of(
-    model_dir: str, options: RunOptions, workers: strategies.Workers
-) -> tuple[str | None, training_record.TrainingRecord]:
-    """Where the run begins, on all workers alike: what the chief finds in model_dir, or chooses at random.
-
-    Returns:
-      Prefix of the checkpoint to resume from (None: step 0), and the record of the run so far, with its seed.
-
-    Raises:
-      TrainingSetupError: this worker does not see the chief's checkpoint.
-    """
-    latest, record = None, training_record.TrainingRecord()
-    if workers.is_chief:
-        latest = sound_checkpoint.newest_sound(model_dir)
-        if latest is not None and latest != run_checkpoints.latest_checkpoint(model_dir):
-            _forget_later_checkpoints(model_dir, latest)
-        record = (training_record.load(model_dir) if latest is not None else None) or record
-        record.seed = record.seed if options.seed is None else options.seed
-        record.seed = random.SystemRandom().randrange(2**31) if record.seed is None else record.seed
-    name, fields = workers.of_chief([latest and os.path.basename(latest), dataclasses.asdict(record)])
-    if not workers.is_chief and name is not None:
-        latest = os.path.join(model_dir, name)
-        if not os.path.isfile(f"{latest}.index"):
-            raise preflight_checks.TrainingSetupError(
-                f"--model_dir={model_dir}: {name}, from which the first worker resumes, is not there on this machine; "
-                "give all workers the same folder, on a disk that all of them reach."
-            )
-    return latest, training_record.TrainingRecord(**fields)
+        return _train(config, model_dir, settings, options, checked, strategy, workers, model_dir)
 
 
 def _train(
@@ -202,12 +111,12 @@ def _train(
     options: RunOptions,
     checked: preflight.Preflight,
     strategy: tf.distribute.Strategy,
+    workers: strategies.Workers,
     checkpoint_dir: str,
 ) -> training_record.TrainingRecord:
     """As `train`; checkpoint_dir is model_dir, or a scratch folder for workers other than the chief."""
-    workers = strategies.Workers(strategy)
-    _check_same_on_all(config, settings, options, checked, workers)
-    latest, before = _start_of(model_dir, options, workers)
+    run_start.check_same_on_all(config, settings, options, checked, workers)
+    latest, before = run_start.start_of(model_dir, options, workers)
     rule = _rms_prop_rule(config, latest, options.rms_prop_rule)
     tf_keras.utils.set_random_seed(before.seed)
     with strategy.scope():
@@ -277,14 +186,6 @@ def _restore(state: TrainingState, latest: str | None, train_config, options: Ru
             load_all_detection_checkpoint_vars=train_config.load_all_detection_checkpoint_vars,
         )
         _log.info("%s", report)
-
-
-def _forget_later_checkpoints(model_dir: str, latest: str) -> None:
-    """Makes `latest` the newest that the file `checkpoint` names; the same numbers will be written again."""
-    names = [os.path.basename(prefix) for prefix in run_checkpoints.all_checkpoints(model_dir)]
-    earlier = names[names.index(os.path.basename(latest)) :]
-    there = [name for name in earlier if os.path.isfile(os.path.join(model_dir, f"{name}.index"))]
-    run_checkpoints.write_state(model_dir, there[::-1])
 
 
 def _trainer(
