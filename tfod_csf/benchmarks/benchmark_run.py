@@ -27,7 +27,7 @@ from tfod_csf.progress_bar import progress_bar
 from tfod_csf.synthetic import slides
 
 NETWORK_PARTS = ("input_pipeline", "training_step", "inference")
-_IMAGES_PER_PATIENT = 5  # patients take turns with the kinds of synthetic patients
+_MAX_IMAGES_PER_PATIENT = 15  # as many as the study has of a patient
 
 
 class BenchmarkError(UserError):
@@ -130,9 +130,9 @@ def _jobs(options: BenchmarkOptions) -> Iterator[Job]:
 
 
 def _synthesize_slides(options: BenchmarkOptions, folder: pathlib.Path) -> None:
-    num_patients = -(-options.num_images // _IMAGES_PER_PATIENT)
+    num_patients = -(-options.num_images // _MAX_IMAGES_PER_PATIENT)
     field = slides.FieldSettings(options.image_width, options.image_height)
-    slides.synthesize(folder, num_patients, min(options.num_images, _IMAGES_PER_PATIENT), settings=field)
+    slides.synthesize(folder, num_patients, -(-options.num_images // num_patients), settings=field)
 
 
 def _in_new_process(what: str, function: Callable[[], object]):

@@ -8,9 +8,10 @@ label, if there is such a place.
 Boxes are (ymin, xmin, ymax, xmax) in pixels of the picture; rectangles of labels are (left, top, right, bottom).
 """
 
+import errno
 import functools
-import io
 import os
+import tempfile
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -23,6 +24,7 @@ from tfod_csf.inference.cell_selection import Cells
 _PLATE_OPACITY = 215
 _CROWDED = 0.6  # boxes and labels would cover more than this share of the picture: smaller letters
 _JPEG_QUALITY = 90
+_END_OF_IMAGE = b"\xff\xd9"
 _MARK, _HEAD_BYTES = b"tfod_csf: cells drawn by batch_infer", 1024  # the comment that Pillow writes first
 
 
@@ -63,7 +65,7 @@ def draw_cells(pixels: np.ndarray, cells: Cells, unknown_below: float) -> Image.
     for row, plates in enumerate(labels):
         margin = line + (line + 1 if is_unsure[row] else 0)
         left, top = _place_label(_label_size(plates, size), rectangles, row, taken, margin, picture.size)
-        taken = np.concatenate([taken, [_draw_label(draw, plates, left, top, size)]])
+        taken = np.concatenate([taken, [_draw_label(picture, plates, left, top, size)]])
     return picture
 
 
@@ -86,10 +88,21 @@ def _letter_size(labels: list[list], rectangles: np.ndarray, picture_size: tuple
 
 
 def save_picture(picture: Image.Image, path: str | os.PathLike) -> None:
-    """Writes a JPEG, whole or not at all, that `is_drawn` recognizes."""
-    encoded = io.BytesIO()
-    picture.save(encoded, format="JPEG", quality=_JPEG_QUALITY, comment=_MARK)
-    atomic_write.write_bytes(path, encoded.getbuffer())
+    """Writes a JPEG, whole or not at all, that `is_drawn` recognizes.
+
+    How it works: it is encoded into a temporary file, because Pillow lets other threads run only while it encodes into
+    a file, and overlooks that a file took only a part of what it wrote.
+
+    Raises:
+      OSError: the disk takes only a part of it.
+    """
+    with tempfile.TemporaryFile() as encoded:
+        picture.save(encoded, format="JPEG", quality=_JPEG_QUALITY, comment=_MARK)
+        encoded.seek(0)
+        jpeg = encoded.read()
+    if not jpeg.endswith(_END_OF_IMAGE):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(path))
+    atomic_write.write_bytes(path, jpeg)
 
 
 def is_drawn(jpeg: bytes | None) -> bool:
@@ -160,15 +173,24 @@ def _shared_areas(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _draw_label(
-    draw: ImageDraw.ImageDraw, plates: list, left: float, top: float, size_px: int
+    picture: Image.Image, plates: list, left: float, top: float, size_px: int
 ) -> tuple[float, float, float, float]:
-    """Draws the plates side by side and returns the rectangle they take."""
-    padding = max(1, size_px // 6)
+    """Puts the plates side by side and returns the rectangle they take."""
     x = left
     for text, name in plates:
-        font = fonts.font_for(text, size_px)
-        width, height = _label_size([(text, name)], size_px)
-        draw.rectangle((x, top, x + width, top + height), fill=(*rgb_of(name), _PLATE_OPACITY))
-        draw.text((x + padding, top + height / 2), text, font=font, fill=ink_of(name), anchor="lm")
-        x += width
-    return left, top, x, top + height
+        plate = _plate(text, name, size_px)
+        picture.paste(plate, (round(x), round(top)), plate)
+        x += _label_size([(text, name)], size_px)[0]
+    return left, top, x, top + _label_size([], size_px)[1]
+
+
+@functools.lru_cache(maxsize=512)
+def _plate(text: str, name: str, size_px: int) -> Image.Image:
+    """A text on a plate of its class's color, RGBA; kept, because most are on the next picture too."""
+    width, height = _label_size([(text, name)], size_px)
+    plate = Image.new("RGBA", (round(width) + 1, round(height) + 1), (*rgb_of(name), _PLATE_OPACITY))
+    letters = Image.new("RGBA", plate.size)
+    padding = max(1, size_px // 6)
+    font = fonts.font_for(text, size_px)
+    ImageDraw.Draw(letters).text((padding, height / 2), text, font=font, fill=ink_of(name), anchor="lm")
+    return Image.alpha_composite(plate, letters)
