@@ -17,6 +17,7 @@ from tfod_csf.inference import drawing
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.runs import batch, image_workers
 from tfod_csf.inference.runs.image_workers import ImageWorkers, MemoryBudget, Wanted, WorkerLimits
+from tfod_csf.inference.runs.patient_folder import PatientFolderError
 from tfod_csf.label_map import label_map_from_names
 from tfod_csf.problems import ProblemLog, StrictProblemError
 from tfod_csf.study import image_io, patients
@@ -144,6 +145,44 @@ def test_the_next_patients_images_are_read_while_the_network_works(images_dir, t
             return super().detect(pixels, image, jpeg=jpeg)
 
     run(images_dir, tmp_path / "out", Waits(), limits=WorkerLimits(2, 100))
+
+
+def test_the_network_has_the_next_patients_images_while_the_last_pictures_are_drawn(images_dir, tmp_path, monkeypatch):
+    has_next = threading.Event()
+
+    class Sees(Shades):
+        def detect(self, pixels, image="", *, jpeg=None):
+            if len(self.seen) == 3:  # those of p0
+                has_next.set()
+            return super().detect(pixels, image, jpeg=jpeg)
+
+    def wait(picture, path):
+        assert "p0" not in path.parts or has_next.wait(_LONGEST_WAIT)
+        save_picture(picture, path)
+
+    save_picture = drawing.save_picture
+    monkeypatch.setattr(drawing, "save_picture", wait)
+    assert list(run(images_dir, tmp_path / "out", Sees(), limits=WorkerLimits(2, 100)).summaries) == [
+        "p0",
+        "p1",
+        "p2",
+        "p3",
+    ]
+
+
+def test_a_patient_is_finished_although_the_next_one_cannot_begin(images_dir, tmp_path):
+    foreign = tmp_path / "out" / "patients" / "p1"
+
+    class Changes(Shades):
+        def detect(self, pixels, image="", *, jpeg=None):
+            foreign.mkdir(exist_ok=True)
+            (foreign / "cells.csv").write_text("of somebody else")
+            return super().detect(pixels, image, jpeg=jpeg)
+
+    with pytest.raises(PatientFolderError, match="p1"):
+        run(images_dir, tmp_path / "out", Changes(), limits=WorkerLimits(2, 100))
+    assert run_folder.STAMP in {path.name for path in (tmp_path / "out" / "patients" / "p0").iterdir()}
+    assert workers_left() == []
 
 
 def test_an_error_while_a_picture_is_saved_ends_the_run_before_the_patient_is_replaced(

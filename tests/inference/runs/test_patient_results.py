@@ -12,6 +12,7 @@ from tfod_csf.files import csv_schemas, csv_tables
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.image_detector import DetectionFailedError
 from tfod_csf.inference.runs.image_workers import ImageWorkers
+from tfod_csf.inference.runs.patient_examination import finished
 from tfod_csf.inference.runs.patient_results import PatientJob, run_patient
 from tfod_csf.label_map import LabelMap, label_map_from_names
 from tfod_csf.problems import ProblemLog
@@ -71,7 +72,7 @@ def run(images_dir, *detectors, draw=True):
     seen = []
     job = PatientJob("p", folder, detectors, ScoreThresholds(), draw)
     workers = ImageWorkers(detectors[0].decode_jpeg)
-    summary, checksums = run_patient(job, files, problems, workers, on_image=lambda: seen.append(1))
+    summary, checksums = finished(run_patient(job, files, problems, workers, on_image=lambda: seen.append(1)))
     assert checksums == {image.name: hashlib.sha256(image.path.read_bytes()).hexdigest() for image in files}
     assert len(seen) == len(files)
     assert csv_schemas.load("cells").check(folder / "cells.csv", CLASSES) == sum(summary.cells.values())

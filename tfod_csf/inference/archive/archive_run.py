@@ -6,6 +6,7 @@ patients. `ArchiveEngine` takes the place of the loop over patients; the results
 
 import contextlib
 import dataclasses
+import functools
 import importlib.util
 import os
 import pathlib
@@ -159,7 +160,7 @@ def _recorded(examination: Examination, rows: FinishedRows) -> ExaminePatient:
         folder_path: pathlib.Path,
         problems: ProblemLog,
         on_image: Callable[[], Any],
-    ) -> PatientOutcome:
+    ) -> Callable[[], PatientOutcome]:
         folder = PatientFolder.open(folder_path)
         checksums = folder.stamp.get("images") or {}
         if folder.stamp.get("settings") != examination.settings or set(checksums) != {image.name for image in images}:
@@ -169,8 +170,7 @@ def _recorded(examination: Examination, rows: FinishedRows) -> ExaminePatient:
         problems.extend(recorded_problems(folder))
         for _ in images:
             on_image()
-        return dataclasses.replace(
-            recorded_outcome(patient_id, folder), reused=rows.done_before.get(folder.path.name, False)
-        )
+        reused = rows.done_before.get(folder.path.name, False)
+        return functools.partial(dataclasses.replace, recorded_outcome(patient_id, folder), reused=reused)
 
     return read

@@ -21,7 +21,8 @@ from tfod_csf.inference.runs.image_workers import IN_TURN, ImageWorkers, WorkerL
 from tfod_csf.inference.runs.patient_examination import (
     Examination,
     PatientOutcome,
-    examine_patient,
+    examine_in_steps,
+    finished,
     upcoming_images,
 )
 from tfod_csf.inference.runs.patient_folder import PatientFolder
@@ -35,9 +36,12 @@ from tfod_csf.wording import plural
 
 ExaminePatient = Callable[
     [str, Sequence[ImageFile], pathlib.Path, ProblemLog, Callable[[], Any]],
-    PatientOutcome,
+    Callable[[], PatientOutcome],
 ]
-"""What is done with one patient: `examine_patient` of an `Examination`, or what stands for it."""
+"""What is done with one patient: `examine_patient` of an `Examination`, or what stands for it.
+
+It returns when the next patient's turn may come; what it gives finishes this one.
+"""
 
 Patients = Mapping[str, tuple[Sequence[ImageFile], pathlib.Path]]
 """{id: (images, folder of results)}"""
@@ -53,7 +57,13 @@ def in_this_process(examination: Examination, patients: Patients) -> Iterator[Ex
     with ImageWorkers(
         examination.decode_jpeg, examination.limits, upcoming, in_tiles=examination.tiles is not None
     ) as workers:
-        yield functools.partial(examine_patient, examination, workers=workers)
+
+        def examine(*patient: Any) -> Callable[[], PatientOutcome]:
+            steps = examine_in_steps(examination, *patient, workers=workers)
+            next(steps)
+            return functools.partial(finished, steps)
+
+        yield examine
 
 
 class BatchError(UserError):
@@ -154,13 +164,21 @@ def run(
     folders = {patient_id: patients_dir / names[patient_id] for patient_id in by_patient}
     owners: dict[str, str] = {}  # checksum of an image -> where it was first seen
     of_patients = {name: (by_patient[name], folder) for name, folder in folders.items()}
+
+    def finish(patient_images: Sequence[ImageFile], finish_patient: Callable[[], PatientOutcome]) -> None:
+        outcome = finish_patient()
+        result.add(outcome)
+        note_shared_images(patient_images, outcome, owners, problems)
+
+    last = contextlib.ExitStack()
     with engine(examination, of_patients) as examine, progress_bar(unit="image", total=len(images)) as progress:
         for patient_id, patient_images in by_patient.items():
-            on_patient()
-            progress.set_postfix_str(patient_id)
-            outcome = examine(patient_id, patient_images, folders[patient_id], problems, progress.update)
-            result.add(outcome)
-            note_shared_images(patient_images, outcome, owners, problems)
+            with last:  # finishes the patient before, also when this one fails or the user interrupts it
+                on_patient()
+                progress.set_postfix_str(patient_id)
+                begun = examine(patient_id, patient_images, folders[patient_id], problems, progress.update)
+            last.callback(finish, patient_images, begun)
+        last.close()
     return result
 
 

@@ -130,6 +130,32 @@ class MemoryBudget:
             self._changed.notify_all()
 
 
+class Pictures:
+    """Pictures that are being drawn and saved."""
+
+    def __init__(self) -> None:
+        self._futures: list[concurrent.futures.Future[None]] = []
+
+    def add(self, future: concurrent.futures.Future[None]) -> None:
+        """Adds a picture."""
+        self._futures.append(future)
+
+    def wait(self) -> None:
+        """Returns when all are saved.
+
+        Raises:
+          Exception: what drawing or saving one raised.
+        """
+        for future in self._futures:
+            future.result()
+
+    def cancel(self) -> None:
+        """Returns when none is being drawn any more."""
+        for future in self._futures:
+            future.cancel()
+        concurrent.futures.wait(self._futures)
+
+
 class _UnderWay(NamedTuple):
     ticket: int
     future: concurrent.futures.Future[Any]  # of a ReadImage, or of a checksum
@@ -161,7 +187,7 @@ class ImageWorkers:
         self._tickets = itertools.count()
         self._memory = MemoryBudget(limits.max_memory_mb << 20)
         self._slots = threading.Semaphore(max(1, limits.num_workers))
-        self._pictures: collections.deque[concurrent.futures.Future[None]] = collections.deque()
+        self._drawn: collections.deque[concurrent.futures.Future[None]] = collections.deque()
         pool = concurrent.futures.ThreadPoolExecutor
         self._readers = pool(max(1, limits.num_workers), "read") if limits.num_workers else None
         self._drawers = pool(max(1, limits.num_workers), "draw") if limits.num_workers else None
@@ -208,8 +234,11 @@ class ImageWorkers:
         """Gives an image's memory back."""
         self._memory.leave(ticket)
 
-    def draw(self, ticket: int, work: Callable[[], None]) -> None:
+    def draw(self, ticket: int, work: Callable[[], None], pictures: Pictures) -> None:
         """Does the work, which draws and saves an image's pictures, and gives the image's memory back.
+
+        Args:
+          pictures: gets the work if it is not done at once.
 
         Raises:
           Exception: what an earlier work raised.
@@ -217,27 +246,12 @@ class ImageWorkers:
         if self._drawers is None:
             work()
             return
-        while self._pictures and (self._pictures[0].done() or len(self._pictures) > self._num_workers * _AHEAD):
-            self._pictures.popleft().result()
+        while self._drawn and (self._drawn[0].done() or len(self._drawn) > self._num_workers * _AHEAD):
+            self._drawn.popleft().result()
         future = self._drawers.submit(self._work, work)
         future.add_done_callback(lambda _: self._memory.leave(ticket))
-        self._pictures.append(future)
-
-    def wait_for_pictures(self) -> None:
-        """Returns when all pictures are saved.
-
-        Raises:
-          Exception: what a work raised.
-        """
-        while self._pictures:
-            self._pictures.popleft().result()
-
-    def cancel_pictures(self) -> None:
-        """Returns when no picture is being drawn any more."""
-        for future in self._pictures:
-            future.cancel()
-        concurrent.futures.wait(self._pictures)
-        self._pictures.clear()
+        self._drawn.append(future)
+        pictures.add(future)
 
     def _work(self, work: Callable[[], None]) -> None:
         with self._slots:

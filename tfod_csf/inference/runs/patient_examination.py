@@ -17,9 +17,9 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from tfod_csf import __version__, run_folder
 from tfod_csf.files import atomic_write
@@ -32,6 +32,8 @@ from tfod_csf.problems import Problem, ProblemLog
 from tfod_csf.study import image_io
 from tfod_csf.study.patients import ImageFile
 from tfod_csf.study.tile_grid import TileSettings
+
+_Result = TypeVar("_Result")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,16 +117,45 @@ def examine_patient(
     Raises:
       PatientFolderError: the folder holds what batch_infer did not write.
     """
+    return finished(
+        examine_in_steps(examination, patient_id, images, folder_path, problems, on_image, refused, workers)
+    )
+
+
+def finished(steps: Generator[None, None, _Result]) -> _Result:
+    """Takes the steps that are left, and returns what they come to."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def examine_in_steps(
+    examination: Examination,
+    patient_id: str,
+    images: Sequence[ImageFile],
+    folder_path: pathlib.Path,
+    problems: ProblemLog,
+    on_image: Callable[[], Any] = lambda: None,
+    refused: Mapping[str, str] = MappingProxyType({}),
+    workers: ImageWorkers | None = None,
+) -> Generator[None, None, PatientOutcome]:
+    """Does what `examine_patient` does, and pauses once, when the models have seen all images.
+
+    Then the models may have the next patient's while this one's last pictures are drawn.
+    """
     workers = workers or ImageWorkers(examination.decode_jpeg, in_tiles=examination.tiles is not None)
     folder = PatientFolder.open(folder_path)
     if folder.may_be_done(examination.settings, [image.name for image in images], refused):
         checksums = {image.name: workers.sha256(image) for image in images}
         if folder.is_done(examination.settings, checksums, refused):
+            yield
             problems.extend(recorded_problems(folder))
             for _ in images:
                 on_image()
             return dataclasses.replace(recorded_outcome(patient_id, folder), reused=True)
-    return _examine(examination, patient_id, folder, images, problems, on_image, refused, workers)
+    return (yield from _examine(examination, patient_id, folder, images, problems, on_image, refused, workers))
 
 
 def upcoming_images(
@@ -173,14 +204,14 @@ def _examine(
     on_image: Callable[[], Any],
     refused: Mapping[str, str],
     workers: ImageWorkers,
-) -> PatientOutcome:
+) -> Generator[None, None, PatientOutcome]:
     """Examines a patient beside the earlier results and swaps the new ones in."""
     own_problems = ProblemLog(strict=problems.strict)
     with atomic_write.folder_beside(folder.path / "results") as new:
         how = (examination.detectors, examination.thresholds, examination.draw, examination.tiles)
         job = PatientJob(patient_id, new, *how)
         try:
-            summary, checksums = run_patient(job, images, own_problems, workers, on_image, refused)
+            summary, checksums = yield from run_patient(job, images, own_problems, workers, on_image, refused)
         finally:
             problems.problems.extend(own_problems.problems)
         summary.input_hash = _input_hash(checksums)

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import pathlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -20,7 +20,7 @@ from tfod_csf.inference.image_detector import DetectionFailedError, ImageDetecto
 from tfod_csf.inference.runs import image_cells
 from tfod_csf.inference.runs.image_batches import Given, batched
 from tfod_csf.inference.runs.image_reading import ReadImage
-from tfod_csf.inference.runs.image_workers import ImageWorkers
+from tfod_csf.inference.runs.image_workers import ImageWorkers, Pictures
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import image_io
 from tfod_csf.study.image_limits import ImageLimitError
@@ -98,8 +98,10 @@ def run_patient(
     workers: ImageWorkers,
     on_image: Callable[[], Any] = lambda: None,
     refused: Mapping[str, str] = MappingProxyType({}),
-) -> tuple[PatientSummary, dict[str, str | None]]:
+) -> Generator[None, None, tuple[PatientSummary, dict[str, str | None]]]:
     """Detects the cells of one patient and writes cells.csv, images.csv and pictures/ into the patient's folder.
+
+    It pauses once, when the models have seen all images and pictures may not be saved yet.
 
     Args:
       images: the patient's images.
@@ -114,6 +116,7 @@ def run_patient(
     started = time.perf_counter()
     summary, rows = PatientSummary(images=len(images)), _Rows()
     checksums: dict[str, str | None] = {}
+    pictures = Pictures()
     first_with: dict[str, str] = {}
     try:
         for read, ticket, given in batched(images, job.detectors, workers, refused, job.tiles):
@@ -128,14 +131,17 @@ def run_patient(
             else:
                 found = _run_image(job, image, loaded, given, problems, rows, summary)
                 if job.draw and found:
-                    workers.draw(ticket, functools.partial(_save_pictures, job, loaded, found))
+                    workers.draw(ticket, functools.partial(_save_pictures, job, loaded, found), pictures)
                 else:
                     image_cells.close(loaded)
                     workers.release(ticket)
             on_image()
-        workers.wait_for_pictures()
+        paused = time.perf_counter()
+        yield
+        started += time.perf_counter() - paused
+        pictures.wait()
     finally:
-        workers.cancel_pictures()
+        pictures.cancel()
     csv_schemas.load("cells").write_into(job.folder, rows.cells, job.classes)
     is_cut = any("tile_width" in row for row in rows.images)
     csv_schemas.load("images").write_into(job.folder, rows.images, _counted_classes(job.classes), is_cut)
