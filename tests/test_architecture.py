@@ -20,13 +20,14 @@ PACKAGES = {
     "study": {"files"},
     "config": {"files"},
     "network_input": {"config"},
-    "data": {"config", "network_input", "files", "study"},
+    "data": {"config", "network_input", "files", "pages", "study"},
     "modeling": {"config", "network_input"},
     "training": {"modeling", "data", "network_input", "evaluation", "config", "files"},
     "export": {"modeling", "training", "config", "network_input", "inference", "files", "study"},
-    "evaluation": {"files", "graphics"},
+    "pages": {"study"},
+    "evaluation": {"files", "graphics", "pages", "study"},
     "inference": {"evaluation", "files", "graphics", "study"},
-    "cytology": {"evaluation", "files", "graphics", "study"},
+    "cytology": {"evaluation", "files", "graphics", "pages", "study"},
     "synthetic": {"files", "study"},
     "benchmarks": {
         *("config", "data", "modeling", "training", "inference", "export", "evaluation", "cytology", "synthetic"),
@@ -73,6 +74,7 @@ LIBRARIES = {
     "files": VOCABULARY_LIBRARIES,
     "graphics": VOCABULARY_LIBRARIES | {"matplotlib"},
     "study": VOCABULARY_LIBRARIES,
+    "pages": VOCABULARY_LIBRARIES | {"jinja2", "markupsafe"},
     "config": VOCABULARY_LIBRARIES,
     "network_input": {"numpy"} | TENSORFLOW,
     # tensorboard's protos read event files and load no TensorFlow.
@@ -311,6 +313,7 @@ TESTED_IN = {
     "export/detection_module.py": "fidelity/test_saved_model_signature.py",
     "export/run_saved_model.py": "export/test_exporter.py",  # a program of its own, which every export runs
     "inference/jpeg_decoding.py": "inference/test_detector.py",
+    "pages/svg.py": "cytology/report/test_charts.py",
     "inference/saved_model_network.py": "inference/test_detector.py",
     "inference/openvino_network.py": "export/test_openvino_export.py",
     "export/convert_saved_model.py": "export/test_openvino_export.py",  # a program of its own

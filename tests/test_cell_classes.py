@@ -3,10 +3,11 @@ import pytest
 from PIL import Image, ImageDraw
 
 from tfod_csf import cell_classes
-from tfod_csf.cytology.report import charts, labeled_fields
+from tfod_csf.cytology.report import labeled_fields
 from tfod_csf.detections import Detections
 from tfod_csf.inference import cell_selection, drawing
 from tfod_csf.label_map import label_map_from_names
+from tfod_csf.pages import svg
 from tfod_csf.training.evaluation import side_by_side
 
 
@@ -76,7 +77,7 @@ def test_percentages_are_rounded_down(score, percent):
 @pytest.mark.parametrize("name", [*cell_classes.STUDY_CLASSES, cell_classes.UNKNOWN])
 def test_a_class_has_one_color_in_pictures_report_and_training(name):
     expected = cell_classes.rgb_of(name)
-    assert f'"#{bytes(expected).hex().upper()}"' in charts.marker(name)
+    assert f'"#{bytes(expected).hex().upper()}"' in svg.marker(name)
     gray = np.full([400, 400, 3], 128, np.uint8)
     sides = np.array([200.0, 100, 300, 220])
     # A cell of batch_infer's pictures: left side of the box in the middle.

@@ -143,7 +143,7 @@ class CohortPages:
             "cohort.html.j2",
             f"CSF cell differentials, {title}",
             facts,
-            scripts=("report.js", "many_patients.js") if self._pages else ("report.js",),
+            scripts=("many_patients.js",) if self._pages else (),
             title=title,
             overview=self._overview(),
             histograms=self._histograms(),

@@ -10,29 +10,24 @@ All crops of a patient have the same scale, because size distinguishes a lymphoc
 larger than the crop gets a larger one.
 """
 
-import base64
 import dataclasses
-import io
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageDraw
 
 from tfod_csf import cell_classes, run_folder
 from tfod_csf.cytology import run_tables
 from tfod_csf.detections import BOX_SIDES
 from tfod_csf.files import inner_paths
+from tfod_csf.pages import cell_pictures
 from tfod_csf.study.large_tiff import LargeTiff
-from tfod_csf.study.pictures import Picture, PixelPicture, open_picture
+from tfod_csf.study.pictures import PixelPicture, open_picture
 
-CROP_PX = 112  # shown at 84 px, so that fine screens and prints have pixels to spare
 _CROP_QUALITY = 82
 _MARGIN = 1.35  # side of a crop against the box of a large cell of the patient
-_OUTSIDE = (236, 239, 241)
-_INK = (27, 39, 51)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,45 +243,6 @@ def _crop_cells(
         boxes = rows[list(BOX_SIDES)].to_numpy(dtype=float)
         for row in np.argsort(boxes[:, 0], kind="stable"):  # from top to bottom, as blocks lie in a large file
             if np.isfinite(boxes[row]).all():
-                pictures[rows.index[row]] = data_address(crop(picture, boxes[row], side), _CROP_QUALITY)
+                crop = cell_pictures.crop(picture, boxes[row], side)
+                pictures[rows.index[row]] = cell_pictures.data_address(crop, _CROP_QUALITY)
     return pictures
-
-
-def crop(picture: Picture, box: np.ndarray, side: float) -> Image.Image:
-    """A square of CROP_PX around the middle of a box, whose corners are marked; outside of the image it is light gray.
-
-    Args:
-      picture: where it is.
-      box: [4] ymin, xmin, ymax, xmax in pixels, also beyond the image.
-      side: of the square in pixels of the image; a larger box gets a larger square.
-    """
-    ymin, xmin, ymax, xmax = box
-    side = min(max(side, 1.1 * (ymax - ymin), 1.1 * (xmax - xmin), 8), 2 * max(picture.height, picture.width))
-    top, left = round((ymin + ymax - side) / 2), round((xmin + xmax - side) / 2)
-    side = round(side)
-    square = np.empty([side, side, 3], np.uint8)
-    square[:] = _OUTSIDE
-    y0, x0, y1, x1 = max(top, 0), max(left, 0), min(top + side, picture.height), min(left + side, picture.width)
-    if y0 < y1 and x0 < x1:
-        square[y0 - top : y1 - top, x0 - left : x1 - left] = picture.read(y0, x0, y1, x1)
-    crop = Image.fromarray(square).resize((CROP_PX, CROP_PX), Image.Resampling.LANCZOS)
-    half = np.array([xmax - xmin, ymax - ymin]) / 2 * CROP_PX / side + 2
-    _mark_corners(crop, CROP_PX / 2 - half, CROP_PX / 2 + half)
-    return crop
-
-
-def _mark_corners(crop: Image.Image, low: np.ndarray, high: np.ndarray) -> None:
-    """Small angles at the corners of a box (x, y): they show which of many cells is meant without covering it."""
-    draw = ImageDraw.Draw(crop)
-    length = float(np.clip((high - low).min() / 4, 4, 12))
-    for color, width in (("white", 3), (_INK, 1)):
-        for x, inwards_x in ((low[0], length), (high[0], -length)):
-            for y, inwards_y in ((low[1], length), (high[1], -length)):
-                draw.line([(x + inwards_x, y), (x, y), (x, y + inwards_y)], fill=color, width=width)
-
-
-def data_address(picture: Image.Image, quality: int) -> str:
-    """A picture as the data: address of a JPEG that holds its pixels alone."""
-    buffer = io.BytesIO()
-    Image.fromarray(np.asarray(picture)).save(buffer, "JPEG", quality=quality, optimize=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

@@ -18,6 +18,7 @@ from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.report import gallery
 from tfod_csf.detections import BOX_SIDES
 from tfod_csf.graphics import fonts
+from tfod_csf.pages import cell_pictures
 from tfod_csf.study.folder_names import picture_name, tile_picture_name
 from tfod_csf.study.tile_grid import Tile
 
@@ -103,7 +104,7 @@ def field_pictures(
             continue
         num_there += 1
         found = tuple((name, int(count)) for name, count in counts.loc[unit, classes].items() if count)
-        address = gallery.data_address(picture, _QUALITY)
+        address = cell_pictures.data_address(picture, _QUALITY)
         name = image if tile is None else f"{image}, {tile.name}"
         fields.append(FieldPicture(name, numbers[image], found, address, has_letters=path is None))
     return fields, num_there

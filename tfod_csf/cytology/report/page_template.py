@@ -1,30 +1,20 @@
-"""One self-contained HTML page from a template, with its style sheet, script, charts and pictures inside.
+"""What every page of the report says, and its templates."""
 
-Its Content-Security-Policy allows only this style sheet and script (by hash) and data: URLs; so the name of a folder
-that was inserted as markup by mistake could neither run nor reach a network. The same inputs give the same bytes.
-"""
-
-import base64
 import dataclasses
 import functools
-import hashlib
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
-from tfod_csf import __version__, wording
 from tfod_csf.cytology import run_tables
 from tfod_csf.cytology.counting.corrected_differential import Corrections
 from tfod_csf.cytology.counting.differential import DifferentialRules
 from tfod_csf.cytology.counting.reference_ranges import ReferenceRange
 from tfod_csf.cytology.counting.saturation import SaturationRules
-from tfod_csf.cytology.report import charts, sentences
+from tfod_csf.cytology.report import sentences
 from tfod_csf.cytology.signing.signed_result import Basis
-
-_TEMPLATES = pathlib.Path(__file__).with_name("templates")
+from tfod_csf.pages import svg
+from tfod_csf.pages.html_page import PageTemplates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,37 +57,18 @@ class RunFacts:
         return Basis(self.thresholds, self.changed, self.rules, self.references, self.population)
 
 
-def _shown(value: Any) -> Any:
-    """What a template prints of a value: text without characters that turn or hide what is around it."""
-    return wording.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
 @functools.cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES, encoding="utf-8"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+def _templates() -> PageTemplates:
+    filters = {
         "cell_words": sentences.cell_words,
         "count_words": sentences.count_words,
         "mark_text": sentences.mark_text,
-        "marker": charts.marker,
+        "marker": svg.marker,
         "moment": _moment,
-        "num": wording.number,
         "percentage": sentences.percentage,
-        "visible": wording.visible,
     }
-    return environment
-
-
-@functools.cache
-def _template_text(name: str) -> str:
-    return (_TEMPLATES / name).read_text(encoding="utf-8")
+    folder = pathlib.Path(__file__).with_name("templates")
+    return PageTemplates(folder, ("page.css", "report.css"), ("pictures.js", "report.js"), filters)
 
 
 def render(
@@ -105,7 +76,7 @@ def render(
     printed_title: str,
     facts: RunFacts,
     printed_mark: str = "",
-    scripts: tuple[str, ...] = ("report.js",),
+    scripts: Sequence[str] = (),
     **context: Any,
 ) -> str:
     """A page.
@@ -115,20 +86,10 @@ def render(
       printed_title: printed at the top of every sheet.
       facts: what every page says.
       printed_mark: printed at the top right of every sheet.
-      scripts: files in templates/, which together are the page's script.
+      scripts: files in templates/, behind report.js in the page's script.
       **context: what this template needs.
     """
-    style = Markup(_template_text("report.css") + _sheet_margins(printed_title, printed_mark))
-    script = Markup("".join(map(_template_text, scripts)))
-    policy = (
-        f"default-src 'none'; img-src data:; style-src '{_checksum(style)}'; script-src '{_checksum(script)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
     every_page = {
-        "style": style,
-        "script": script,
-        "security_policy": policy,
-        "version": __version__,
         "made": facts.made,
         "short_notice": sentences.SHORT_NOTICE,
         "cannot_see": sentences.CANNOT_SEE,
@@ -143,7 +104,8 @@ def render(
         "population": facts.population,
         "reference_sources": "; ".join(dict.fromkeys(r.source for r in facts.references.values() if r.source)),
     }
-    return _environment().get_template(template).render(**every_page, **context)
+    sheet = (printed_title, printed_mark, sentences.SHORT_NOTICE)
+    return _templates().render(template, *sheet, scripts, **every_page, **context)
 
 
 def _run_view(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,27 +129,3 @@ def _run_view(run: Mapping[str, Any]) -> dict[str, Any]:
 def _moment(text: Any) -> str:
     """A time of run.json for readers."""
     return str(text).replace("T", " ") if text else "not known"
-
-
-def _checksum(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
-
-
-def _sheet_margins(title: str, mark: str) -> str:
-    """Title, notice and number in the margins of every printed sheet, so that two patients' cannot be mixed up."""
-    look = "font: 8pt system-ui, sans-serif; color: #55626f;"
-    return (
-        f"@media print {{ @page {{ @top-left {{ content: {_css_string(title)}; {look} font-weight: 700; }} "
-        f"@top-right {{ content: {_css_string(mark)}; {look} font-weight: 700; }} "
-        f"@bottom-left {{ content: {_css_string(sentences.SHORT_NOTICE)}; {look} }} "
-        f"@bottom-right {{ content: counter(page) ' / ' counter(pages); {look} }} }} }}\n"
-    )
-
-
-def _css_string(text: str) -> str:
-    r"""A CSS string in which everything but letters, digits and blanks is escaped.
-
-    >>> _css_string("王 <1>'")
-    '"王 \\3c 1\\3e \\27 "'
-    """
-    return '"' + "".join(c if c.isalnum() or c == " " else f"\\{ord(c):x} " for c in text) + '"'
