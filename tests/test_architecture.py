@@ -47,7 +47,13 @@ SUBPACKAGES = {
         "report": {"counting", "review", "signing"},
         "blinding": set(),
     },
-    "data": {"": {"augmentation", "records"}, "records": set(), "augmentation": set(), "annotated": {"records"}},
+    "data": {
+        "": {"augmentation", "records"},
+        "dataset_page": {"records"},
+        "records": set(),
+        "augmentation": set(),
+        "annotated": {"dataset_page", "records"},
+    },
     "training": {"": {"checkpoints", "evaluation"}, "checkpoints": set(), "evaluation": {"checkpoints"}},
     "evaluation": {"": set(), "training_report": set()},
     "modeling": {"": {"feature_extractors", "layers"}, "feature_extractors": set(), "layers": set()},
@@ -242,6 +248,7 @@ def test_packages_without_tensorflow(package):
 
 def test_records_are_written_checked_and_read_for_evaluation_without_tensorflow():
     modules = ("data.annotated.create_tf_record", "data.annotated.single_record", "data.records.record_statistics")
+    modules += ("data.dataset_page.data_page",)
     modules += ("inference.labeled.record_reader", "inference.labeled.ground_truth")
     assert not _loaded("import " + ", ".join(f"tfod_csf.{name}" for name in modules)) & TENSORFLOW
 
@@ -277,6 +284,7 @@ TESTED_IN = {
     "commands/calibrate.py": "cytology/studies/test_calibration.py",
     "commands/create_csf_tf_record.py": "data/annotated/test_create_tf_record.py",
     "commands/create_pascal_tf_record.py": "data/annotated/test_single_record.py",
+    "commands/dataset_report.py": "data/dataset_page/test_data_page.py",
     "commands/differential.py": "cytology/counting/test_cohort.py",
     "commands/inference_flags.py": "commands/test_batch_infer.py",
     "commands/differential_flags.py": "cytology/counting/test_cohort.py",
@@ -307,6 +315,9 @@ TESTED_IN = {
     "cytology/review/session.py": "cytology/review/test_review_loop.py",
     "cytology/review/training_images.py": "cytology/review/test_review_loop.py",
     "cytology/studies/calibration_tables.py": "cytology/studies/test_calibration.py",
+    "data/dataset_page/charts.py": "data/dataset_page/test_data_page.py",
+    "data/dataset_page/page_sections.py": "data/dataset_page/test_data_page.py",
+    "data/dataset_page/shown_pictures.py": "data/dataset_page/test_data_page.py",
     "export/model_info.py": "export/test_exporter.py",
     "commands/convert_checkpoint.py": "export/test_checkpoint_conversion.py",
     "commands/import_frozen_graph.py": "export/test_frozen_graph_import.py",
@@ -335,6 +346,7 @@ TESTED_IN = {
     "modeling/feature_extractors/slim_resnet_v1.py": "fidelity/test_forward.py",
 }
 UNTESTED = {
+    "data/dataset_page/findings.py": "fields, and a join of sentences that test_data_page.py sees printed",
     "data/records/ready_image.py": "fields without a method",
     "errors.py": "an exception class without code",
     "inference/image_detector.py": "a protocol and an exception class without code",

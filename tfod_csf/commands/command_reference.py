@@ -24,7 +24,13 @@ from absl import flags
 from tfod_csf.files import atomic_write
 
 STAGES: dict[str, tuple[str, ...]] = {
-    "data": ("create_csf_tf_record", "create_pascal_tf_record", "generate_tfrecord", "partition_dataset"),
+    "data": (
+        "create_csf_tf_record",
+        "dataset_report",
+        "create_pascal_tf_record",
+        "generate_tfrecord",
+        "partition_dataset",
+    ),
     "training": ("generate_pipeline_config", "model_main_tf2", "training_report"),
     "export": ("exporter_main_v2", "export_openvino", "import_frozen_graph", "convert_checkpoint", "evaluate"),
     "inference": ("batch_infer", "archive_infer", "merge_shards", "differential", "report", "export_detections"),

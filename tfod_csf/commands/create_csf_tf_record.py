@@ -1,7 +1,8 @@
 """Make train and test TFRecords from images annotated in LabelImg.
 
 IMAGES_DIR holds one folder per patient (or the images themselves: one patient). Besides the records, the command writes
-label_map.pbtxt, annotations.csv, split.csv, dataset_report.json and problems.csv into OUTPUT_DIR.
+label_map.pbtxt, annotations.csv, split.csv, dataset_report.json and problems.csv into OUTPUT_DIR, and the data page,
+dataset_report.html with three tables, which dataset_report makes again with a config's anchors.
 
 Example: tfod_csf create_csf_tf_record --images_dir=slides --split_by=patient --class_map=platelet=
 """
@@ -59,12 +60,16 @@ flags.DEFINE_integer(
 flags.DEFINE_integer(
     "num_processes", 0, "Processes that read images; 0: one per core.", lower_bound=0, flag_values=FLAGS
 )
+flags.DEFINE_bool(
+    "data_page", True, "Write the page to look at before training; every image is decoded once more.", flag_values=FLAGS
+)
 common_flags.define_problem_limits(FLAGS)
 
 
 def main() -> None:
     """Makes the records and prints what is in them."""
     from tfod_csf.data.annotated.create_tf_record import RecordOptions, create_csf_tf_record
+    from tfod_csf.data.dataset_page.data_page import PAGE, PageOptions, write_data_page
     from tfod_csf.problems import ProblemLog
 
     common_flags.output_dir(FLAGS)
@@ -72,7 +77,11 @@ def main() -> None:
     names = RecordOptions.__dataclass_fields__
     with folder_lock.only_writer(FLAGS.output_dir):
         statistics = create_csf_tf_record(RecordOptions(**{name: getattr(FLAGS, name) for name in names}), problems)
+        options = PageOptions(num_processes=FLAGS.num_processes)
+        page = write_data_page(FLAGS.output_dir, FLAGS.output_dir, options, problems) if FLAGS.data_page else None
     print(f"\n{statistics.table()}\n\n{problems.table()}\n")
+    if page is not None:
+        print(f"{page.warning_text()}\n\nLook at {FLAGS.output_dir}/{PAGE} before training.\n")
     print(f"Wrote records, label map, tables and problems.csv to {FLAGS.output_dir} ({problems.summary()}).")
 
 

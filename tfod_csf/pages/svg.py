@@ -63,7 +63,7 @@ def axis_label(x: float, y: float, text: str) -> str:
 
 
 def points(x: np.ndarray, y: np.ndarray) -> str:
-    """[N] points as a line of a path, behind an M; those without a finite y are left out."""
+    """[N] points as a line of a path, behind an M; those without a finite y are skipped."""
     return "L".join(f"{a:.1f} {b:.1f}" for a, b in zip(x, y, strict=True) if np.isfinite(b))
 
 

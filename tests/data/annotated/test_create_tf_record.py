@@ -64,6 +64,10 @@ def test_all_outputs_agree_with_each_other(flags, tmp_path, capsys):
     assert run(*flags, "--test_fraction=0.25") == 0
     assert sorted(path.name for path in out.iterdir()) == [
         "annotations.csv",
+        "dataset_appearance.csv",
+        "dataset_images.csv",
+        "dataset_leaks.csv",
+        "dataset_report.html",
         "dataset_report.json",
         "label_map.pbtxt",
         "problems.csv",
@@ -71,7 +75,8 @@ def test_all_outputs_agree_with_each_other(flags, tmp_path, capsys):
         "test.record-00000-of-00001",
         "train.record-00000-of-00001",
     ]
-    for name, number in (("annotations", 7 + 2 + 4 + 6), ("split", 12), ("problems", 1)):
+    tables = (("annotations", 7 + 2 + 4 + 6), ("split", 12), ("problems", 1), ("dataset_images", 12))
+    for name, number in tables:
         assert csv_schemas.load(name).check(out / f"{name}.csv") == number
     sides = {row["image"]: row["side"] for row in csv_tables.read_rows(out / "split.csv")}
     train, test = labels_of("train.record*", out), labels_of("test.record*", out)
@@ -106,6 +111,13 @@ def test_all_outputs_agree_with_each_other(flags, tmp_path, capsys):
     assert "class 'Neutrophil' read as 'neutrophil'" in printed
     assert "no class (ignored)" in printed
     assert printed.rstrip().endswith("(1 problem: 1 mended).")
+
+
+def test_records_without_a_page_have_no_page_of_earlier_records(flags, tmp_path):
+    assert run(*flags, "--test_fraction=0.25") == 0
+    assert run(*flags, "--test_fraction=0.25", "--seed=1", "--nodata_page") == 0
+    assert not list((tmp_path / "out").glob("dataset_*.[hc]*"))
+    assert (tmp_path / "out" / "dataset_report.json").exists()
 
 
 def test_same_bytes_for_any_number_of_processes_and_other_bytes_for_another_seed(flags, tmp_path, monkeypatch):

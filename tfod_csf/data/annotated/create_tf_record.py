@@ -15,6 +15,7 @@ from tfod_csf import label_map as label_maps
 from tfod_csf.data.annotated import annotated_set, augmented_copies, dataset_report, dataset_split
 from tfod_csf.data.annotated.annotated_set import AnnotatedSet, AnnotatedSetError, Entry, ReadingOptions
 from tfod_csf.data.annotated.dataset_report import DatasetStatistics
+from tfod_csf.data.dataset_page import data_page
 from tfod_csf.data.records import tf_example_encoder as encoder
 from tfod_csf.files import atomic_write, csv_schemas, record_set, tfrecord
 from tfod_csf.label_map import LabelMap
@@ -164,9 +165,10 @@ def _shards(side: str, num_images: int, num_shards: int) -> list[str]:
 
 
 def _begin(output_dir: pathlib.Path, names: list[str]) -> None:
-    """Says in dataset_report.json that the set is not finished, then removes the shards of an earlier one."""
+    """Says in dataset_report.json that the set is not finished, then removes shards and data page of an earlier one."""
     earlier = _earlier_shards(output_dir)
     record_set.begin(output_dir, sorted({*earlier, *names}))
+    data_page.remove_data_page(output_dir)
     for name in earlier:
         (output_dir / name).unlink()
 

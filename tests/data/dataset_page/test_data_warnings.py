@@ -1,0 +1,97 @@
+"""Each warning from what causes it, and none without a cause."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tests.data.dataset_page.test_appearance import IMAGE
+from tfod_csf.config.protos import image_resizer_pb2
+from tfod_csf.data.dataset_page import anchor_fit, appearance, data_warnings
+from tfod_csf.data.dataset_page.data_warnings import LOOK, STOP
+from tfod_csf.data.dataset_page.leaks import DUPLICATE, NEAR_DUPLICATE, Leak
+from tfod_csf.data.dataset_page.record_survey import Survey
+
+FAIR = {"lymphocyte": 60, "monocyte": 40}
+
+
+def survey(train=FAIR, test=FAIR, **changes):
+    """A survey of one image on each side; a side that is None has none."""
+    found = Survey()
+    for side, cells in (("train", train), ("test", test)):
+        if cells is not None:
+            image = dataclasses.replace(IMAGE, side=side, name=side, patient_id=side, cells=cells, **changes)
+            found.images.append(image)
+            for name, count in cells.items():
+                found.box_sizes[name, 100, 80, 20, 20] += count
+    return found
+
+
+def warnings(seen=None, leaks=(), repeats=None, shared=(), groups=(), anchors=None):
+    seen = seen or survey()
+    sizes = anchor_fit.class_sizes(seen.box_sizes, ["lymphocyte", "monocyte"], anchors)
+    found = data_warnings.find_warnings(seen, leaks, repeats or {}, shared, groups, sizes)
+    return [(warning.level, warning.section, warning.text) for warning in found]
+
+
+def test_no_cause_no_warning():
+    assert warnings() == []
+
+
+def test_leaks_and_shared_patients_come_first():
+    leaks = [Leak(1, 0, DUPLICATE, 1.0), Leak(1, 2, NEAR_DUPLICATE, 0.95), Leak(1, 3, NEAR_DUPLICATE, 0.94)]
+    found = warnings(survey(test={"lymphocyte": 60, "monocyte": 19}), leaks, {"train": 1, "test": 0}, ["P1", "P2"])
+    assert [level for level, *_ in found] == [STOP] * 3 + [LOOK] * 2
+    texts = [text for *_, text in found]
+    assert texts[0].startswith("Leak: 1 of 1 test images has the same file among the training images")
+    assert texts[1].startswith("Leak: 1 of 1 test images has nearly the same picture among the training images")
+    assert texts[2].startswith("2 patients have images on both sides ('P1', 'P2')")
+    assert "--split_by=patient" in texts[2]
+    assert texts[3].startswith("1 image on the train side is there before")
+    assert texts[4].startswith("19 monocytes to test with")
+
+
+@pytest.mark.parametrize(
+    ("changes", "warning"),
+    [
+        ({"train": {"lymphocyte": 60}}, (STOP, "No monocyte to train with: all 40 are on the test side.")),
+        ({"test": {"lymphocyte": 60, "monocyte": 40}, "train": {"lymphocyte": 900, "monocyte": 90}}, (LOOK, "monocyte: 40.0 % of the test side's cells, but 11.9 % of all.")),  # noqa: E501
+        ({"train": {"lymphocyte": 9900, "monocyte": 100}, "test": {"lymphocyte": 2000, "monocyte": 20}}, (LOOK, "monocyte is rare: 120 cells, 1.0 % of all.")),  # noqa: E501
+        ({"test": None}, (LOOK, "There is no test side: nothing will be evaluated.")),
+        ({"at_edge": {"monocyte": 11}}, (LOOK, "monocyte: 28 % of the boxes are cut at an edge of their image.")),
+    ],
+)  # fmt: skip
+def test_classes(changes, warning):
+    assert warning in [(level, text) for level, _, text in warnings(survey(**changes))]
+
+
+def test_images():
+    seen = survey()
+    seen.num_skipped = 2
+    seen.images += [dataclasses.replace(IMAGE, cells={}, edge_width=width) for width in (2.0, 2.0, 4.5)]
+    found = warnings(seen)
+    assert found[0] == (STOP, "images", "2 images cannot be decoded and are not on this page; training stops there.")
+    assert found[1][2] == "3 of 5 images have no cell: is their labeling finished?"
+    assert found[2][2].startswith("1 image is blurred")
+    assert len(found) == 3
+
+
+def test_colors():
+    typical = appearance.Appearance("patient", "A", 1, 0, (200.0,) * 3, None, 0.0, None, 2.0, 0)
+    far = dataclasses.replace(typical, name="B", background_distance=15.1, nucleus_distance=3.0)
+    stained = dataclasses.replace(typical, name="HH", level="laboratory", nucleus_distance=20.0)
+    found = warnings(groups=[stained, far, typical])
+    assert [text for *_, text in found] == [
+        "The stain of the nuclei of 1 laboratory has another color than is typical: 'HH'.",
+        "The background of 1 patient has another color than is typical: 'B'.",
+    ]
+
+
+def test_anchors():
+    resizer = image_resizer_pb2.ImageResizer()
+    resizer.identity_resizer.SetInParent()
+    large = anchor_fit.Anchors(np.array([[40.0, 40.0]]), resizer)
+    found = warnings(anchors=large)  # 20 x 20 in 40 x 40: IoU 0.25
+    assert [section for _, section, _ in found] == ["sizes", "sizes"]
+    assert found[0][2].startswith("lymphocyte: no anchor fits 100 % of the boxes (best IoU below 0.5); 0 % have one")
+    assert warnings(anchors=anchor_fit.Anchors(np.array([[22.0, 22.0]]), resizer)) == []
