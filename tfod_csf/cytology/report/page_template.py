@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tfod_csf.cytology import run_tables
@@ -59,7 +59,7 @@ class RunFacts:
 
 @functools.cache
 def _templates() -> PageTemplates:
-    filters = {
+    filters: dict[str, Callable[..., Any]] = {
         "cell_words": sentences.cell_words,
         "count_words": sentences.count_words,
         "mark_text": sentences.mark_text,
@@ -89,7 +89,7 @@ def render(
       scripts: files in templates/, behind report.js in the page's script.
       **context: what this template needs.
     """
-    every_page = {
+    every_page: dict[str, Any] = {
         "made": facts.made,
         "short_notice": sentences.SHORT_NOTICE,
         "cannot_see": sentences.CANNOT_SEE,
@@ -104,8 +104,9 @@ def render(
         "population": facts.population,
         "reference_sources": "; ".join(dict.fromkeys(r.source for r in facts.references.values() if r.source)),
     }
-    sheet = (printed_title, printed_mark, sentences.SHORT_NOTICE)
-    return _templates().render(template, *sheet, scripts, **every_page, **context)
+    return _templates().render(
+        template, printed_title, printed_mark, sentences.SHORT_NOTICE, scripts, **every_page, **context
+    )
 
 
 def _run_view(run: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tfod_csf import run_folder
@@ -57,9 +57,11 @@ def in_this_process(examination: Examination, patients: Patients) -> Iterator[Ex
     with ImageWorkers(
         examination.decode_jpeg, examination.limits, upcoming, in_tiles=examination.tiles is not None
     ) as workers:
+        begin: Callable[..., Generator[None, None, PatientOutcome]]
+        begin = functools.partial(examine_in_steps, examination, workers=workers)
 
         def examine(*patient: Any) -> Callable[[], PatientOutcome]:
-            steps = examine_in_steps(examination, *patient, workers=workers)
+            steps = begin(*patient)
             next(steps)
             return functools.partial(finished, steps)
 
