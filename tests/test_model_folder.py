@@ -178,6 +178,30 @@ def test_what_is_stored_in_the_folder_later_is_vouched_for_too(listed_folder):
     assert (opened.vouched_for_by, opened.classification.model) == ("SHA256SUMS", "my_model")
 
 
+def test_thresholds_are_stored_with_how_they_were_chosen(listed_folder):
+    before = json.loads((listed_folder / "model.json").read_text())
+    thresholds = {"min_score": 0.35, "unknown_below": 0.6}
+    said = model_folder.store_thresholds(listed_folder, thresholds, {"criterion": "f1"})
+    opened = ModelFolder.open(listed_folder)
+    assert (opened.thresholds, opened.vouched_for_by) == (thresholds, "SHA256SUMS")
+    defaults = {"min_score": 0.5, "unknown_below": 0.8}
+    was = {**defaults, **before.get("thresholds", {})}
+    assert opened.info["thresholds_chosen"] == {"criterion": "f1", "before": was}
+    assert {name: opened.info[name] for name in before if name != "thresholds"} == {
+        name: value for name, value in before.items() if name != "thresholds"
+    }
+    assert f"min_score 0.35 (before: {was['min_score']:g}), unknown_below 0.6" in said
+
+
+def test_thresholds_need_a_model_json_that_can_be_read(listed_folder):
+    (listed_folder / "model.json").write_text("{")
+    with pytest.raises(ModelFolderError, match="not JSON"):
+        model_folder.store_thresholds(listed_folder, {"min_score": 0.5, "unknown_below": 0.8}, {})
+    (listed_folder / "model.json").unlink()
+    with pytest.raises(ModelFolderError, match="no such file"):
+        model_folder.store_thresholds(listed_folder, {"min_score": 0.5, "unknown_below": 0.8}, {})
+
+
 @pytest.fixture
 def ir_folder(folder):
     shutil.rmtree(folder / "saved_model")

@@ -23,7 +23,7 @@ import hashlib
 import logging
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +31,14 @@ from tfod_csf import classification
 from tfod_csf import label_map as label_maps
 from tfod_csf.classification import Classification
 from tfod_csf.errors import UserError
-from tfod_csf.files import checksums, given_files, manifest, openvino_operations, saved_model_operations
+from tfod_csf.files import (
+    atomic_write,
+    checksums,
+    given_files,
+    manifest,
+    openvino_operations,
+    saved_model_operations,
+)
 from tfod_csf.label_map import LabelMap
 
 SAVED_MODEL_DIR = "saved_model"
@@ -226,6 +233,33 @@ def store_classification(path: str | os.PathLike, found: Classification) -> str:
         f"confusion matrix of {found.num_cells} annotated cells of {len(found.patients)} patients stored in {target}; "
         "batch_infer hands it on from now on, and percentages are corrected with it."
     )
+
+
+def store_thresholds(path: str | os.PathLike, thresholds: Mapping[str, float], chosen: Mapping[str, Any]) -> str:
+    """Writes min_score and unknown_below into a model's model.json; returns a sentence for the console.
+
+    Args:
+      path: the folder.
+      thresholds: {"min_score", "unknown_below"}, scores from 0 to 1.
+      chosen: how they were chosen, kept as `thresholds_chosen`.
+
+    Raises:
+      ModelFolderError: there is no model.json, or it is not JSON.
+    """
+    target = pathlib.Path(path) / INFO
+    try:
+        info = given_files.read_json(target)
+    except FileNotFoundError as error:
+        raise ModelFolderError(f"{target}: no such file; give the folder that exporter_main_v2 wrote.") from error
+    except ValueError as error:
+        raise ModelFolderError(f"{target}: not JSON ({error}); export the model again.") from error
+    before = {**DEFAULT_THRESHOLDS, **info.get("thresholds", {})}
+    info["thresholds"] = {name: float(thresholds[name]) for name in DEFAULT_THRESHOLDS}
+    info["thresholds_chosen"] = {**chosen, "before": before}
+    with manifest.replacing_listed(path, INFO) as beside:
+        atomic_write.write_json(beside, info)
+    written = ", ".join(f"{name} {value:g} (before: {before[name]:g})" for name, value in info["thresholds"].items())
+    return f"{written} stored in {target}; batch_infer uses them from now on."
 
 
 def fingerprint(network_dir: str | os.PathLike) -> str:

@@ -71,6 +71,80 @@ def test_folder_of_xml(images_dir, tmp_path, hand_made_model, capsys):
     assert "cells labeled unknown are ignored" in capsys.readouterr().out
 
 
+def test_mistakes_have_pictures_and_thresholds_are_recommended_but_not_stored(
+    images_dir, tmp_path, hand_made_model, capsys
+):
+    out, model_json = tmp_path / "out", hand_made_model / "model.json"
+    before = model_json.read_bytes()
+    assert run(f"--images_dir={images_dir}", f"--model={hand_made_model}", f"--output_dir={out}") == 0
+    assert model_json.read_bytes() == before
+    errors = csv_tables.read_rows(out / "errors.csv")
+    # The monocyte of b is found as a lymphocyte, its neutrophil missed; nothing is on d, and c's unknown is ignored.
+    assert [(row["image_name"], row["error"], row["true_class"], row["predicted_class"]) for row in errors] == [
+        ("p/b.png", "classification", "monocyte", "lymphocyte"),
+        ("p/b.png", "missed", "neutrophil", ""),
+        ("p/d.png", "background", "", "lymphocyte"),
+        ("p/d.png", "background", "", "erythrocyte"),
+    ]
+    images = csv_tables.read_rows(out / "error_images.csv")
+    assert [list(row.values())[1:] for row in images] == [
+        ["2", "2", "0", "0", "0"],
+        ["3", "1", "1", "1", "0"],
+        ["1", "1", "0", "0", "0"],
+        ["0", "0", "0", "0", "2"],
+    ]
+    page = (out / "errors.html").read_text(encoding="utf-8")
+    assert "Of 6 labeled cells on 4 images: 4 found and rightly named (66.7\u00a0%), 1 confused" in page
+    assert "1 more lie on labels that do not count" in page
+    assert "images</span>" in page
+    chosen = json.loads((out / "metrics.json").read_text())["recommended_thresholds"]
+    # Lymphocytes 2 of 4 right, erythrocytes 2 of 3 (0.9), and two classes of labels that are never found: all scores
+    # up to 0.9 are equal, and the model's 0.5 is one of them.
+    assert chosen["f1"]["min_score"] == 0.5
+    assert chosen["f1"]["mean_f1"] == pytest.approx((2 * 2 / (4 + 2) + 2 * 2 / (4 + 1)) / 4)
+    assert chosen["differential"] is None
+    printed = capsys.readouterr().out
+    assert "Recommended by f1: min_score 0.5" in printed
+    assert "1 patient with 10 or more labeled" not in printed
+    assert str(out / "errors.html") in printed
+
+
+def test_recommended_thresholds_are_stored_on_request(images_dir, tmp_path, hand_made_model, capsys):
+    model = shutil.copytree(hand_made_model, tmp_path / "model")
+    given = (f"--images_dir={images_dir}", f"--model={model}", f"--output_dir={tmp_path / 'out'}")
+    assert run(*given, "--store", "--store_thresholds=f1") == 1
+    assert "cannot be given together" in capsys.readouterr().err
+    before = (model / "model.json").read_bytes()
+    assert run(*given, "--store_thresholds=differential") == 1
+    assert "--store_thresholds=differential: these labels recommend nothing by it" in capsys.readouterr().err
+    assert (model / "model.json").read_bytes() == before
+    assert run(*given, "--min_score=0.93", "--store_thresholds=f1") == 0
+    stored = json.loads((model / "model.json").read_text())
+    # Of the equal ones up to 0.9 the nearest to 0.93.
+    assert stored["thresholds"]["min_score"] == 0.9
+    assert stored["thresholds_chosen"]["criterion"] == "f1"
+    assert stored["thresholds_chosen"]["data"] == "images"
+    assert "stored in" in capsys.readouterr().out
+
+
+def test_thresholds_with_a_smaller_error_are_stored_only_if_that_is_certain(tmp_path, hand_made_model, capsys):
+    """Nothing but lymphocytes, one of which the model finds with 0.95: the percentages are right."""
+    model = shutil.copytree(hand_made_model, tmp_path / "model")
+    for patient in ("a", "b", "c"):
+        others = [("lymphocyte", 60, 4 * number, 70, 4 * number + 10) for number in range(9)]
+        save_labeled(tmp_path / "images" / patient, "1", LYMPHOCYTE, *others)
+    before = (model / "model.json").read_bytes()
+    given = (f"--images_dir={tmp_path / 'images'}", f"--model={model}", f"--output_dir={tmp_path / 'out'}")
+    assert run(*given, "--store_thresholds=differential") == 0
+    assert "not stored in model.json" in capsys.readouterr().out
+    assert (model / "model.json").read_bytes() == before
+    # From 0.96 on no white cell is left, which is wrong by 33.3 points in each patient.
+    assert run(*given, "--store_thresholds=differential", "--min_score=0.96") == 0
+    stored = json.loads((model / "model.json").read_text())
+    assert (stored["thresholds"]["min_score"], stored["thresholds_chosen"]["criterion"]) == (0.95, "differential")
+    assert (tmp_path / "out" / "errors.html").is_file()
+
+
 def test_the_confusion_matrix_is_stored(tmp_path, hand_made_model, capsys):
     # The hand-made model finds a lymphocyte there in every image; each patient has 12 images of one such cell.
     model = shutil.copytree(hand_made_model, tmp_path / "model")

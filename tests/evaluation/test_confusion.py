@@ -39,3 +39,25 @@ def test_empty_image():
     )
     assert not matrix.counts.any()
     assert math.isnan(matrix.accuracy())
+
+
+def test_what_was_counted_where():
+    matrix = confusion.ConfusionMatrix(CATEGORIES)
+    groundtruth = {"groundtruth_boxes": [[0, 0, 10, 10], [0, 40, 10, 50]], "groundtruth_classes": [2, 1]}
+    detections = {
+        "detection_boxes": [[0, 80, 10, 90], [0, 60, 10, 70], [0, 1, 10, 11]],
+        "detection_classes": [1, 1, 1],
+        "detection_scores": [0.4, 0.9, 0.8],
+    }
+    nothing = confusion.NOTHING
+    assert matrix.add_image(groundtruth, detections) == [(1, 0, 0, 2), (0, 2, 1, nothing), (2, 0, nothing, 1)]
+
+
+def test_what_counts_as_a_cell_does_so_below_the_score():
+    """A temperature lowers the scores of cells that were chosen by those before it."""
+    groundtruth = {"groundtruth_boxes": [[0, 0, 10, 10]], "groundtruth_classes": [1]}
+    cells = {"detection_boxes": [[0, 0, 10, 10]], "detection_classes": [1], "detection_scores": [0.4]}
+    for are_cells, expected in ((False, [0, 1]), (True, [1, 0])):
+        matrix = confusion.ConfusionMatrix(CATEGORIES)
+        matrix.add_image(groundtruth, cells, are_cells)
+        assert matrix.counts[0, [0, 2]].tolist() == expected

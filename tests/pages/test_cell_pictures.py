@@ -51,3 +51,19 @@ def test_a_picture_in_a_page_holds_no_metadata():
     picture.info.update(comment=b"Wang Fang", icc_profile=b"Wang Fang", exif=exif.tobytes(), xmp=b"Wang Fang")
     shown = base64.b64decode(cell_pictures.data_address(picture, 80).partition(",")[2])
     assert b"Wang" not in shown
+
+
+def test_another_box_is_dashed():
+    pixels = np.full([100, 200, 3], 128, np.uint8)
+    box, other = np.array([40.0, 90, 60, 110]), np.array([35.0, 90, 55, 110])
+    crop = np.asarray(cell_pictures.crop(PixelPicture(pixels), box, side=40, dashed=other)).astype(int)
+    # The other box begins 5 pixels higher: 14 of the crop's, at 14.
+    row = crop[14, 36:76].mean(axis=1)
+    assert 0.3 < (row < 60).mean() < 0.7
+    assert (row[row >= 60] > 200).all()
+
+
+def test_a_dashed_box_far_outside_takes_no_more_time():
+    pixels = np.zeros([10, 10, 3], np.uint8)
+    far = np.array([-1e12, -1e12, 1e12, 1e12])
+    assert cell_pictures.crop(PixelPicture(pixels), np.array([0.0, 0, 5, 5]), side=8, dashed=far).size == (112, 112)

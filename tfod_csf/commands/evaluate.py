@@ -1,18 +1,25 @@
-"""Compare an exported model with annotated images: mAP, curves, confusion matrix.
+"""Compare an exported model with annotated images: mAP, confusion, mistakes, thresholds.
 
 The annotated images are a TFRecord (--input_path) or a folder of LabelImg XML (--images_dir). Writes metrics.json,
 metrics.csv, per_class.csv, precision_recall.csv and .png, confusion_matrix.csv and .png, and problems.csv. Cells
 annotated as `unknown` can be counted (as a class where the label map has it, else as background) or ignored; where
 there are any, the reading that is not TFOD's on the same records is written into a folder of its own. With --store the
 model folder keeps what became of the annotated cells, and later runs give corrected percentages (docs/CORRECTION.md).
+
+errors.html shows missed, invented and confused cells as pictures by TIDE's error types, the worst images, and the
+confusion matrix with the pictures behind each number; errors.csv, error_images.csv and error_types.csv have all.
+thresholds.html shows precision, recall and F1 against the score and recommends min_score and unknown_below
+(score_thresholds.csv, threshold_pairs.csv, metrics.json); only --store_thresholds writes them into the model folder.
+Both pages are of the first reading of unknown cells (docs/EVALUATION.md).
 """
 
+import datetime
 import functools
 import logging
 import pathlib
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -21,7 +28,9 @@ from tfod_csf.errors import UserError
 from tfod_csf.files import folder_lock
 
 if TYPE_CHECKING:
+    from tfod_csf.evaluation.evaluation_pages import EvaluationPages
     from tfod_csf.evaluation.model_evaluation import ModelEvaluation
+    from tfod_csf.evaluation.thresholds.recommended import Recommendations
     from tfod_csf.inference.cell_selection import ScoreThresholds
     from tfod_csf.inference.labeled.labeled_detections import LabeledDetections
     from tfod_csf.model_folder import ModelFolder
@@ -55,6 +64,16 @@ flags.DEFINE_boolean(
     "The images must be of patients that the model never trained on, with every cell annotated.",
     flag_values=FLAGS,
 )
+flags.DEFINE_enum(
+    "store_thresholds",
+    None,
+    ["f1", "differential"],
+    "Keep the recommended min_score and unknown_below in the model folder (model.json): those with the largest F1, or "
+    "those with the smallest error of the patients' percentages, which are kept only if they are better than the "
+    "thresholds in use by more than chance. The images must be of patients that the model never trained on. Default: "
+    "model.json is left as it is.",
+    flag_values=FLAGS,
+)
 common_flags.define_trust(FLAGS)
 flags.DEFINE_boolean(
     "skip_damaged_records",
@@ -83,6 +102,11 @@ def main() -> None:
             f"--min_score={FLAGS.min_score:g} is not the model's own {folder.thresholds['min_score']:g}; with --store "
             "do not give it, because the matrix would not fit later runs."
         )
+    if FLAGS.store and FLAGS.store_thresholds:
+        raise UserError(
+            "--store and --store_thresholds cannot be given together, because the matrix would be of the earlier "
+            "thresholds; give --store_thresholds first, then run again with --store."
+        )
     # What --store writes into the model folder is locked while it is written (`manifest.replacing_listed`).
     with folder_lock.only_writer(output_dir):
         _evaluate(folder, thresholds, output_dir, ProblemLog(strict=FLAGS.strict))
@@ -95,13 +119,16 @@ def _evaluate(
 
     class_map = common_flags.class_map(FLAGS)
     pairs, shards = _find_labeled_images(problems)
-    if FLAGS.store:
+    if FLAGS.store or FLAGS.store_thresholds:
         validation.refuse_training_records(folder, shards)
+    remarks = []
     for shard in validation.training_records(folder, shards):
-        logging.getLogger("tfod_csf").warning(
-            "%s: the model was trained on this record; the metrics say nothing about new images.", shard
-        )
+        words = "the model was trained on this record; the metrics say nothing about new images."
+        logging.getLogger("tfod_csf").warning("%s: %s", shard, words)
+        remarks.append(f"{pathlib.PurePath(shard).name}: {words}")
+    from tfod_csf.evaluation.evaluation_pages import EvaluationPages
     from tfod_csf.evaluation.model_evaluation import ModelEvaluation
+    from tfod_csf.evaluation.page_facts import PageFacts
     from tfod_csf.inference import detector
     from tfod_csf.inference.labeled import labeled_detections, record_reader
 
@@ -116,15 +143,46 @@ def _evaluate(
     readings = ground_truth.unknown_readings(labels, FLAGS.unknown_boxes)
     evaluation = ModelEvaluation(labels.categories, list(readings), thresholds.min_score, FLAGS.matching_iou_threshold)
     matrix = validation.ValidationMatrix(thresholds, FLAGS.matching_iou_threshold)
-    add = {"on_cells": functools.partial(matrix.add, model.label_map)} if FLAGS.store else {}
-    found = labeled_detections.detect_labeled(model, images, thresholds, readings, **add)
-    _add_images(evaluation, found, len(pairs) or None, problems, output_dir)
-    settings = {"model": model.name, "fingerprint": model.fingerprint, "temperature": model.temperature}
+    on_cells = functools.partial(matrix.add, model.label_map) if FLAGS.store else labeled_detections.nothing
+    pages = EvaluationPages(
+        labels.categories, thresholds.min_score, thresholds.unknown_below, FLAGS.matching_iou_threshold
+    )
+    found = labeled_detections.detect_labeled(model, images, thresholds, readings, on_cells)
+    _add_images(evaluation, pages, found, len(pairs) or None, problems, output_dir)
+    settings: dict[str, Any] = {"model": model.name, "fingerprint": model.fingerprint, "temperature": model.temperature}
     settings["data"] = FLAGS.input_path or FLAGS.images_dir
+    recommendations = pages.recommendations()
+    settings["recommended_thresholds"] = recommendations.as_json()
     print("\n".join(evaluation.write(output_dir, model.name, settings)))
+    data = pathlib.PurePath(settings["data"]).name
+    facts = PageFacts(model.name, data, thresholds.min_score, tuple(remarks), datetime.date.today().isoformat())
+    print("\n".join(pages.write(output_dir, recommendations, facts)))
     print(f"{problems.summary()} (problems.csv); written to {output_dir}.")
     if FLAGS.store:
         print(matrix.store(folder, model, FLAGS.input_path or FLAGS.images_dir))
+    if FLAGS.store_thresholds:
+        print(_store_thresholds(folder, recommendations, data))
+
+
+def _store_thresholds(folder: "ModelFolder", recommendations: "Recommendations", data: str) -> str:
+    """Writes what --store_thresholds asks for into model.json; returns a sentence about it."""
+    from tfod_csf import model_folder, provenance
+    from tfod_csf.evaluation.thresholds.recommended import DIFFERENTIAL
+
+    chosen = recommendations.of(FLAGS.store_thresholds)
+    if chosen is None:
+        raise UserError(
+            f"--store_thresholds={FLAGS.store_thresholds}: these labels recommend nothing by it (see above); "
+            "model.json is left as it is."
+        )
+    if FLAGS.store_thresholds == DIFFERENTIAL and not recommendations.is_certainly_better:
+        return "not stored in model.json: the labels do not show that other thresholds are better than those in use."
+    stored = {"min_score": chosen.min_score, "unknown_below": chosen.unknown_below}
+    how = {"criterion": FLAGS.store_thresholds, "data": data, "date": provenance.now()}
+    sentence = model_folder.store_thresholds(folder.path, stored, how)
+    if folder.classification is not None:
+        sentence += " classification.json is of the earlier thresholds; run evaluate --store to replace it."
+    return sentence
 
 
 def _find_labeled_images(problems: "ProblemLog") -> tuple[list["AnnotatedFile"], list[str]]:
@@ -154,18 +212,23 @@ def _find_labeled_images(problems: "ProblemLog") -> tuple[list["AnnotatedFile"],
 
 def _add_images(
     evaluation: "ModelEvaluation",
+    pages: "EvaluationPages",
     found: Iterable["LabeledDetections"],
     total: int | None,
     problems: "ProblemLog",
     output_dir: pathlib.Path,
 ) -> None:
     """Examines all images; refuses a set of which none or too few can be used, problems.csv being written."""
+    from tfod_csf.evaluation.error_gallery.gallery import ExaminedImage
     from tfod_csf.problems import SKIPPED
     from tfod_csf.progress_bar import progress_bar
 
     try:
         for image in progress_bar(found, unit="image", total=total):
-            evaluation.add_image(*image)
+            groundtruth = next(iter(image.groundtruth.values()))
+            examined = ExaminedImage(image.name, image.pixels, groundtruth, image.detections, image.cells)
+            evaluation.add_image(image.image_id, image.groundtruth, image.detections, image.cells, image.has_unknown)
+            pages.add_image(examined, image.patient_id, image.likely_cells, image.raw_scores)
     except UserError:
         if problems.problems:
             problems.write_csv(output_dir / "problems.csv")

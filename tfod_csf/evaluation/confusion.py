@@ -5,7 +5,7 @@ lymphocyte appears as such and not as one missed and one spurious cell.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,21 @@ from tfod_csf.evaluation import matching
 
 MISSED = "missed"
 SPURIOUS = "spurious"
+NOTHING = -1
+
+
+class MatrixEntry(NamedTuple):
+    """One count of the matrix.
+
+    Attributes:
+      row, column: of the matrix.
+      truth, detection: rows of the image's groundtruth and detections; NOTHING in the last row or column.
+    """
+
+    row: int
+    column: int
+    truth: int
+    detection: int
 
 
 class ConfusionMatrix:
@@ -48,31 +63,45 @@ class ConfusionMatrix:
         """Class names, then "missed"."""
         return [category["name"] for category in self._categories] + [MISSED]
 
-    def add_image(self, groundtruth_dict: Mapping[str, Any], detections_dict: Mapping[str, Any]) -> None:
-        """Adds one image; the dictionaries are those of the evaluators (`groundtruth_difficult` is optional)."""
+    def add_image(
+        self, groundtruth_dict: Mapping[str, Any], detections_dict: Mapping[str, Any], are_cells: bool = False
+    ) -> list[MatrixEntry]:
+        """Adds one image; the dictionaries are those of the evaluators (`groundtruth_difficult` is optional).
+
+        Args:
+          are_cells: all detections count, whatever their scores: a temperature may have moved these below min_score.
+
+        Returns:
+          What was counted in which cell of the matrix.
+        """
         classes = np.asarray(groundtruth_dict["groundtruth_classes"]).reshape(-1).astype(np.int64)
         difficult = groundtruth_dict.get("groundtruth_difficult")
         if difficult is None or not np.size(difficult):
             difficult = np.zeros(len(classes))
         difficult = np.asarray(difficult).reshape(-1).astype(bool)
-        kept = np.asarray(detections_dict["detection_scores"]).reshape(-1) >= self.min_score
-        detected = np.asarray(detections_dict["detection_classes"]).reshape(-1).astype(np.int64)[kept]
+        scores = np.asarray(detections_dict["detection_scores"]).reshape(-1)
+        kept = np.flatnonzero((scores >= self.min_score) | are_cells)
+        detected = np.asarray(detections_dict["detection_classes"]).reshape(-1).astype(np.int64)
         pairs = matching.match_one_to_one(
             np.asarray(groundtruth_dict["groundtruth_boxes"]).reshape(-1, 4),
             np.asarray(detections_dict["detection_boxes"]).reshape(-1, 4)[kept],
             self.iou_threshold,
         )
         last = len(self._categories)
-        for truth, detection in zip(pairs.first, pairs.second):
-            if difficult[truth]:
-                self.num_ignored += 1
-            else:
-                self.counts[self._row_of_id[int(classes[truth])], self._row_of_id[int(detected[detection])]] += 1
-        for truth in pairs.unmatched_first:
-            if not difficult[truth]:
-                self.counts[self._row_of_id[int(classes[truth])], last] += 1
-        for detection in pairs.unmatched_second:
-            self.counts[last, self._row_of_id[int(detected[detection])]] += 1
+        self.num_ignored += int(difficult[pairs.first].sum())
+        entries = []
+        for truth, detection in (
+            *zip(pairs.first, kept[pairs.second]),
+            *((truth, NOTHING) for truth in pairs.unmatched_first),
+            *((NOTHING, detection) for detection in kept[pairs.unmatched_second]),
+        ):
+            if truth != NOTHING and difficult[truth]:
+                continue
+            row = last if truth == NOTHING else self._row_of_id[int(classes[truth])]
+            column = last if detection == NOTHING else self._row_of_id[int(detected[detection])]
+            self.counts[row, column] += 1
+            entries.append(MatrixEntry(row, column, int(truth), int(detection)))
+        return entries
 
     def rows(self) -> list[dict[str, Any]]:
         """Rows of confusion_matrix.csv: one mapping per true class with a count per column name."""

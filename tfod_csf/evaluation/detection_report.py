@@ -67,7 +67,8 @@ class DetectionReport:
         for evaluator in self._evaluators:
             evaluator.add_single_ground_truth_image_info(image_id, groundtruth_dict)
             evaluator.add_single_detected_image_info(image_id, detections_dict)
-        self.confusion.add_image(groundtruth_dict, detections_dict if cells_dict is None else cells_dict)
+        counted = detections_dict if cells_dict is None else cells_dict
+        self.confusion.add_image(groundtruth_dict, counted, are_cells=cells_dict is not None)
         self.num_images += 1
         classes = np.asarray(groundtruth_dict["groundtruth_classes"]).reshape(-1).astype(np.int64)
         if coco_evaluator is not None:

@@ -54,6 +54,25 @@ def test_cells_are_detections_from_min_score_on():
     assert not image.has_unknown
 
 
+def test_likely_cells_are_found_once_from_the_lowest_score_on():
+    boxes = [[0, 0, 10, 10], [0, 1, 10, 11], [20, 20, 40, 40], [30, 60, 40, 70]]
+    (image,) = found(Fixed(boxes, [0.9, 0.6, 0.06, 0.04]), labeled("a", []))
+    np.testing.assert_array_equal(image.likely_cells["detection_boxes"], [boxes[0], boxes[2]])
+    np.testing.assert_allclose(image.raw_scores, [0.9, 0.06])
+    (low,) = found(Fixed(boxes, [0.9, 0.6, 0.06, 0.04]), labeled("a", []), min_score=0.01)
+    assert len(low.raw_scores) == len(low.cells["detection_scores"]) == 3
+
+
+def test_an_image_keeps_its_name_and_pixels():
+    image = labeled("/folder/a.record:example 1:x", [])
+    (result,) = found(Fixed([], []), image)
+    assert (result.name, result.patient_id) == ("/folder/a.record:example 1:x", "")
+    assert result.pixels is image.pixels
+    image.name, image.patient_id = "x", "p"
+    (result,) = found(Fixed([], []), image)
+    assert (result.name, result.patient_id) == ("x", "p")
+
+
 def test_no_detections_and_no_labels():
     (image,) = found(Fixed([], []), labeled("a", []))
     assert image.detections["detection_boxes"].shape == (0, 4)

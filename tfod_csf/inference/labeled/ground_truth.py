@@ -34,6 +34,7 @@ class LabeledImage:
       is_crowd: bool [M], boxes around a crowd of cells, which COCO's metrics match any number of times.
       jpeg: the JPEG that the detector's decoder made these pixels of; None where there is none.
       patient_id: whose image it is; "" where the data do not say.
+      name: what people call the image, unique in the data too; "" for `image_id`.
     """
 
     image_id: str
@@ -45,6 +46,7 @@ class LabeledImage:
     is_crowd: np.ndarray
     jpeg: bytes | None = None
     patient_id: str = ""
+    name: str = ""
 
     @property
     def groundtruth_dict(self) -> dict[str, np.ndarray]:

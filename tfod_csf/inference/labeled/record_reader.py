@@ -9,6 +9,7 @@ one Example but of the script that wrote all of them: `check_records` refuses th
 
 import dataclasses
 import io
+import pathlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -105,7 +106,8 @@ def _read_example(
     except TFRecordError as error:
         problems.skipped(shard, str(error).rstrip("."), _WRITE_AGAIN, item)
         return None
-    return dataclasses.replace(labeled, image_id=f"{shard}:{item}:{features.image_name}")
+    name = f"{pathlib.PurePath(shard).name}, {item}: {features.image_name}"
+    return dataclasses.replace(labeled, image_id=f"{shard}:{item}:{features.image_name}", name=name)
 
 
 def _labeled_image(features: Features, label_map: LabelMap, decode_jpeg: JpegDecoder | None) -> LabeledImage:

@@ -39,7 +39,7 @@ def refuse_training_records(folder: ModelFolder, shards: Sequence[str]) -> None:
     """
     for shard in training_records(folder, shards):
         raise ValidationError(
-            f"{shard}: the model was trained on this record; a confusion matrix needs patients it never saw: give the "
+            f"{shard}: the model was trained on this record; what is stored needs patients it never saw: give the "
             "test record."
         )
 
