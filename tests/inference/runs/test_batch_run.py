@@ -277,7 +277,7 @@ def test_results_that_vanish_during_the_run_are_an_error(images_dir, tmp_path, r
 
     class Removes(Brightness):
         def detect(self, pixels, image="", jpeg=None):
-            if self.calls == 2:  # in the second patient, when the first is done
+            if self.calls == 2:  # in the second patient, before the first is finished
                 shutil.rmtree(out / removed)
             return super().detect(pixels, image, jpeg)
 

@@ -13,9 +13,11 @@ that an interrupted patient has its earlier ones, or none. Of a patient that may
 first; the files of all others are read once, their checksums being those of the bytes that were decoded.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -211,7 +213,8 @@ def _examine(
         how = (examination.detectors, examination.thresholds, examination.draw, examination.tiles)
         job = PatientJob(patient_id, new, *how)
         try:
-            summary, checksums = yield from run_patient(job, images, own_problems, workers, on_image, refused)
+            with _not_removed(new):
+                summary, checksums = yield from run_patient(job, images, own_problems, workers, on_image, refused)
         finally:
             problems.problems.extend(own_problems.problems)
         summary.input_hash = _input_hash(checksums)
@@ -221,6 +224,18 @@ def _examine(
             stamp["refused"] = sorted(refused)
         folder.replace(new, stamp)
     return PatientOutcome(patient_id, folder.path, checksums, summary, tables)
+
+
+@contextlib.contextmanager
+def _not_removed(folder: pathlib.Path) -> Iterator[None]:
+    """Refuses a folder that was removed and made again meanwhile: what was written before is lost."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield
+        if not os.path.samestat(os.fstat(opened), os.stat(folder)):
+            raise PatientFolderError(f"{folder.parent}: was removed during the run; run the same command again.")
+    finally:
+        os.close(opened)
 
 
 def _input_hash(checksums: Mapping[str, str | None]) -> str:
