@@ -62,7 +62,14 @@ SUBPACKAGES = {
         "thresholds": set(),
     },
     "modeling": {"": {"feature_extractors", "layers"}, "feature_extractors": set(), "layers": set()},
-    "inference": {"": set(), "tiles": set(), "runs": {"tiles"}, "labeled": set(), "archive": {"runs"}},
+    "inference": {
+        "": set(),
+        "tiles": set(),
+        "runs": {"tiles"},
+        "labeled": set(),
+        "archive": {"runs"},
+        "watch": {"runs"},
+    },
 }
 
 # absl is its logging; flags are in commands alone, see below.

@@ -333,18 +333,19 @@ def remove_cohort_pages(folder: pathlib.Path) -> None:
     """Removes the pages of all patients from a folder; one of this name that `report` did not write stays."""
     _remove_page(folder)
     for page in sorted(folder.glob(f"{COHORT_PAGES_DIR}/[0-9]*.html")):
-        if _is_our_page(page):
+        if is_our_page(page):
             page.with_suffix(".pdf").unlink(missing_ok=True)
             page.unlink()
 
 
 def _remove_page(folder: pathlib.Path) -> None:
-    if _is_our_page(folder / PAGES[0]):
+    if is_our_page(folder / PAGES[0]):
         for name in reversed(PAGES):  # the printed one first, so that a kill between the two leaves none unnoticed
             (folder / name).unlink(missing_ok=True)
 
 
-def _is_our_page(path: pathlib.Path) -> bool:
+def is_our_page(path: pathlib.Path) -> bool:
+    """Whether this program wrote a page."""
     try:
         with given_files.open_file(path) as file:
             return _PAGE_MARK in file.read(_HEAD_BYTES)

@@ -1,5 +1,9 @@
 import json
+import os
 import shutil
+import signal
+import threading
+import time
 
 import pytest
 
@@ -196,3 +200,47 @@ def test_too_many_failures_are_written_first(images_dir, tmp_path, hand_made_mod
     assert run(*flags, "--max_skipped_fraction=0.01") == 1
     assert (out / "differentials.csv").is_file()
     assert (out / "run.json").is_file()
+
+
+def test_watched_while_images_arrive_and_ended_with_ctrl_c(images_dir, tmp_path, hand_made_model, capsys):
+    out, arriving = tmp_path / "out", tmp_path / "arriving"
+    arriving.mkdir()
+    page = out / "live.html"
+    seen = []
+
+    def wait_for(text):
+        deadline = time.monotonic() + 60
+        while not (page.exists() and text in page.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        seen.append(text in page.read_text())
+
+    def photograph():
+        try:
+            wait_for("Waiting for images")
+            shutil.copytree(images_dir / "p1", arriving / "p1")
+            wait_for("10 of 11")
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    microscope = threading.Thread(target=photograph)
+    microscope.start()
+    flags = (f"--model={hand_made_model}", f"--output_dir={out}", f"--images_dir={arriving}")
+    assert run(*flags, "--watch") == 0
+    microscope.join()
+    assert seen == [True, True]
+    printed = capsys.readouterr().out
+    assert "p1: 10 white cells on 10 images; not enough yet for ± 10 points" in printed
+    assert "1 patient, 11 images (1 failed): 30 cells by hand_made" in printed
+    assert "Counting has ended" in page.read_text()
+    assert csv_tables.read_rows(out / "differentials.csv")[0]["lymphocyte"] == "10"
+    tables = {path: path.read_bytes() for path in out.rglob("*.csv")}
+    assert run(*flags) == 0
+    assert "Not redone, because nothing changed: 1 patient." in capsys.readouterr().out
+    assert tables == {path: path.read_bytes() for path in out.rglob("*.csv")}
+
+
+def test_what_watching_does_not_go_together_with(images_dir, tmp_path, hand_made_model, capsys):
+    flags = (f"--images_dir={images_dir}", f"--model={hand_made_model}", f"--output_dir={tmp_path / 'out'}", "--watch")
+    for other in ("--shard=1/2", "--rounds=2"):
+        assert run(*flags, other) == 1
+        assert "--watch: goes together neither with --shard nor with --rounds" in capsys.readouterr().err

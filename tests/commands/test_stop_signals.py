@@ -129,3 +129,39 @@ def test_the_handlers_of_the_caller_come_back():
         signal.raise_signal(signal.SIGTERM)
     assert stop.number == signal.SIGTERM
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+WATCHING = """from tfod_csf.commands.stop_signals import EndOnInterrupt
+with EndOnInterrupt() as user:
+    ready()
+    while not user.wait(60):
+        pass
+    print('finishing', flush=True)
+    time.sleep({seconds})
+    print('finished', flush=True)"""
+
+
+def test_ctrl_c_can_be_a_wish_to_finish_also_when_it_comes_twice_at_once(tmp_path):
+    process = started(tmp_path, WATCHING.format(seconds=0.3))
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "finishing\n"
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=30)
+    assert (process.returncode, out, error) == (0, "finished\n", "")
+
+
+def test_a_second_ctrl_c_stops_the_finishing(tmp_path):
+    process = started(tmp_path, WATCHING.format(seconds=60))
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "finishing\n"
+    time.sleep(1.1)
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, "")
+    assert "stopped by Ctrl-C" in error
+
+
+def test_sigterm_does_not_wait_for_the_finishing(tmp_path):
+    process = started(tmp_path, WATCHING.format(seconds=60))
+    process.terminate()
+    assert process.wait(timeout=30) == 143

@@ -7,6 +7,7 @@ import signal
 import numpy as np
 
 from tfod_csf.detections import Detections
+from tfod_csf.inference.image_detector import DetectionFailedError
 from tfod_csf.label_map import label_map_from_names
 
 CLASSES = ("lymphocyte", "monocyte", "neutrophil", "erythrocyte")
@@ -44,3 +45,18 @@ class ConstantDetector:
             scores=np.array([0.9], np.float32),
             multiclass_scores=np.array([[0.1, 0.9, 0, 0, 0]], np.float32),
         )
+
+
+class CountingDetector(ConstantDetector):
+    """Counts how often it was asked; fails when `fails` is set."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.fails = False
+
+    def detect(self, pixels: np.ndarray, image: str = "", jpeg: bytes | None = None) -> Detections:
+        """The cell, or a failure."""
+        self.asked += 1
+        if self.fails:
+            raise DetectionFailedError("no memory")
+        return super().detect(pixels, image, jpeg)

@@ -8,10 +8,9 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
-import numpy as np
 import tensorflow as tf
-from PIL import Image
 
+from tests.support.gray_images import save_gray as save_gray
 from tfod_csf.files import atomic_write
 from tfod_csf.label_map import LabelMap, label_map_from_names, save_label_map
 
@@ -110,9 +109,3 @@ def save(
         folder / "pipeline.config", f"model {{ faster_rcnn {{ num_classes: {len(label_map)} }} }}\n"
     )
     return folder
-
-
-def save_gray(path: pathlib.Path, value: int, width: int = 96, height: int = 72) -> None:
-    """Writes a PNG of one gray value."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full([height, width, 3], value, np.uint8)).save(path)

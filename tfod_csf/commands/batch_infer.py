@@ -5,17 +5,25 @@ OUT/problems.csv. A second run with the same flags repeats only the patients who
 changed. An unreadable image is reported and marks its patient; it does not stop the run. Several models are averaged:
 the percentages of each patient (the paper's way, with the spread between models), or cell by cell (--ensemble=cell).
 A model is a program: one that was changed after its export, or that does more than compute, is refused without --trust.
+With --watch images are counted while they are taken, until Ctrl-C; OUT/live.html says whether there are enough cells.
 Five processes or machines divide the patients with --shard=1/5 to --shard=5/5 (docs/ARCHIVE.md); then run merge_shards.
 
 Example: tfod_csf batch_infer --model=exported_models/csf --images_dir=patients --output_dir=results
 """
 
 import sys
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from tfod_csf.commands import command_line, common_flags, inference_flags
 from tfod_csf.errors import UserError
+
+if TYPE_CHECKING:
+    import pathlib
+
+    from tfod_csf.inference.runs.image_workers import WorkerLimits
+    from tfod_csf.problems import ProblemLog
 
 FLAGS = flags.FlagValues()
 inference_flags.define(FLAGS)
@@ -50,6 +58,15 @@ flags.DEFINE_integer(
     lower_bound=1,
     flag_values=FLAGS,
 )
+flags.DEFINE_boolean(
+    "watch",
+    False,
+    "Count the images as they arrive in --images_dir, while the microscope's camera writes them; a file that is still "
+    "being written is waited for. OUT/live.html (open it in a browser) and a line per image say how many white cells "
+    "there are, how certain the percentages are, and whether there are enough. Ctrl-C ends the counting, and the "
+    "tables are written as by a run without --watch.",
+    flag_values=FLAGS,
+)
 common_flags.define_trust(FLAGS)
 common_flags.define_problem_limits(FLAGS)
 
@@ -62,6 +79,9 @@ def main() -> None:
 
     limits = WorkerLimits.chosen(FLAGS.num_workers, FLAGS.max_memory_mb)
     problems = ProblemLog(FLAGS.strict)
+    if FLAGS.watch:
+        _watch(output_dir, problems, limits)
+        return
     if FLAGS.shard is None:
         inference_flags.run(FLAGS, output_dir, problems, num_rounds=FLAGS.rounds, limits=limits)
         return
@@ -70,6 +90,20 @@ def main() -> None:
     from tfod_csf.inference.runs.shards import Shard
 
     inference_flags.run_shard(FLAGS, Shard.parse(FLAGS.shard), output_dir, problems, limits)
+
+
+def _watch(output_dir: "pathlib.Path", problems: "ProblemLog", limits: "WorkerLimits") -> None:
+    """Counts while images arrive."""
+    if FLAGS.shard is not None or FLAGS.rounds > 1:
+        raise UserError("--watch: goes together neither with --shard nor with --rounds; leave these out.")
+    from tfod_csf.commands.live_display import LiveDisplay
+    from tfod_csf.commands.stop_signals import EndOnInterrupt
+
+    with EndOnInterrupt() as user, LiveDisplay(output_dir, FLAGS.max_unknown_percent) as display:
+        inference_flags.run(
+            FLAGS, output_dir, problems, limits=limits, show=display.show, wants_to_end=user.wait, watch=True
+        )
+        display.is_complete = True
 
 
 if __name__ == "__main__":

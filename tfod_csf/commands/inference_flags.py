@@ -152,18 +152,22 @@ def _counting(flag_values: flags.FlagValues) -> dict[str, Any]:
     return {"max_unknown_percent": flag_values.max_unknown_percent}
 
 
-def run(flag_values: flags.FlagValues, output_dir: pathlib.Path, problems: "ProblemLog", **how: Any) -> None:
+def run(
+    flag_values: flags.FlagValues, output_dir: pathlib.Path, problems: "ProblemLog", watch: bool = False, **how: Any
+) -> None:
     """Checks the models, runs them, and says what was found in a few lines.
 
     Args:
       flag_values: with the flags of `define`, --trust, the limits of problems and the rules of the differential.
       problems: gets everything that was skipped or repaired.
-      **how: further arguments of `batch_run.run`.
+      watch: examine images as they arrive.
+      **how: further arguments of `batch_run.run`, or of `watched_run.run`.
     """
     from tfod_csf.inference.runs import batch_run
+    from tfod_csf.inference.watch import watched_run
 
     counting = _counting(flag_values)
-    done = batch_run.run(
+    done = (watched_run.run if watch else batch_run.run)(
         **_what_to_run(flag_values, output_dir, problems),
         write_differentials=lambda folder, record: write_differentials(folder, record, counting),
         **how,

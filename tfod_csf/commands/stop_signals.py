@@ -66,3 +66,35 @@ class StopSignals:
         self._timer.daemon = True
         self._timer.start()
         raise Stopped(number)
+
+
+class EndOnInterrupt:
+    """Context manager: inside it the first Ctrl-C is a wish to end that is noted, and later ones do what they did.
+
+    For a command that has no end of its own and finishes its work when the user has had enough.
+    """
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._came = 0.0
+        self._previous: object = None
+
+    def __enter__(self) -> "EndOnInterrupt":
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is not None:
+            self._previous = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)  # type: ignore[arg-type]
+
+    def wait(self, seconds: float) -> bool:
+        """Whether the user wants to end; waits so long for it."""
+        return self._event.wait(seconds)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if not self._event.is_set():
+            self._came = time.monotonic()
+            self._event.set()
+        elif time.monotonic() - self._came > _DOUBLE and callable(self._previous):
+            self._previous(number, frame)

@@ -53,6 +53,17 @@ class ImageDetector(Protocol):
 
 
 @runtime_checkable
+class RememberingDetector(ImageDetector, Protocol):
+    """A model that gives again what it gave for the same image before.
+
+    Attributes:
+      remembered_seconds: the time that all answers from its memory took when they were computed.
+    """
+
+    remembered_seconds: float
+
+
+@runtime_checkable
 class BatchDetector(ImageDetector, Protocol):
     """A model that may take several images at a time, which a GPU does in less time than one by one.
 

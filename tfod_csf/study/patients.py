@@ -26,6 +26,10 @@ from tfod_csf.study.image_io import IMAGE_SUFFIXES, OTHER_IMAGE_SUFFIXES
 from tfod_csf.study.patient_ids import PatientsError, alike_key, composed, loose
 
 
+class NoImagesError(PatientsError):
+    """A folder without an image that could be used, so far."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class ImageFile:
     """One image on disk; a run holds one of each image, of which an archive has more than a million.
@@ -233,7 +237,7 @@ def _all_images(
     files = [one for one in listed if _is_image(one, problems)]
     if not files:
         looked = f"looked for {', '.join(IMAGE_SUFFIXES)}; {problems.summary()}"
-        raise PatientsError(f"{folder}: no image was found in it ({looked}).")
+        raise NoImagesError(f"{folder}: no image was found in it ({looked}).")
     if manifest:
         images = _by_manifest(folder, files, manifest, problems)
     elif patient_pattern:
@@ -241,7 +245,7 @@ def _all_images(
     else:
         images = _by_folder(folder, files, problems)
     if not images:
-        raise PatientsError(f"{folder}: no image could be assigned to a patient; see the lines above for the reasons.")
+        raise NoImagesError(f"{folder}: no image could be assigned to a patient; see the lines above for the reasons.")
     _refuse_drawn_pictures(images)
     _note_names_alike(folder, images, problems)
     return sorted(images, key=lambda image: (image.patient_id, image.key))
@@ -306,14 +310,15 @@ def find_images(
       except_below: folders that are not searched.
 
     Raises:
-      PatientsError: no such folder, no images, a pattern or manifest that cannot be used.
+      NoImagesError: no image, or none of a patient.
+      PatientsError: no such folder, a pattern or manifest that cannot be used.
     """
     folder = pathlib.Path(images_dir)
     listed = _list_files(folder, "folder of images", problems, except_below)
     images = _all_images(folder, listed, problems, manifest, patient_pattern)
     images = _one_of_each_stem(_with_folder_names(images, problems), problems, _xml_beside)
     if not images:
-        raise PatientsError(f"{folder}: no image is left; see the lines above for the reasons.")
+        raise NoImagesError(f"{folder}: no image is left; see the lines above for the reasons.")
     return images
 
 

@@ -4,6 +4,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import time
 
 import numpy as np
 import pytest
@@ -15,8 +16,11 @@ from tests.support import examined_study, signing_desk
 from tests.support.report_pages import page, write
 from tests.support.review_desk import Desk, edit, nothing, rename
 from tfod_csf.commands import command_line, report
-from tfod_csf.cytology.report import chromium, cohort_page
-from tfod_csf.files import csv_tables
+from tfod_csf.cytology import run_tables
+from tfod_csf.cytology.counting.differential import DifferentialRules
+from tfod_csf.cytology.counting.live_count import live_count
+from tfod_csf.cytology.report import chromium, cohort_page, live_page
+from tfod_csf.files import atomic_write, csv_tables
 
 pytestmark = pytest.mark.slow
 
@@ -256,3 +260,63 @@ def test_very_many_patients_are_found_and_sorted(browser, tmp_path, monkeypatch)
     assert (browser.evaluate(shown), browser.evaluate(status)) == ("<i>d", "1 of 5 patients")
     first, second = "document.querySelector('#many td').textContent", "document.querySelectorAll('#many td').length"
     assert (browser.evaluate(first), browser.evaluate(second)) == ("80", 13)
+
+
+def write_live_page(path, patient_id, age=0.0):
+    """The live page of a patient of whom nothing is counted yet, written so many seconds ago."""
+    patients = [live_page.LivePatient(patient_id, None, 1)]
+    html = live_page.live_html(patients, 1, DifferentialRules(), time.time() - age, "12:00:00")
+    atomic_write.write_text(path, html)
+    return path
+
+
+def wait_until(browser, expression):
+    """Waits in the page until an expression is true."""
+    deadline = time.monotonic() + 60
+    while not browser.evaluate(expression):
+        assert time.monotonic() < deadline, expression
+        time.sleep(0.05)
+
+
+def test_the_live_page_loads_itself_again_without_a_network_and_can_be_stopped_by_key(browser, tmp_path, monkeypatch):
+    monkeypatch.setattr(live_page, "RELOAD_SECONDS", 0.2)
+    path = write_live_page(tmp_path / "live.html", "first")
+    browser.open(path)
+    write_live_page(path, "second")
+    wait_until(browser, "document.title.endsWith('second')")
+    browser.press("Tab")  # the link to the result
+    browser.evaluate("document.getElementById('pause').focus()")
+    browser.press("Enter")
+    wait_until(browser, "document.getElementById('pause').getAttribute('aria-pressed') === 'true'")
+    write_live_page(path, "third")
+    time.sleep(0.6)
+    assert browser.evaluate("document.title").endswith("second")
+    browser.press("Enter")
+    wait_until(browser, "document.title.endsWith('third')")
+    assert browser.console == []
+    assert all(request.startswith(("file:", "data:")) for request in browser.requests)
+
+
+def test_an_old_live_page_says_so(browser, tmp_path):
+    browser.open(write_live_page(tmp_path / "live.html", "p", age=3600))
+    assert "the program has ended" in browser.evaluate("document.getElementById('old').innerText")
+    browser.open(write_live_page(tmp_path / "other.html", "p"))
+    assert browser.evaluate("document.getElementById('old').hidden")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_live_page_fits_the_screen(browser, tmp_path, write_patient, width):
+    images = [{"lymphocyte": 12, "monocyte": 8, "neutrophil": 1, "erythrocyte": 4}] * 4
+    write_patient(tmp_path / "p", "p", images)
+    count = live_count(run_tables.read_patient(tmp_path / "p"))
+    patients = [
+        live_page.LivePatient(f"P{n} 王伟", count, 6, ("IMG_0005.jpg",), {"IMG_0003.jpg": "truncated"})
+        for n in range(3)
+    ]
+    html = live_page.live_html(patients, 40, DifferentialRules(), time.time(), "12:00:00")
+    (tmp_path / "live.html").write_text(html, encoding="utf-8")
+    browser.open(tmp_path / "live.html", width)
+    check_quiet(browser)
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    pixels = np.asarray(Image.open(browser.screenshot(tmp_path / "page.png")).convert("L"))
+    assert 0.01 < (pixels < 128).mean() < 0.6

@@ -90,3 +90,12 @@ def test_a_run_that_found_nothing_leaves_its_problems_and_may_be_repeated(tmp_pa
     (tmp_path / "patients").mkdir()
     output_folder.refuse_foreign_files(tmp_path)
     assert json.dumps(sorted(os.listdir(tmp_path))) == '["patients", "problems.csv"]'
+
+
+def test_a_live_page_that_was_left_is_ours_and_any_other_is_somebody_elses(tmp_path):
+    page = tmp_path / output_folder.LIVE_PAGE
+    page.write_text('<html><head><meta name="generator" content="tfod_csf 1.0"></head></html>')
+    output_folder.refuse_foreign_files(tmp_path)
+    page.write_text("<html>my cats</html>")
+    with pytest.raises(output_folder.OutputFolderError, match=r"holds live\.html"):
+        output_folder.refuse_foreign_files(tmp_path)

@@ -18,8 +18,9 @@ these cases, in which it is "not known" although that many were counted:
 The draws behind the answer are always the same for a patient and his counts (1,000 draws, seed 0), whatever curves a
 command draws, so that no two commands can answer differently. With several models the counts are their means.
 
-Counting until the answer is yes is harmless: the stopping rule looks at how long an interval is, not at which side of
-anything it lies (tests/cytology/counting/test_stopping_early.py measures the coverage of the interval at the stop).
+Counting until the answer is yes is nearly harmless: the stopping rule looks at how long an interval is, not at which
+side of anything it lies (tests/cytology/counting/test_stopping_early.py measures the coverage of the interval at the
+stop). Who asks after every image uses live_count.py, which asks for more than one yes.
 """
 
 import dataclasses

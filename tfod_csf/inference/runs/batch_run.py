@@ -115,6 +115,7 @@ def run(
     vouched_for_by: Mapping[str, str] | None = None,
     engine: batch.Engine = batch.in_this_process,
     limits: WorkerLimits = IN_TURN,
+    before: Callable[[Callable[[], Any]], Any] = lambda check_lock: None,
 ) -> BatchRun:
     """Examines all images and writes everything that batch_infer writes.
 
@@ -131,6 +132,8 @@ def run(
       vouched_for_by: {model: `ModelFolder.vouched_for_by`}, for run.json.
       engine: who examines the patients, further rounds apart.
       limits: what may be used beside the network.
+      before: called before images are looked for, while nobody else can write into the folder; it is given what has to
+        be called before each patient (`FolderLock.check`).
 
     Raises:
       UserError: no images, models that cannot be used, a matrix of another model, or an output folder that holds
@@ -147,6 +150,7 @@ def run(
 
     with shards.only_process_of_all(output_dir) as lock:
         try:
+            before(lock.check)
             images = patients.find_images(settings.images_dir, problems, settings.manifest, settings.patient_pattern)
             output_folder.refuse_images_among_results(images_dir, images, output_dir)
             detectors = open_models()

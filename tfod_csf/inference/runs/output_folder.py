@@ -12,6 +12,7 @@ from tfod_csf.files.csv_tables import TableError
 from tfod_csf.study.patients import ImageFile
 
 PROBLEMS = "problems.csv"
+LIVE_PAGE = "live.html"  # of batch_infer --watch
 # Names of the folders in shards/.
 SHARD_FOLDER = re.compile(r"(?P<number>[1-9]\d*)-of-(?P<total>[1-9]\d*)")
 # Everything that batch_infer writes directly into its output folder.
@@ -22,6 +23,7 @@ _WRITTEN = (
     run_folder.CLASSIFICATION,
     "differentials.csv",
     PROBLEMS,
+    LIVE_PAGE,
 )
 
 
@@ -51,6 +53,8 @@ def _is_left_by_a_start(path: pathlib.Path) -> bool:
     """Whether it is what a run leaves that found no image, for example: a problems.csv, or folders of shards."""
     if path.name == run_folder.SHARDS_DIR:
         return path.is_dir() and all(map(SHARD_FOLDER.fullmatch, folder_lock.entries(path)))
+    if path.name == LIVE_PAGE:  # nothing had been finished yet
+        return run_folder.is_our_page(path)
     return path.name == PROBLEMS and _is_list_of_problems(path)
 
 

@@ -16,7 +16,7 @@ from tfod_csf.cell_classes import UNKNOWN
 from tfod_csf.detections import DetectionsError
 from tfod_csf.files import csv_schemas
 from tfod_csf.inference.cell_selection import Cells, ScoreThresholds
-from tfod_csf.inference.image_detector import DetectionFailedError, ImageDetector
+from tfod_csf.inference.image_detector import DetectionFailedError, ImageDetector, RememberingDetector
 from tfod_csf.inference.runs import image_cells
 from tfod_csf.inference.runs.image_batches import Given, batched
 from tfod_csf.inference.runs.image_reading import ReadImage
@@ -86,7 +86,13 @@ class PatientJob:
 
 
 @dataclasses.dataclass
-class _Rows:
+class Rows:
+    """Rows of a patient's tables.
+
+    Attributes:
+      cells, images: of cells.csv and images.csv.
+    """
+
     cells: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     images: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
@@ -113,8 +119,8 @@ def run_patient(
     Returns:
       (summary, {image: sha256 of its file, or None where it cannot be read}), when all pictures are saved.
     """
-    started = time.perf_counter()
-    summary, rows = PatientSummary(images=len(images)), _Rows()
+    started = _clock(job.detectors)
+    summary, rows = PatientSummary(images=len(images)), Rows()
     checksums: dict[str, str | None] = {}
     pictures = Pictures()
     first_with: dict[str, str] = {}
@@ -123,30 +129,58 @@ def run_patient(
             image = read.image
             checksums[image.name] = read.sha256
             twin = first_with.setdefault(read.sha256, image.name) if read.sha256 else image.name
-            loaded = _usable(read, twin, problems)
-            if isinstance(loaded, str):
-                summary.failed += 1
-                rows.images.append(_failed_row(job.patient_id, image.name, read.sha256, loaded))
-                workers.release(ticket)
+            found = examine_image(job, read, given, twin, problems, rows, summary)
+            if job.draw and found and read.loaded:
+                workers.draw(ticket, functools.partial(_save_pictures, job, read.loaded, found), pictures)
             else:
-                found = _run_image(job, image, loaded, given, problems, rows, summary)
-                if job.draw and found:
-                    workers.draw(ticket, functools.partial(_save_pictures, job, loaded, found), pictures)
-                else:
-                    image_cells.close(loaded)
-                    workers.release(ticket)
+                if read.loaded:
+                    image_cells.close(read.loaded)
+                workers.release(ticket)
             on_image()
-        paused = time.perf_counter()
+        paused = _clock(job.detectors)
         yield
-        started += time.perf_counter() - paused
+        started += _clock(job.detectors) - paused
         pictures.wait()
     finally:
         pictures.cancel()
+    write_tables(job, rows)
+    summary.seconds = _clock(job.detectors) - started
+    return summary, checksums
+
+
+def write_tables(job: PatientJob, rows: Rows) -> None:
+    """Writes cells.csv and images.csv into the patient's folder."""
     csv_schemas.load("cells").write_into(job.folder, rows.cells, job.classes)
     is_cut = any("tile_width" in row for row in rows.images)
     csv_schemas.load("images").write_into(job.folder, rows.images, _counted_classes(job.classes), is_cut)
-    summary.seconds = time.perf_counter() - started
-    return summary, checksums
+
+
+def examine_image(
+    job: PatientJob,
+    read: ReadImage,
+    given: Mapping[str, Given],
+    twin: str,
+    problems: ProblemLog,
+    rows: Rows,
+    summary: PatientSummary,
+) -> dict[str, Cells]:
+    """All models on one image, unless it cannot be used.
+
+    Args:
+      given: {model: what it has given for the image}, of the models that had it in a batch.
+      twin: the patient's first image with the same bytes, itself if there is none.
+      problems: gets what is wrong with the image, and every reached limit.
+      rows, summary: get what was found.
+
+    Returns:
+      {model: its cells}, without the models that failed; empty of an image that is not used.
+    """
+    loaded = _usable(read, twin, problems)
+    if isinstance(loaded, str):
+        summary.failed += 1
+        rows.images.append(_failed_row(job.patient_id, read.image.name, read.sha256, loaded))
+        return {}
+    return _run_image(job, read.image, loaded, given, problems, rows, summary)
 
 
 def _usable(read: ReadImage, twin: str, problems: ProblemLog) -> image_io.LoadedImage | LargeTiff | str:
@@ -156,11 +190,20 @@ def _usable(read: ReadImage, twin: str, problems: ProblemLog) -> image_io.Loaded
       twin: the patient's first image with the same bytes, itself if there is none.
     """
     if twin != read.image.name:
-        reason = f"the same bytes as {twin} of this patient; its cells are counted once"
+        reason = _twin_reason(twin)
         problems.skipped(read.image.path, reason, "Delete one of the two.")
         return reason
     problems.extend(read.problems)
     return read.loaded or read.reason
+
+
+def twin_row(patient_id: str, image: str, sha256: str | None, twin: str) -> dict[str, Any]:
+    """Row of images.csv of an image with the bytes of another one of the patient, whose cells are counted."""
+    return _failed_row(patient_id, image, sha256, _twin_reason(twin))
+
+
+def _twin_reason(twin: str) -> str:
+    return f"the same bytes as {twin} of this patient; its cells are counted once"
 
 
 def _run_image(
@@ -169,7 +212,7 @@ def _run_image(
     loaded: image_io.LoadedImage | LargeTiff,
     given: Mapping[str, Given],
     problems: ProblemLog,
-    rows: _Rows,
+    rows: Rows,
     summary: PatientSummary,
 ) -> dict[str, Cells]:
     """All models on one image: {model: its cells}, without the models that failed."""
@@ -177,7 +220,7 @@ def _run_image(
     grid = image_cells.grid_of(job.tiles, loaded)
     for detector in job.detectors:
         earlier = given.get(detector.name)
-        started = time.perf_counter()
+        started = _clock([detector])
         try:
             detections = earlier.detections if earlier else None
             found = image_cells.detect(detector, image.name, loaded, grid, job.thresholds, detections)
@@ -194,7 +237,7 @@ def _run_image(
             summary.detector_failures += isinstance(error, ReadAgainError)
             rows.images.append(_failed_row(job.patient_id, image.name, loaded.sha256, reason, detector.name))
             continue
-        seconds = earlier.seconds if earlier else time.perf_counter() - started
+        seconds = earlier.seconds if earlier else _clock([detector]) - started
         cells = examined[detector.name] = found.cells
         rows.cells.extend(_cell_rows(job.patient_id, detector, cells))
         row = _image_row(job.patient_id, loaded.sha256, detector, cells, seconds)
@@ -203,6 +246,12 @@ def _run_image(
         image_cells.note_limits(image, detector.name, found, grid, problems)
     summary.failed += not examined
     return examined
+
+
+def _clock(detectors: Sequence[ImageDetector]) -> float:
+    """Seconds, those included that detectors have saved by remembering: work counts with the time that it once took."""
+    saved = (d.remembered_seconds for d in detectors if isinstance(d, RememberingDetector))
+    return time.perf_counter() + sum(saved)
 
 
 def _save_pictures(job: PatientJob, loaded: image_io.LoadedImage | LargeTiff, found: Mapping[str, Cells]) -> None:
