@@ -27,6 +27,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "data": (
         "create_csf_tf_record",
         "dataset_report",
+        "find_label_problems",
         "create_pascal_tf_record",
         "generate_tfrecord",
         "partition_dataset",

@@ -1,0 +1,1 @@
+"""What programs that check labels find of mistakes that are known."""
