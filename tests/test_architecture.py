@@ -43,6 +43,7 @@ SUBPACKAGES = {
         "counting": set(),
         "studies": {"counting"},
         "review": {"counting"},
+        "browser_review": {"review"},
         "signing": {"counting", "review"},
         "report": {"counting", "review", "signing"},
         "blinding": set(),
@@ -127,6 +128,8 @@ LIBRARIES_OF_MODULE = {
     # The optional extra [archive]; grpc comes with it.
     "inference/archive/beam_pipeline.py": {"apache_beam"},
     "inference/archive/local_workers.py": {"grpc"},
+    # The server of the review in the browser.
+    "cytology/browser_review/server.py": {"werkzeug"},
     # The optional extra [fhir]: checks what is written for the laboratory's system.
     "cytology/signing/fhir_bundle.py": {"fhir"},
     # grpcio-tools is for whoever changes the schema.
@@ -313,6 +316,8 @@ TESTED_IN = {
     "commands/review_agreement.py": "cytology/review/test_reviewer_agreement.py",
     "commands/review_export.py": "cytology/review/test_export.py",
     "commands/review_import.py": "cytology/review/test_review_loop.py",
+    "commands/review_flags.py": "cytology/review/test_review_loop.py",
+    "commands/review_serve.py": "cytology/browser_review/test_review_in_browser.py",
     "commands/saturation.py": "cytology/studies/test_saturation_tables.py",
     "commands/simulate_cohort.py": "synthetic/test_cohort_folder.py",
     "commands/sign_report.py": "cytology/signing/test_sign.py",

@@ -15,11 +15,14 @@ from tfod_csf.cytology.report import chromium
 
 
 class Browser:
-    """One page at a time; `console`, `requests`, `blocked`: what it said, asked for and did not get since `open`."""
+    """One page at a time, that of the tab `session`.
+
+    `console`, `requests`, `blocked`: what it said, asked for and did not get since `open`.
+    """
 
     def __init__(self, to_browser: int, from_browser: int):
         self._to, self._from = to_browser, from_browser
-        self._buffer, self._number, self._session = b"", 0, None
+        self._buffer, self._number, self.session = b"", 0, None
         self.console: list[str] = []
         self.requests: list[str] = []
         self.blocked: list[str] = []
@@ -28,8 +31,8 @@ class Browser:
         """One command; events that arrive meanwhile are noted."""
         self._number += 1
         message = {"id": self._number, "method": method, "params": parameters}
-        if self._session:
-            message["sessionId"] = self._session
+        if self.session:
+            message["sessionId"] = self.session
         os.write(self._to, json.dumps(message).encode() + b"\0")
         while True:
             answer = self._read()
@@ -59,21 +62,31 @@ class Browser:
             self.blocked.append(parameters.get("blockedReason", ""))
         return message
 
-    def attach(self) -> None:
-        """Makes a tab and listens to it."""
+    def attach(self) -> str:
+        """Makes a tab, listens to it, and returns its session for `use`."""
+        self.session = None
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
+        return self.session
+
+    def use(self, session: str) -> None:
+        """Continues in another tab, which comes to the front."""
+        self.session = session
+        self.call("Page.bringToFront")
 
     def open(self, path: pathlib.Path, width: int = 1200, height: int = 900) -> None:
         """Loads a file and waits until all of it is there."""
+        self.open_address(path.resolve().as_uri(), width, height)
+
+    def open_address(self, address: str, width: int = 1200, height: int = 900) -> None:
+        """As `open`, of any address; one on a server only of 127.0.0.1 (`running(with_server=True)`)."""
         self.console.clear()
         self.requests.clear()
         self.blocked.clear()
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.call("Emulation.setDeviceMetricsOverride", **metrics)
-        address = path.resolve().as_uri()
         self.call("Page.navigate", url=address)
         ready = "document.readyState === 'complete' && [...document.images].every((image) => image.complete)"
         deadline = time.monotonic() + 60
@@ -92,9 +105,26 @@ class Browser:
     def press(self, key: str) -> None:
         """A key, with what it does by itself (Tab, Enter)."""
         codes = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
-        same = {"key": key, "code": key, "windowsVirtualKeyCode": codes[key]}
-        self.call("Input.dispatchKeyEvent", type="keyDown", **same, **({"text": "\r"} if key == "Enter" else {}))
+        code = codes.get(key, ord(key.upper()) if len(key) == 1 else 46)  # letters, digits, Space; Delete
+        same = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+        text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
+        self.call("Input.dispatchKeyEvent", type="keyDown", **same, **({"text": text} if text else {}))
         self.call("Input.dispatchKeyEvent", type="keyUp", **same)
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """The left button, pressed at one place of the window and released at another (x, y)."""
+        middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2)
+        steps = (("mousePressed", start), ("mouseMoved", middle), ("mouseMoved", end), ("mouseReleased", end))
+        for kind, (x, y) in steps:
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
+
+    def wait(self, script: str, seconds: float = 60) -> None:
+        """Waits until a JavaScript expression in the page is true."""
+        deadline = time.monotonic() + seconds
+        while not self.evaluate(script):
+            if time.monotonic() > deadline:
+                raise TimeoutError(script)
+            time.sleep(0.02)
 
     def screenshot(self, path: pathlib.Path, full_page: bool = True) -> pathlib.Path:
         """PNG of the whole page, or of what is in view."""
@@ -104,13 +134,17 @@ class Browser:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Browser]:
+def running(with_server: bool = False) -> Iterator[Browser]:
     """A browser with an empty profile, ended with the block.
+
+    Args:
+      with_server: whether it may reach 127.0.0.1.
 
     Raises:
       ChromiumError: none is installed.
     """
     program = chromium.find_chromium()
+    reachable = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"] if with_server else []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         to_read, to_write = os.pipe()
         from_read, from_write = os.pipe()
@@ -120,7 +154,7 @@ def running() -> Iterator[Browser]:
             os.dup2(os.dup(from_write), 4)
 
         process = subprocess.Popen(
-            [*chromium.command(program, profile), "--remote-debugging-pipe", "--hide-scrollbars"],
+            [*chromium.command(program, profile), "--remote-debugging-pipe", "--hide-scrollbars", *reachable],
             preexec_fn=on_3_and_4,
             pass_fds=(3, 4),
             stdout=subprocess.DEVNULL,

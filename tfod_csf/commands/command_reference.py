@@ -36,7 +36,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "export": ("exporter_main_v2", "export_openvino", "import_frozen_graph", "convert_checkpoint", "evaluate"),
     "inference": ("batch_infer", "archive_infer", "merge_shards", "differential", "report", "export_detections"),
     "study": ("agreement", "observers", "repeatability", "turnaround", "saturation", "calibrate"),
-    "review": ("review_export", "review_import", "review_agreement", "sign_report", "export_report"),
+    "review": ("review_export", "review_serve", "review_import", "review_agreement", "sign_report", "export_report"),
     "other": ("blind", "unblind", "synthesize", "simulate_cohort", "compare_with_truth", "benchmark"),
 }
 """Commands by stage of the work; every stage and command once."""

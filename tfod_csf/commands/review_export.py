@@ -10,7 +10,7 @@ import sys
 
 from absl import flags
 
-from tfod_csf.commands import command_line, common_flags
+from tfod_csf.commands import command_line, common_flags, review_flags
 
 FLAGS = flags.FlagValues()
 common_flags.define_inference_dir(FLAGS)
@@ -19,14 +19,7 @@ common_flags.define_run_images_dir(FLAGS, whose=True)
 common_flags.define_patient(FLAGS)
 common_flags.define_needed_model_name(FLAGS)
 common_flags.define_extra_class(FLAGS)
-flags.DEFINE_integer(
-    "sample_images",
-    None,
-    "Images per patient, at least 10, that a reviewer must verify, chosen by a fixed rule and listed in TO_VERIFY.txt; "
-    "when none of them has a wrong white cell, the others count as checked. Default: all images have to be verified.",
-    lower_bound=10,
-    flag_values=FLAGS,
-)
+review_flags.define_sample_images(FLAGS)
 common_flags.define_strict(FLAGS)
 
 

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from tfod_csf.commands import command_line, common_flags, differential_flags
+from tfod_csf.commands import command_line, common_flags, differential_flags, review_flags
 from tfod_csf.errors import UserError
 
 if TYPE_CHECKING:
-    from tfod_csf.cytology.review.patient_import import ImportSettings
     from tfod_csf.cytology.review.session import Session
     from tfod_csf.problems import ProblemLog
 
@@ -31,28 +30,11 @@ flags.DEFINE_string(
 )
 common_flags.define_inference_dir(FLAGS, "Output folder of the batch_infer run that was exported; it is only read.")
 common_flags.define_output_dir(FLAGS, "Folder of the reviewed results; use the same one for all imports of a run.")
-flags.DEFINE_string(
-    "reviewer", None, "Name or initials of the reviewer, kept in every record.", required=True, flag_values=FLAGS
-)
-flags.DEFINE_string("comment", "", "Free text for the record of this import.", flag_values=FLAGS)
-flags.DEFINE_string(
-    "signing_key",
-    None,
-    "Key file that signs the records and checks earlier ones; made if absent. Whoever checks signatures needs it, so "
-    "never use the key file of blind.",
-    flag_values=FLAGS,
-)
+review_flags.define_reviewer(FLAGS)
 common_flags.define_class_map(FLAGS)
 common_flags.define_extra_class(FLAGS)
 common_flags.define_matching_iou_threshold(FLAGS, old_name="iou")
-flags.DEFINE_enum(
-    "disagreements",
-    "refuse",
-    ["refuse", "unknown", "newest"],
-    "What to do with cells that an earlier review decided differently: refuse the patient, count them as unknown, or "
-    "apply the newest review.",
-    flag_values=FLAGS,
-)
+review_flags.define_disagreements(FLAGS)
 flags.DEFINE_string(
     "training_dir",
     None,
@@ -69,11 +51,9 @@ differential_flags.define(FLAGS)
 
 def main() -> None:
     """Imports patient by patient; one that is refused does not keep the others from being imported."""
-    if not FLAGS.reviewer.strip():
-        raise UserError("--reviewer is empty; a review needs a name.")
+    review_flags.reviewer(FLAGS)
     inference_dir, output_dir = common_flags.inference_dir(FLAGS), common_flags.output_dir(FLAGS)
     from tfod_csf.cytology.report import page_state
-    from tfod_csf.cytology.review import reviewed_cohort
     from tfod_csf.cytology.review import session as review_session
     from tfod_csf.files import folder_lock
     from tfod_csf.problems import ProblemLog
@@ -82,19 +62,15 @@ def main() -> None:
     progress = bar_over("patient")
     folders = review_session.folders_to_import(FLAGS.review_dir, inference_dir, output_dir)
     inputs = differential_flags.read(FLAGS)
-    counting = reviewed_cohort.Counting(
-        references=inputs.references,
-        rules=inputs.rules,
-        cells_per_ul=inputs.cells_per_ul,
-        thresholds=inputs.thresholds if inputs.changed else None,
-        corrections=inputs.corrections,
-    )
+    counting = review_flags.counting(inputs)
     problems = ProblemLog(strict=FLAGS.strict)
     facts = differential_flags.run_facts(FLAGS, inputs, inference_dir)
     with folder_lock.only_writer(output_dir):  # else the tables of all patients could lack what another import wrote
+        class_map, iou_threshold = common_flags.class_map(FLAGS), FLAGS.matching_iou_threshold
+        settings = review_flags.import_settings(FLAGS, class_map=class_map, iou_threshold=iou_threshold)
         page_state.remove_outdated(output_dir, facts, inputs.patient_facts)
         try:
-            session = review_session.run(folders, inference_dir, output_dir, _settings(), counting, problems, progress)
+            session = review_session.run(folders, inference_dir, output_dir, settings, counting, problems, progress)
             images = _write_training(session, output_dir, problems)
         finally:
             problems.write_csv(output_dir / "problems.csv")
@@ -108,30 +84,6 @@ def main() -> None:
     print(f"{problems.summary()} (problems.csv); written to {output_dir}{more}.")
     if session.refused:
         raise UserError(f"{len(session.refused)} of {len(folders)} patients were not imported: {session.refused[0]}")
-
-
-def _settings() -> "ImportSettings":
-    """What the flags say about the review itself."""
-    from tfod_csf.cytology.review.patient_import import ImportSettings
-    from tfod_csf.files import key_files
-
-    key = None
-    if FLAGS.signing_key:
-        path = pathlib.Path(FLAGS.signing_key)
-        if path.exists():
-            key = key_files.read_key(path)
-        else:
-            key = key_files.create_key(path)
-            print(f"{path}: a new signing key ({key_files.key_id(key)}); keep it for all imports into this folder.")
-    return ImportSettings(
-        reviewer=" ".join(FLAGS.reviewer.split()),
-        comment=FLAGS.comment,
-        class_map=common_flags.class_map(FLAGS),
-        extra_names=common_flags.extra_names(FLAGS),
-        iou_threshold=FLAGS.matching_iou_threshold,
-        disagreements=FLAGS.disagreements,
-        key=key,
-    )
 
 
 def _write_training(session: "Session", output_dir: pathlib.Path, problems: "ProblemLog") -> tuple[int, int]:

@@ -30,6 +30,7 @@ class PageTemplates:
       folder: holds them; they may extend and include those of this package.
       styles, scripts: files that together are a page's style sheet and script, of this folder or of this package.
       filters: {name: function} for the templates, besides `num` and `visible`.
+      is_served: whether a server of this program shows the page, which then may fetch from that server.
     """
 
     def __init__(
@@ -38,9 +39,11 @@ class PageTemplates:
         styles: Sequence[str] = ("page.css",),
         scripts: Sequence[str] = (),
         filters: Mapping[str, Callable[..., Any]] = MappingProxyType({}),
+        is_served: bool = False,
     ):
         self._folders = (folder, _SHARED)
         self._styles, self._scripts = tuple(styles), tuple(scripts)
+        self._sources = "img-src 'self' data:; connect-src 'self'" if is_served else "img-src data:"
         self._environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(self._folders, encoding="utf-8"),
             autoescape=True,
@@ -75,7 +78,7 @@ class PageTemplates:
         style = Markup("".join(map(self._text, self._styles)) + margins)
         script = Markup("".join(map(self._text, (*self._scripts, *scripts))))
         policy = (
-            f"default-src 'none'; img-src data:; style-src '{_checksum(style)}'; script-src '{_checksum(script)}'; "
+            f"default-src 'none'; {self._sources}; style-src '{_checksum(style)}'; script-src '{_checksum(script)}'; "
             "base-uri 'none'; form-action 'none'"
         )
         every_page = {"style": style, "script": script, "security_policy": policy, "version": __version__}

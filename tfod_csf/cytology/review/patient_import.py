@@ -28,6 +28,7 @@ from tfod_csf.cytology.review.revisions import Revision
 from tfod_csf.cytology.review.sidecar import (
     FILE_NAME,
     IMPORTED,
+    DisagreementError,
     ReviewError,
     ShownCell,
     ShownImage,
@@ -209,7 +210,7 @@ def import_patient(
       write_differential: writes differential.csv into a folder with cells.csv and images.csv.
 
     Raises:
-      ReviewError: the folder cannot be imported; says why.
+      ReviewError: the folder cannot be imported; says why (`DisagreementError`: it contradicts an earlier review).
       revisions.RevisionError: the history is broken.
     """
     chain = revisions.read_revisions(patient_folder, settings.key)
@@ -224,7 +225,7 @@ def import_patient(
         for about in merged.disagreements:
             problems.noted(review_dir, about, "Decide with the other reviewer.", about.partition(":")[0])
         cells = plural(len(merged.disagreements), "cell was", "cells were")
-        raise ReviewError(
+        raise DisagreementError(
             f"{review_dir}: {cells} decided differently in an earlier review ({merged.disagreements[0]}); all are in "
             "problems.csv. Settle this with the other reviewer and change one of the two in LabelImg, or give "
             "--disagreements=unknown (they count as unknown) or newest (this review holds)."

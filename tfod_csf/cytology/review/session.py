@@ -14,7 +14,7 @@ from tfod_csf.cytology.review import reviewed_cohort, revisions, training_images
 from tfod_csf.cytology.review.patient_import import ImportSettings, PatientImport, import_patient
 from tfod_csf.cytology.review.reviewed_cohort import Counting, ReviewedPatient
 from tfod_csf.cytology.review.revisions import RevisionError
-from tfod_csf.cytology.review.sidecar import FILE_NAME, ReviewError, read_sidecar
+from tfod_csf.cytology.review.sidecar import FILE_NAME, DisagreementError, ReviewError, read_sidecar
 from tfod_csf.files import given_files
 from tfod_csf.problems import ProblemLog
 from tfod_csf.wording import plural
@@ -27,11 +27,13 @@ class Session:
     Attributes:
       imported: {patient's folder in the run: (the reviewer's folder, result)}, including those with nothing new.
       refused: one sentence per patient that was not imported.
+      disagreeing: of these, the reviewer's folders that contradict an earlier review.
       reviewed: all patients with reviews, those of earlier imports too.
     """
 
     imported: dict[str, tuple[pathlib.Path, PatientImport]] = dataclasses.field(default_factory=dict)
     refused: list[str] = dataclasses.field(default_factory=list)
+    disagreeing: list[pathlib.Path] = dataclasses.field(default_factory=list)
     reviewed: list[ReviewedPatient] = dataclasses.field(default_factory=list)
 
     @property
@@ -123,6 +125,7 @@ def run(
             session.imported[name] = (folder, result)
         except (ReviewError, RevisionError) as error:
             session.refused.append(str(error))
+            session.disagreeing += [folder] if isinstance(error, DisagreementError) else []
             problems.skipped(folder, str(error).rstrip("."), "The patient was not imported.")
     session.reviewed = reviewed_cohort.write_cohort(
         inference_dir, output_dir, counting, problems, settings.key, progress

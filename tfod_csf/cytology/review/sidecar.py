@@ -26,6 +26,10 @@ class ReviewError(UserError):
     """A folder of a review that cannot be exported or imported."""
 
 
+class DisagreementError(ReviewError):
+    """A review that contradicts an earlier one, where only people can settle it."""
+
+
 @dataclasses.dataclass(frozen=True)
 class ShownCell:
     """A cell as the XML shows it.

@@ -1,0 +1,262 @@
+"""A review in a real headless Chromium: keys alone, two windows, a killed server, a hostile page."""
+
+import contextlib
+import http.server
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from tests.support import browser as browsers
+from tests.support import examined_study
+from tests.support.browser_review import BrowserDesk
+from tfod_csf.cytology.browser_review import desk
+from tfod_csf.cytology.browser_review.journal import FILE_NAME
+from tfod_csf.cytology.report import chromium
+
+pytestmark = pytest.mark.slow
+
+KEYS = {"lymphocyte": "1", "monocyte": "2", "neutrophil": "3", "erythrocyte": "4", "unknown": "0", "": "Delete"}
+CHOSEN = "[document.activeElement.dataset.image, Number(document.activeElement.dataset.cell)]"
+SAVED = "document.body.dataset.waiting === '0'"
+NOTICE = "document.getElementById('notice').textContent"
+PROGRESS = "document.getElementById('progress').textContent"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    try:
+        chromium.find_chromium()
+    except chromium.ChromiumError:
+        pytest.skip("Chromium is not installed")
+    with browsers.running(with_server=True) as running:
+        yield running
+
+
+def entries(folder):
+    return [json.loads(line) for line in (folder / FILE_NAME).read_text(encoding="utf-8").splitlines()]
+
+
+def open_first_patient(browser, address, width=1280):
+    browser.open_address(address, width)
+    browser.wait("document.querySelectorAll('#rows button').length > 0")
+    browser.press("Enter")
+    browser.wait("document.body.dataset.view === 'cells' && document.activeElement.className.startsWith('cell')")
+
+
+def middle_of(browser, script):
+    box = (
+        f"(() => {{ const b = ({script}).getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; }})()"
+    )
+    return tuple(browser.evaluate(box))
+
+
+def large_patient():
+    """10 images of 30 cells, every second one unknown; the machine says lymphocyte of all."""
+    images = {}
+    for number in range(10):
+        places = [(10 * column + 1.0, 9 * row + 1.0) for row in range(5) for column in range(6)]
+        images[f"{number}.jpg"] = [
+            ("lymphocyte", 0.6 if i % 2 else 0.9, (x, y, x + 8, y + 7)) for i, (x, y) in enumerate(places)
+        ]
+    return images
+
+
+def right_name(image, cell_id):
+    """What the reviewer says: every third cell as it is, and all others named in turn."""
+    number = 30 * int(image.removesuffix(".jpg").rpartition("_")[2]) + cell_id
+    return ("lymphocyte", "monocyte", "neutrophil", "erythrocyte", "unknown", "")[number % 6]
+
+
+def test_300_cells_are_reviewed_with_the_keyboard_alone(browser, tmp_path):
+    large = BrowserDesk(examined_study.write_study(tmp_path, {"p": large_patient()}), tmp_path)
+    folder = large.export()
+    with large.serving(folder) as address:
+        open_first_patient(browser, address)
+        assert browser.evaluate("document.querySelectorAll('.cell').length") == 300
+        for _ in range(300):
+            image, cell_id = browser.evaluate(CHOSEN)
+            browser.press(KEYS[right_name(image, cell_id)])
+        browser.wait(SAVED)
+        assert browser.evaluate(PROGRESS).startswith("300 of 300 cells decided, 0 unknown left, 0 of 10 fields")
+        browser.press("f")
+        for number in range(10):
+            browser.press(" ")
+            browser.wait(f"{SAVED} && {PROGRESS}.includes('{number + 1} of 10 fields verified')")
+        browser.press("s")
+        browser.wait("document.getElementById('confirm').open")
+        browser.press("Enter")
+        browser.wait(f"{NOTICE}.startsWith('Signed off: revision 1')")
+        assert browser.console == []
+        assert {request.partition("?")[0].startswith((address, "data:")) for request in browser.requests} == {True}
+    cells = large.cells("p")
+    assert len(cells) == 300
+    assert {key: name for key, (name, _) in cells.items()} == {key: right_name(*key) for key in cells}
+    assert {status for _, status in cells.values()} == {"confirmed", "relabelled", "deleted"}
+    assert sum(entry["action"] == "name" for entry in entries(folder)) == 300
+    assert (folder / desk.TIMES).is_file()
+
+
+def test_two_windows_at_once_lose_nothing_and_overwrite_nothing_unseen(browser, study):
+    folder = study.export()
+    with study.serving(folder) as address:
+        open_first_patient(browser, address)
+        assert browser.evaluate(CHOSEN) == ["=王__day1__a.jpg", 2]  # the unknown one comes first
+        first, second = browser.session, browser.attach()
+        open_first_patient(browser, address)
+        browser.press("3")
+        browser.wait(SAVED)
+        browser.use(first)
+        browser.press("2")
+        browser.wait(f"{NOTICE}.includes('another window')")
+        name = "document.querySelector('.cell[data-cell=\"2\"]').closest('.group').dataset.group"
+        browser.wait(f"{name} === 'neutrophil'")
+        browser.use(second)
+        browser.press("1")  # the next cell, whatever the other window did
+        browser.wait(SAVED)
+        browser.use(first)
+    named = [(entry["cell"], entry["name"]) for entry in entries(folder) if entry["action"] == "name"]
+    assert named[0] == (2, "neutrophil")
+    assert len(named) == 2
+
+
+def test_a_cell_is_dragged_to_a_class_and_a_box_is_drawn_removed_and_undone(browser, study):
+    folder = study.export()
+    with study.serving(folder) as address:
+        open_first_patient(browser, address)
+        browser.wait("document.querySelector('.cell[data-cell=\"2\"] img').naturalWidth > 0")
+        cell = middle_of(browser, "document.querySelector('.cell[data-cell=\"2\"]')")
+        browser.drag(cell, middle_of(browser, "document.querySelector('.classes [data-name=monocyte]')"))
+        browser.wait(f"{SAVED} && {PROGRESS}.startsWith('1 of 3')")
+        browser.press("f")
+        browser.wait(
+            "document.getElementById('image').naturalWidth > 0 && document.querySelectorAll('.box').length === 3"
+        )
+        x, y, width, height = browser.evaluate(
+            "(({ x, y, width, height }) => [x, y, width, height])"
+            "(document.getElementById('image').getBoundingClientRect())"
+        )
+        browser.drag((x + width * 8 / 64, y + height * 24 / 48), (x + width * 24 / 64, y + height * 40 / 48))
+        browser.wait(f"{SAVED} && document.querySelectorAll('.box').length === 4")
+        browser.press("3")
+        browser.wait(f"{SAVED} && document.querySelector('.box.chosen span').textContent === 'neutrophil'")
+        browser.press("ArrowRight")
+        browser.press("Delete")
+        browser.wait(f"{SAVED} && document.querySelectorAll('.box').length === 3")
+        browser.press("u")
+        browser.wait(f"{SAVED} && document.querySelectorAll('.box').length === 4")
+        assert browser.console == []
+    actions = [entry for entry in entries(folder) if entry["action"] in ("name", "draw", "undo")]
+    assert [entry["action"] for entry in actions] == ["name", "draw", "name", "name", "undo"]
+    assert (actions[0]["cell"], actions[0]["name"], actions[2]["name"]) == (2, "monocyte", "neutrophil")
+    assert all(abs(a - b) <= 1 for a, b in zip(actions[1]["box"], [8, 24, 24, 40], strict=True))
+    assert actions[2]["cell"] == -actions[1]["number"]
+
+
+@contextlib.contextmanager
+def started(study, folder):
+    """(process, address) of the command itself."""
+    command = [sys.executable, "-m", "tfod_csf", "review_serve", f"--inference_dir={study.study.inference_dir}"]
+    command += [f"--review_dir={folder}", f"--output_dir={study.output}", "--reviewer=Dr Li"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
+    try:
+        said = ""
+        for line in process.stdout:
+            said += line
+            if found := re.search(r"http://127\.0\.0\.1:\d+/\S+/", line):
+                yield process, found[0]
+                break
+        else:
+            pytest.fail(said + process.stderr.read())
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_nothing_acknowledged_is_lost_when_the_server_is_killed(browser, study):
+    folder = study.root / "made by the command"
+    with started(study, folder) as (process, address):
+        open_first_patient(browser, address)
+        browser.press("2")
+        browser.wait(SAVED)
+        process.kill()
+        process.wait()
+        browser.press("3")
+        browser.wait("document.getElementById('saved').textContent.includes('does not answer')")
+        assert browser.evaluate("document.body.dataset.waiting") == "1"
+        browser.attach()  # the old window would ask whether to leave with something unsaved
+    with started(study, folder) as (process, address):
+        open_first_patient(browser, address)
+        assert browser.evaluate(PROGRESS).startswith("1 of 3 cells decided, 0 unknown left")
+        browser.press("u")
+        browser.wait(f"{SAVED} && {PROGRESS}.startsWith('0 of 3')")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (0, "")
+        assert "the same command resumes" in out
+    assert [entry["action"] for entry in entries(folder)] == ["begin", "open", "name", "open", "undo"]
+
+
+HOSTILE = """<!DOCTYPE html><title>hostile</title><body><script>
+(async () => {{
+  const address = "{address}", body = JSON.stringify({message});
+  const tries = [
+    () => fetch(address + "decide", {{ method: "POST", mode: "no-cors", body }}),
+    () => fetch(address + "decide", {{ method: "POST", headers: {{ "Content-Type": "text/plain" }}, body }}),
+    () => fetch(address + "decide", {{ method: "POST", headers: {{ "Content-Type": "application/json" }}, body }}),
+    () => fetch(address + "patients").then((answer) => answer.json()),
+    () => navigator.sendBeacon(address + "decide", new Blob([body], {{ type: "application/json" }})),
+  ];
+  let read = 0;
+  for (const one of tries) {{ try {{ if (Array.isArray((await one()).patients)) read += 1; }} catch {{}} }}
+  const frame = document.createElement("iframe");
+  frame.name = "frame";
+  document.body.append(frame);
+  const form = document.createElement("form");
+  Object.assign(form, {{ method: "POST", action: address + "decide", target: "frame", enctype: "text/plain" }});
+  const field = document.createElement("input");
+  Object.assign(field, {{ name: body.slice(0, -1) + ', "x": "', value: '"}}' }});
+  form.append(field);
+  document.body.append(form);
+  form.submit();
+  const picture = new Image();
+  picture.onload = () => {{ read += 1; document.title = "done " + read; }};
+  picture.onerror = () => {{ document.title = "done " + read; }};
+  setTimeout(() => {{ picture.src = address + "field/%3D%E7%8E%8B/%3D%E7%8E%8B__b.jpg"; }}, 500);
+}})();
+</script>"""
+
+
+def test_a_hostile_page_that_even_knows_the_address_can_neither_write_nor_read(browser, study):
+    folder = study.export()
+    message = {"request": "x1", "patient": "=王", "action": "verify", "image": "=王__b.jpg", "seen": 0}
+    with study.serving(folder) as address:
+        page = HOSTILE.format(address=address, message=json.dumps(message)).encode()
+
+        class Hostile(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.send_header("Content-Type", "text/html; charset=utf-8")
+                self.end_headers()
+                self.wfile.write(page)
+
+            def log_message(self, *_):
+                pass
+
+        other = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hostile)
+        thread = threading.Thread(target=other.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            browser.open_address(f"http://127.0.0.1:{other.server_port}/")
+            browser.wait("document.title.startsWith('done')")
+            assert browser.evaluate("document.title") == "done 0"
+        finally:
+            other.shutdown()
+            thread.join()
+            other.server_close()
+    assert [entry["action"] for entry in entries(folder)] == ["begin"]
