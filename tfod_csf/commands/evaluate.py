@@ -177,6 +177,8 @@ def _store_thresholds(folder: "ModelFolder", recommendations: "Recommendations",
         )
     if FLAGS.store_thresholds == DIFFERENTIAL and not recommendations.is_certainly_better:
         return "not stored in model.json: the labels do not show that other thresholds are better than those in use."
+    if recommendations.is_at_edge(FLAGS.store_thresholds):
+        return f"not stored in model.json: min_score {chosen.min_score:g} is at the end of what is searched."
     stored = {"min_score": chosen.min_score, "unknown_below": chosen.unknown_below}
     how = {"criterion": FLAGS.store_thresholds, "data": data, "date": provenance.now()}
     sentence = model_folder.store_thresholds(folder.path, stored, how)

@@ -134,6 +134,14 @@ def test_too_few_patients_and_no_labels_recommend_nothing():
     assert one_missed.as_json()["f1"]["decision_f1"] is None
 
 
+def test_a_recommendation_at_the_end_of_the_search():
+    """A monocyte that is found with 0.06 alone pulls min_score to the lowest one; nothing is known of the patients."""
+    found = recommend(scored_cells({"p": ("LM", [("L", "L", 0.9), ("M", "M", 0.06)])}), 0.5, 0.8)
+    assert found.by_f1.min_score == 0.05
+    assert (found.is_at_edge("f1"), found.is_at_edge("differential")) == (True, False)
+    assert not recommend(scored_cells(FEW), 0.5, 0.8).is_at_edge("f1")
+
+
 def test_a_class_unknown_is_never_decided():
     cells = scored_cells(FEW)
     cells = dataclasses.replace(cells, classes=("unknown", "monocyte", "neutrophil"))

@@ -91,6 +91,11 @@ class Recommendations:
     num_patients: int
     curve: np.ndarray
 
+    def is_at_edge(self, criterion: str) -> bool:
+        """Whether its min_score is the lowest or highest that is searched: some class is hardly found, or right."""
+        chosen = self.of(criterion)
+        return chosen is not None and chosen.min_score in (MIN_SCORES[0], MIN_SCORES[-1])
+
     @property
     def is_certainly_better(self) -> bool:
         """Whether by_differential beats the thresholds in use by more than chance."""

@@ -96,10 +96,10 @@ def edge_words(found: Recommendations) -> str:
     """That a recommendation lies at the end of what was searched; "" where none does."""
     for criterion in recommended.CRITERIA:
         chosen = found.of(criterion)
-        if chosen is not None and chosen.min_score in (MIN_SCORES[0], MIN_SCORES[-1]):
+        if chosen is not None and found.is_at_edge(criterion):
             return (
                 f"min_score {chosen.min_score:g} (by {criterion}) is at the end of what is searched: some class has "
-                "hardly any detection, or hardly any that is right. Look at its curve before you use it."
+                "hardly any detection, or hardly any that is right. Look at its curve; it is not stored."
             )
     return ""
 
@@ -113,8 +113,11 @@ def differential_words(found: Recommendations) -> str:
         f"Percentages are wrong by {error.mean:.1f} points on average (95 % interval {error.low:.1f} to "
         f"{error.high:.1f}, {found.num_patients} patients)"
     )
-    change = f"{abs(difference.mean):.1f} points {'less' if difference.mean < 0 else 'more'} than with those in use"
-    interval = f"(interval of the difference {difference.low:+.1f} to {difference.high:+.1f})"
+    more = "less" if difference.mean < 0 else "more"
+    change = f"{abs(difference.mean):.1f} points {more} than with those in use"
+    if f"{abs(difference.mean):.1f}" == "0.0":
+        change = "as much as with those in use"
+    interval = f"(interval of the difference {_signed(difference.low)} to {_signed(difference.high)})"
     if found.is_certainly_better:
         return f"{start}, {change} {interval}."
     return f"{start}, {change} {interval}: these patients do not show that others are better, so keep those in use."
@@ -187,6 +190,15 @@ def _row(measured: Measured) -> dict[str, str]:
 
 def _decimals(value: float, decimals: int) -> str:
     return "–" if value != value else f"{value:.{decimals}f}"
+
+
+def _signed(points: float) -> str:
+    """Points of a difference, with their sign.
+
+    >>> _signed(1.26), _signed(-0.04), _signed(-2.0)
+    ('+1.3', '0.0', '-2.0')
+    """
+    return f"{points:+.1f}" if f"{abs(points):.1f}" != "0.0" else "0.0"
 
 
 def _interval(error: MeanWithInterval | None) -> str:
