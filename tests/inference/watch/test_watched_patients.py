@@ -144,9 +144,21 @@ def test_the_patient_whose_files_came_last_is_first(microscope):
     microscope.look(3)
     microscope.take("p1/a.png", 2)
     microscope.take("p2/b.png", 3)
-    assert list(microscope.look(3)) == ["p1", "p2"]  # both now: by name
+    photographed(microscope, "p1/a.png", 1000)
+    photographed(microscope, "p2/b.png", 2000)
+    assert list(microscope.look(3)) == ["p2", "p1"]  # both seen now: by the files' own times
+    photographed(microscope, "p1/a.png", 3000)
     microscope.take("p3/a.png", 4)
-    assert list(microscope.look(3)) == ["p3", "p1", "p2"]
+    photographed(microscope, "p3/a.png", 10)  # of a camera whose clock is wrong
+    assert list(microscope.look(3)) == ["p1", "p3", "p2"]
+    microscope.take("p2/c.png", 5)
+    photographed(microscope, "p2/c.png", 20)
+    assert list(microscope.look(3)) == ["p2", "p1", "p3"]
+
+
+def photographed(microscope, name, seconds):
+    """Gives a file its time."""
+    os.utime(microscope.images_dir / name, (seconds, seconds))
 
 
 def test_a_quiet_patient_is_finished_and_again_when_another_image_comes(microscope):

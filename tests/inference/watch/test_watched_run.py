@@ -168,7 +168,7 @@ def test_killed_and_started_again(tmp_path):
     model = CountingDetector()
     _, shown = watch(tmp_path, [lambda: None] * 4, model)
     assert model.asked == 1  # the image at which it was killed; all others were finished, as nothing came for a while
-    assert [state.patient_id for state in shown[-1][0]] == ["p1", "p2", "p3"]
+    assert [state.patient_id for state in shown[-1][0]] == ["p3", "p2", "p1"]  # as they were photographed
     run_normally(tmp_path, tmp_path / "other")
     assert results(tmp_path / "out") == results(tmp_path / "other")
     assert not list(pathlib.Path(tmp_path / "out").glob(".*"))

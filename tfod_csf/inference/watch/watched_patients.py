@@ -191,7 +191,14 @@ class WatchedPatients:
         return self._patients_dir / self._names[patient_id]
 
     def _latest_first(self) -> list[str]:
-        return sorted(self._arrivals, key=lambda name: (-_latest(self._arrivals[name]), name))
+        """By when the latest file was seen; of those seen at once, as at the start, by the files' own times."""
+
+        def order(patient_id: str) -> tuple[float, int, str]:
+            arrivals = self._arrivals[patient_id]
+            changed = max(arrival.state.changed if arrival.state else 0 for arrival in arrivals)
+            return -_latest(arrivals), -changed, patient_id
+
+        return sorted(self._arrivals, key=order)
 
     def _next_image(self, patient_id: str) -> Arrival | None:
         """The patient's next image that is whole and was not examined."""
