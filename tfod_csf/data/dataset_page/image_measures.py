@@ -6,10 +6,10 @@ Shape shorthand in this module: H, W size of the image; M boxes, [M, 4] ymin, xm
 import numpy as np
 from PIL import Image
 
-_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _EVERY = 4  # the color of an image is that of every fourth pixel of every fourth row
 _NUCLEUS_PERCENT = 25  # the darkest quarter of a white cell's box is nucleus
-_MAX_BOXES = 40  # of an image are measured for its focus
+_MAX_BOXES = 16  # of an image are measured for its focus
 _LEAST_CONTRAST = 16.0  # gray levels; in a flatter box there is no edge to measure
 _SIDE = 17  # of the thumbnail; its differences are 16 x 17 across and 17 x 16 down
 _LEAST_STRUCTURE = 0.75  # gray levels; a thumbnail with smaller differences is an empty field

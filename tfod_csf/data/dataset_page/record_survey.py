@@ -175,7 +175,8 @@ def _look_at(item: tuple[str, str, bytes]) -> _Looked | Problem:
         nucleus=None if nucleus is None else tuple(nucleus.tolist()),
         edge_width=image_measures.edge_width(pixels, boxes),
     )
-    return _Looked(facts, boxes, labeled.classes, prints if side == "test" else prints[:1])
+    # A copy, because a part of an array keeps the whole one in memory.
+    return _Looked(facts, boxes, labeled.classes, prints if side == "test" else prints[:1].copy())
 
 
 def _skipped(where: str, error: UndecodableImageError) -> Problem:

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from markupsafe import Markup
 from PIL import Image, ImageDraw
 
 from tfod_csf import cell_classes
@@ -22,8 +23,8 @@ def pictures(
     images: Iterable[int],
     cells: Iterable[Cell],
     side_of: Mapping[str, float],
-) -> tuple[dict[int, str], dict[Cell, str]]:
-    """({number of an image: data: address}, {cell: data: address}).
+) -> tuple[dict[int, Markup], dict[Cell, Markup]]:
+    """({number of an image: data: address}, {cell: data: address}), which need no escape in a page.
 
     Args:
       images: numbers of the images that are shown.
@@ -37,11 +38,11 @@ def pictures(
     of_images, of_cells = {}, {}
     for number, record in survey.records(files, wanted | cells_of.keys()):
         if number in wanted:
-            of_images[number] = cell_pictures.data_address(labeled_picture(record), _QUALITY)
+            of_images[number] = Markup(cell_pictures.data_address(labeled_picture(record), _QUALITY))
         picture = PixelPicture(np.asarray(record.image))
         for cell in cells_of[number]:
             crop = cell_pictures.crop(picture, np.array(cell.box), side_of[cell.class_name])
-            of_cells[cell] = cell_pictures.data_address(crop, _QUALITY)
+            of_cells[cell] = Markup(cell_pictures.data_address(crop, _QUALITY))
     return of_images, of_cells
 
 
