@@ -3,11 +3,12 @@
     python convert_saved_model.py SAVED_MODEL_DIR model.xml PRECISION
 
 PRECISION, "f32" or "bf16", is written into the IR. `openvino_export.py` starts it by path: a conversion that goes wrong
-ends in a segmentation fault, which must not be the end of the command. `openvino.convert_model` is not used, because it
-reports what it converts to a server of Intel's unless the user has declined.
+ends in a segmentation fault, which must not be the end of the command.
 """
 
 import sys
+
+sys.modules["openvino_telemetry"] = None  # as tfod_csf/no_telemetry.py does
 
 import openvino
 from openvino._offline_transformations import apply_moc_transformations

@@ -16,7 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from tfod_csf import model_folder, provenance
+from tfod_csf import (
+    model_folder,
+    no_telemetry,  # noqa: F401 - before OpenVINO
+    provenance,
+)
 from tfod_csf.errors import UserError
 from tfod_csf.export import convert_saved_model, export_checks, model_info, parity_images
 from tfod_csf.export.calibration_images import CalibrationImages

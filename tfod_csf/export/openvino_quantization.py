@@ -7,11 +7,12 @@ suppression stay in float32.
 """
 
 import logging
-import os
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+
+from tfod_csf import no_telemetry  # noqa: F401 - before OpenVINO
 
 _LAYERS = {"Convolution", "GroupConvolution", "MatMul"}
 # Every input of these is a feature map; of other operations the first one is, and the rest are sizes and boxes.
@@ -27,8 +28,6 @@ def quantized(model: Any, images: Iterable[np.ndarray], num_images: int) -> Any:
       images: uint8 [H, W, 3] each; gone through several times.
       num_images: how many there are.
     """
-    # Otherwise NNCF reports what it does to a server of Intel's unless the user has declined.
-    os.environ["NNCF_CI"] = "1"
     import nncf
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
 
