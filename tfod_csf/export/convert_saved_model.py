@@ -8,7 +8,7 @@ ends in a segmentation fault, which must not be the end of the command.
 
 import sys
 
-sys.modules["openvino_telemetry"] = None  # as tfod_csf/no_telemetry.py does
+sys.modules["openvino_telemetry"] = None  # as tfod_csf/inference/no_telemetry.py does
 
 import openvino
 from openvino._offline_transformations import apply_moc_transformations

@@ -16,15 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from tfod_csf import (
-    model_folder,
-    no_telemetry,  # noqa: F401 - before OpenVINO
-    provenance,
-)
+from tfod_csf import model_folder, provenance
 from tfod_csf.errors import UserError
 from tfod_csf.export import convert_saved_model, export_checks, model_info, parity_images
 from tfod_csf.export.calibration_images import CalibrationImages
 from tfod_csf.files import atomic_write, manifest, openvino_operations
+from tfod_csf.inference import no_telemetry  # noqa: F401 - before OpenVINO
 from tfod_csf.inference.detection_differences import DetectionDifferences
 from tfod_csf.inference.detector import Detector
 from tfod_csf.label_map import save_label_map

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tfod_csf import no_telemetry  # noqa: F401 - before OpenVINO
+from tfod_csf.inference import no_telemetry  # noqa: F401 - before OpenVINO
 
 _LAYERS = {"Convolution", "GroupConvolution", "MatMul"}
 # Every input of these is a feature map; of other operations the first one is, and the rest are sizes and boxes.

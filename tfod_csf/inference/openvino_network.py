@@ -12,11 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from tfod_csf import (
-    no_telemetry,  # noqa: F401 - before OpenVINO
-    provenance,
-)
+from tfod_csf import provenance
 from tfod_csf.files import openvino_operations
+from tfod_csf.inference import no_telemetry  # noqa: F401 - before OpenVINO
 from tfod_csf.inference.image_detector import DetectionFailedError
 from tfod_csf.inference.network import DetectorError, OutputSpec, first_line
 

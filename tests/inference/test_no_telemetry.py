@@ -29,7 +29,8 @@ nncf.quantize(model, nncf.Dataset([np.ones([1, 3, 8, 8], np.float32)]), subset_s
 
 
 @pytest.mark.parametrize(
-    "module", ["tfod_csf.inference.openvino_network", "tfod_csf.export.openvino_export", "tfod_csf.no_telemetry"]
+    "module",
+    ["tfod_csf.inference.openvino_network", "tfod_csf.export.openvino_export", "tfod_csf.inference.no_telemetry"],
 )
 def test_nobody_asks_for_an_address(module, tmp_path):
     code = CODE.format(first=f"import {module}")
