@@ -146,9 +146,15 @@ def test_thresholds_with_a_smaller_error_are_stored_only_if_that_is_certain(tmp_
     assert (
         "not stored in model.json: the labels do not show that other thresholds are better" in capsys.readouterr().out
     )
-    assert run(*given, "--store_thresholds=differential", "--min_score=0.96") == 0
-    assert "not stored in model.json: min_score 0.95 is at the end of what is searched" in capsys.readouterr().out
+    # They would only have to be better than thresholds that nobody uses.
+    assert run(*given, "--store_thresholds=differential", "--min_score=0.96") == 1
+    assert "--min_score=0.96 is not the model's own 0.5; with --store_thresholds=" in capsys.readouterr().err
     assert (model / "model.json").read_bytes() == stored
+    unused = json.dumps({**info, "thresholds": {"min_score": 0.96, "unknown_below": 0.95}})
+    (model / "model.json").write_text(unused)
+    assert run(*given, "--store_thresholds=differential") == 0
+    assert "not stored in model.json: min_score 0.95 is at the end of what is searched" in capsys.readouterr().out
+    assert (model / "model.json").read_text() == unused
 
 
 def test_the_confusion_matrix_is_stored(tmp_path, hand_made_model, capsys):

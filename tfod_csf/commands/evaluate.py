@@ -102,6 +102,12 @@ def main() -> None:
             f"--min_score={FLAGS.min_score:g} is not the model's own {folder.thresholds['min_score']:g}; with --store "
             "do not give it, because the matrix would not fit later runs."
         )
+    if FLAGS.store_thresholds == "differential" and thresholds.min_score != folder.thresholds["min_score"]:
+        raise UserError(
+            f"--min_score={FLAGS.min_score:g} is not the model's own {folder.thresholds['min_score']:g}; with "
+            "--store_thresholds=differential do not give it, because what is stored must be better than the model's "
+            "own thresholds."
+        )
     if FLAGS.store and FLAGS.store_thresholds:
         raise UserError(
             "--store and --store_thresholds cannot be given together, because the matrix would be of the earlier "
