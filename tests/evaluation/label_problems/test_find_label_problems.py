@@ -65,3 +65,12 @@ def test_review_folder_has_the_labels_and_the_suggestions(images_dir, tmp_path, 
     # A person may have corrected it.
     assert run(*flags) == 1
     assert "may hold corrections" in capsys.readouterr().err
+
+
+def test_labels_that_the_class_map_drops_or_renames_stay_in_the_review_folder(tmp_path, hand_made_model):
+    """Its files are copied over the originals."""
+    save_labeled(tmp_path / "images" / "p", "a", ("Mono", 8, 10, 34, 36), ("platelet", 70, 5, 80, 15), FAINT)
+    given = (f"--images_dir={tmp_path / 'images'}", f"--model={hand_made_model}", f"--output_dir={tmp_path / 'out'}")
+    assert run(*given, "--class_map=platelet=,Mono=monocyte") == 0
+    written = labelimg.read_annotation(tmp_path / "out" / "review" / "p" / "a.xml", ProblemLog(quiet=True))
+    assert [o.name for o in written.objects if not o.name.startswith("check_")] == ["Mono", "platelet", "unknown"]

@@ -12,6 +12,7 @@ from tfod_csf.errors import UserError
 from tfod_csf.evaluation.label_problems.problem_list import LabelProblem
 from tfod_csf.evaluation.label_problems.suspicion import Suspicion
 from tfod_csf.files import atomic_write
+from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
 from tfod_csf.study.annotated_images import AnnotatedImage
 from tfod_csf.study.labelimg import Annotation, LabeledObject
@@ -83,10 +84,22 @@ def write_image(read: AnnotatedImage, problems: Sequence[LabelProblem], folder: 
         filename=target.name,
         width=read.loaded.width,
         height=read.loaded.height,
-        objects=[*read.annotation.objects, *read.ignored, *suggested],
+        objects=[*_labels_as_written(read), *suggested],
         folder=target.parent.name,
     )
     labelimg.write_annotation(annotation, annotation.path)
+
+
+def _labels_as_written(read: AnnotatedImage) -> list[LabeledObject]:
+    """The labels before --class_map, which renames and drops some: the file written here replaces the original."""
+    quiet = ProblemLog(quiet=True)
+    written = labelimg.read_annotation(read.annotation.path, quiet)
+    fitted = written and labelimg.fit_to_image(
+        written, read.loaded.width, read.loaded.height, quiet, rescale_boxes=True
+    )
+    if not fitted:
+        raise ReviewFolderError(f"{read.annotation.path}: changed while this command ran; run it again.")
+    return fitted.objects
 
 
 def _to_check(one: Suspicion) -> LabeledObject:
