@@ -34,6 +34,13 @@ def test_anchors_of_another_kind_are_refused():
         anchors("first_stage_anchor_generator { ssd_anchor_generator { } }")
     with pytest.raises(ConfigError, match="is not given"):
         anchors("")
+    with pytest.raises(ConfigError, match="needs scales and aspect_ratios"):
+        anchors(RESIZER + "first_stage_anchor_generator { grid_anchor_generator { } }")
+
+
+def test_a_resizer_that_training_refuses_is_refused():
+    with pytest.raises(ConfigError, match="image_resizer: pad_to_multiple_resizer; expected keep_aspect_ratio"):
+        anchors("image_resizer { pad_to_multiple_resizer { multiple: 32 } }" + GRID)
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,14 @@ import re
 
 import pytest
 
+from tests.support import drawn_records
 from tests.support.drawn_records import drawn, field, jpeg, ready
 from tfod_csf.commands import command_line, dataset_report
 from tfod_csf.config import paper_settings
 from tfod_csf.config.network_presets import network_preset
 from tfod_csf.config.pipeline_config import save_pipeline_config
 from tfod_csf.data.dataset_page import page_sections
-from tfod_csf.files import csv_schemas, csv_tables
+from tfod_csf.files import csv_schemas, csv_tables, example_pb2, tfrecord
 
 FILES = ["dataset_appearance.csv", "dataset_images.csv", "dataset_leaks.csv", "dataset_report.html"]
 
@@ -102,6 +103,22 @@ def test_records_without_a_box_or_a_label_map(write_records):
     html = (folder / "dataset_report.html").read_text(encoding="utf-8")
     assert "1 of 1 images have no cell" in html
     assert "The names of the images do not say whose they are." in html
+
+
+def test_records_with_labels_alone_have_the_names_of_the_label_map(tmp_path):
+    """As other programs write them, and in a folder whose name is a pattern too."""
+    folder = drawn_records.write(tmp_path / "records [2]", {"train": [drawn("P1/a.jpg", 1, "erythrocyte")]})
+    path = folder / "train.record-00000-of-00001"
+    [record] = tfrecord.read_records(path)
+    example = example_pb2.Example.FromString(record)
+    del example.features.feature["image/object/class/text"]
+    tfrecord.write_records([example.SerializeToString()], path)
+    assert run(f"--records_dir={folder}") == 0
+    html = (folder / "dataset_report.html").read_text(encoding="utf-8")
+    assert "id 4" not in html
+    assert "P1/a.jpg (train): 5 erythrocyte" in html
+    [image] = csv_tables.read_rows(folder / "dataset_images.csv")
+    assert image["nucleus_l"] == ""  # erythrocytes have none
 
 
 @pytest.mark.parametrize(

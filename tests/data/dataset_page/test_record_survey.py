@@ -9,6 +9,7 @@ from tests.support.drawn_records import HEIGHT, WIDTH, drawn, field, jpeg, ready
 from tfod_csf.data.dataset_page import record_survey
 from tfod_csf.data.dataset_page.data_page import files_of
 from tfod_csf.data.dataset_page.record_survey import Cell, ShownCells
+from tfod_csf.files import example_pb2, tfrecord
 from tfod_csf.files.tfrecord import TFRecordError
 from tfod_csf.problems import ProblemLog
 
@@ -65,6 +66,22 @@ def test_boxes_in_pixels_are_refused(write_records):
     image = dataclasses.replace(drawn("P1/a.jpg", 1), width=1, height=1)
     with pytest.raises(TFRecordError, match="fractions of the image"):
         record_survey.survey(files_of(write_records({"train": [image]})), ProblemLog(), 1)
+
+
+def test_weights_of_some_objects_only_are_refused(tmp_path, write_records):
+    folder = write_records({"train": [drawn("P1/a.jpg", 1)]})
+    [path] = files_of(folder)["train"]
+    change(path, lambda feature: feature["image/object/weight"].float_list.value.extend([1.0, 1.0]))
+    with pytest.raises(TFRecordError, match="image/object/weight has 2 values for 5 objects"):
+        record_survey.survey(files_of(folder), ProblemLog(), 1)
+
+
+def change(path, how):
+    """Changes the features of every Example of a file."""
+    examples = [example_pb2.Example.FromString(record) for record in tfrecord.read_records(path)]
+    for example in examples:
+        how(example.features.feature)
+    tfrecord.write_records([example.SerializeToString() for example in examples], path)
 
 
 def test_the_smallest_the_largest_and_a_sample_are_shown():

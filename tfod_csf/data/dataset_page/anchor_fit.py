@@ -13,7 +13,9 @@ import numpy as np
 
 from tfod_csf.config.pipeline_config import ConfigError
 from tfod_csf.config.protos import anchor_generator_pb2, faster_rcnn_pb2, image_resizer_pb2
+from tfod_csf.wording import listed
 
+_RESIZERS = ("keep_aspect_ratio_resizer", "fixed_shape_resizer", "identity_resizer")
 GOOD, POOR = 0.7, 0.5  # TFOD's thresholds of the first stage's targets are 0.7 and 0.3; half is a poor start
 
 
@@ -84,7 +86,7 @@ def anchors_of(model: faster_rcnn_pb2.FasterRcnn) -> Anchors:
     """The anchors that a config's first stage has.
 
     Raises:
-      ConfigError: a kind of anchors that this program does not train with.
+      ConfigError: a kind of anchors or of resizer that this program does not train with, or no anchor.
     """
     generator = model.first_stage_anchor_generator
     kind = generator.WhichOneof("anchor_generator_oneof")
@@ -97,6 +99,13 @@ def anchors_of(model: faster_rcnn_pb2.FasterRcnn) -> Anchors:
         raise ConfigError(
             f"model.faster_rcnn.first_stage_anchor_generator: {kind or 'is not given'}; expected grid_anchor_generator "
             "or multiscale_anchor_generator."
+        )
+    if not len(sizes):
+        raise ConfigError(f"model.faster_rcnn.first_stage_anchor_generator.{kind}: needs scales and aspect_ratios.")
+    resizer = model.image_resizer.WhichOneof("image_resizer_oneof")
+    if resizer not in _RESIZERS:
+        raise ConfigError(
+            f"model.faster_rcnn.image_resizer: {resizer or 'is not given'}; expected {listed(_RESIZERS)}."
         )
     return Anchors(sizes, model.image_resizer)
 

@@ -5,6 +5,7 @@ dataset_appearance.csv. The same records give the same bytes. TensorFlow is not 
 """
 
 import dataclasses
+import glob
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ from tfod_csf.data.dataset_page.record_survey import SIDES, ImageFacts, Survey, 
 from tfod_csf.data.records.record_files import record_files
 from tfod_csf.files import atomic_write, csv_schemas, record_set
 from tfod_csf.files.tfrecord import TFRecordError
+from tfod_csf.label_map import LabelMap
 from tfod_csf.problems import ProblemLog
 
 PAGE = "dataset_report.html"
@@ -60,10 +62,11 @@ def write_data_page(
     files = files_of(pathlib.Path(records_dir))
     anchors = options.pipeline_config and anchor_fit.anchors_of(options.pipeline_config.model.faster_rcnn)
     laboratory = appearance.laboratory_reader(options.laboratory_pattern) if options.laboratory_pattern else None
-    seen = survey(files, problems, options.num_processes)
+    known = _label_map(pathlib.Path(records_dir))
+    seen = survey(files, problems, options.num_processes, _spellings(known) if known else {})
     if not seen.images:
         raise TFRecordError(f"{records_dir}: no image of its records can be decoded; write the records again.")
-    findings = _findings(seen, _class_names(pathlib.Path(records_dir), seen), anchors, laboratory)
+    findings = _findings(seen, _class_names(known, seen), anchors, laboratory)
     output_dir = pathlib.Path(output_dir)
     _write_tables(findings, output_dir)
     atomic_write.write_text(output_dir / PAGE, page_sections.page(findings, files, laboratory is not None))
@@ -86,7 +89,7 @@ def files_of(records_dir: pathlib.Path) -> dict[str, list[str]]:
     files = {}
     for side in SIDES:
         if any(records_dir.glob(f"{side}.record*")):
-            files[side] = record_files([f"{records_dir}/{side}.record*"])
+            files[side] = record_files([f"{glob.escape(str(records_dir))}/{side}.record*"])
     if not files:
         raise TFRecordError(
             f"{records_dir}: holds no train.record or test.record file; run create_csf_tf_record first."
@@ -94,10 +97,20 @@ def files_of(records_dir: pathlib.Path) -> dict[str, list[str]]:
     return files
 
 
-def _class_names(records_dir: pathlib.Path, seen: Survey) -> list[str]:
-    """Names of the label map, where there is one, then those that only the records have."""
+def _label_map(records_dir: pathlib.Path) -> LabelMap | None:
     path = records_dir / _LABEL_MAP
-    known = list(label_maps.load_label_map(path).names) if path.is_file() else []
+    return label_maps.load_label_map(path) if path.is_file() else None
+
+
+def _spellings(label_map: LabelMap) -> dict[str, str]:
+    """The class of an object that has a display name for its text, or a label alone; training knows these too."""
+    of_texts = {text: label_map.name_of(class_id) for text, class_id in label_map.ids_by_text.items()}
+    return {f"id {class_id}": label_map.name_of(class_id) for class_id in label_map.ids} | of_texts
+
+
+def _class_names(label_map: LabelMap | None, seen: Survey) -> list[str]:
+    """Names of the label map, where there is one, then those that only the records have."""
+    known = list(label_map.names) if label_map else []
     found = seen.cells("train") + seen.cells("test")
     return known + sorted(found.keys() - set(known))
 

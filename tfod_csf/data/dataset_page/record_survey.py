@@ -5,10 +5,12 @@ those are that the page shows.
 """
 
 import dataclasses
+import functools
 import hashlib
 import heapq
 import io
 import itertools
+import types
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -28,6 +30,7 @@ from tfod_csf.study.image_limits import ImageLimitError
 SIDES = ("train", "test")
 AT_EDGE_PX = 1.0  # a box that is nearer to the edge of its image is taken to be cut
 FEW_IMAGES = 24  # looking at so few takes less time than starting processes
+_AS_WRITTEN: Mapping[str, str] = types.MappingProxyType({})
 _WRITE_AGAIN = "Write the records again with create_csf_tf_record."
 
 
@@ -93,8 +96,11 @@ class UndecodableImageError(Exception):
     """Why the image of a record cannot be used, and the remedy."""
 
 
-def decode(record: bytes, where: str) -> LabeledRecord:
+def decode(record: bytes, where: str, spellings: Mapping[str, str] = _AS_WRITTEN) -> LabeledRecord:
     """An Example as training takes it.
+
+    Args:
+      spellings: {class as `record_statistics.class_names` gives it: the label map's name}; others stay as they are.
 
     Raises:
       TFRecordError: it has no image, or boxes that are not whole.
@@ -103,7 +109,8 @@ def decode(record: bytes, where: str) -> LabeledRecord:
     features = Features(record, where)
     encoded = features.encoded_image()
     image = _decoded(encoded)
-    classes = class_names(features)
+    classes = [spellings.get(name, name) for name in class_names(features)]
+    features.check_kinds(len(classes))
     boxes = features.boxes(len(classes)) * np.array([image.height, image.width] * 2, np.float32)
     weights = np.array(features.floats("image/object/weight") or [1.0] * len(classes))
     is_used = weights > 0
@@ -148,11 +155,11 @@ class _Looked:
     fingerprints: np.ndarray
 
 
-def _look_at(item: tuple[str, str, bytes]) -> _Looked | Problem:
+def _look_at(spellings: dict[str, str], item: tuple[str, str, bytes]) -> _Looked | Problem:
     """Worker: measures one image of (side, file and number of the record, record)."""
     side, where, record = item
     try:
-        labeled = decode(record, where)
+        labeled = decode(record, where, spellings)
     except UndecodableImageError as error:
         return _skipped(where, error)
     pixels = np.asarray(labeled.image)
@@ -254,9 +261,13 @@ class Survey:
       box_sizes: number of boxes by (class, image width, image height, box width, box height), whole pixels.
       shown: cells that the page shows, of each class.
       num_skipped: records whose image cannot be decoded.
+
+    Args:
+      sampled, others: see `ShownCells`.
+      spellings: see `decode`.
     """
 
-    def __init__(self, sampled: int = 36, others: int = 8):
+    def __init__(self, sampled: int = 36, others: int = 8, spellings: Mapping[str, str] = _AS_WRITTEN):
         self.images: list[ImageFacts] = []
         self.fingerprints: dict[int, np.ndarray] = {}
         self.box_sizes: Counter = Counter()
@@ -264,6 +275,7 @@ class Survey:
         self.num_skipped = 0
         self._places: list[int] = []
         self._numbers = (sampled, others)
+        self._spellings = spellings
 
     def add(self, looked: _Looked, place: int) -> None:
         """One more image; `place` is the number of its record, of all that were read."""
@@ -308,7 +320,7 @@ class Survey:
         number_at = {self._places[number]: number for number in numbers}
         for place, (_, where, record) in enumerate(_records(files)):
             if place in number_at:
-                yield number_at[place], decode(record, where)
+                yield number_at[place], decode(record, where, self._spellings)
 
 
 def _draws(name: str, number: int) -> list[float]:
@@ -323,23 +335,30 @@ def _records(files: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str, byt
             yield side, where, record
 
 
-def survey(files: Mapping[str, Sequence[str]], problems: ProblemLog, num_processes: int = 0) -> Survey:
+def survey(
+    files: Mapping[str, Sequence[str]],
+    problems: ProblemLog,
+    num_processes: int = 0,
+    spellings: Mapping[str, str] = _AS_WRITTEN,
+) -> Survey:
     """Looks at every image.
 
     Args:
       files: {"train" or "test": its record files}.
       num_processes: 0 means one for each core.
+      spellings: see `decode`.
 
     Raises:
       TFRecordError: a file is damaged or incomplete, or a record that training would refuse.
     """
     num_processes = num_processes or worker_pool.available_cores()
-    found = Survey()
+    found = Survey(spellings=spellings)
     records = _records(files)
     first = list(itertools.islice(records, FEW_IMAGES + 1))
     if len(first) <= FEW_IMAGES:
         num_processes = 1
-    results = worker_pool.ordered_map(_look_at, itertools.chain(first, records), num_processes)
+    look_at = functools.partial(_look_at, dict(spellings))
+    results = worker_pool.ordered_map(look_at, itertools.chain(first, records), num_processes)
     for place, looked in enumerate(progress_bar(results, unit="image", desc="looking at")):
         if isinstance(looked, Problem):
             problems.add(looked)
