@@ -55,9 +55,9 @@ def test_lab(rgb, lab):
 
 
 def likeness(first: Image.Image, second: Image.Image) -> float:
-    prints = image_measures.turned_fingerprints(first)
+    prints = image_measures.turned_fingerprints(first, 0)
     assert prints.shape == (8, image_measures.FINGERPRINT_LENGTH)
-    return float((prints @ image_measures.turned_fingerprints(second)[0]).max())
+    return float((prints @ image_measures.turned_fingerprints(second, 0)[0]).max())
 
 
 @pytest.mark.parametrize(
@@ -81,4 +81,15 @@ def test_a_changed_copy_is_alike_and_another_field_is_not(change):
 
 def test_an_empty_field_has_no_fingerprint():
     noise = np.random.default_rng(0).integers(215, 225, (120, 160, 3), dtype=np.uint8)
-    assert len(image_measures.turned_fingerprints(Image.fromarray(noise))) == 0
+    assert len(image_measures.turned_fingerprints(Image.fromarray(noise), 0)) == 0
+    y, x = np.mgrid[-1:1:120j, -1:1:160j]
+    shade = 20 * (x**2 + y**2) + 10 * x  # up to 50 gray levels darker: uneven light, as in every field
+    dark = np.clip(noise - shade[..., np.newaxis], 0, 255).astype(np.uint8)
+    assert len(image_measures.turned_fingerprints(Image.fromarray(dark), 0)) == 0
+
+
+@pytest.mark.parametrize(("cells", "rows"), [(1, 0), (2, 0), (3, 8)])
+def test_a_field_of_a_cell_or_two_has_none(cells, rows):
+    assert {len(image_measures.turned_fingerprints(field(seed, cells=cells)[0], cells)) for seed in range(7)} == {rows}
+    # Cells that nobody labeled, as erythrocytes often are, are structure too.
+    assert len(image_measures.turned_fingerprints(field(0, cells=9)[0], cells)) == 8

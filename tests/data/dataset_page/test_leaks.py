@@ -1,6 +1,9 @@
 """Images that both sides hold."""
 
-from tests.support.drawn_records import drawn, field, jpeg, ready
+import numpy as np
+from PIL import Image
+
+from tests.support.drawn_records import HEIGHT, WIDTH, drawn, field, jpeg, ready
 from tfod_csf.data.dataset_page import leaks, record_survey
 from tfod_csf.data.dataset_page.data_page import files_of
 from tfod_csf.problems import ProblemLog
@@ -53,6 +56,22 @@ def test_empty_fields_are_not_compared_unless_their_files_are_equal(write_record
     survey = seen(write_records({"train": train, "test": [empty("B/1.jpg", (220, 220, 220))]}))
     [leak] = leaks.find_leaks(survey)
     assert (leak.kind, survey.images[leak.train].name) == ("duplicate", "A/2.jpg")
+    assert survey.fingerprints == {}
+
+
+def test_two_fields_of_one_cell_are_not_one_picture(write_records):
+    """Their cells are at the same place by chance, in one of them mirrored, and under the same uneven light."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+
+    def one_cell(key, center, radius):
+        gray = 230 - 20 * ((x - WIDTH / 2) / WIDTH) ** 2 - 90 * np.exp(-((x - center) ** 2 + (y - 50) ** 2) / radius**2)
+        picture = Image.fromarray(gray.astype(np.uint8)).convert("RGB")
+        box = (center - radius, 50 - radius, center + radius, 50 + radius)
+        return ready(key, jpeg(picture), [box], ["lymphocyte"])
+
+    images = {"train": [one_cell("A/1.jpg", 40, 8)], "test": [one_cell("B/1.jpg", WIDTH - 40, 9)]}
+    survey = seen(write_records(images))
+    assert leaks.find_leaks(survey) == []
     assert survey.fingerprints == {}
 
 

@@ -3,6 +3,8 @@
 Shape shorthand in this module: H, W size of the image; M boxes, [M, 4] ymin, xmin, ymax, xmax in pixels of the image.
 """
 
+import functools
+
 import numpy as np
 from PIL import Image
 
@@ -13,6 +15,8 @@ _MAX_BOXES = 16  # of an image are measured for its focus
 _LEAST_CONTRAST = 16.0  # gray levels; in a flatter box there is no edge to measure
 _SIDE = 17  # of the thumbnail; its differences are 16 x 17 across and 17 x 16 down
 _LEAST_STRUCTURE = 0.75  # gray levels; a thumbnail with smaller differences is an empty field
+_ENOUGH_CELLS = 3  # one or two are at the same place in many fields by chance, in one of eight positions
+_LEAST_SPREAD = 30.0  # differences; an image with fewer labeled cells needs as many to be compared
 FINGERPRINT_LENGTH = 2 * _SIDE * (_SIDE - 1)
 SAME_IMAGE = 0.9  # likeness from which two images are taken for one
 # From linear sRGB to XYZ, white point D65 (IEC 61966-2-1).
@@ -78,27 +82,47 @@ def _crops(pixels: np.ndarray, boxes: np.ndarray) -> list[np.ndarray]:
     return [crop for crop in crops if crop.size]
 
 
-def turned_fingerprints(image: Image.Image) -> np.ndarray:
+def turned_fingerprints(image: Image.Image, num_cells: int) -> np.ndarray:
     """float32 [8, FINGERPRINT_LENGTH] of length 1 each: where a small gray copy of the image gets lighter and darker.
 
     The first is of the image as it is, then it is turned by 90, 180 and 270 degrees, mirrored, and turned again. The
     product of two is their likeness, 1 for the same image. It hardly changes when an image is saved again, resized, or
     made lighter. As dHash (Krawetz 2013), with the differences themselves in place of their signs, because most of a
-    field is empty and has differences of noise.
+    field is empty and has differences of noise. Uneven light, which all fields of a microscope share, is taken out: the
+    nearest surface of second degree.
+
+    Args:
+      image: the image.
+      num_cells: labeled in it.
 
     Returns:
-      [0, FINGERPRINT_LENGTH] for an empty field, which is like every other.
+      [0, FINGERPRINT_LENGTH] for an empty field, which is like every other, and for one with a cell or two and little
+      else, which is like many.
     """
     small = np.asarray(image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX), np.float32)
+    smooth = _smooth_surfaces()
+    small = small - (smooth @ (smooth.T @ small.ravel())).reshape(small.shape)
     turned = [np.rot90(flipped, times) for flipped in (small, small[:, ::-1]) for times in range(4)]
-    found = [_normalized(one) for one in turned]
+    least_spread = 0.0 if num_cells >= _ENOUGH_CELLS else _LEAST_SPREAD
+    found = [_normalized(one, least_spread) for one in turned]
     return np.array([one for one in found if one is not None], np.float32).reshape(-1, FINGERPRINT_LENGTH)
 
 
-def _normalized(small: np.ndarray) -> np.ndarray | None:
+@functools.cache
+def _smooth_surfaces() -> np.ndarray:
+    """[_SIDE * _SIDE, 6] orthonormal surfaces of up to the second degree."""
+    place = np.linspace(-1, 1, _SIDE)
+    powers = [(i, j) for i in range(3) for j in range(3 - i)]
+    return np.linalg.qr(np.stack([np.outer(place**i, place**j).ravel() for i, j in powers], axis=1))[0]
+
+
+def _normalized(small: np.ndarray, least_spread: float) -> np.ndarray | None:
     across, down = np.diff(small, axis=1), np.diff(small, axis=0)
     differences = np.concatenate([across.ravel(), down.ravel()])
-    if np.sqrt(np.mean(differences**2)) < _LEAST_STRUCTURE:
+    squares = differences**2
+    if np.sqrt(np.mean(squares)) < _LEAST_STRUCTURE:
+        return None
+    if squares.sum() ** 2 / (squares**2).sum() < least_spread:  # so many differences, if they were equal
         return None
     return differences / np.linalg.norm(differences)
 

@@ -167,7 +167,7 @@ def _look_at(spellings: dict[str, str], item: tuple[str, str, bytes]) -> _Looked
     is_red = np.array([cell_classes.canonical_name(name) == cell_classes.ERYTHROCYTE for name in labeled.classes], bool)
     nucleus = image_measures.nucleus_color(pixels, boxes[~is_red])
     at_edge = np.flatnonzero(is_at_edge(boxes, labeled.image.width, labeled.image.height))
-    prints = image_measures.turned_fingerprints(labeled.image)
+    prints = image_measures.turned_fingerprints(labeled.image, len(every_box))
     facts = ImageFacts(
         side=side,
         name=labeled.name,
