@@ -48,6 +48,7 @@ PIPELINE_CONFIG = "pipeline.config"
 LABEL_MAP = "label_map.pbtxt"
 INFO = "model.json"
 CLASSIFICATION = "classification.json"
+_CHOSEN = "thresholds_chosen"  # in model.json
 MANIFEST = manifest.FILE_NAME
 # {folder of the network: the file that makes it one}
 _NETWORKS = {SAVED_MODEL_DIR: saved_model_operations.SAVED_MODEL, OPENVINO_DIR: openvino_operations.GRAPH}
@@ -241,7 +242,7 @@ def store_thresholds(path: str | os.PathLike, thresholds: Mapping[str, float], c
     Args:
       path: the folder.
       thresholds: {"min_score", "unknown_below"}, scores from 0 to 1.
-      chosen: how they were chosen, kept as `thresholds_chosen`.
+      chosen: how they were chosen, with the "temperature" of the scores; kept as `thresholds_chosen`.
 
     Raises:
       ModelFolderError: there is no model.json, or it is not JSON.
@@ -255,11 +256,17 @@ def store_thresholds(path: str | os.PathLike, thresholds: Mapping[str, float], c
         raise ModelFolderError(f"{target}: not JSON ({error}); export the model again.") from error
     before = {**DEFAULT_THRESHOLDS, **info.get("thresholds", {})}
     info["thresholds"] = {name: float(thresholds[name]) for name in DEFAULT_THRESHOLDS}
-    info["thresholds_chosen"] = {**chosen, "before": before}
+    info[_CHOSEN] = {**chosen, "before": before}
     with manifest.replacing_listed(path, INFO) as beside:
         atomic_write.write_json(beside, info)
     written = ", ".join(f"{name} {value:g} (before: {before[name]:g})" for name, value in info["thresholds"].items())
     return f"{written} stored in {target}; batch_infer uses them from now on."
+
+
+def chosen_at_other_temperature(path: str | os.PathLike, temperature: float) -> bool:
+    """Whether `store_thresholds` chose a model's unknown_below on scores of another temperature than this one."""
+    chosen = given_files.read_json(pathlib.Path(path) / INFO).get(_CHOSEN)
+    return isinstance(chosen, Mapping) and chosen.get("temperature") != temperature
 
 
 def fingerprint(network_dir: str | os.PathLike) -> str:

@@ -124,6 +124,7 @@ def test_recommended_thresholds_are_stored_on_request(images_dir, tmp_path, hand
     assert stored["thresholds"]["min_score"] == 0.9
     assert stored["thresholds_chosen"]["criterion"] == "f1"
     assert stored["thresholds_chosen"]["data"] == "images"
+    assert stored["thresholds_chosen"]["temperature"] == 1
     assert "stored in" in capsys.readouterr().out
 
 

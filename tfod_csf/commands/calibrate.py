@@ -117,6 +117,11 @@ def _calibrate() -> None:
             FLAGS.model, result, made_with, annotations_dir=FLAGS.annotations_dir, inference_dir=FLAGS.inference_dir
         )
         print(f"temperature {stored:.4f} stored in {FLAGS.model}/model.json; batch_infer uses it from now on.")
+        if model_folder.chosen_at_other_temperature(FLAGS.model, stored):
+            print(
+                f"unknown_below in {FLAGS.model}/model.json was chosen on scores of the earlier temperature; run "
+                "evaluate --store_thresholds again."
+            )
         further = stored / made_with
     if matrix is not None:
         print(_store_matrix(matrix, annotations, further))

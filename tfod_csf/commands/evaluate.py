@@ -167,10 +167,10 @@ def _evaluate(
     if FLAGS.store:
         print(matrix.store(folder, model, FLAGS.input_path or FLAGS.images_dir))
     if FLAGS.store_thresholds:
-        print(_store_thresholds(folder, recommendations, data))
+        print(_store_thresholds(folder, recommendations, data, model.temperature))
 
 
-def _store_thresholds(folder: "ModelFolder", recommendations: "Recommendations", data: str) -> str:
+def _store_thresholds(folder: "ModelFolder", recommendations: "Recommendations", data: str, temperature: float) -> str:
     """Writes what --store_thresholds asks for into model.json; returns a sentence about it."""
     from tfod_csf import model_folder, provenance
     from tfod_csf.evaluation.thresholds.recommended import DIFFERENTIAL
@@ -186,7 +186,7 @@ def _store_thresholds(folder: "ModelFolder", recommendations: "Recommendations",
     if recommendations.is_at_edge(FLAGS.store_thresholds):
         return f"not stored in model.json: min_score {chosen.min_score:g} is at the end of what is searched."
     stored = {"min_score": chosen.min_score, "unknown_below": chosen.unknown_below}
-    how = {"criterion": FLAGS.store_thresholds, "data": data, "date": provenance.now()}
+    how = {"criterion": FLAGS.store_thresholds, "data": data, "temperature": temperature, "date": provenance.now()}
     sentence = model_folder.store_thresholds(folder.path, stored, how)
     if folder.classification is not None:
         sentence += " classification.json is of the earlier thresholds; run evaluate --store to replace it."

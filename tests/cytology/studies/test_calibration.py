@@ -132,6 +132,19 @@ def test_command_stores_the_temperature(calibrated_run, tmp_path, capsys):
     assert (tmp_path / "out" / "calibration.png").stat().st_size > 10_000
 
 
+def test_thresholds_chosen_at_another_temperature_are_named(calibrated_run, tmp_path, capsys):
+    path = tmp_path / "m" / "model.json"
+    path.write_text('{"thresholds_chosen": {"criterion": "f1", "temperature": 1.0}}', encoding="utf-8")
+    assert command_line.main(["calibrate", *calibrated_run]) == 0
+    assert "unknown_below in " in (said := capsys.readouterr().out)
+    assert "was chosen on scores of the earlier temperature" in said
+    info = json.loads(path.read_text(encoding="utf-8"))
+    info["thresholds_chosen"]["temperature"] = info["calibration"]["temperature"]
+    path.write_text(json.dumps(info), encoding="utf-8")
+    assert command_line.main(["calibrate", *calibrated_run]) == 0
+    assert "earlier temperature" not in capsys.readouterr().out
+
+
 def test_a_run_made_at_a_temperature_multiplies(calibrated_run, tmp_path, capsys):
     assert command_line.main(["calibrate", *calibrated_run]) == 0
     first = json.loads((tmp_path / "m" / "model.json").read_text(encoding="utf-8"))["calibration"]["temperature"]
