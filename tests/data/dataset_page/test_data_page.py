@@ -10,8 +10,9 @@ from tfod_csf.commands import command_line, dataset_report
 from tfod_csf.config import paper_settings
 from tfod_csf.config.network_presets import network_preset
 from tfod_csf.config.pipeline_config import save_pipeline_config
-from tfod_csf.data.dataset_page import page_sections
+from tfod_csf.data.dataset_page import data_page, page_sections
 from tfod_csf.files import csv_schemas, csv_tables, example_pb2, tfrecord
+from tfod_csf.problems import ProblemLog
 
 FILES = ["dataset_appearance.csv", "dataset_images.csv", "dataset_leaks.csv", "dataset_report.html"]
 
@@ -80,6 +81,18 @@ def test_the_same_records_give_the_same_bytes(records, tmp_path):
         assert run(f"--records_dir={records}", f"--output_dir={tmp_path / name}", f"--num_processes={number}") == 0
     for file in FILES:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_an_interruption_leaves_no_page_of_earlier_records_beside_new_tables(records, monkeypatch):
+    assert run(f"--records_dir={records}") == 0
+
+    def interrupted(path, text):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(data_page.atomic_write, "write_text", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        data_page.write_data_page(records, records, data_page.PageOptions(num_processes=1), ProblemLog())
+    assert not (records / "dataset_report.html").exists()
 
 
 def test_names_are_text_and_a_page_of_few_pictures_says_how_many(write_records, monkeypatch):

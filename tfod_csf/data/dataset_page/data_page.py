@@ -68,8 +68,10 @@ def write_data_page(
         raise TFRecordError(f"{records_dir}: no image of its records can be decoded; write the records again.")
     findings = _findings(seen, _class_names(known, seen), anchors, laboratory)
     output_dir = pathlib.Path(output_dir)
+    html = page_sections.page(findings, files, laboratory is not None)
+    remove_data_page(output_dir)  # an interruption must not leave tables of these records beside a page of others
     _write_tables(findings, output_dir)
-    atomic_write.write_text(output_dir / PAGE, page_sections.page(findings, files, laboratory is not None))
+    atomic_write.write_text(output_dir / PAGE, html)
     return findings
 
 
