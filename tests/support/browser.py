@@ -102,13 +102,15 @@ class Browser:
             raise RuntimeError(str(result["exceptionDetails"]))
         return result["result"].get("value")
 
-    def press(self, key: str) -> None:
-        """A key, with what it does by itself (Tab, Enter)."""
+    def press(self, key: str, repeats: int = 0) -> None:
+        """A key, with what it does by itself (Tab, Enter); held down, so that it comes again so many times."""
         codes = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
         code = codes.get(key, ord(key.upper()) if len(key) == 1 else 46)  # letters, digits, Space; Delete
         same = {"key": key, "code": key, "windowsVirtualKeyCode": code}
         text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
-        self.call("Input.dispatchKeyEvent", type="keyDown", **same, **({"text": text} if text else {}))
+        for number in range(1 + repeats):
+            is_again = {"autoRepeat": number > 0}
+            self.call("Input.dispatchKeyEvent", type="keyDown", **same, **is_again, **({"text": text} if text else {}))
         self.call("Input.dispatchKeyEvent", type="keyUp", **same)
 
     def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:

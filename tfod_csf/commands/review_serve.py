@@ -53,6 +53,8 @@ def main() -> None:
     from tfod_csf.cytology.review import session as review_session
 
     review_dir = pathlib.Path(FLAGS.review_dir)
+    # Before the export: one of a reviewed state would show this reviewer what colleagues decided.
+    review_session.check_places(review_dir, inference_dir, output_dir)
     _export_if_absent(inference_dir, review_dir)
     review_session.folders_to_import(review_dir, inference_dir, output_dir)
     take = _import(inference_dir, output_dir)

@@ -83,6 +83,26 @@ def test_a_folder_is_one_persons_and_one_servers(study):
         desk.Desk(study.root / "images", "Wu")
 
 
+def test_decisions_are_not_applied_to_the_cells_of_another_export(study):
+    folder = study.export()
+    with desk.open_desk(folder, "Dr Li") as one:
+        one.decide("=王", name(1, "monocyte"), 0, "r1")
+    (folder / "=王").rename(study.root / "exported before")
+    study.export("review", "--patient==王")
+    with (
+        desk.open_desk(folder, "Dr Li") as one,
+        pytest.raises(ReviewError, match=r"=王: was exported again after decisions in review_journal\.jsonl were made"),
+    ):
+        one.patient("=王")
+
+
+def test_a_folder_is_not_shown_under_the_name_of_another_patient(study):
+    folder = study.export()
+    (folder / "p2").rename(folder / "p3")
+    with desk.open_desk(folder, "Dr Li") as one, pytest.raises(ReviewError, match="p3: was renamed or copied"):
+        one.patient("p3")
+
+
 def test_many_patients_are_not_all_in_memory(study, monkeypatch):
     monkeypatch.setattr(desk, "_MAX_LOADED", 1)
     with desk.open_desk(study.export(), "Dr Li") as one:

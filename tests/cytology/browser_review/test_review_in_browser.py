@@ -158,6 +158,73 @@ def test_a_cell_is_dragged_to_a_class_and_a_box_is_drawn_removed_and_undone(brow
     assert actions[2]["cell"] == -actions[1]["number"]
 
 
+def test_a_key_that_is_held_down_decides_once(browser, study):
+    folder = study.export()
+    with study.serving(folder) as address:
+        open_first_patient(browser, address)
+        browser.press("2", repeats=5)
+        assert browser.evaluate(CHOSEN)[1] == 1
+        browser.press("ArrowRight", repeats=1)
+        assert browser.evaluate(CHOSEN)[1] == 3
+        browser.press("f")
+        browser.press(" ", repeats=5)
+        browser.wait(f"{SAVED} && {PROGRESS}.includes('1 of 2 fields verified')")
+        browser.press(" ")
+        browser.wait(f"{SAVED} && {PROGRESS}.includes('2 of 2 fields verified')")
+    actions = [entry["action"] for entry in entries(folder)]
+    assert [action for action in actions if action not in ("begin", "open", "active")] == ["name", "verify", "verify"]
+
+
+def test_a_key_pressed_before_a_drawn_box_has_come_names_no_other_cell(browser, study, monkeypatch):
+    folder, may_go_on, decide = study.export(), threading.Event(), desk.Desk.decide
+
+    def slow(one, *decision):
+        assert may_go_on.wait(60)
+        return decide(one, *decision)
+
+    with study.serving(folder) as address:
+        open_first_patient(browser, address)
+        browser.press("f")
+        browser.wait("document.querySelectorAll('.box.chosen').length === 1")
+        browser.wait("document.getElementById('image').naturalWidth > 0")
+        x, y, width, height = browser.evaluate(
+            "(({ x, y, width, height }) => [x, y, width, height])"
+            "(document.getElementById('image').getBoundingClientRect())"
+        )
+        monkeypatch.setattr(desk.Desk, "decide", slow)
+        browser.drag((x + width * 8 / 64, y + height * 24 / 48), (x + width * 24 / 64, y + height * 40 / 48))
+        browser.press("3")
+        may_go_on.set()
+        browser.wait(f"{SAVED} && document.querySelectorAll('.box').length === 4")
+        browser.press("1")
+        browser.wait(f"{SAVED} && document.querySelector('.box.chosen span').textContent === 'lymphocyte'")
+    decided = [entry for entry in entries(folder) if entry["action"] in ("draw", "name")]
+    assert [(entry["action"], entry["name"]) for entry in decided] == [("draw", "unknown"), ("name", "lymphocyte")]
+    assert decided[1]["cell"] == -decided[0]["number"]
+
+
+CHANGED_ELSEWHERE_AND_VERIFIED_AT_ONCE = """(async () => {
+  for (const image of ["=王__day1__a.jpg", "=王__b.jpg"]) {
+    const box = [2, 30, 12, 40], request = "other-" + image;
+    const drawn = { request, patient: "=王", action: "draw", image, name: "unknown", box };
+    await fetch(location.pathname + "decide",
+      { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(drawn) });
+  }
+  for (let i = 0; i < 2; i += 1) document.body.dispatchEvent(new KeyboardEvent("keydown", { key: " ", bubbles: true }));
+})()"""
+
+
+def test_a_field_that_was_changed_in_another_window_is_not_verified_behind_one_that_is_refused(browser, study):
+    folder = study.export()
+    with study.serving(folder) as address:
+        open_first_patient(browser, address)
+        browser.press("f")
+        browser.evaluate(CHANGED_ELSEWHERE_AND_VERIFIED_AT_ONCE)
+        browser.wait(f"{NOTICE}.includes('are not verified either')")
+        browser.wait(f"{SAVED} && {PROGRESS}.includes('0 of 2 fields verified')")
+    assert [entry["action"] for entry in entries(folder)] == ["begin", "open", "draw", "draw"]
+
+
 @contextlib.contextmanager
 def started(study, folder):
     """(process, address) of the command itself."""

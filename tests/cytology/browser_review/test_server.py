@@ -1,12 +1,15 @@
 """The server: what it answers, and whom it refuses."""
 
 import json
+import threading
+import time
 
 import pytest
 from werkzeug.test import Client
 
 from tfod_csf.cytology.browser_review import desk, server
 from tfod_csf.cytology.browser_review.journal import FILE_NAME
+from tfod_csf.cytology.review.sidecar import ReviewError
 from tfod_csf.errors import UserError
 
 PORT, TOKEN, IMAGE = 8765, "t" * 43, "=王__day1__a.jpg"
@@ -149,6 +152,46 @@ def test_a_sign_off_says_its_revision(review, study):
     assert get(client, "/patients").json["patients"][0]["state"] == "signed off"
     assert post(client, "/sign_off", {"patient": "..", "seen": 0}).status_code == 409
     assert post(client, "/sign_off", []).status_code == 409
+
+
+def test_of_two_sign_offs_at_once_the_second_waits_for_the_first(review):
+    _, one = review
+    under_way, may_end, most = [], threading.Event(), []
+
+    def take(folders):
+        under_way.append(folders)
+        most.append(len(under_way))
+        may_end.wait(60)
+        under_way.pop()
+        raise ReviewError("it is enough")
+
+    application = server.ReviewApplication(one, take, TOKEN)
+    application.port = PORT
+    ask = [
+        threading.Thread(target=post, args=(Client(application), "/sign_off", {"patient": "p2", "seen": 0}))
+        for _ in range(2)
+    ]
+    for thread in ask:
+        thread.start()
+    while not most:
+        time.sleep(0.01)
+    ask[1].join(0.3)
+    may_end.set()
+    for thread in ask:
+        thread.join()
+    assert most == [1, 1]
+
+
+def test_a_disk_that_fails_at_the_sign_off_is_said(review):
+    _, one = review
+
+    def take(folders):
+        raise OSError(28, "No space left on device", "reviewed/run.json")
+
+    application = server.ReviewApplication(one, take, TOKEN)
+    application.port = PORT
+    answer = post(Client(application), "/sign_off", {"patient": "p2", "seen": 0})
+    assert (answer.status_code, "run.json" in answer.json["error"]) == (507, True)
 
 
 def test_it_listens_on_this_computer_alone_and_a_used_port_is_said(review, capsys):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.support.review_desk import edit, nothing, rename
+from tfod_csf.commands import command_line, review_serve
 from tfod_csf.cytology.browser_review import desk, sign_off
 from tfod_csf.cytology.review import revisions
 from tfod_csf.cytology.review.sidecar import ReviewError
@@ -120,6 +121,16 @@ def test_the_second_reviewer_is_not_told_what_the_first_decided(study):
         assert sign_off.sign_off(one, "=王", one.last_version("=王"), take).revision == 2
     assert study.cells("=王")["day1/a.jpg", 2] == ("unknown", "disputed")
     assert "Wu" in (study.output / "review_changes.csv").read_text(encoding="utf-8")
+
+
+def test_a_reviewed_state_in_place_of_the_run_is_refused_before_anything_of_it_is_exported(study, capsys):
+    assert study.take(study.export()) == 0
+    folder = study.root / "second"
+    arguments = [f"--inference_dir={study.output}", f"--review_dir={folder}", f"--output_dir={study.root / 'other'}"]
+    arguments += ["--reviewer=Wu", f"--images_dir={study.root / 'images'}"]
+    assert command_line.run(review_serve.main, review_serve.FLAGS, "", "review_serve", arguments) != 0
+    assert "is a reviewed state" in capsys.readouterr().err
+    assert not folder.exists()
 
 
 def test_work_in_labelimg_on_the_same_folder_is_neither_lost_nor_imported_unseen(study):

@@ -97,13 +97,18 @@ class Desk:
 
         Raises:
           RefusedDecisionError: there is no such patient.
-          ReviewError: cells.json is damaged.
+          ReviewError: cells.json is damaged, or is not that of the export on which the decisions were made.
         """
         if name in self._loaded:
             self._loaded.move_to_end(name)
             return self._loaded[name]
         sidecar = self.sidecar(name)
         kept = [entry for entry in self._entries.get(name, ()) if entry["action"] in (*DECISIONS, UNDO)]
+        if any(entry.get("export") != sidecar.export_id for entry in kept):
+            raise ReviewError(
+                f"{self.folder / name}: was exported again after decisions in {JOURNAL} were made; these are about "
+                "other cells. Put the earlier folder back, or give another --review_dir."
+            )
         patient = self._loaded[name] = MarkedPatient(sidecar, kept)
         if len(self._loaded) > _MAX_LOADED:
             self._loaded.popitem(last=False)
@@ -114,11 +119,14 @@ class Desk:
 
         Raises:
           RefusedDecisionError: there is no such patient.
-          ReviewError: cells.json is damaged.
+          ReviewError: cells.json is damaged, or the folder has not the name that it was exported under.
         """
         if name not in self.patients:
             raise RefusedDecisionError("There is no such patient.")
-        return read_sidecar(self.folder / name / FILE_NAME)
+        sidecar = read_sidecar(self.folder / name / FILE_NAME)
+        if sidecar.folder != name:
+            raise ReviewError(f"{self.folder / name}: was renamed or copied; it was exported as {sidecar.folder!r}.")
+        return sidecar
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
@@ -147,7 +155,7 @@ class Desk:
             if request in self._requests:
                 return -1  # taken before; whoever sent it again reads the state again
             patient.check(entry, seen)
-            whole = {**entry, "patient": name}
+            whole = {**entry, "patient": name, "export": patient.sidecar.export_id}
             if entry["action"] == UNDO:
                 last = patient.last_decision
                 assert last is not None, "checked"

@@ -14,6 +14,7 @@ import json
 import logging
 import pathlib
 import secrets
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -73,6 +74,7 @@ class ReviewApplication:
         self._desk, self._take, self._token = desk, take, token
         self._pictures = ShownPictures(desk.folder)
         self._sides: dict[str, float] = {}
+        self._signing_off = threading.Lock()
         self.port = 0
 
     def __call__(self, environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
@@ -102,6 +104,9 @@ class ReviewApplication:
             return _json({"error": str(error)}, 507)
         except UserError as error:
             return _json({"error": str(error)}, 422)
+        except OSError as error:
+            _log.error("%s", error)
+            return _json({"error": str(error)}, 507)
         except HTTPException as error:
             return Response(error.name, error.code)
 
@@ -148,7 +153,9 @@ class ReviewApplication:
             box = (sides["xmin"], sides["ymin"], sides["xmax"], sides["ymax"])
             if marked is None or box not in {cell.box for cell in marked.cells.values()}:
                 raise NotFound
-            side = self._sides.setdefault(folder, crop_side(patient.sidecar))
+            if folder not in self._sides:
+                self._sides[folder] = crop_side(patient.sidecar)
+            side = self._sides[folder]
         return Response(self._pictures.crop(folder, image, marked.shown, box, side), mimetype="image/jpeg")
 
     def _decide(self, request: Request) -> Response:
@@ -165,7 +172,8 @@ class ReviewApplication:
 
     def _sign_off(self, request: Request) -> Response:
         folder, seen = messages.read_sign_off(_content(request))
-        done = sign_off.sign_off(self._desk, folder, seen, self._take)
+        with self._signing_off:  # one after another, or an import would read what the next one is writing
+            done = sign_off.sign_off(self._desk, folder, seen, self._take)
         return _json({"revision": done.revision, "sha256": done.sha256})
 
 

@@ -64,13 +64,13 @@ class Session:
         return "\n".join(lines)
 
 
-def folders_to_import(
+def check_places(
     review_dir: str | os.PathLike, inference_dir: str | os.PathLike, output_dir: str | os.PathLike
-) -> list[pathlib.Path]:
-    """The patients' folders of an export.
+) -> None:
+    """Refuses folders that an import cannot take, whatever is in the export.
 
     Raises:
-      ReviewError: none in it, or the output would lie in the run or in the export.
+      ReviewError: the output would lie in the run or in the export, or the run is a reviewed state.
     """
     review, run, output = (pathlib.Path(path).resolve() for path in (review_dir, inference_dir, output_dir))
     run_tables.patient_folders(run)
@@ -78,6 +78,18 @@ def folders_to_import(
         raise ReviewError(f"--output_dir={output_dir}: give a folder of its own; the run and the export are kept.")
     if (run / "review_summary.csv").is_file():
         raise ReviewError(f"--inference_dir={inference_dir}: is a reviewed state; give the run of batch_infer itself.")
+
+
+def folders_to_import(
+    review_dir: str | os.PathLike, inference_dir: str | os.PathLike, output_dir: str | os.PathLike
+) -> list[pathlib.Path]:
+    """The patients' folders of an export.
+
+    Raises:
+      ReviewError: none in it, or as `check_places`.
+    """
+    check_places(review_dir, inference_dir, output_dir)
+    review = pathlib.Path(review_dir).resolve()
     folders = [review] if (review / FILE_NAME).is_file() else given_files.folders_with(review, FILE_NAME)
     if not folders:
         raise ReviewError(f"--review_dir={review_dir}: no {FILE_NAME} in it; give the folder review_export wrote.")

@@ -49,6 +49,9 @@
   const send = async () => {
     if (sending) return;
     sending = true;
+    try { await sendAll(); } finally { sending = false; }
+  };
+  const sendAll = async () => {
     while (queue.length) {
       const message = queue[0];
       if (message.first === undefined) message.first = { ...message, seen: seenBy(message) };
@@ -67,24 +70,28 @@
         continue;
       }
       queue.shift();
-      await taken(message, answer.ok, content);
+      await taken(message, answer.ok, content).catch(() => {});  // where the server is away: the next look at it shows more
       showSaved();
     }
-    sending = false;
+  };
+  // What rests on a whole field has to be looked at again; whether there was such a thing in the line.
+  const dropFields = () => {
+    const kept = queue.filter((other) => other.action === "name" || other.action === "draw");
+    const isLess = kept.length < queue.length;
+    queue.splice(0, queue.length, ...kept);
+    return isLess;
   };
   const taken = async (message, ok, content) => {
     if (!patient || message.patient !== patient.folder) return;
     if (!ok) {
-      notice(`Not saved: ${content.error}`);
+      notice(`Not saved: ${content.error}${dropFields() ? " The fields after it are not verified either." : ""}`);
       await reload();
       return;
     }
     const known = patient.version;
     if (content.before !== -1 && content.before !== known) {
       // Another window has decided too. What rests on the whole field or on the last decision has to be looked at again.
-      const kept = queue.filter((other) => other.action === "name" || other.action === "draw");
-      if (kept.length < queue.length) notice("Not verified: another window has decided something; look at the field again.");
-      queue.splice(0, queue.length, ...kept);
+      if (dropFields()) notice("Not verified: another window has decided something; look at the field again.");
       await reload();
       return;
     }
@@ -401,11 +408,13 @@
   const inField = {
     ArrowRight: () => chooseBox(1), ArrowLeft: () => chooseBox(-1), n: () => showField(imageIndex + 1), p: () => showField(imageIndex - 1), " ": verify,
   };
+  const MAY_REPEAT = /^(Arrow.*|Page.*|Home|End|Tab|n|p)$/;  // a key that is held down moves on and on, but decides once
   const right = () => { const cell = chosen && cellOf(chosen.image, chosen.cell); if (cell) nameChosen(nameOf(chosen.image, cell)); };
   document.addEventListener("keydown", (event) => {
     usedSince = true;
-    if (event.ctrlKey && event.key === "z" && view !== "list" && !$("confirm").open) { event.preventDefault(); undo(); return; }
+    if (event.ctrlKey && event.key === "z" && view !== "list" && !$("confirm").open) { event.preventDefault(); if (!event.repeat) undo(); return; }
     if (event.ctrlKey || event.altKey || event.metaKey || view === "list" || $("confirm").open || signing) return;
+    if (event.repeat && !MAY_REPEAT.test(event.key)) { event.preventDefault(); return; }
     const onButton = event.target.closest("button") && !event.target.closest(".cell, .box");
     if (onButton && (event.key === "Enter" || event.key === " ")) return;
     let done = (view === "cells" ? inCells : inField)[event.key] || common[event.key];
@@ -500,6 +509,8 @@
     drawing = null;
     if (box[2] - box[0] < 3 || box[3] - box[1] < 3) return;
     notice("");
+    chosen = null;  // until the new cell has come: a key pressed meanwhile must not name the cell before
+    renderBoxes();
     decide({ action: "draw", image: image().name, name: UNKNOWN, box });
   };
 
