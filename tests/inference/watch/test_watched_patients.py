@@ -126,6 +126,19 @@ def test_a_file_that_is_replaced_counts_with_its_new_content_and_one_that_is_rem
     assert names(microscope.look()["p1"]) == [("a.png", "ok")]
 
 
+def test_a_patient_who_begins_anew_is_not_taken_for_the_one_before(microscope):
+    microscope.take("p1/a.png", 1)
+    microscope.look()
+    before = microscope.look(3)["p1"]
+    (microscope.images_dir / "p1" / "a.png").unlink()
+    assert microscope.look() == {}
+    microscope.take("p1/b.png", 2)
+    microscope.look()
+    after = microscope.look(3)["p1"]
+    assert (names(before), names(after)) == ([("a.png", "ok")], [("b.png", "ok")])
+    assert after.version != before.version
+
+
 def test_the_same_picture_twice_counts_once(microscope):
     microscope.take("p1/a.png", 1)
     microscope.take("p1/b.png", 1)

@@ -129,6 +129,40 @@ def test_no_image_goes_through_the_model_twice(tmp_path):
     assert model.asked == 5  # 1, 3, 4, 5, 6
 
 
+@pytest.fixture
+def half_written(tmp_path, monkeypatch):
+    """An image of which one half is written; (path, the whole of it, what happens whenever somebody sleeps)."""
+    image, clock, on_sleep = tmp_path / "images" / "p1" / "a.png", [0.0], []
+    save_gray(image, 1)
+    content = image.read_bytes()
+    image.write_bytes(content[:60])
+
+    def sleep(seconds):
+        clock[0] += seconds
+        for happens in on_sleep:
+            happens()
+
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("time.sleep", sleep)
+    return image, content, on_sleep
+
+
+def test_a_file_that_is_being_written_at_the_end_is_waited_for(tmp_path, half_written):
+    image, content, on_sleep = half_written
+    on_sleep.append(lambda: image.write_bytes(content) if image.stat().st_size < len(content) else None)
+    done, _ = watch(tmp_path, [lambda: None], pace=Pace(0, 2.0, 1e9))
+    assert (done.result.num_images, done.result.num_failed) == (1, 0)
+    assert (tmp_path / "out" / "problems.csv").read_text("utf-8-sig").count("\n") == 1
+
+
+def test_a_file_that_is_written_for_ever_is_named(tmp_path, half_written):
+    image, content, on_sleep = half_written
+    on_sleep.append(lambda: image.write_bytes(content + bytes(image.stat().st_size % 2)))
+    watch(tmp_path, [lambda: None], pace=Pace(0, 2.0, 1e9))
+    assert "a.png" in (tmp_path / "out" / "problems.csv").read_text("utf-8-sig")
+    assert "still being written when the counting ended" in (tmp_path / "out" / "problems.csv").read_text("utf-8-sig")
+
+
 def test_seconds_are_those_of_the_model_and_not_of_remembering(tmp_path, monkeypatch):
     (tmp_path / "images").mkdir()
     clock = [0.0]

@@ -6,6 +6,7 @@ of a finished patient, for whoever counts it. A patient to whom nothing was adde
 """
 
 import dataclasses
+import itertools
 import pathlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -115,6 +116,7 @@ class WatchedPatients:
         self._quiet_seconds = quiet_seconds
         self._clock = clock
         self._patients: dict[str, _Patient] = {}
+        self._versions = itertools.count(1)  # of all patients: one who was away and comes again gets others
         self._arrivals: dict[str, list[Arrival]] = {}
         self._names: dict[str, str] = {}  # of the folders of results
 
@@ -164,7 +166,7 @@ class WatchedPatients:
             gone = [image for image, found in patient.examined.items() if states.get(image) != found.state]
             is_more = len(states) > len(patient.examined)
             if (gone or is_more) and any(found.rows is None for found in patient.examined.values()):
-                self._patients[patient_id] = _Patient(version=patient.version + 1)
+                self._patients[patient_id] = _Patient(version=next(self._versions))
             elif gone:
                 for image in gone:
                     del patient.examined[image]
@@ -185,7 +187,7 @@ class WatchedPatients:
         if not folder.is_done(settings, {image.name: file_sha256(image.path) for image in images}):
             return None
         examined = {arrival.image: _Examined(arrival.state) for arrival in arrivals}
-        return _Patient(examined, folder.path, is_finished=True)
+        return _Patient(examined, folder.path, next(self._versions), is_finished=True)
 
     def _folder_of(self, patient_id: str) -> pathlib.Path:
         return self._patients_dir / self._names[patient_id]
@@ -248,7 +250,7 @@ class WatchedPatients:
             else:
                 rows.images.append(patient_results.twin_row(patient_id, name, found.sha256, twin))
         patient_results.write_tables(self._job(patient_id, patient.folder), rows)
-        patient.version += 1
+        patient.version = next(self._versions)
 
     def _is_quiet(self, patient_id: str) -> bool:
         """Whether all images were examined and nothing has come for a while, and the patient is not finished."""
@@ -281,7 +283,7 @@ class WatchedPatients:
             if not patient.error and any(found.rows for found in patient.examined.values()):
                 patient.examined = {image: _Examined(found.state) for image, found in patient.examined.items()}
                 patient.folder = self._folder_of(patient_id)
-                patient.version += 1
+                patient.version = next(self._versions)
 
     def _state(self, patient_id: str) -> PatientState:
         patient, arrivals = self._patients.get(patient_id, _Patient()), self._arrivals[patient_id]

@@ -2,7 +2,8 @@
 
 What is left behind is made by `batch_run.run`, which has the last word: it looks for the images once more, keeps
 the patients that were finished on the way, and needs no model for an image that was examined already. So tables and
-pictures are those of a run that began when the last image was there.
+pictures are those of a run that began when the last image was there, and whole: files that are still being written when
+the user ends it are waited for.
 """
 
 import dataclasses
@@ -29,6 +30,8 @@ from tfod_csf.problems import ProblemLog
 from tfod_csf.study import patients
 from tfod_csf.study.folder_names import folder_names
 from tfod_csf.study.patients import ImageFile, NoImagesError
+
+_LONGEST_WAIT = 30.0  # s, at the end, for files that are being written
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +99,9 @@ def run(
         with atomic_write.folder_beside(output_dir / "live") as live_dir:
             patients_dir = output_dir / run_folder.PATIENTS_DIR
             watched = WatchedPatients(examination, patients_dir, live_dir, before_finishing, pace.quiet)
-            _watch(settings, output_dir, watched, show, wants_to_end, pace)
+            files = Arrivals(pace.settle, time.monotonic)
+            _watch(settings, output_dir, watched, files, show, wants_to_end, pace)
+            _wait_for_files(settings, output_dir, files, problems, pace)
 
     return batch_run.run(
         settings, lambda: detectors, thresholds, output_dir, problems, limits=limits, before=before, **how
@@ -107,11 +112,11 @@ def _watch(
     settings: RunSettings,
     output_dir: pathlib.Path,
     watched: WatchedPatients,
+    files: Arrivals,
     show: Show,
     wants_to_end: Callable[[float], bool],
     pace: Pace,
 ) -> None:
-    files = Arrivals(pace.settle, time.monotonic)
     is_busy, error = True, ""
     while not wants_to_end(0.0 if is_busy else pace.poll):
         try:
@@ -119,6 +124,28 @@ def _watch(
         except UserError as refused:  # for example a manifest that is being written; the end of the run says it too
             is_busy, error = False, str(refused)
         show(watched.states(), error)
+
+
+def _wait_for_files(
+    settings: RunSettings, output_dir: pathlib.Path, files: Arrivals, problems: ProblemLog, pace: Pace
+) -> None:
+    """Waits until no file is being written any more, but not forever; notes those that still are."""
+    last = time.monotonic() + _LONGEST_WAIT
+    while True:
+        try:
+            arrivals = files.look(_images(settings, output_dir))
+        except UserError:  # the run that comes now says it
+            return
+        now = time.monotonic()
+        waiting = [arrival for arrival in arrivals if arrival.state and now - arrival.since < pace.settle]
+        if not waiting:
+            return
+        if now >= last:
+            break
+        time.sleep(min(pace.settle, 0.2))
+    for arrival in waiting:
+        reason = "was still being written when the counting ended, so that it may have been examined half-written"
+        problems.noted(arrival.image.path, reason, "Run again without --watch: what has changed is examined again.")
 
 
 def _images(settings: RunSettings, output_dir: pathlib.Path) -> list[ImageFile]:
