@@ -21,6 +21,7 @@ def survey(train=FAIR, test=FAIR, **changes):
     for side, cells in (("train", train), ("test", test)):
         if cells is not None:
             image = dataclasses.replace(IMAGE, side=side, name=side, patient_id=side, cells=cells, **changes)
+            found.fingerprints[len(found.images)] = np.ones((1, 1), np.float32)
             found.images.append(image)
             for name, count in cells.items():
                 found.box_sizes[name, 100, 80, 20, 20] += count
@@ -49,6 +50,14 @@ def test_leaks_and_shared_patients_come_first():
     assert "--split_by=patient" in texts[2]
     assert texts[3].startswith("1 image on the train side is there before")
     assert texts[4].startswith("19 monocytes to test with")
+
+
+def test_test_images_that_cannot_be_compared():
+    seen = survey()
+    del seen.fingerprints[1]
+    [(level, section, text)] = warnings(seen)
+    assert (level, section) == (LOOK, "leaks")
+    assert text.startswith("1 of 1 test images show too little to be compared")
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,15 @@ def _of_split(
             "create_csf_tf_record --split_by=patient divides by patients."
         )
         yield DataWarning(STOP, "leaks", text)
+    not_compared = sum(
+        image.side == "test" and number not in survey.fingerprints for number, image in enumerate(survey.images)
+    )
+    if not_compared > _MANY_EMPTY * num_test:
+        text = (
+            f"{not_compared:,} of {num_test:,} test images show too little to be compared with the training images: of "
+            "leaks among them only equal files are found."
+        )
+        yield DataWarning(LOOK, "leaks", text)
     if not num_test:
         yield DataWarning(LOOK, "balance", "There is no test side: nothing will be evaluated.")
     for side, number in repeats.items():
