@@ -113,7 +113,7 @@ def test_many_patients_are_not_all_in_memory(study, monkeypatch):
         assert [row["state"] for row in messages.patients_state(one)] == ["under way", "not begun"]
 
 
-def test_times_are_written_at_the_end(study):
+def test_times_of_patients_who_were_signed_off_are_written_at_the_end(study):
     folder = study.export()
     with desk.open_desk(folder, "Dr Li") as one:
         one.note_work("=王", "open", "r1")
@@ -122,7 +122,9 @@ def test_times_are_written_at_the_end(study):
             one.note_work("=王", "signed_off", "r3")
         with pytest.raises(RefusedDecisionError):
             one.note_work("..", "open", "r4")
+        one.note_signed_off("=王", 3, {"revision": 1, "sha256": "0" * 64})
+        one.note_work("p2", "open", "r5")  # looked at, but not reviewed: a minute that would lower the mean
     (row,) = csv_tables.read_rows(folder / desk.TIMES)
     assert (row["patient_id"], row["reviewer"], row["decisions"]) == ("=王", "Dr Li", "1")
     actions = [json.loads(line)["action"] for line in (folder / FILE_NAME).read_text(encoding="utf-8").splitlines()]
-    assert actions == ["begin", "open", "name"]
+    assert actions == ["begin", "open", "name", "signed_off", "open"]

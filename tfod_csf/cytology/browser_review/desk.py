@@ -87,9 +87,10 @@ class Desk:
             self._journal.close()
 
     def write_times(self) -> None:
-        """Writes the minutes per patient; the journal holds what they are made of."""
+        """Writes the minutes of patients who were signed off; those of others would lower a mean, being unfinished."""
         with self._lock:
-            times = {folder_names.patient_id_of(name): time for name, time in self._clock.patients.items()}
+            of_signed = {name: time for name, time in self._clock.patients.items() if name in self._signed_off}
+            times = {folder_names.patient_id_of(name): time for name, time in of_signed.items()}
             review_times.write_times(self.folder / TIMES, self.reviewer, times)
 
     def patient(self, name: str) -> MarkedPatient:
