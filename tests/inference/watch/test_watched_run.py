@@ -163,6 +163,21 @@ def test_a_file_that_is_written_for_ever_is_named(tmp_path, half_written):
     assert "still being written when the counting ended" in (tmp_path / "out" / "problems.csv").read_text("utf-8-sig")
 
 
+def test_a_patient_who_was_renamed_after_he_was_finished_is_named(tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    happens = [
+        lambda: save_gray(images / "new" / "a.png", 1),
+        lambda: None,
+        lambda: (images / "new").rename(images / "p1"),
+    ]
+    done, _ = watch(tmp_path, [*happens, lambda: None])
+    assert done.result.kept == ["new"]
+    (problem,) = csv.DictReader((tmp_path / "out" / "problems.csv").read_text("utf-8-sig").splitlines())
+    assert (problem["file"], problem["action"]) == (str(tmp_path / "out" / "patients" / "new"), "noted")
+    assert "images are gone" in problem["reason"]
+
+
 def test_seconds_are_those_of_the_model_and_not_of_remembering(tmp_path, monkeypatch):
     (tmp_path / "images").mkdir()
     clock = [0.0]

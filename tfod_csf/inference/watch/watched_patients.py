@@ -119,6 +119,7 @@ class WatchedPatients:
         self._versions = itertools.count(1)  # of all patients: one who was away and comes again gets others
         self._arrivals: dict[str, list[Arrival]] = {}
         self._names: dict[str, str] = {}  # of the folders of results
+        self._finished: dict[str, pathlib.Path] = {}  # folders of results that were written
 
     def advance(self, arrivals: Sequence[Arrival]) -> bool:
         """Examines one image or finishes one patient, of the patient whose files came last first.
@@ -147,6 +148,10 @@ class WatchedPatients:
     def states(self) -> list[PatientState]:
         """All patients, those whose files came last first."""
         return [self._state(patient_id) for patient_id in self._latest_first()]
+
+    def without_images(self) -> list[pathlib.Path]:
+        """Folders of results that were written here, of patients of whom there is no image any more."""
+        return [folder for patient_id, folder in self._finished.items() if patient_id not in self._arrivals]
 
     def _take(self, arrivals: Iterable[Arrival]) -> None:
         """Notes which files there are; what was found on files that are gone or others now is forgotten."""
@@ -270,6 +275,7 @@ class WatchedPatients:
             with ImageWorkers(how.decode_jpeg, how.limits, upcoming, in_tiles=in_tiles) as workers:
                 examine_patient(how, patient_id, images, folder, ProblemLog(quiet=True), workers=workers)
             patient.error = ""
+            self._finished[patient_id] = folder
         except UserError as error:  # the end of the run refuses it too; the others go on
             patient.error = str(error)
         patient.is_finished = True

@@ -102,6 +102,10 @@ def run(
             files = Arrivals(pace.settle, time.monotonic)
             _watch(settings, output_dir, watched, files, show, wants_to_end, pace)
             _wait_for_files(settings, output_dir, files, problems, pace)
+            for folder in watched.without_images():
+                reason = "the patient's images are gone since they were examined; the results are still in the tables"
+                remedy = "If the patient was renamed, remove this folder and run again, or the cells are there twice."
+                problems.noted(folder, reason, remedy)
 
     return batch_run.run(
         settings, lambda: detectors, thresholds, output_dir, problems, limits=limits, before=before, **how
