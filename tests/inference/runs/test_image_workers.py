@@ -185,6 +185,22 @@ def test_a_patient_is_finished_although_the_next_one_cannot_begin(images_dir, tm
     assert workers_left() == []
 
 
+def test_a_patient_who_cannot_be_finished_leaves_nothing_of_the_next_one(images_dir, tmp_path):
+    patients_dir = tmp_path / "out" / "patients"
+
+    class Removes(Shades):
+        def detect(self, pixels, image="", *, jpeg=None):
+            if len(self.seen) == 3:  # those of p0, whose pictures and tables are beside its folder
+                for results in (patients_dir / "p0").glob(".results.*"):
+                    shutil.rmtree(results)
+            return super().detect(pixels, image, jpeg=jpeg)
+
+    with pytest.raises(PatientFolderError, match="p0: was removed during the run") as raised:
+        run(images_dir, tmp_path / "out", Removes())
+    assert raised.traceback  # which keeps the run's frames, and with them what they hold
+    assert not list(patients_dir.rglob(".results.*"))
+
+
 def test_an_error_while_a_picture_is_saved_ends_the_run_before_the_patient_is_replaced(
     images_dir, tmp_path, monkeypatch
 ):

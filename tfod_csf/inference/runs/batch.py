@@ -5,6 +5,7 @@
 Memory grows by one summary per patient only.
 """
 
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -59,13 +60,19 @@ def in_this_process(examination: Examination, patients: Patients) -> Iterator[Ex
     ) as workers:
         begin: Callable[..., Generator[None, None, PatientOutcome]]
         begin = functools.partial(examine_in_steps, examination, workers=workers)
+        begun: collections.deque[Generator[None, None, PatientOutcome]] = collections.deque(maxlen=2)
 
         def examine(*patient: Any) -> Callable[[], PatientOutcome]:
             steps = begin(*patient)
+            begun.append(steps)
             next(steps)
             return functools.partial(finished, steps)
 
-        yield examine
+        try:
+            yield examine
+        finally:
+            for steps in begun:  # those of a patient who is not finished remove what they have written
+                steps.close()
 
 
 class BatchError(UserError):
