@@ -150,8 +150,9 @@ def half_written(tmp_path, monkeypatch):
 def test_a_file_that_is_being_written_at_the_end_is_waited_for(tmp_path, half_written):
     image, content, on_sleep = half_written
     on_sleep.append(lambda: image.write_bytes(content) if image.stat().st_size < len(content) else None)
-    done, _ = watch(tmp_path, [lambda: None], pace=Pace(0, 2.0, 1e9))
+    done, shown = watch(tmp_path, [lambda: None], pace=Pace(0, 2.0, 1e9))
     assert (done.result.num_images, done.result.num_failed) == (1, 0)
+    assert (shown[0][1], shown[-1][1]) == ("", "files are still being written")
     assert (tmp_path / "out" / "problems.csv").read_text("utf-8-sig").count("\n") == 1
 
 

@@ -101,7 +101,14 @@ def run(
             watched = WatchedPatients(examination, patients_dir, live_dir, before_finishing, pace.quiet)
             files = Arrivals(pace.settle, time.monotonic)
             _watch(settings, output_dir, watched, files, show, wants_to_end, pace)
-            _wait_for_files(settings, output_dir, files, problems, pace)
+            _wait_for_files(
+                settings,
+                output_dir,
+                files,
+                problems,
+                pace,
+                lambda: show(watched.states(), "files are still being written"),
+            )
             for folder in watched.without_images():
                 reason = "the patient's images are gone since they were examined; the results are still in the tables"
                 remedy = "If the patient was renamed, remove this folder and run again, or the cells are there twice."
@@ -131,7 +138,12 @@ def _watch(
 
 
 def _wait_for_files(
-    settings: RunSettings, output_dir: pathlib.Path, files: Arrivals, problems: ProblemLog, pace: Pace
+    settings: RunSettings,
+    output_dir: pathlib.Path,
+    files: Arrivals,
+    problems: ProblemLog,
+    pace: Pace,
+    say_so: Callable[[], Any],
 ) -> None:
     """Waits until no file is being written any more, but not forever; notes those that still are."""
     last = time.monotonic() + _LONGEST_WAIT
@@ -146,6 +158,7 @@ def _wait_for_files(
             return
         if now >= last:
             break
+        say_so()
         time.sleep(min(pace.settle, 0.2))
     for arrival in waiting:
         reason = "was still being written when the counting ended, so that it may have been examined half-written"
