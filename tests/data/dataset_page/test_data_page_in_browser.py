@@ -72,7 +72,7 @@ def test_cells_and_images_by_keyboard(browser, page):
     browser.press("ArrowRight")
     browser.press("Escape")
     assert not browser.evaluate("document.getElementById('viewer').open")
-    assert browser.evaluate(PLACE) == 2
+    browser.wait(f"{PLACE} === 2")  # the focus comes back after the dialog has closed
     browser.evaluate("document.querySelector('#images .field').focus()")
     browser.press("Enter")
     assert "(train): " in browser.evaluate("document.querySelector('#viewer p').textContent")
