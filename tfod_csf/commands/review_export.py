@@ -32,15 +32,7 @@ def main() -> None:
     from tfod_csf.progress_bar import bar_over
 
     problems = ProblemLog(strict=FLAGS.strict)
-    settings = export_session.ExportSettings(
-        images_dir=FLAGS.images_dir,
-        manifest=FLAGS.manifest,
-        patient_pattern=FLAGS.patient_pattern,
-        patients=FLAGS.patient,
-        model=FLAGS.model,
-        extra_names=common_flags.extra_names(FLAGS),
-        sample_images=FLAGS.sample_images,
-    )
+    settings = review_flags.export_settings(FLAGS)
     with folder_lock.only_writer(output_dir):
         session = export_session.export_run(inference_dir, output_dir, settings, problems, bar_over("patient"))
     print(

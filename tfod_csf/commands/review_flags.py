@@ -1,4 +1,4 @@
-"""Flags of the commands that import reviews, and what these commands do alike."""
+"""Flags of the commands that export and import reviews, and what these commands do alike."""
 
 import pathlib
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,7 @@ from tfod_csf.commands import common_flags, differential_flags
 from tfod_csf.errors import UserError
 
 if TYPE_CHECKING:
+    from tfod_csf.cytology.review.export_session import ExportSettings
     from tfod_csf.cytology.review.patient_import import ImportSettings
     from tfod_csf.cytology.review.reviewed_cohort import Counting
 
@@ -67,6 +68,21 @@ def reviewer(flag_values: flags.FlagValues) -> str:
     if not name:
         raise UserError("--reviewer is empty; a review needs a name.")
     return name
+
+
+def export_settings(flag_values: flags.FlagValues) -> "ExportSettings":
+    """What the flags say about an export."""
+    from tfod_csf.cytology.review.export_session import ExportSettings
+
+    return ExportSettings(
+        images_dir=flag_values.images_dir,
+        manifest=flag_values.manifest,
+        patient_pattern=flag_values.patient_pattern,
+        patients=flag_values.patient,
+        model=flag_values.model,
+        extra_names=common_flags.extra_names(flag_values),
+        sample_images=flag_values.sample_images,
+    )
 
 
 def import_settings(flag_values: flags.FlagValues, **more: Any) -> "ImportSettings":

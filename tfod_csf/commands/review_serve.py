@@ -82,15 +82,7 @@ def _export_if_absent(inference_dir: pathlib.Path, review_dir: pathlib.Path) -> 
     is_there = bool(given_files.folders_with(review_dir, sidecar.FILE_NAME))
     if is_there and not (review_dir / export_session.UNFINISHED).exists():
         return
-    settings = export_session.ExportSettings(
-        images_dir=FLAGS.images_dir,
-        manifest=FLAGS.manifest,
-        patient_pattern=FLAGS.patient_pattern,
-        patients=FLAGS.patient,
-        model=FLAGS.model,
-        extra_names=common_flags.extra_names(FLAGS),
-        sample_images=FLAGS.sample_images,
-    )
+    settings = review_flags.export_settings(FLAGS)
     problems = ProblemLog()
     with folder_lock.only_writer(review_dir):
         session = export_session.export_run(inference_dir, review_dir, settings, problems, bar_over("patient"))

@@ -111,7 +111,7 @@ def replacing(path: str | os.PathLike, mode: str = "w", **open_arguments: Any) -
 
     Args:
       path: final path; missing parent folders are created.
-      mode: "w" (text, UTF-8 unless `encoding` is given) or "wb".
+      mode: "w" (text, UTF-8 unless `encoding` is given), "wb", or "w+b" to read what was written.
       **open_arguments: passed to `open`, for example `newline=""`.
     """
     with replacing_path(path) as beside:

@@ -11,7 +11,6 @@ Boxes are (ymin, xmin, ymax, xmax) in pixels of the picture; rectangles of label
 import errno
 import functools
 import os
-import tempfile
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -90,19 +89,17 @@ def _letter_size(labels: list[list], rectangles: np.ndarray, picture_size: tuple
 def save_picture(picture: Image.Image, path: str | os.PathLike) -> None:
     """Writes a JPEG, whole or not at all, that `is_drawn` recognizes.
 
-    How it works: it is encoded into a temporary file, because Pillow lets other threads run only while it encodes into
-    a file, and overlooks that a file took only a part of what it wrote.
+    How it works: Pillow encodes into the file itself, because it lets other threads run only then; it overlooks that
+    a full disk took only a part, so the end of the file is looked at.
 
     Raises:
       OSError: the disk takes only a part of it.
     """
-    with tempfile.TemporaryFile() as encoded:
-        picture.save(encoded, format="JPEG", quality=_JPEG_QUALITY, comment=_MARK)
-        encoded.seek(0)
-        jpeg = encoded.read()
-    if not jpeg.endswith(_END_OF_IMAGE):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(path))
-    atomic_write.write_bytes(path, jpeg)
+    with atomic_write.replacing(path, "w+b") as file:
+        picture.save(file, format="JPEG", quality=_JPEG_QUALITY, comment=_MARK)
+        file.seek(max(0, file.seek(0, os.SEEK_END) - len(_END_OF_IMAGE)))
+        if file.read() != _END_OF_IMAGE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(path))
 
 
 def is_drawn(jpeg: bytes | None) -> bool:
