@@ -13,6 +13,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 import pytest
 
 from tests.support import bad_inputs, outside_folders
+from tests.support import browser as browsers
 
 SWITCHES = {
     "slow": ("--runslow", "run the slow tests too"),
@@ -144,3 +145,10 @@ def tiny_exported_model(tiny_checkpoint, records_dir, tmp_path_factory) -> pathl
         exporter.ExportOptions(max_batch=2),
     )
     return output
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium; tests are skipped where there is none."""
+    with browsers.running() as running:
+        yield running

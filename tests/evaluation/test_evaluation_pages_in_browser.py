@@ -2,24 +2,12 @@
 
 import pytest
 
-from tests.support import browser as browsers
 from tests.support.evaluated_images import MIXED, RIGHT, examined, write
-from tfod_csf.cytology.report import chromium
 
 pytestmark = pytest.mark.slow
 
 OWNED = "document.title='owned'"
 HOSTILE = f"\"'><svg onload={OWNED}><img src=x onerror={OWNED}></script><script>{OWNED}</script>{{{{7*7}}}}\u202e"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    try:
-        chromium.find_chromium()
-    except chromium.ChromiumError:
-        pytest.skip("Chromium is not installed")
-    with browsers.running() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ from tests.support import examined_study
 from tests.support.browser_review import BrowserDesk
 from tfod_csf.cytology.browser_review import desk
 from tfod_csf.cytology.browser_review.journal import FILE_NAME
-from tfod_csf.cytology.report import chromium
 
 pytestmark = pytest.mark.slow
 
@@ -30,10 +29,6 @@ PROGRESS = "document.getElementById('progress').textContent"
 
 @pytest.fixture(scope="module")
 def browser():
-    try:
-        chromium.find_chromium()
-    except chromium.ChromiumError:
-        pytest.skip("Chromium is not installed")
     with browsers.running(with_server=True) as running:
         yield running
 

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from tests.cytology.report import test_cohort_page
-from tests.support import browser as browsers
 from tests.support import examined_study, signing_desk
 from tests.support.report_pages import page, write
 from tests.support.review_desk import Desk, edit, nothing, rename
@@ -25,16 +24,6 @@ from tfod_csf.files import atomic_write, csv_tables
 pytestmark = pytest.mark.slow
 
 PICTURES_THERE = "[...document.querySelectorAll('main img')].every((image) => image.naturalWidth > 0)"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    try:
-        chromium.find_chromium()
-    except chromium.ChromiumError:
-        pytest.skip("Chromium is not installed")
-    with browsers.running() as running:
-        yield running
 
 
 def check_quiet(browser):

@@ -2,10 +2,8 @@
 
 import pytest
 
-from tests.support import browser as browsers
 from tests.support import drawn_records
 from tests.support.drawn_records import drawn
-from tfod_csf.cytology.report import chromium
 from tfod_csf.data.dataset_page.data_page import PAGE, PageOptions, write_data_page
 from tfod_csf.problems import ProblemLog
 
@@ -13,16 +11,6 @@ pytestmark = pytest.mark.slow
 
 FOCUSED = "document.activeElement"
 PLACE = f"[...{FOCUSED}.closest('ul').querySelectorAll('button')].indexOf({FOCUSED})"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    try:
-        chromium.find_chromium()
-    except chromium.ChromiumError:
-        pytest.skip("Chromium is not installed")
-    with browsers.running() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-from tests.support import browser as browsers
-from tfod_csf.cytology.report import chromium
 from tfod_csf.evaluation.label_problems import problem_page
 from tfod_csf.evaluation.label_problems.problem_list import LabelProblem
 from tfod_csf.evaluation.label_problems.suspicion import KINDS, OVERLOOKED, Suspicion
@@ -26,16 +24,6 @@ def page(tmp_path_factory):
     pictures = {place: problem_page.picture_of(picture, problem) for place, problem in enumerate(problems[:20])}
     problem_page.write_page(problems, pictures, 3, 100, "model", folder)
     return folder / problem_page.PAGE
-
-
-@pytest.fixture(scope="module")
-def browser():
-    try:
-        chromium.find_chromium()
-    except chromium.ChromiumError:
-        pytest.skip("Chromium is not installed")
-    with browsers.running() as running:
-        yield running
 
 
 @pytest.mark.parametrize("width", [1280, 390])
