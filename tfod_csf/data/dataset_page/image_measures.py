@@ -130,8 +130,8 @@ def _normalized(small: np.ndarray, least_spread: float) -> np.ndarray | None:
 def to_lab(rgb: np.ndarray) -> np.ndarray:
     """sRGB 0 .. 255 [..., 3] as CIE L*a*b* (D65), in which distances (Delta E) are as people see them.
 
-    >>> to_lab(np.array([255.0, 255.0, 255.0])).round().tolist()
-    [100.0, 0.0, -0.0]
+    >>> to_lab(np.array([255.0, 0.0, 0.0])).round(1).tolist()
+    [53.2, 80.1, 67.2]
     """
     share = np.asarray(rgb, np.float64) / 255
     linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
