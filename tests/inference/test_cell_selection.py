@@ -61,6 +61,14 @@ def test_no_detections():
     assert cell_selection.best_of_duplicates(np.zeros([0, 4]), np.zeros(0), 0.5).tolist() == []
 
 
+def test_every_other_one_of_a_chain_of_thousands_stays():
+    # Each overlaps the next, IoU 7 / 13, and not the one after, 4 / 16; a better one may be in an earlier block.
+    left = 3.0 * np.arange(2000)
+    boxes = np.stack([0 * left, left, 0 * left + 10, left + 10], axis=1)
+    kept = cell_selection.best_of_duplicates(boxes, np.linspace(1, 0.5, 2000), 0.5)
+    assert kept.tolist() == list(range(0, 2000, 2))
+
+
 def test_flag_before_model_before_default():
     stored = {"min_score": 0.4, "unknown_below": 0.7}
     chosen = cell_selection.common_thresholds({"a": stored}, min_score=None, unknown_below=0.9)

@@ -28,6 +28,8 @@ from tfod_csf.detections import Detections
 from tfod_csf.errors import UserError
 from tfod_csf.label_map import LabelMap
 
+_PAIRS_AT_ONCE = 50_000  # of boxes that are compared: about 3 MB
+
 
 class ThresholdError(UserError):
     """A threshold that makes no sense."""
@@ -117,15 +119,16 @@ def best_of_duplicates(boxes: np.ndarray, scores: np.ndarray, duplicate_iou: flo
     [1, 2]
     """
     order = np.argsort(-np.asarray(scores, dtype=np.float64), kind="stable")
-    # Row by row: a scan has tens of thousands of cells, and the overlaps of all pairs would not fit into memory.
-    kept = np.zeros(len(order), dtype=np.int64)
-    kept_boxes = np.zeros_like(boxes)
-    number = 0
-    for row in order:
-        if not number or np_box_ops.iou(boxes[row : row + 1], kept_boxes[:number]).max() < duplicate_iou:
-            kept[number], kept_boxes[number] = row, boxes[row]
-            number += 1
-    return kept[:number]
+    boxes = boxes[order]
+    is_kept = np.ones(len(order), dtype=bool)
+    # In blocks: a scan has tens of thousands of cells, and the overlaps of all pairs would not fit into memory.
+    rows = max(1, _PAIRS_AT_ONCE // max(1, len(order)))
+    for start in range(0, len(order), rows):
+        is_another = np_box_ops.iou(boxes[start : start + rows], boxes[start:]) < duplicate_iou
+        for row, others in enumerate(is_another):
+            if is_kept[start + row]:
+                is_kept[start + row + 1 :] &= others[row + 1 :]
+    return order[is_kept]
 
 
 def select_cells(

@@ -46,7 +46,7 @@ def draw_cells(pixels: np.ndarray, cells: Cells, unknown_below: float) -> Image.
       unknown_below: cells with score < this get the orange box.
     """
     picture = Image.fromarray(pixels)
-    draw = ImageDraw.Draw(picture, "RGBA")
+    draw = ImageDraw.Draw(picture)
     line = line_width_px(picture.width, picture.height)
     rectangles = cells.detections.boxes[:, [1, 0, 3, 2]].astype(np.float64)
     is_unsure = cells.detections.scores < unknown_below
@@ -60,11 +60,12 @@ def draw_cells(pixels: np.ndarray, cells: Cells, unknown_below: float) -> Image.
         for name, score, unsure in zip(cells.predicted_class, cells.detections.scores, is_unsure)
     ]
     size = _letter_size(labels, rectangles, picture.size)
-    taken = np.zeros([0, 4])
+    taken = np.concatenate([rectangles, np.zeros_like(rectangles)])  # and behind the cells, the labels
     for row, plates in enumerate(labels):
         margin = line + (line + 1 if is_unsure[row] else 0)
-        left, top = _place_label(_label_size(plates, size), rectangles, row, taken, margin, picture.size)
-        taken = np.concatenate([taken, [_draw_label(picture, plates, left, top, size)]])
+        end = len(labels) + row
+        left, top = _place_label(_label_size(plates, size), taken[:end], row, len(labels), margin, picture.size)
+        taken[end] = _draw_label(picture, plates, left, top, size)
     return picture
 
 
@@ -126,18 +127,18 @@ def _label_size(plates: list, size_px: int) -> tuple[float, float]:
 
 def _place_label(
     label_size: tuple[float, float],
-    rectangles: np.ndarray,
-    row: int,
     taken: np.ndarray,
+    row: int,
+    num_cells: int,
     margin: float,
     picture_size: tuple[int, int],
 ) -> tuple[float, float]:
-    """Left and top of the best place for the label of cell `row`.
+    """Left and top of the best place for the label of cell `row`; `taken` are the cells and the labels so far.
 
     How it works: places around and inside the box are rated by the area they would cover: labels already there weigh 8,
     other cells 2, the own cell 1. The least wins; among equals the earlier, which is "above the box, left-aligned".
     """
-    left, top, right, bottom = rectangles[row]
+    left, top, right, bottom = taken[row]
     width, height = label_size
     above, below = top - margin - height, bottom + margin
     places = np.array(
@@ -154,11 +155,10 @@ def _place_label(
             (left + margin, bottom - margin - height),
         ]
     )
-    places = np.clip(places, 0, np.maximum(np.array(picture_size) - label_size, 0))
-    candidates = np.concatenate([places, places + label_size], axis=1)
-    weights = np.full(len(rectangles), 2.0)
+    places = np.minimum(np.maximum(places, 0), np.maximum(np.array(picture_size) - label_size, 0))
+    weights = np.where(np.arange(len(taken)) < num_cells, 2.0, 8.0)
     weights[row] = 1.0
-    cost = _shared_areas(candidates, rectangles) @ weights + 8 * _shared_areas(candidates, taken).sum(axis=1)
+    cost = _shared_areas(np.concatenate([places, places + label_size], axis=1), taken) @ weights
     return tuple(places[int(np.argmin(cost))])
 
 
@@ -166,7 +166,8 @@ def _shared_areas(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Areas [N, M] that rectangles [N, 4] share with rectangles [M, 4]."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    return np.prod(np.maximum(high - low, 0), axis=-1)
+    shared = np.maximum(high - low, 0)
+    return shared[..., 0] * shared[..., 1]
 
 
 def _draw_label(
