@@ -8,6 +8,7 @@ def test_both_pages_and_their_tables_are_written(tmp_path):
         "errors.csv",
         "error_images.csv",
         "error_types.csv",
+        "class_counts.csv",
         "thresholds.html",
         "score_thresholds.csv",
         "threshold_pairs.csv",

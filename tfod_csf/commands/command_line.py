@@ -14,7 +14,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from absl import flags
 from absl import logging as absl_logging
@@ -89,6 +89,15 @@ def _parse(name: str, flag_values: flags.FlagValues, arguments: list[str]) -> No
     near = difflib.get_close_matches(given, list(flag_values), n=1)
     hint = f"did you mean --{near[0]}?" if near else f"see tfod_csf {name} --help."
     raise UserError(f"there is no flag --{given}; {hint}")
+
+
+def check_arguments(name: str, arguments: Sequence[str]) -> None:
+    """Parses what another command is to be given later, so that a mistake in it is reported now.
+
+    Raises:
+      UserError: the command would refuse a flag or value.
+    """
+    _parse(name, command_reference.command_module(name).FLAGS, list(arguments))
 
 
 def _refuse_remote_paths(flag_values: flags.FlagValues) -> None:

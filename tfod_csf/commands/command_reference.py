@@ -32,7 +32,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         "generate_tfrecord",
         "partition_dataset",
     ),
-    "training": ("generate_pipeline_config", "model_main_tf2", "training_report"),
+    "training": ("generate_pipeline_config", "model_main_tf2", "training_report", "cross_validate"),
     "export": ("exporter_main_v2", "export_openvino", "import_frozen_graph", "convert_checkpoint", "evaluate"),
     "inference": ("batch_infer", "archive_infer", "merge_shards", "differential", "report", "export_detections"),
     "study": ("agreement", "observers", "repeatability", "turnaround", "saturation", "calibrate"),

@@ -11,33 +11,23 @@ import sys
 
 from absl import flags
 
-from tfod_csf.commands import command_line, common_flags
+from tfod_csf.commands import command_line, common_flags, record_flags
+from tfod_csf.errors import UserError
 from tfod_csf.files import folder_lock
 
 FLAGS = flags.FlagValues()
 common_flags.define_images_dir(FLAGS)
 common_flags.define_annotations_dir(FLAGS)
 common_flags.define_output_dir(FLAGS, default="tfrecords", required=False)
-flags.DEFINE_string(
-    "label_map_path",
-    None,
-    "Label map (.pbtxt); default: lymphocyte, monocyte, neutrophil, erythrocyte.",
-    flag_values=FLAGS,
-)
-common_flags.define_class_map(FLAGS)
-flags.DEFINE_enum(
-    "other_objects",
-    "pass_over",
-    ["pass_over", "background"],
-    "What to do with objects named unknown, or by a name that is not in the label map. pass_over: training counts them "
-    "neither as a class nor as background, and evaluation ignores them; background: they are not written, so training "
-    "takes them for background.",
-    flag_values=FLAGS,
-)
-common_flags.define_ignore_difficult_instances(FLAGS)
-common_flags.define_rescale_boxes(FLAGS)
-common_flags.define_exif(FLAGS)
+record_flags.define_labels(FLAGS)
 flags.DEFINE_float("test_fraction", 0.1, "Share of the images that go into the test records.", flag_values=FLAGS)
+flags.DEFINE_string(
+    "test_set",
+    None,
+    "CSV of the images or patients to test with, instead of --test_fraction: a column image (path below --images_dir, "
+    "or file name) or patient_id; all others train. The split.csv of an earlier set repeats its split.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_enum(
     "split_by",
     "image",
@@ -46,23 +36,13 @@ flags.DEFINE_enum(
     "all images of a person are on one side (recommended).",
     flag_values=FLAGS,
 )
-flags.DEFINE_string(
-    "keep_together",
-    None,
-    "CSV of images that must be on the same side, for overlapping photographs: columns group,image (one image per row) "
-    "or image_1,image_2 (one group per row). With --split_by=patient their patients are kept together.",
-    flag_values=FLAGS,
-)
+record_flags.define_keep_together(FLAGS)
 flags.DEFINE_integer("seed", 0, "Seed of the split: another seed, another split.", flag_values=FLAGS)
 flags.DEFINE_integer(
     "num_shards", 1, "Number of files that the records of each side are spread over.", lower_bound=1, flag_values=FLAGS
 )
-flags.DEFINE_integer(
-    "num_processes", 0, "Processes that read images; 0: one per core.", lower_bound=0, flag_values=FLAGS
-)
-flags.DEFINE_bool(
-    "data_page", True, "Write the page to look at before training; every image is decoded once more.", flag_values=FLAGS
-)
+record_flags.define_num_processes(FLAGS)
+record_flags.define_data_page(FLAGS)
 common_flags.define_problem_limits(FLAGS)
 
 
@@ -73,6 +53,8 @@ def main() -> None:
     from tfod_csf.problems import ProblemLog
 
     common_flags.output_dir(FLAGS)
+    if FLAGS.test_set and FLAGS["test_fraction"].present:
+        raise UserError("--test_set and --test_fraction both say which images test; give one of them.")
     problems = ProblemLog(strict=FLAGS.strict)
     names = RecordOptions.__dataclass_fields__
     with folder_lock.only_writer(FLAGS.output_dir):

@@ -12,7 +12,7 @@ import sys
 
 from absl import flags
 
-from tfod_csf.commands import command_line, common_flags, config_flags
+from tfod_csf.commands import command_line, common_flags, config_flags, record_flags
 from tfod_csf.files import folder_lock
 
 FLAGS = flags.FlagValues()
@@ -24,13 +24,7 @@ flags.DEFINE_string(
 )
 common_flags.define_output_dir(FLAGS, "Folder to write to; default: --records_dir.", required=False)
 config_flags.define_pipeline_config_path(FLAGS, required=False)
-flags.DEFINE_string(
-    "laboratory_pattern",
-    "",
-    "Regular expression with a group (?P<laboratory>...), searched in each image's path: whose stain and microscope "
-    "it shows.",
-    flag_values=FLAGS,
-)
+record_flags.define_laboratory_pattern(FLAGS)
 flags.DEFINE_integer(
     "num_processes", 0, "Processes that look at images; 0: one per core.", lower_bound=0, flag_values=FLAGS
 )

@@ -8,6 +8,7 @@ model folder keeps what became of the annotated cells, and later runs give corre
 
 errors.html shows missed, invented and confused cells as pictures by TIDE's error types, the worst images, and the
 confusion matrix with the pictures behind each number; errors.csv, error_images.csv and error_types.csv have all.
+class_counts.csv has the cells of each class on each image.
 thresholds.html shows precision, recall and F1 against the score and recommends min_score and unknown_below
 (score_thresholds.csv, threshold_pairs.csv, metrics.json); only --store_thresholds writes them into the model folder.
 Both pages are of the first reading of unknown cells (docs/EVALUATION.md).

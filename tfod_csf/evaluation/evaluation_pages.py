@@ -1,4 +1,4 @@
-"""The two pages of an evaluation, filled image by image: the model's mistakes, and thresholds."""
+"""The two pages of an evaluation, filled image by image: the model's mistakes, and thresholds; and class_counts.csv."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tfod_csf.evaluation.class_counts import ClassCounts
 from tfod_csf.evaluation.error_gallery.gallery import ErrorGallery, ExaminedImage
 from tfod_csf.evaluation.page_facts import PageFacts
 from tfod_csf.evaluation.thresholds import thresholds_page
@@ -14,7 +15,7 @@ from tfod_csf.evaluation.thresholds.scored_cells import ScoredCellsCollector
 
 
 class EvaluationPages:
-    """Collects images and writes errors.html and thresholds.html, with their tables.
+    """Collects images and writes errors.html and thresholds.html, with their tables, and class_counts.csv.
 
     Args:
       categories: [{"id": int from 1, "name": str}, ...].
@@ -31,6 +32,7 @@ class EvaluationPages:
     ):
         self._in_use = (min_score, unknown_below)
         self._gallery = ErrorGallery(categories, min_score, matching_iou_threshold)
+        self._counts = ClassCounts(categories, unknown_below, matching_iou_threshold)
         self._collector = ScoredCellsCollector(categories, matching_iou_threshold)
 
     def add_image(
@@ -43,6 +45,7 @@ class EvaluationPages:
           likely_cells, raw_scores: see `ScoredCellsCollector.add_image`.
         """
         self._gallery.add_image(image)
+        self._counts.add_image(image.name, patient_id, image.groundtruth, image.cells)
         self._collector.add_image(patient_id, image.groundtruth, likely_cells, raw_scores)
 
     def recommendations(self) -> Recommendations:
@@ -56,4 +59,5 @@ class EvaluationPages:
           found: of `recommendations`.
         """
         sentence = self._gallery.write(output_dir, facts)
+        self._counts.write(output_dir)
         return [sentence, *thresholds_page.write(output_dir, self._collector.cells(), found, facts)]

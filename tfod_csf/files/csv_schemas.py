@@ -281,7 +281,7 @@ class Schema:
           TableError: the file cannot be read.
         """
         header, _ = csv_tables.read_lines(path)
-        return tuple(name for column in self.columns for name in self._per_class(column.name, header))
+        return tuple(dict.fromkeys(name for column in self.columns for name in self._per_class(column.name, header)))
 
     def _per_class(self, pattern: str, header: Sequence[str]) -> dict[str, str]:
         """{class: column of the file} of the columns that `pattern` with its <class> stands for."""

@@ -143,6 +143,25 @@ def test_shards_hold_every_image_once_and_old_ones_are_removed(flags, tmp_path):
     assert len(labels_of("train.record*", out)) == 12
 
 
+def test_the_users_test_set_and_the_split_of_an_earlier_set(flags, tmp_path, capsys):
+    (tmp_path / "test.csv").write_text("patient_id\nP2\n")
+    assert run(*flags, f"--test_set={tmp_path / 'test.csv'}", "--split_by=patient") == 0
+    rows = csv_tables.read_rows(tmp_path / "out" / "split.csv")
+    assert {row["patient"] for row in rows if row["side"] == "test"} == {"P2"}
+    assert {row["patient"] for row in rows if row["side"] == "train"} == {"P1", "P3"}
+    settings = json.loads((tmp_path / "out" / "dataset_report.json").read_text())["settings"]
+    assert settings["test_fraction"] is None
+    assert str(tmp_path) not in json.dumps(settings)
+
+    again = (f"--output_dir={tmp_path / 'again'}", f"--test_set={tmp_path / 'out' / 'split.csv'}", "--seed=5")
+    assert run(*flags, *again) == 0
+    assert csv_tables.read_rows(tmp_path / "again" / "split.csv") == rows
+
+    capsys.readouterr()
+    assert run(*flags, f"--test_set={tmp_path / 'test.csv'}", "--test_fraction=0.2") == 1
+    assert "give one of them" in capsys.readouterr().err
+
+
 def test_difficult_objects_and_objects_of_no_class(tmp_path):
     images = tmp_path / "images"
     labeled_folders.write_labeled(images / "P" / "a.jpg", ["lymphocyte", "monocyte", "dog"], 1, difficult=[0, 1, 0])

@@ -8,13 +8,14 @@ import dataclasses
 import os
 import pathlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from tfod_csf import __version__, cell_classes
 from tfod_csf import label_map as label_maps
-from tfod_csf.data.annotated import annotated_set, augmented_copies, dataset_report, dataset_split
+from tfod_csf.data.annotated import annotated_set, augmented_copies, dataset_report, dataset_split, given_split
 from tfod_csf.data.annotated.annotated_set import AnnotatedSet, AnnotatedSetError, Entry, ReadingOptions
 from tfod_csf.data.annotated.dataset_report import DatasetStatistics
+from tfod_csf.data.annotated.dataset_split import SplitImage
 from tfod_csf.data.dataset_page import data_page
 from tfod_csf.data.records import tf_example_encoder as encoder
 from tfod_csf.files import atomic_write, csv_schemas, record_set, tfrecord
@@ -26,6 +27,7 @@ from tfod_csf.study.patients import AnnotatedFile, find_pairs
 
 _SHARD = re.compile(r"(train|test)\.record-\d{5}-of-\d{5}")
 MAX_SKIPPED_FLAG = "--max_skipped_fraction"
+PROBLEMS = "problems.csv"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +39,7 @@ class RecordOptions:
     annotations_dir: str | None = None
     label_map_path: str | None = None
     test_fraction: float = 0.1
+    test_set: str | None = None
     split_by: str = "image"
     keep_together: str | None = None
     class_map: Sequence[str] = ()
@@ -50,6 +53,29 @@ class RecordOptions:
     seed: int = 0
     num_processes: int = 0
     max_skipped_fraction: float = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadSet:
+    """A set of labeled images that was read and checked, before it is divided.
+
+    Attributes:
+      images: the usable ones.
+      found: {key: patient} of all images with annotations, usable or not.
+      label_map: of the records.
+      class_map: {name in the XML: class, "" to drop}.
+      groups: keys of images that stay on one side.
+    """
+
+    images: AnnotatedSet
+    found: Mapping[str, str]
+    label_map: LabelMap
+    class_map: Mapping[str, str]
+    groups: Sequence[Sequence[str]]
+
+    def for_split(self) -> list[SplitImage]:
+        """What a split has to know of the usable images."""
+        return [entry.for_split() for entry in self.images.entries]
 
 
 def load_classes(label_map_path: str | os.PathLike | None, class_map_entries: Sequence[str]) -> tuple[LabelMap, dict]:
@@ -197,61 +223,98 @@ def create_csf_tf_record(options: RecordOptions, problems: ProblemLog) -> Datase
     Raises:
       UserError: of any step; one sentence that names the file, value or flag.
     """
-    output_dir = pathlib.Path(options.output_dir)
+    read = read_set(options, problems)
+    test_keys = _test_keys(options, read)
+    return write_sides(
+        options, read, test_keys, problems, "change --test_set" if options.test_set else "try another seed"
+    )
+
+
+def read_set(options: RecordOptions, problems: ProblemLog) -> ReadSet:
+    """Reads and checks all images; writes problems.csv into the output folder.
+
+    Raises:
+      UserError: as `create_csf_tf_record`.
+    """
     label_map, class_map = load_classes(options.label_map_path, options.class_map)
     files = find_pairs(options.images_dir, options.annotations_dir, problems, options.manifest, options.patient_pattern)
     keys = [file.image.key for file in files]
     groups = augmented_copies.kept_together(options.images_dir, keys, problems)
     if options.keep_together:
         groups += dataset_split.read_keep_together(options.keep_together, keys, problems)
-    elif options.split_by == "image" and options.test_fraction:
+    elif options.split_by == "image" and (options.test_fraction or options.test_set):
         augmented_copies.note_likely_copies(options.images_dir, keys, problems)
     reading = ReadingOptions(
         label_map, class_map, options.ignore_difficult_instances, options.rescale_boxes, options.exif
     )
-    problems_path = output_dir / "problems.csv"
-    read = read_files(files, reading, problems, problems_path, options.num_processes, options.max_skipped_fraction)
-    _note_identical_files(read.entries, problems)
-    test_keys = dataset_split.split(
-        [entry.for_split() for entry in read.entries], options.test_fraction, options.split_by, options.seed, groups
-    )
-    by_key = {entry.image.key: entry for entry in read.entries}
+    problems_path = pathlib.Path(options.output_dir) / PROBLEMS
+    images = read_files(files, reading, problems, problems_path, options.num_processes, options.max_skipped_fraction)
+    _note_identical_files(images.entries, problems)
+    patient_of = {file.image.key: file.image.patient_id for file in files}
+    return ReadSet(images, patient_of, label_map, class_map, groups)
+
+
+def _test_keys(options: RecordOptions, read: ReadSet) -> set[str]:
+    """Keys of the test side, chosen or as the user gave it."""
+    images = read.for_split()
+    if options.test_set:
+        given = given_split.read_test_set(options.test_set, read.found)
+        return given_split.split_as_given(images, given, options.split_by, read.groups)
+    return dataset_split.split(images, options.test_fraction, options.split_by, options.seed, read.groups)
+
+
+def write_sides(
+    options: RecordOptions, read: ReadSet, test_keys: set[str], problems: ProblemLog, remedy: str
+) -> DatasetStatistics:
+    """Writes records and tables of a set that was read.
+
+    Args:
+      test_keys: keys of the usable images that test; all others train.
+      remedy: what can be done when a side lacks a class, besides labeling more.
+
+    Raises:
+      UserError: an image has changed since it was read, or records in the folder are not of this program.
+    """
+    output_dir = pathlib.Path(options.output_dir)
+    by_key = {entry.image.key: entry for entry in read.images.entries}
     sides = {"train": by_key.keys() - test_keys, "test": test_keys}
+    output_dir.mkdir(parents=True, exist_ok=True)
     _begin(output_dir, [name for side, keys in sides.items() for name in _shards(side, len(keys), options.num_shards)])
-    statistics = _statistics(read, test_keys, label_map, output_dir)
-    for name, side in statistics.one_sided_classes() if options.test_fraction else []:
-        problems.noted(options.images_dir, f"no {name} on the {side} side", "Label more of them, or try another seed.")
+    statistics = _statistics(read.images, test_keys, read.label_map, output_dir)
+    for name, side in statistics.one_sided_classes() if options.test_fraction or options.test_set else []:
+        problems.noted(options.images_dir, f"no {name} on the {side} side", f"Label more of them, or {remedy}.")
     records = []
     for side, keys in sides.items():
         if keys:
             entries = [by_key[key] for key in dataset_split.seeded_order(keys, options.seed)]
             keep_ignored = options.other_objects == "pass_over"
-            records += _write_side(read, entries, label_map, output_dir, side, options.num_shards, keep_ignored)
-    label_maps.save_label_map(label_map, output_dir / "label_map.pbtxt")
-    dataset_report.write_split_csv(output_dir / "split.csv", read.entries, test_keys)
-    problems.write_csv(problems_path)
-    atomic_write.write_json(
-        output_dir / record_set.REPORT, _report(options, label_map, class_map, statistics, records, problems)
-    )
+            records += _write_side(
+                read.images, entries, read.label_map, output_dir, side, options.num_shards, keep_ignored
+            )
+    label_maps.save_label_map(read.label_map, output_dir / "label_map.pbtxt")
+    dataset_report.write_split_csv(output_dir / "split.csv", read.images.entries, test_keys)
+    problems.write_csv(output_dir / PROBLEMS)
+    atomic_write.write_json(output_dir / record_set.REPORT, _report(options, read, statistics, records, problems))
     return statistics
 
 
 def _report(
     options: RecordOptions,
-    label_map: LabelMap,
-    class_map: dict,
+    read: ReadSet,
     statistics: DatasetStatistics,
     records: list[dict],
     problems: ProblemLog,
 ) -> dict:
     # Without paths and the number of processes the same images give the same report anywhere.
-    elsewhere = ("images_dir", "output_dir", "annotations_dir", "label_map_path", "keep_together", "manifest")
+    paths = ("images_dir", "output_dir", "annotations_dir", "label_map_path", "keep_together", "manifest", "test_set")
     settings = dataclasses.asdict(options)
-    settings = {name: value for name, value in settings.items() if name not in (*elsewhere, "num_processes")}
+    settings = {name: value for name, value in settings.items() if name not in (*paths, "num_processes")}
+    if options.test_set:
+        settings["test_fraction"] = None
     return {
         "version": __version__,
-        "settings": settings | {"class_map": class_map, "jpeg_quality_of_reencoded": image_io.JPEG_QUALITY},
-        "classes": [{"id": item.id, "name": item.name} for item in label_map.items],
+        "settings": settings | {"class_map": read.class_map, "jpeg_quality_of_reencoded": image_io.JPEG_QUALITY},
+        "classes": [{"id": item.id, "name": item.name} for item in read.label_map.items],
         **statistics.as_dict(),
         "records": records,
         "problems": [{"action": a, "reason": reason, "count": count} for a, reason, count in problems.reasons()],

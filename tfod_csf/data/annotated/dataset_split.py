@@ -70,10 +70,10 @@ class _Groups:
         self._parent[self.find(first)] = self.find(second)
 
 
-def _units(
+def units_of(
     images: Sequence[SplitImage], split_by: str, keep_together: Iterable[Sequence[str]]
 ) -> dict[str, list[SplitImage]]:
-    """Images that go to one side as a whole, by the name of their unit."""
+    """Images that go to one side as a whole, by the name of their unit; arguments as of `split`."""
     patient_of = {image.key: image.patient_id for image in images}
     unit_of = {key: f"patient {patient}" if split_by == "patient" else key for key, patient in patient_of.items()}
     groups = _Groups()
@@ -96,6 +96,13 @@ def _quantities(members: Sequence[SplitImage]) -> Counter:
     for member in members:
         counts.update(member.class_counts)
     return counts
+
+
+def counts_of(units: Sequence[Sequence[SplitImage]]) -> np.ndarray:
+    """int [U, C] quantities of units; column 0 is the number of images."""
+    quantities = [_quantities(members) for members in units]
+    columns = [_IMAGES, *sorted(set().union(*quantities) - {_IMAGES})]
+    return np.array([[quantity[column] for column in columns] for quantity in quantities], dtype=np.int64)
 
 
 class _Balance:
@@ -191,7 +198,7 @@ def split(
         raise SplitError(f"--test_fraction is {test_fraction:g}; expected 0 or more and less than 1, for example 0.1.")
     if test_fraction == 0:
         return set()
-    units = _units(images, split_by, keep_together)
+    units = units_of(images, split_by, keep_together)
     if len(units) < 2:
         what = {"image": "image (or group of images kept together)", "patient": "patient (or group of patients)"}
         raise SplitError(
@@ -199,11 +206,18 @@ def split(
             f"{'--split_by=image, ' if split_by == 'patient' else ''}or --test_fraction=0 to test on nothing."
         )
     names = seeded_order(units, seed)
-    quantities = [_quantities(units[name]) for name in names]
-    columns = [_IMAGES, *sorted(set().union(*quantities) - {_IMAGES})]
-    counts = np.array([[quantity[column] for column in columns] for quantity in quantities], dtype=np.int64)
-    is_test = choose_test_units(counts, test_fraction)
+    is_test = choose_test_units(counts_of([units[name] for name in names]), test_fraction)
     return {image.key for name, chosen in zip(names, is_test) if chosen for image in units[name]}
+
+
+def keys_by_name(keys: Iterable[str]) -> dict[str, list[str]]:
+    """{path below the images folder, file name, or either without ending: keys of the images that it may mean}."""
+    by_name: dict[str, list[str]] = defaultdict(list)
+    for key in keys:
+        file = pathlib.PurePosixPath(key)
+        for name in {key, file.name, file.stem, str(file.with_suffix(""))}:
+            by_name[composed(name)].append(key)
+    return by_name
 
 
 def read_keep_together(path: str | os.PathLike, keys: Sequence[str], problems: ProblemLog) -> list[list[str]]:
@@ -222,11 +236,7 @@ def read_keep_together(path: str | os.PathLike, keys: Sequence[str], problems: P
     Raises:
       UserError: the file cannot be read or has other columns.
     """
-    by_name: dict[str, list[str]] = defaultdict(list)
-    for key in keys:
-        file = pathlib.PurePosixPath(key)
-        for name in {key, file.name, file.stem, str(file.with_suffix(""))}:
-            by_name[composed(name)].append(key)
+    by_name = keys_by_name(keys)
     table = given_tables.read(path, ("group", "image"))
     rows = [(line, list(map(given_tables.text, cells))) for line, cells in table.lines]
     columns = [name for name in table.header if name]

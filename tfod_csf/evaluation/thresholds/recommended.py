@@ -191,7 +191,7 @@ def percentage_errors(cells: ScoredCells, min_score: float, unknown_below: float
     is_counted = (white >= 0) & (cells.raw_scores >= min_score) & (cells.scores >= unknown_below)
     counts = np.zeros((len(cells.patient_ids), len(WHITE_CELLS)))
     np.add.at(counts, (cells.patients[is_counted], white[is_counted]), 1)
-    return _errors(counts[patients], truth)
+    return errors_of_counts(counts[patients], truth)
 
 
 def _white_rows(cells: ScoredCells) -> np.ndarray:
@@ -211,8 +211,13 @@ def _true_percentages(cells: ScoredCells) -> tuple[np.ndarray, np.ndarray]:
     return 100 * counts[patients] / counts[patients].sum(axis=1, keepdims=True), patients
 
 
-def _errors(counts: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """[...] mean |percentage - true percentage| of [..., 3] counts."""
+def errors_of_counts(counts: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """[...] mean |percentage - true percentage| over the white-cell classes.
+
+    Args:
+      counts: [..., 3] counted cells in the order of WHITE_CELLS; without any, the percentages are 0.
+      truth: [..., 3] true percentages.
+    """
     shares = 100 * counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1)
     return np.abs(shares - truth).mean(axis=-1)
 
@@ -229,7 +234,7 @@ def _errors_of_patients(cells: ScoredCells, truth: np.ndarray, patients: np.ndar
         own = (cells.patients == patient) & (white >= 0) & (reached >= 0)
         np.add.at(counts, (reached[own], decided[own], white[own]), 1)
         counts = counts[::-1, ::-1].cumsum(axis=0).cumsum(axis=1)[::-1, ::-1]
-        errors[row] = _errors(counts, truth[row])
+        errors[row] = errors_of_counts(counts, truth[row])
     return errors
 
 

@@ -1,0 +1,73 @@
+import json
+import signal
+
+import pytest
+
+from tfod_csf.commands import command_steps
+from tfod_csf.commands.command_steps import CommandSteps
+from tfod_csf.commands.stop_signals import Stopped
+from tfod_csf.errors import UserError
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What was run; a command called "bad" ends with status 3."""
+    seen = []
+
+    def run(name, arguments):
+        seen.append((name, *arguments))
+        return 3 if name == "bad" else 0
+
+    monkeypatch.setattr(command_steps, "run_command", run)
+    return seen
+
+
+def test_a_finished_step_is_not_run_again(tmp_path, calls):
+    for _ in range(2):
+        steps = CommandSteps(tmp_path / "state.json", {"seed": 1, "names": ("a",)})
+        steps.run("fold_1", "good", ["--x=1"])
+        with pytest.raises(UserError, match="fold_1: bad ended with exit status 3"):
+            steps.run("fold_1", "bad", [])
+        steps.run("fold_2", "good", [])
+    assert calls == [("good", "--x=1"), ("bad",), ("good",), ("bad",)]
+    assert json.loads((tmp_path / "state.json").read_text())["finished"] == ["fold_1/good", "fold_2/good"]
+
+
+def test_other_settings_are_refused_by_name(tmp_path):
+    CommandSteps(tmp_path / "state.json", {"seed": 1})  # nothing is finished yet, so nothing binds
+    CommandSteps(tmp_path / "state.json", {"seed": 1}).finish("records")
+    with pytest.raises(UserError, match=r"begun with --seed=1, not 2; give the same flags"):
+        CommandSteps(tmp_path / "state.json", {"seed": 2})
+    with pytest.raises(UserError, match="begun with --more=None, not x"):
+        CommandSteps(tmp_path / "state.json", {"seed": 1, "more": "x"})
+    (tmp_path / "state.json").write_text("[]")
+    with pytest.raises(UserError, match="cannot be used"):
+        CommandSteps(tmp_path / "state.json", {})
+
+
+def test_a_command_runs_in_a_process_of_its_own_and_gives_its_status(tmp_path, capfd):
+    assert command_steps.run_command("dataset_report", [f"--records_dir={tmp_path / 'nowhere'}"]) == 1
+    assert "no such folder" in capfd.readouterr().err
+
+
+def test_a_signal_is_passed_on_and_the_command_awaited(monkeypatch):
+    sent = []
+
+    class Process:
+        def __init__(self, arguments):
+            self.waits = 0
+
+        def wait(self):
+            self.waits += 1
+            if self.waits == 1:
+                raise Stopped(signal.SIGINT)
+            sent.append("waited")
+            return 130
+
+        def send_signal(self, number):
+            sent.append(number)
+
+    monkeypatch.setattr(command_steps.subprocess, "Popen", Process)
+    with pytest.raises(Stopped):
+        command_steps.run_command("evaluate", [])
+    assert sent == [signal.SIGINT, "waited"]
