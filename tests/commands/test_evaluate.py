@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 
@@ -6,9 +7,12 @@ import pytest
 import tensorflow as tf
 
 from tests.support import hand_made_model as by_hand
+from tests.support.scored_cells import scored_cells
 from tfod_csf.commands import command_line, evaluate
+from tfod_csf.evaluation.thresholds.recommended import MeanWithInterval, recommend
 from tfod_csf.files import csv_tables
 from tfod_csf.label_map import label_map_from_names
+from tfod_csf.model_folder import ModelFolder
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
 
@@ -143,19 +147,29 @@ def test_thresholds_with_a_smaller_error_are_stored_only_if_that_is_certain(tmp_
     assert json.loads(stored)["thresholds"] == {"min_score": 0.5, "unknown_below": 0.95}
     assert json.loads(stored)["thresholds_chosen"]["before"] == {"min_score": 0.5, "unknown_below": 0.99}
     assert "unknown_below 0.95 (before: 0.99) stored in" in capsys.readouterr().out
-    assert run(*given, "--store_thresholds=differential") == 0
-    assert (
-        "not stored in model.json: the labels do not show that other thresholds are better" in capsys.readouterr().out
-    )
     # They would only have to be better than thresholds that nobody uses.
     assert run(*given, "--store_thresholds=differential", "--min_score=0.96") == 1
     assert "--min_score=0.96 is not the model's own 0.5; with --store_thresholds=" in capsys.readouterr().err
     assert (model / "model.json").read_bytes() == stored
-    unused = json.dumps({**info, "thresholds": {"min_score": 0.96, "unknown_below": 0.95}})
-    (model / "model.json").write_text(unused)
-    assert run(*given, "--store_thresholds=differential") == 0
-    assert "not stored in model.json: min_score 0.95 is at the end of what is searched" in capsys.readouterr().out
-    assert (model / "model.json").read_text() == unused
+
+
+def test_thresholds_that_are_not_certainly_better_or_at_the_end_of_the_search_are_not_stored(tmp_path, hand_made_model):
+    model = shutil.copytree(hand_made_model, tmp_path / "model")
+    before, folder = (model / "model.json").read_bytes(), ModelFolder.open(model)
+    given = (f"--model={model}", f"--output_dir={tmp_path / 'out'}", "--store_thresholds=differential")
+    command_line._parse("evaluate", evaluate.FLAGS, list(given))
+    cells = [("L", "L", 0.9)] * 5 + [("M", "M", 0.9)] * 5
+    same = recommend(scored_cells(dict.fromkeys("abc", ("LLLLLMMMMM", cells))), 0.5, 0.8)
+    said = evaluate._store_thresholds(folder, same, "data", 1.0)
+    assert said.startswith("not stored in model.json: the labels do not show that other thresholds are better")
+    last = dataclasses.replace(
+        same,
+        by_differential=dataclasses.replace(same.by_differential, min_score=0.95),
+        difference=MeanWithInterval(-5.0, -6.0, -4.0),
+    )
+    said = evaluate._store_thresholds(folder, last, "data", 1.0)
+    assert said == "not stored in model.json: min_score 0.95 is at the end of what is searched."
+    assert (model / "model.json").read_bytes() == before
 
 
 def test_the_confusion_matrix_is_stored(tmp_path, hand_made_model, capsys):

@@ -61,3 +61,33 @@ def test_what_counts_as_a_cell_does_so_below_the_score():
         matrix = confusion.ConfusionMatrix(CATEGORIES)
         matrix.add_image(groundtruth, cells, are_cells)
         assert matrix.counts[0, [0, 2]].tolist() == expected
+
+
+def test_a_crowd_is_neither_missed_nor_are_the_detections_in_it_spurious():
+    matrix = confusion.ConfusionMatrix(CATEGORIES)
+    groundtruth = {
+        "groundtruth_boxes": [[0, 0, 40, 40], [50, 0, 60, 10], [0, 60, 10, 70]],
+        "groundtruth_classes": [1, 2, 1],
+        "groundtruth_difficult": [0, 0, 0],
+        "groundtruth_is_crowd": [1, 0, 0],
+    }
+    detections = {
+        # two in the crowd; one of which four tenths lie in it; the monocyte
+        "detection_boxes": [[0, 0, 10, 10], [20, 20, 30, 30], [10, 36, 20, 46], [50, 0, 60, 10]],
+        "detection_classes": [1, 2, 1, 2],
+        "detection_scores": [0.9, 0.8, 0.7, 0.6],
+    }
+    nothing = confusion.NOTHING
+    assert matrix.add_image(groundtruth, detections) == [(1, 1, 1, 3), (0, 2, 2, nothing), (2, 0, nothing, 2)]
+    assert matrix.num_ignored == 2
+
+
+def test_a_crowd_takes_no_detection_from_a_cell_in_it():
+    matrix = confusion.ConfusionMatrix(CATEGORIES)
+    groundtruth = {
+        "groundtruth_boxes": [[0, 0, 10, 12], [0, 0, 10, 8]],
+        "groundtruth_classes": [1, 2],
+        "groundtruth_is_crowd": [1, 0],
+    }
+    found = {"detection_boxes": [[0, 0, 10, 11]], "detection_classes": [2], "detection_scores": [0.9]}
+    assert matrix.add_image(groundtruth, found) == [(1, 1, 1, 0)]

@@ -54,3 +54,13 @@ def test_both_readings_are_written_when_a_cell_is_unknown(tmp_path):
         written = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         assert written["cells_labelled_unknown"] == reading
         assert written["per_class"][0]["false_positives"] == false_positives
+
+
+@pytest.mark.parametrize("name", ["unknown_ignored", "unknown_counted"])
+def test_the_other_reading_of_an_earlier_evaluation_does_not_stay(tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "metrics.json").write_text("{}")
+    evaluation = ModelEvaluation(CATEGORIES, ["counted", "ignored"])
+    evaluation.add_image("a", dict.fromkeys(("counted", "ignored"), groundtruth(BOX)), *[detections(BOX)] * 2, False)
+    evaluation.write(tmp_path, "m", {})
+    assert not (tmp_path / name).exists()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tfod_csf import np_box_ops
 from tfod_csf.evaluation import matching
 
 MISSED = "missed"
@@ -42,7 +43,8 @@ class ConfusionMatrix:
       counts: int64 [K + 1, K + 1] for K classes in id order. Row = true class, the last row "spurious" holds
         detections without a cell; column = predicted class, the last column "missed" holds cells without a detection.
         The last row's last column is always 0.
-      num_ignored: detections paired with difficult groundtruth; they and the difficult boxes are in no cell.
+      num_ignored: detections paired with difficult groundtruth, or of which a share of iou_threshold lies in a box
+        around a crowd (as COCO has it) and that are paired with nothing; they and these boxes are in no cell.
     """
 
     def __init__(self, categories: Sequence[Mapping[str, Any]], min_score: float = 0.5, iou_threshold: float = 0.5):
@@ -66,7 +68,9 @@ class ConfusionMatrix:
     def add_image(
         self, groundtruth_dict: Mapping[str, Any], detections_dict: Mapping[str, Any], are_cells: bool = False
     ) -> list[MatrixEntry]:
-        """Adds one image; the dictionaries are those of the evaluators (`groundtruth_difficult` is optional).
+        """Adds one image; the dictionaries are those of the evaluators.
+
+        `groundtruth_difficult` and `groundtruth_is_crowd` are optional.
 
         Args:
           are_cells: all detections count, whatever their scores: a temperature may have moved these below min_score.
@@ -75,25 +79,24 @@ class ConfusionMatrix:
           What was counted in which cell of the matrix.
         """
         classes = np.asarray(groundtruth_dict["groundtruth_classes"]).reshape(-1).astype(np.int64)
-        difficult = groundtruth_dict.get("groundtruth_difficult")
-        if difficult is None or not np.size(difficult):
-            difficult = np.zeros(len(classes))
-        difficult = np.asarray(difficult).reshape(-1).astype(bool)
+        difficult = _flags(groundtruth_dict.get("groundtruth_difficult"), len(classes))
+        is_crowd = _flags(groundtruth_dict.get("groundtruth_is_crowd"), len(classes)) & ~difficult
+        single = np.flatnonzero(~is_crowd)
         scores = np.asarray(detections_dict["detection_scores"]).reshape(-1)
         kept = np.flatnonzero((scores >= self.min_score) | are_cells)
         detected = np.asarray(detections_dict["detection_classes"]).reshape(-1).astype(np.int64)
-        pairs = matching.match_one_to_one(
-            np.asarray(groundtruth_dict["groundtruth_boxes"]).reshape(-1, 4),
-            np.asarray(detections_dict["detection_boxes"]).reshape(-1, 4)[kept],
-            self.iou_threshold,
-        )
+        truth_boxes = np.asarray(groundtruth_dict["groundtruth_boxes"]).reshape(-1, 4)
+        found_boxes = np.asarray(detections_dict["detection_boxes"]).reshape(-1, 4)[kept]
+        pairs = matching.match_one_to_one(truth_boxes[single], found_boxes, self.iou_threshold)
+        paired_truth, unpaired = single[pairs.first], pairs.unmatched_second
+        in_crowd = _lie_in(found_boxes[unpaired], truth_boxes[is_crowd], self.iou_threshold)
         last = len(self._categories)
-        self.num_ignored += int(difficult[pairs.first].sum())
+        self.num_ignored += int(difficult[paired_truth].sum() + in_crowd.sum())
         entries = []
         for truth, detection in (
-            *zip(pairs.first, kept[pairs.second]),
-            *((truth, NOTHING) for truth in pairs.unmatched_first),
-            *((NOTHING, detection) for detection in kept[pairs.unmatched_second]),
+            *zip(paired_truth, kept[pairs.second]),
+            *((truth, NOTHING) for truth in single[pairs.unmatched_first]),
+            *((NOTHING, detection) for detection in kept[unpaired[~in_crowd]]),
         ):
             if truth != NOTHING and difficult[truth]:
                 continue
@@ -114,3 +117,16 @@ class ConfusionMatrix:
         """Share of the paired cells that got the right class; NaN without pairs."""
         paired = self.counts[:-1, :-1]
         return float(np.trace(paired) / paired.sum()) if paired.sum() else float("nan")
+
+
+def _flags(values: Any, number: int) -> np.ndarray:
+    """bool [number]; none is set where the groundtruth does not say."""
+    return np.zeros(number, bool) if values is None or not np.size(values) else np.asarray(values).reshape(-1) != 0
+
+
+def _lie_in(boxes: np.ndarray, crowds: np.ndarray, share: float) -> np.ndarray:
+    """bool [N] whether so large a share of each box [N, 4] lies in one of the boxes around crowds [M, 4]."""
+    if not len(crowds):
+        return np.zeros(len(boxes), bool)
+    inside = np_box_ops.intersection(boxes, crowds) / np.maximum(np_box_ops.area(boxes), 1e-9)[:, None]
+    return (inside >= share).any(axis=1)

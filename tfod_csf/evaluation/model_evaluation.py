@@ -6,11 +6,14 @@ unknown_<reading>/, and only if there are such cells.
 
 import os
 import pathlib
+import shutil
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from tfod_csf.evaluation import plots
 from tfod_csf.evaluation.detection_report import DetectionReport
+
+_OTHER_READINGS = ("unknown_counted", "unknown_ignored")
 
 
 class ModelEvaluation:
@@ -64,6 +67,8 @@ class ModelEvaluation:
           settings: of the run, for metrics.json.
         """
         texts = []
+        for earlier in _OTHER_READINGS:  # of an evaluation whose labels had unknown cells, or of a stopped one
+            shutil.rmtree(pathlib.Path(output_dir, earlier), ignore_errors=True)
         for number, (name, report) in enumerate(self._reports.items()):
             if number and not self._has_unknown:
                 break

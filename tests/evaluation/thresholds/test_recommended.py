@@ -142,6 +142,16 @@ def test_a_recommendation_at_the_end_of_the_search():
     assert not recommend(scored_cells(FEW), 0.5, 0.8).is_at_edge("f1")
 
 
+def test_an_unknown_below_at_the_end_of_the_search():
+    """After a temperature a wrong lymphocyte scores 0.94 and a right one 0.96: only 0.95 tells them apart."""
+    cells = scored_cells({"p": ("LM", [("L", "L", 0.9), ("L", "M", 0.9)])})
+    found = recommend(dataclasses.replace(cells, scores=np.array([0.96, 0.94])), 0.5, 0.8)
+    assert found.by_f1.unknown_below == 0.95
+    assert (found.is_highest_unknown_below("f1"), found.is_highest_unknown_below("differential")) == (True, False)
+    none = dataclasses.replace(found, by_f1=dataclasses.replace(found.by_f1, unknown_below=0.0))
+    assert not none.is_highest_unknown_below("f1")
+
+
 def test_a_class_unknown_is_never_decided():
     cells = scored_cells(FEW)
     cells = dataclasses.replace(cells, classes=("unknown", "monocyte", "neutrophil"))

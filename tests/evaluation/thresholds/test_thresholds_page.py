@@ -1,3 +1,7 @@
+import dataclasses
+
+import numpy as np
+
 from tests.support.evaluated_images import FACTS
 from tests.support.scored_cells import CLASSES, scored_cells
 from tfod_csf.evaluation.thresholds import thresholds_page
@@ -55,6 +59,12 @@ def test_a_recommendation_at_the_end_of_the_search_is_said_to_be_that(tmp_path):
     assert "at the end of what is searched" in page
     lines, page = written(tmp_path, {"p": ("LM", [("L", "L", 0.9), ("M", "M", 0.6)])})
     assert "at the end of what is searched" not in page
+    assert "is the highest that is searched" not in page
+    cells = scored_cells({"p": ("LM", [("L", "L", 0.9), ("L", "M", 0.9)])})
+    found = recommend(dataclasses.replace(cells, scores=np.array([0.96, 0.94])), 0.5, 0.5)
+    said = thresholds_page.edge_words(found)
+    assert said.startswith("unknown_below 0.95 (by f1) is the highest that is searched")
+    assert said in thresholds_page.console_lines(found)
 
 
 def test_few_patients_and_no_cells(tmp_path):

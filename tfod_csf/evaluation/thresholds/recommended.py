@@ -96,6 +96,11 @@ class Recommendations:
         chosen = self.of(criterion)
         return chosen is not None and chosen.min_score in (MIN_SCORES[0], MIN_SCORES[-1])
 
+    def is_highest_unknown_below(self, criterion: str) -> bool:
+        """Whether its unknown_below is the highest that is searched; 0, the lowest one, is the lowest there is."""
+        chosen = self.of(criterion)
+        return chosen is not None and chosen.unknown_below == UNKNOWN_BELOW[-1]
+
     @property
     def is_certainly_better(self) -> bool:
         """Whether by_differential beats the thresholds in use by more than chance."""

@@ -94,14 +94,20 @@ def console_lines(found: Recommendations) -> list[str]:
 
 def edge_words(found: Recommendations) -> str:
     """That a recommendation lies at the end of what was searched; "" where none does."""
+    words = []
     for criterion in recommended.CRITERIA:
         chosen = found.of(criterion)
         if chosen is not None and found.is_at_edge(criterion):
-            return (
+            words.append(
                 f"min_score {chosen.min_score:g} (by {criterion}) is at the end of what is searched: some class has "
                 "hardly any detection, or hardly any that is right. Look at its curve; it is not stored."
             )
-    return ""
+        if chosen is not None and found.is_highest_unknown_below(criterion):
+            words.append(
+                f"unknown_below {chosen.unknown_below:g} (by {criterion}) is the highest that is searched, so a higher "
+                "one may be better: look at how many cells would be unknown."
+            )
+    return " ".join(words)
 
 
 def differential_words(found: Recommendations) -> str:
