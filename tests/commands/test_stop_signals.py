@@ -133,6 +133,7 @@ def test_the_handlers_of_the_caller_come_back():
 
 WATCHING = """from tfod_csf.commands.stop_signals import EndOnInterrupt
 with EndOnInterrupt() as user:
+    user.wait(0)
     ready()
     while not user.wait(60):
         pass
@@ -155,6 +156,15 @@ def test_a_second_ctrl_c_stops_the_finishing(tmp_path):
     process.send_signal(signal.SIGINT)
     assert process.stdout.readline() == "finishing\n"
     time.sleep(1.1)
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, "")
+    assert "stopped by Ctrl-C" in error
+
+
+def test_ctrl_c_before_there_is_something_to_finish_stops(tmp_path):
+    body = "from tfod_csf.commands.stop_signals import EndOnInterrupt\nwith EndOnInterrupt() as user:\n    ready()\n"
+    process = started(tmp_path, body + "    time.sleep(60)  # a model is loaded\n    user.wait(60)")
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=30)
     assert (process.returncode, out) == (130, "")

@@ -71,7 +71,8 @@ class StopSignals:
 class EndOnInterrupt:
     """Context manager: inside it the first Ctrl-C is a wish to end that is noted, and later ones do what they did.
 
-    For a command that has no end of its own and finishes its work when the user has had enough.
+    For a command that has no end of its own and finishes its work when the user has had enough. Before the command
+    first asks (`wait`) there is nothing to finish, and a Ctrl-C does what it did.
     """
 
     def __init__(self) -> None:
@@ -80,8 +81,6 @@ class EndOnInterrupt:
         self._previous: object = None
 
     def __enter__(self) -> "EndOnInterrupt":
-        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is not None:
-            self._previous = signal.signal(signal.SIGINT, self._note)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -90,6 +89,9 @@ class EndOnInterrupt:
 
     def wait(self, seconds: float) -> bool:
         """Whether the user wants to end; waits so long for it."""
+        is_main = threading.current_thread() is threading.main_thread()
+        if self._previous is None and is_main and signal.getsignal(signal.SIGINT) is not None:
+            self._previous = signal.signal(signal.SIGINT, self._note)
         return self._event.wait(seconds)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
