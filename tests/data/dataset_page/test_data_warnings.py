@@ -7,7 +7,7 @@ import pytest
 
 from tests.data.dataset_page.test_appearance import IMAGE
 from tfod_csf.config.protos import image_resizer_pb2
-from tfod_csf.data.dataset_page import anchor_fit, appearance, data_warnings
+from tfod_csf.data.dataset_page import anchor_fit, appearance, data_warnings, leaks
 from tfod_csf.data.dataset_page.data_warnings import LOOK, STOP
 from tfod_csf.data.dataset_page.leaks import DUPLICATE, NEAR_DUPLICATE, Leak
 from tfod_csf.data.dataset_page.record_survey import Survey
@@ -40,8 +40,8 @@ def test_no_cause_no_warning():
 
 
 def test_leaks_and_shared_patients_come_first():
-    leaks = [Leak(1, 0, DUPLICATE, 1.0), Leak(1, 2, NEAR_DUPLICATE, 0.95), Leak(1, 3, NEAR_DUPLICATE, 0.94)]
-    found = warnings(survey(test={"lymphocyte": 60, "monocyte": 19}), leaks, {"train": 1, "test": 0}, ["P1", "P2"])
+    pairs = [Leak(1, 0, DUPLICATE, 1.0), Leak(1, 2, NEAR_DUPLICATE, 0.95), Leak(1, 3, NEAR_DUPLICATE, 0.94)]
+    found = warnings(survey(test={"lymphocyte": 60, "monocyte": 19}), pairs, {"train": 1, "test": 0}, ["P1", "P2"])
     assert [level for level, *_ in found] == [STOP] * 3 + [LOOK] * 2
     texts = [text for *_, text in found]
     assert texts[0].startswith("Leak: 1 of 1 test images has the same file among the training images")
@@ -50,6 +50,20 @@ def test_leaks_and_shared_patients_come_first():
     assert "--split_by=patient" in texts[2]
     assert texts[3].startswith("1 image on the train side is there before")
     assert texts[4].startswith("19 monocytes to test with")
+
+
+@pytest.mark.parametrize(
+    ("folder", "text"),
+    [("images", "All images are in one folder ('images'). If it is"), ("", "have no folder")],
+)
+def test_one_folder_of_all_images_says_nothing_of_patients(folder, text):
+    seen = survey()
+    seen.images = [dataclasses.replace(image, patient_id=folder) for image in seen.images]
+    [(level, section, found)] = warnings(seen, shared=leaks.shared_patients(seen))
+    assert (level, section) == (LOOK, "leaks")
+    assert text in found
+    del seen.images[1]  # the test side
+    assert [warning for warning in warnings(seen) if "folder" in warning[2]] == []
 
 
 def test_test_images_that_cannot_be_compared():

@@ -54,10 +54,10 @@ def test_lab(rgb, lab):
     assert image_measures.to_lab(np.array(rgb)) == pytest.approx(np.array(lab), abs=0.05)
 
 
-def likeness(first: Image.Image, second: Image.Image) -> float:
-    prints = image_measures.turned_fingerprints(first, 0)
+def likeness(first: Image.Image, second: Image.Image, cells: int = 0) -> float:
+    prints = image_measures.turned_fingerprints(first, cells)
     assert prints.shape == (8, image_measures.FINGERPRINT_LENGTH)
-    return float((prints @ image_measures.turned_fingerprints(second, 0)[0]).max())
+    return float((prints @ image_measures.turned_fingerprints(second, cells)[0]).max())
 
 
 @pytest.mark.parametrize(
@@ -86,6 +86,34 @@ def test_an_empty_field_has_no_fingerprint():
     shade = 20 * (x**2 + y**2) + 10 * x  # up to 50 gray levels darker: uneven light, as in every field
     dark = np.clip(noise - shade[..., np.newaxis], 0, 255).astype(np.uint8)
     assert len(image_measures.turned_fingerprints(Image.fromarray(dark), 0)) == 0
+
+
+def through_eyepiece(picture: Image.Image, radius: float = 58, center: tuple[float, float] = (60, 80)) -> Image.Image:
+    """Black outside of a circle; center y, x."""
+    y, x = np.mgrid[: picture.height, : picture.width]
+    light = np.clip(radius - np.hypot(y - center[0], x - center[1]), 0, 1)  # an edge of one pixel
+    return Image.fromarray((np.asarray(picture) * light[..., np.newaxis]).astype(np.uint8))
+
+
+@pytest.mark.parametrize(("radius", "center"), [(58, (60, 80)), (95, (60, 80)), (70, (50, 100))])
+def test_a_black_border_makes_no_other_fields_alike(radius, center):
+    paper = field(0, cells=0)[0]  # pale cells: the border is most of what there is
+    pictures = [through_eyepiece(Image.blend(field(seed)[0], paper, 0.5), radius, center) for seed in range(12)]
+    assert max(likeness(pictures[0], other, 5) for other in pictures[1:]) < SAME_IMAGE - 0.1
+    copies = [
+        pictures[0].resize((123, 92)),
+        pictures[0].rotate(90, expand=True),
+        ImageEnhance.Brightness(pictures[0]).enhance(0.8),
+        Image.open(io.BytesIO(jpeg(pictures[0], 40))),
+    ]
+    assert min(likeness(pictures[0], copy, 5) for copy in copies) >= SAME_IMAGE
+
+
+def test_nothing_is_compared_in_empty_fields_with_a_border_and_where_nearly_all_is_border():
+    empty = field(0, cells=0)[0]
+    assert len(image_measures.turned_fingerprints(through_eyepiece(empty), 5)) == 0
+    assert len(image_measures.turned_fingerprints(through_eyepiece(field(0)[0], 30), 5)) == 0
+    assert len(image_measures.turned_fingerprints(Image.new("RGB", (160, 120)), 5)) == 0
 
 
 @pytest.mark.parametrize(("cells", "rows"), [(1, 0), (2, 0), (3, 8)])

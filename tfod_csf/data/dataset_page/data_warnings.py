@@ -77,6 +77,9 @@ def _of_split(
             "create_csf_tf_record --split_by=patient divides by patients."
         )
         yield DataWarning(STOP, "leaks", text)
+    folders = {image.patient_id for image in survey.images}
+    if num_test and len(folders) == 1:
+        yield DataWarning(LOOK, "leaks", _of_unknown_patients(*folders))
     not_compared = sum(
         image.side == "test" and number not in survey.fingerprints for number, image in enumerate(survey.images)
     )
@@ -92,6 +95,20 @@ def _of_split(
         if number:
             text = f"{plural(number, 'image')} on the {side} side {'is' if number == 1 else 'are'} there before, as the same file: these cells count twice."  # noqa: E501
             yield DataWarning(LOOK, "leaks", text)
+
+
+def _of_unknown_patients(folder: str) -> str:
+    """That nothing is known of patients where all images are in one folder, or in none ("")."""
+    if not folder:
+        return (
+            "The names of the images in these records have no folder, so it is not known whose they are: patients on "
+            "both sides cannot be found."
+        )
+    return (
+        f"All images are in one folder ({named([folder])}). If it is a patient's, the test says how well cells of this "
+        "patient are found, not those of new ones; if not, it is not known whose the images are, and patients on both "
+        "sides cannot be found."
+    )
 
 
 def _of_classes(survey: Survey, names: Sequence[str]) -> Iterator[DataWarning]:

@@ -55,7 +55,9 @@ def repeats_within_sides(survey: Survey) -> dict[str, int]:
 
 
 def shared_patients(survey: Survey) -> list[str]:
-    """Patients with images on both sides, sorted."""
+    """Patients with images on both sides, sorted; none where all images are in one folder, which may be anything."""
+    if len({image.patient_id for image in survey.images}) == 1:
+        return []
     train, test = ({image.patient_id for image in survey.of_side(side)} for side in ("train", "test"))
     return sorted((train & test) - {""})
 
