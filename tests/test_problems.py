@@ -59,6 +59,15 @@ def test_written_table_follows_its_schema(tmp_path):
     assert csv_schemas.load("problems").check(tmp_path / "none.csv") == 0
 
 
+def test_a_written_table_is_read_back(tmp_path):
+    written, read = some_problems(quiet=True), ProblemLog(quiet=True)
+    written.write_csv(tmp_path / "problems.csv")
+    read.read_csv(tmp_path / "absent.csv")
+    assert read.problems == []
+    read.read_csv(tmp_path / "problems.csv")
+    assert read.problems == written.problems
+
+
 def test_too_many_skipped():
     problems = ProblemLog()
     problems.check_skipped_files(1, 10, 0.1, "--max_skipped_fraction")

@@ -172,6 +172,15 @@ class ProblemLog:
             lines.append(f"... and {len(rows) - max_rows} more reasons, see problems.csv")
         return "\n".join(lines) if lines else "nothing was skipped or mended"
 
+    def read_csv(self, path: str | os.PathLike) -> None:
+        """Takes the rows of a problems.csv, as `write_csv` shows them; a file that is not there has none.
+
+        Raises:
+          TableError: it is damaged.
+        """
+        if os.path.exists(path):
+            self.extend(Problem(**row) for row in csv_schemas.load("problems").read(path))
+
     def write_csv(self, path: str | os.PathLike) -> None:
         """Writes problems.csv (also when there are none: an empty table is an answer)."""
         rows = (dataclasses.asdict(problem) for problem in self.problems)

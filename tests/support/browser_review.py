@@ -22,12 +22,17 @@ class BrowserDesk(Desk):
         command_line._parse("review_serve", review_serve.FLAGS, arguments)
         return review_serve._import(self.study.inference_dir, self.output)
 
+    def application(self, one: desk.Desk, token: str) -> server.ReviewApplication:
+        """What `review_serve` serves."""
+        take = self.importer(one.folder, one.reviewer)
+        return server.ReviewApplication(one, take, review_serve._check(self.study.inference_dir, self.output), token)
+
     @contextlib.contextmanager
     def serving(self, review_dir: pathlib.Path, reviewer: str = "Dr Li") -> Iterator[str]:
         """The address of a review."""
         with desk.open_desk(review_dir, reviewer) as one:
             token = server.new_token()
-            application = server.ReviewApplication(one, self.importer(review_dir, reviewer), token)
+            application = self.application(one, token)
             running = server.make_review_server(application)
             thread = threading.Thread(target=running.serve_forever, args=(0.05,))
             thread.start()

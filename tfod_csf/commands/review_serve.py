@@ -15,6 +15,8 @@ from absl import flags
 from tfod_csf.commands import command_line, common_flags, differential_flags, review_flags
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tfod_csf.cytology.browser_review import sign_off
 
 FLAGS = flags.FlagValues()
@@ -62,7 +64,8 @@ def main() -> None:
         if one.cut_bytes:
             print("The server was killed while it wrote a decision, which the page had not shown as saved; it is lost.")
         token = server.new_token()
-        running = server.make_review_server(server.ReviewApplication(one, take, token), FLAGS.port)
+        application = server.ReviewApplication(one, take, _check(inference_dir, output_dir), token)
+        running = server.make_review_server(application, FLAGS.port)
         print(
             f"{len(one.patients)} patients for {one.reviewer}: open http://{server.HOST}:{running.port}/{token}/\n"
             "Whoever has this address on this computer can review in this name. Ctrl-C stops the server.",
@@ -94,23 +97,36 @@ def _import(inference_dir: pathlib.Path, output_dir: pathlib.Path) -> "sign_off.
     from tfod_csf.cytology.report import page_state
     from tfod_csf.cytology.review import session as review_session
     from tfod_csf.files import folder_lock
-    from tfod_csf.problems import ProblemLog
+    from tfod_csf.problems import Problem, ProblemLog
 
     inputs = differential_flags.read(FLAGS)
     counting = review_flags.counting(inputs)
     facts = differential_flags.run_facts(FLAGS, inputs, inference_dir)
     settings = review_flags.import_settings(FLAGS)
 
-    def take(folders: list[pathlib.Path]) -> review_session.Session:
+    def take(folders: list[pathlib.Path]) -> tuple[review_session.Session, list[Problem]]:
         problems = ProblemLog(quiet=True)
         with folder_lock.only_writer(output_dir):
+            # Those of patients who were signed off before, and of other reviewers' imports.
+            earlier = review_session.problems_of_others(output_dir, [*folders, inference_dir, output_dir])
             page_state.remove_outdated(output_dir, facts, inputs.patient_facts)
             try:
-                return review_session.run(folders, inference_dir, output_dir, settings, counting, problems)
+                session = review_session.run(folders, inference_dir, output_dir, settings, counting, problems)
             finally:
-                problems.write_csv(output_dir / "problems.csv")
+                all_problems = ProblemLog(quiet=True)
+                all_problems.extend([*earlier, *problems.problems])
+                all_problems.write_csv(output_dir / "problems.csv")
+        return session, problems.problems
 
     return take
+
+
+def _check(inference_dir: pathlib.Path, output_dir: pathlib.Path) -> "Callable[[pathlib.Path], None]":
+    """What refuses a patient's folder that could not be signed off."""
+    from tfod_csf.cytology.review import session as review_session
+
+    settings = review_flags.import_settings(FLAGS)
+    return lambda folder: review_session.check_importable(folder, inference_dir, output_dir, settings)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,10 @@ def draw(number, box=(5, 20, 15, 30)):
     return {"number": number, "action": "draw", "image": "p__a.jpg", "name": "unknown", "box": list(box)}
 
 
+def move(number, cell, box):
+    return {"number": number, "action": "move", "image": "p__a.jpg", "cell": cell, "box": list(box)}
+
+
 def undo(number, undoes):
     return {"number": number, "action": "undo", "undoes": undoes}
 
@@ -63,6 +67,19 @@ def test_undo_is_as_if_the_decision_had_never_been_made():
     assert (patient.last_decision, patient.version, patient.images["p__a.jpg"].version) == (None, 8, 8)
 
 
+def test_a_moved_box_keeps_its_name_and_is_not_decided_by_it():
+    patient = MarkedPatient(sidecar(), [move(1, 2, (22, 8, 33, 19)), draw(2), move(3, -2, (4, 20, 15, 30))])
+    moved = patient.images["p__a.jpg"].cells
+    assert (moved[2].box, moved[2].name, moved[2].version, moved[-2].box) == (
+        (22, 8, 33, 19), "unknown", 1, (4, 20, 15, 30)
+    )  # fmt: skip
+    assert progress(patient) == Progress(cells=4, decided=1, unknown_left=1, images=2, verified=0)
+    patient.apply(undo(4, 2))  # the drawn cell goes, and what was said of it has nothing to apply to
+    assert set(patient.images["p__a.jpg"].cells) == {1, 2, 3}
+    patient.apply(undo(5, 1))
+    assert patient.images["p__a.jpg"].cells[2].box == (20, 5, 30, 15)
+
+
 def test_one_by_one_is_as_all_at_once():
     entries = [draw(1), name(2, -1, "monocyte"), verify(3), undo(4, 3), verify(5, "p__b.jpg"), undo(6, 5), undo(7, 2)]
     at_once, one_by_one = MarkedPatient(sidecar(), entries), MarkedPatient(sidecar())
@@ -82,6 +99,9 @@ def test_one_by_one_is_as_all_at_once():
         (name(0, 1, "monocyte", "p__c.jpg"), 0, "no such image"),
         (verify(0), 0, "changed in another window"),
         (undo(0, 0), 0, "changed in another window"),
+        (move(0, 1, (2, 2, 12, 12)), 0, "changed in another window"),
+        (move(0, 9, (2, 2, 12, 12)), 0, "no longer there"),
+        (move(0, 1, (60, 2, 70, 12)), 1, "narrow or not in the image"),
         (draw(0, (-1, 0, 10, 10)), 1, "narrow or not in the image"),
         (draw(0, (10, 0, 11, 10)), 1, "narrow or not in the image"),
         (draw(0, (10, 0, 65, 10)), 1, "narrow or not in the image"),
@@ -97,6 +117,7 @@ def test_what_cannot_be_taken_says_why(entry, seen, says):
 
 def test_what_was_seen_can_be_decided():
     patient = MarkedPatient(sidecar(), [name(1, 1, "neutrophil")])
+    patient.check(move(0, 1, (54, 38, 64, 48)), 1)
     for entry, seen in [(name(0, 1, ""), 1), (name(0, 2, "unknown"), 0), (verify(0), 1), (draw(0, (0, 0, 64, 48)), 0)]:
         patient.check(entry, seen)
     patient.check(undo(0, 0), 1)

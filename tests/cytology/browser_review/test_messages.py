@@ -16,6 +16,8 @@ from tfod_csf.cytology.browser_review.marked_images import RefusedDecisionError
         ({"request": "r", "patient": "p", "action": "name", "image": "a", "cell": 1, "name": None}, "usable 'name'"),
         ({"request": "r", "patient": "p", "action": "draw", "image": "a", "name": "x", "box": [1, 2, 3]}, "four sides"),
         ({"request": "r", "patient": "p", "action": "draw", "image": "a", "name": "", "box": [1, 2, 3.5, 4]}, "whole"),
+        ({"request": "r", "patient": "p", "action": "move", "image": "a", "cell": 1, "box": None}, "four sides"),
+        ({"request": "r", "patient": "p", "action": "move", "image": "a", "box": [1, 2, 3, 4]}, "whole number"),
         ({"request": "r", "patient": "p", "action": "verify", "image": "x" * 1001}, "usable 'image'"),
         ({"request": "", "patient": "p", "action": "undo"}, "usable 'request'"),
         ({"request": "r", "patient": "p", "action": "undo", "seen": 1 << 60}, "whole number"),

@@ -24,6 +24,7 @@ KEYS = {"lymphocyte": "1", "monocyte": "2", "neutrophil": "3", "erythrocyte": "4
 CHOSEN = "[document.activeElement.dataset.image, Number(document.activeElement.dataset.cell)]"
 SAVED = "document.body.dataset.waiting === '0'"
 NOTICE = "document.getElementById('notice').textContent"
+CROP_OF_3 = "document.querySelector('.cell[data-cell=\"3\"] img').getAttribute('src')"
 PROGRESS = "document.getElementById('progress').textContent"
 
 
@@ -151,6 +152,66 @@ def test_a_cell_is_dragged_to_a_class_and_a_box_is_drawn_removed_and_undone(brow
     assert (actions[0]["cell"], actions[0]["name"], actions[2]["name"]) == (2, "monocyte", "neutrophil")
     assert all(abs(a - b) <= 1 for a, b in zip(actions[1]["box"], [8, 24, 24, 40], strict=True))
     assert actions[2]["cell"] == -actions[1]["number"]
+
+
+def test_a_box_is_moved_and_resized_with_the_mouse_and_with_keys(browser, study):
+    folder = study.export()
+    with study.serving(folder) as address:
+        open_first_patient(browser, address)
+        browser.press("f")
+        browser.wait("document.querySelectorAll('.box.chosen').length === 1")
+        browser.wait("document.getElementById('image').naturalWidth > 0")
+        x, y, width = browser.evaluate(
+            "(({ x, y, width }) => [x, y, width])(document.getElementById('image').getBoundingClientRect())"
+        )
+        px = width / 64  # of the screen, for a pixel of the image
+
+        def at(column, row):
+            return x + column * px, y + row * px
+
+        browser.drag(at(46, 16), at(46, 18))  # cell 3, which is not chosen: it is, and nothing moves
+        browser.wait("document.querySelector('.box.chosen').dataset.cell === '3'")
+        browser.drag(at(46, 16), at(46, 18))
+        browser.wait(f"{SAVED} && {CROP_OF_3}.endsWith('/40-12-52-24')")
+        browser.drag(at(51.8, 18), at(53.8, 14))  # the right side alone
+        browser.wait(f"{SAVED} && {CROP_OF_3}.endsWith('/40-12-54-24')")
+        browser.press("+")
+        browser.wait(f"{SAVED} && {CROP_OF_3}.endsWith('/38-10-56-26')")
+        browser.press("u")
+        browser.wait(f"{SAVED} && {CROP_OF_3}.endsWith('/40-12-54-24')")
+        assert browser.evaluate(PROGRESS).startswith("0 of 3 cells decided, 1 unknown left")
+        browser.press("s")
+        browser.wait("document.getElementById('confirm').open")
+        browser.press("Enter")
+        browser.wait(f"{NOTICE}.startsWith('Signed off: revision 1')")
+        assert browser.console == []
+    boxes = [entry["box"] for entry in entries(folder) if entry["action"] == "move"]
+    assert boxes == [[40, 12, 52, 24], [40, 12, 54, 24], [38, 10, 56, 26]]
+    assert study.cells("=王")["day1/a.jpg", 3] == ("neutrophil", "moved")
+
+
+def test_nothing_is_decided_about_a_picture_that_cannot_be_shown(browser, study):
+    folder = study.export()
+    picture = folder / "=王" / "=王__day1__a.jpg"
+    exported = picture.read_bytes()
+    picture.write_bytes(b"gone")
+    with study.serving(folder) as address:
+        open_first_patient(browser, address)
+        browser.wait("document.querySelectorAll('.cell.unseen').length === 3")
+        browser.press("2")
+        browser.wait(f"{NOTICE}.includes('cannot be shown')")
+        browser.press("f")
+        browser.wait(f"{NOTICE}.includes('cannot be shown')")
+        browser.press(" ")
+        browser.press("c")
+        browser.wait("document.querySelectorAll('.cell.unseen').length === 3")
+        picture.write_bytes(exported)
+        browser.press("2")  # which asks for the picture once more
+        browser.wait("document.activeElement.className === 'cell'")
+        browser.press("2")
+        browser.wait(f"{SAVED} && {PROGRESS}.startsWith('1 of 3')")
+    decided = [entry["action"] for entry in entries(folder) if entry["action"] not in ("begin", "open", "active")]
+    assert decided == ["name"]
 
 
 def test_a_key_that_is_held_down_decides_once(browser, study):

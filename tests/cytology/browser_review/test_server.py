@@ -22,9 +22,13 @@ NAMED = {"request": "r1", "patient": "=王", "seen": 0, "action": "name", "image
 def review(study):
     folder = study.export()
     with desk.open_desk(folder, "Dr <b>Li</b>") as one:
-        application = server.ReviewApplication(one, study.importer(folder, "Dr <b>Li</b>"), TOKEN)
+        application = study.application(one, TOKEN)
         application.port = PORT
         yield Client(application), one
+
+
+def nothing(folders):
+    """Neither imports nor refuses."""
 
 
 def get(client, path, **headers):
@@ -61,12 +65,29 @@ def test_states_and_pictures(review):
     assert get(client, f"/field/=王/{IMAGE}").mimetype == "image/jpeg"
 
 
-@pytest.mark.parametrize(
-    "path", ["/field/=王/..%2Fcells.json", "/field/../run.json", "/crop/=王/x/1-2-3-4", "/else", ""]
-)
+@pytest.mark.parametrize("path", ["/field/=王/..%2Fcells.json", "/field/../run.json", "/crop/=王/x/1-2-3-4", "/else"])
 def test_nothing_else_is_served(review, path):
     client, _ = review
     assert get(client, path).status_code in (404, 409)
+
+
+def test_what_could_not_be_signed_off_is_said_before_anybody_works_on_it(review, study):
+    client, _ = review
+    assert get(client, "/check/p2").json == {}
+    assert get(client, "/check/p3").status_code == 409
+    cells = study.study.inference_dir / "patients" / "p2" / "cells.csv"
+    cells.write_bytes(cells.read_bytes().replace(b"0.6", b"0.7"))
+    answer = get(client, "/check/p2")
+    assert answer.status_code == 422
+    assert "the machine has examined patient 'p2' again" in answer.json["error"]
+    assert get(client, "/check/=王").json == {}
+
+
+def test_an_address_that_was_copied_without_its_end_leads_to_the_page(review):
+    client, _ = review
+    answer = get(client, "")
+    assert (answer.status_code, answer.headers["Location"]) == (308, f"/{TOKEN}/")
+    assert client.get("/" + "t" * 42 + "u", headers={"Host": HOST}).status_code == 403
 
 
 def test_the_page_runs_only_its_own_script_and_says_who_reviews(review):
@@ -127,7 +148,8 @@ def test_what_is_too_long_or_no_json_is_refused(review):
     client, one = review
     before = (one.folder / FILE_NAME).read_bytes()
     assert post(client, "/decide", {**NAMED, "name": "x" * 70_000}).status_code == 413
-    assert client.post(f"/{TOKEN}/decide", data=b"\xff{", headers=SAME_ORIGIN).status_code == 409
+    for data in (b"\xff{", b"[" * 60_000):
+        assert client.post(f"/{TOKEN}/decide", data=data, headers=SAME_ORIGIN).status_code == 409
     assert get(client, "/decide").status_code == 405
     assert (one.folder / FILE_NAME).read_bytes() == before
 
@@ -165,7 +187,7 @@ def test_of_two_sign_offs_at_once_the_second_waits_for_the_first(review):
         under_way.pop()
         raise ReviewError("it is enough")
 
-    application = server.ReviewApplication(one, take, TOKEN)
+    application = server.ReviewApplication(one, take, nothing, TOKEN)
     application.port = PORT
     ask = [
         threading.Thread(target=post, args=(Client(application), "/sign_off", {"patient": "p2", "seen": 0}))
@@ -188,7 +210,7 @@ def test_a_disk_that_fails_at_the_sign_off_is_said(review):
     def take(folders):
         raise OSError(28, "No space left on device", "reviewed/run.json")
 
-    application = server.ReviewApplication(one, take, TOKEN)
+    application = server.ReviewApplication(one, take, nothing, TOKEN)
     application.port = PORT
     answer = post(Client(application), "/sign_off", {"patient": "p2", "seen": 0})
     assert (answer.status_code, "run.json" in answer.json["error"]) == (507, True)
@@ -196,11 +218,11 @@ def test_a_disk_that_fails_at_the_sign_off_is_said(review):
 
 def test_it_listens_on_this_computer_alone_and_a_used_port_is_said(review, capsys):
     _, one = review
-    running = server.make_review_server(server.ReviewApplication(one, lambda folders: None, TOKEN))
+    running = server.make_review_server(server.ReviewApplication(one, nothing, nothing, TOKEN))
     try:
         assert running.server_address == ("127.0.0.1", running.port)
         with pytest.raises(UserError, match=rf"--port={running.port}: is in use"):
-            server.make_review_server(server.ReviewApplication(one, lambda folders: None, TOKEN), running.port)
+            server.make_review_server(server.ReviewApplication(one, nothing, nothing, TOKEN), running.port)
     finally:
         running.server_close()
 

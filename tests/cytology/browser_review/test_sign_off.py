@@ -9,6 +9,7 @@ from tfod_csf.commands import command_line, review_serve
 from tfod_csf.cytology.browser_review import desk, sign_off
 from tfod_csf.cytology.review import revisions
 from tfod_csf.cytology.review.sidecar import ReviewError
+from tfod_csf.files import csv_tables
 
 IMAGE, EMPTY = "=王__day1__a.jpg", "=王__b.jpg"
 
@@ -17,7 +18,7 @@ def decide(one, *entries):
     for entry in entries:
         patient = one.patient("=王")
         seen = patient.version
-        if entry["action"] == "name":
+        if entry["action"] in ("name", "move"):
             seen = patient.images[IMAGE].cells[entry["cell"]].version
         elif entry["action"] == "verify":
             seen = patient.images[entry["image"]].version
@@ -141,6 +142,61 @@ def test_work_in_labelimg_on_the_same_folder_is_neither_lost_nor_imported_unseen
         with pytest.raises(ReviewError, match=r"=王__b.xml: was edited outside of the browser"):
             sign_off.sign_off(one, "=王", one.last_version("=王"), study.importer(folder))
         assert not (study.output / "patients/=王/revisions").exists()
+
+
+def test_a_box_moved_in_the_browser_is_one_moved_in_labelimg(study):
+    browser, program = study.export("browser"), study.export("labelimg")
+    with desk.open_desk(browser, "Dr Li") as one:
+        decide(one, {"action": "move", "image": IMAGE, "cell": 1, "box": [3, 3, 13, 14]})
+        assert sign_off.sign_off(one, "=王", one.last_version("=王"), study.importer(browser)).revision == 1
+    by_browser = tables(study.output)
+    assert study.cells("=王")["day1/a.jpg", 1] == ("lymphocyte", "moved")
+    (study.output).rename(study.root / "by_browser")
+
+    def change(annotation):
+        moved = annotation.objects[0]
+        moved.xmin, moved.ymin, moved.xmax, moved.ymax = 3, 3, 13, 14
+
+    edit(program / "=王" / "=王__day1__a.xml", change)
+    assert study.take(program / "=王", reviewer="Dr Li") == 0
+    assert by_browser == tables(study.output)
+
+
+def sign_off_all(one, name, take):
+    return sign_off.sign_off(one, name, one.last_version(name), take)
+
+
+def test_problems_of_patients_who_were_signed_off_before_stay(study):
+    folder = study.export()
+    for patient in ("=王", "p2"):
+        (folder / patient / "unrelated.xml").write_text("<annotation/>")
+    problems = study.output / "problems.csv"
+    with desk.open_desk(folder, "Dr Li") as one:
+        take = study.importer(folder)
+        for patient in ("=王", "p2", "=王"):
+            sign_off_all(one, patient, take)
+        files = [row["file"] for row in csv_tables.read_rows(problems)]
+        assert files == [str(folder / patient / "unrelated.xml") for patient in ("p2", "=王")]
+        (folder / "=王" / "unrelated.xml").unlink()
+        sign_off_all(one, "=王", take)
+    assert [row["file"] for row in csv_tables.read_rows(problems)] == [str(folder / "p2" / "unrelated.xml")]
+
+
+def test_a_patient_of_whom_an_image_was_left_out_is_not_signed_off(study):
+    folder = study.export()
+    picture = folder / "=王" / EMPTY
+    exported = picture.read_bytes()
+    with desk.open_desk(folder, "Dr Li") as one:
+        take = study.importer(folder)
+        decide(one, name(2, "monocyte"), verify(EMPTY))
+        picture.write_bytes((folder / "=王" / IMAGE).read_bytes())
+        with pytest.raises(ReviewError, match=r"=王__b.jpg: not the picture the reviewer was given.*sign off again"):
+            sign_off_all(one, "=王", take)
+        assert one.signed_off("=王") is None
+        picture.write_bytes(exported)
+        assert sign_off_all(one, "=王", take).revision == 2
+    record = json.loads((study.output / "patients/=王/revisions/0002/revision.json").read_text("utf-8"))
+    assert record["images_verified"] == {"b.jpg": ["Dr Li"]}
 
 
 def test_signed_revisions_carry_a_signature(study):

@@ -5,8 +5,9 @@ Entries of one patient (`number` counts all entries of the journal, from 1):
     {"number": 7, "action": "name", "image": "p__a.jpg", "cell": 3, "name": "monocyte"}      also confirms a name
     {"number": 8, "action": "name", "image": "p__a.jpg", "cell": 4, "name": ""}              not a cell
     {"number": 9, "action": "draw", "image": "p__a.jpg", "name": "unknown", "box": [1, 2, 30, 31]}     becomes cell -9
-    {"number": 10, "action": "verify", "image": "p__a.jpg"}                                  or "unverify"
-    {"number": 11, "action": "undo", "undoes": 9}
+    {"number": 10, "action": "move", "image": "p__a.jpg", "cell": 3, "box": [5, 6, 40, 41]}
+    {"number": 11, "action": "verify", "image": "p__a.jpg"}                                  or "unverify"
+    {"number": 12, "action": "undo", "undoes": 9}
 
 Images have the names they have in the exported folder. Boxes are xmin, ymin, xmax, ymax in pixels of the image.
 """
@@ -18,8 +19,8 @@ from tfod_csf import cell_classes
 from tfod_csf.cytology.browser_review.journal import Entry
 from tfod_csf.cytology.review.sidecar import ShownCell, ShownImage, Sidecar
 
-NAME, DRAW, VERIFY, UNVERIFY, UNDO = "name", "draw", "verify", "unverify", "undo"
-DECISIONS = (NAME, DRAW, VERIFY, UNVERIFY)
+NAME, DRAW, MOVE, VERIFY, UNVERIFY, UNDO = "name", "draw", "move", "verify", "unverify", "undo"
+DECISIONS = (NAME, DRAW, MOVE, VERIFY, UNVERIFY)
 _MIN_SIDE = 2
 
 
@@ -36,12 +37,14 @@ class MarkedCell:
       box: xmin, ymin, xmax, ymax in whole pixels.
       shown: as it was exported; None for a cell that the reviewer drew.
       version: number of the last entry about it; 0 while the reviewer has said nothing.
+      is_decided: whether the reviewer said what it is; to move its box does not.
     """
 
     name: str
     box: tuple[int, int, int, int]
     shown: ShownCell | None
     version: int = 0
+    is_decided: bool = False
 
     @property
     def may_be_white(self) -> bool:
@@ -69,10 +72,13 @@ class MarkedImage:
         """Applies a decision; one about a drawn cell that was undone meanwhile has nothing to apply to."""
         number, action = entry["number"], entry["action"]
         if action == DRAW:
-            self.cells[-number] = MarkedCell(entry["name"], tuple(entry["box"]), None, number)
+            self.cells[-number] = MarkedCell(entry["name"], tuple(entry["box"]), None, number, is_decided=True)
         elif action == NAME and entry["cell"] in self.cells:
             cell = self.cells[entry["cell"]]
-            cell.name, cell.version = entry["name"], number
+            cell.name, cell.version, cell.is_decided = entry["name"], number, True
+        elif action == MOVE and entry["cell"] in self.cells:
+            cell = self.cells[entry["cell"]]
+            cell.box, cell.version = tuple(entry["box"]), number
         elif action in (VERIFY, UNVERIFY):
             self.is_verified = action == VERIFY
         self.version = number
@@ -131,8 +137,9 @@ class MarkedPatient:
 
         Args:
           entry: without its number.
-          seen: version of the cell (`name`), of the image (`verify`, `unverify`) or of the patient (`undo`) that was on
-            the screen; a newer one was made in another window, and nobody decides over what he has not seen.
+          seen: version of the cell (`name`, `move`), of the image (`verify`, `unverify`) or of the patient (`undo`)
+            that was on the screen; a newer one was made in another window, and nobody decides over what he has not
+            seen.
 
         Raises:
           RefusedDecisionError: it cannot.
@@ -146,11 +153,14 @@ class MarkedPatient:
         image = self.images.get(entry["image"])
         if image is None:
             raise RefusedDecisionError("There is no such image.")
-        if action == NAME:
+        if action in (NAME, MOVE):
             cell = image.cells.get(entry["cell"])
             if cell is None:
                 raise RefusedDecisionError("The cell is no longer there: it was undone in another window.")
-            self._check_name(entry["name"], may_be_none=True)
+            if action == NAME:
+                self._check_name(entry["name"], may_be_none=True)
+            else:
+                _check_box(entry["box"], image.shown)
             check_seen(cell.version, seen)
         elif action == DRAW:
             self._check_name(entry["name"], may_be_none=False)
@@ -214,7 +224,7 @@ def progress(patient: MarkedPatient) -> Progress:
             verified += image.is_verified
         for cell in image.cells.values():
             cells += 1
-            is_decided = bool(cell.version) or image.is_verified
+            is_decided = cell.is_decided or image.is_verified
             decided += is_decided
             unknown_left += cell.name == cell_classes.UNKNOWN and cell.may_be_white and not is_decided
     return Progress(cells, decided, unknown_left, images, verified)

@@ -15,6 +15,7 @@ from tfod_csf.cytology.browser_review.desk import Desk
 from tfod_csf.cytology.browser_review.marked_images import (
     DECISIONS,
     DRAW,
+    MOVE,
     NAME,
     UNDO,
     MarkedImage,
@@ -62,9 +63,9 @@ def read_message(content: Any) -> Message:
         raise RefusedDecisionError(f"There is no action {action!r}.")
     if action in (NAME, DRAW):
         entry["name"] = _text(content, "name", may_be_empty=True)
-    if action == NAME:
+    if action in (NAME, MOVE):
         entry["cell"] = _whole(content.get("cell"))
-    if action == DRAW:
+    if action in (DRAW, MOVE):
         box = content.get("box")
         if not isinstance(box, list) or len(box) != 4:
             raise RefusedDecisionError("A box has four sides.")
@@ -104,6 +105,7 @@ def image_state(name: str, image: MarkedImage, is_sampled: bool) -> dict[str, An
             "name": cell.name,
             "box": list(cell.box),
             "version": cell.version,
+            "decided": cell.is_decided,
             "predicted": cell.shown.predicted_class if cell.shown else "",
             "score": cell.shown.score if cell.shown else None,
             "group_if_unknown": cell_classes.UNKNOWN if cell.may_be_white else UNKNOWN_ERYTHROCYTE,

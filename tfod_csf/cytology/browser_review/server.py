@@ -21,6 +21,7 @@ from typing import Any
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import Map, Rule
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
 
 from tfod_csf.cytology.browser_review import messages, sign_off
@@ -51,6 +52,7 @@ _ROUTES = Map(
         Rule("/", endpoint="page", methods=["GET"]),
         Rule("/patients", endpoint="patients", methods=["GET"]),
         Rule("/patient/<folder>", endpoint="patient", methods=["GET"]),
+        Rule("/check/<folder>", endpoint="check", methods=["GET"]),
         Rule("/version/<folder>", endpoint="version", methods=["GET"]),
         Rule("/field/<folder>/<image>", endpoint="field", methods=["GET"]),
         Rule("/crop/<folder>/<image>/<int:xmin>-<int:ymin>-<int:xmax>-<int:ymax>", endpoint="crop", methods=["GET"]),
@@ -67,11 +69,12 @@ class ReviewApplication:
     Args:
       desk: whose.
       take: imports folders, see `sign_off.sign_off`.
+      check: refuses a patient's folder that cannot be imported (ReviewError), before anybody works on it.
       token: what every address begins with.
     """
 
-    def __init__(self, desk: Desk, take: sign_off.Import, token: str):
-        self._desk, self._take, self._token = desk, take, token
+    def __init__(self, desk: Desk, take: sign_off.Import, check: Callable[[pathlib.Path], None], token: str):
+        self._desk, self._take, self._check_folder, self._token = desk, take, check, token
         self._pictures = ShownPictures(desk.folder)
         self._sides: dict[str, float] = {}
         self._signing_off = threading.Lock()
@@ -90,8 +93,8 @@ class ReviewApplication:
         if not self._is_allowed(request, token):
             return Response("Refused: open the address that review_serve printed.", 403)
         try:
-            if not slash:  # the page's own addresses are relative to one that ends in it
-                raise NotFound
+            if not slash:  # was lost while the address was copied; the page's own addresses need it
+                return redirect(f"/{token}/", 308)
             routes = _ROUTES.bind(HOST, path_info=f"/{rest}", default_method=request.method)
             endpoint, arguments = routes.match()
             return getattr(self, f"_{endpoint}")(request, **arguments)
@@ -134,6 +137,11 @@ class ReviewApplication:
     def _patient(self, request: Request, folder: str) -> Response:
         with self._desk.reading():
             return _json(messages.patient_state(self._desk, folder, self._desk.patient(folder)))
+
+    def _check(self, request: Request, folder: str) -> Response:
+        self._desk.sidecar(folder)
+        self._check_folder(self._desk.folder / folder)
+        return _json({})
 
     def _version(self, request: Request, folder: str) -> Response:
         with self._desk.reading():
@@ -180,7 +188,7 @@ class ReviewApplication:
 def _content(request: Request) -> Any:
     try:
         return json.loads(request.get_data(cache=False))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise RefusedDecisionError("The message is not JSON.") from None
 
 

@@ -59,7 +59,8 @@ class ShownPictures:
             if (patient, name, box) not in self._crops:
                 picture = self._picture(patient, name, image)
                 for one in dict.fromkeys([*(cell.box for cell in image.cells), box]):
-                    self._keep((patient, name, one), picture, one, side)
+                    if (patient, name, one) not in self._crops:  # those of a box that was moved are new alone
+                        self._keep((patient, name, one), picture, one, side)
             return self._crops[patient, name, box]
 
     def field(self, patient: str, name: str, image: ShownImage) -> bytes:

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from tfod_csf import cell_classes
 from tfod_csf.cytology.browser_review.desk import Desk
@@ -12,12 +12,13 @@ from tfod_csf.cytology.review.session import Session
 from tfod_csf.cytology.review.sidecar import ReviewError
 from tfod_csf.files import atomic_write
 from tfod_csf.files.checksums import file_sha256
+from tfod_csf.problems import SKIPPED, Problem
 from tfod_csf.study import labelimg
 from tfod_csf.study.labelimg import Annotation, LabeledObject
 
 # In <folder> of what is written here, so that it differs from the export even when everything was undone again.
 _FOLDER = "reviewed in the browser"
-Import = Callable[[list[pathlib.Path]], Session]
+Import = Callable[[list[pathlib.Path]], tuple[Session, Sequence[Problem]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,20 +42,22 @@ def sign_off(desk: Desk, name: str, seen: int, take: Import) -> SignOff:
     Args:
       name: the patient's folder.
       seen: version of the patient that was on the screen.
-      take: imports folders (`session.run`), so with every check that `review_import` has.
+      take: imports folders (`session.run`), so with every check that `review_import` has; returns the problems too.
 
     Raises:
       RefusedDecisionError: another window has decided something that was not on the screen.
-      ReviewError: the import was refused, or somebody else has edited XML in the folder. Where a colleague decided
-        otherwise, the message does not say what: reviewers do not see each other's decisions here.
+      ReviewError: the import was refused, or skipped an image that the reviewer decided on, or somebody else has
+        edited XML in the folder. Where a colleague decided otherwise, the message does not say what: reviewers do not
+        see each other's decisions here.
     """
     with desk.reading():
         patient = desk.patient(name)
         check_seen(patient.version, seen)
         version, now = patient.version, progress(patient)
         _check_xml(desk, name, patient.images)
-        _write_xml(desk, name, {key: one for key, one in patient.images.items() if one.version})
-    session = take([desk.folder / name])
+        decided = {key: one for key, one in patient.images.items() if one.version}
+        _write_xml(desk, name, decided)
+    session, problems = take([desk.folder / name])
     if session.refused:
         if session.disagreeing:
             raise ReviewError(
@@ -63,6 +66,7 @@ def sign_off(desk: Desk, name: str, seen: int, take: Import) -> SignOff:
                 "--disagreements."
             )
         raise ReviewError(session.refused[0])
+    _check_taken(desk.folder / name, decided, problems)
     revision = session.imported[name][1].revision
     number, sha256 = (revision.number, revision.sha256) if revision else (None, "")
     desk.note_signed_off(name, version, {"revision": number, "sha256": sha256})
@@ -83,6 +87,26 @@ def _check_xml(desk: Desk, name: str, images: dict[str, MarkedImage]) -> None:
                 f"{path}: was edited outside of the browser. Import that work with review_import and start with a new "
                 "export, or put the exported XML back."
             )
+
+
+def _check_taken(folder: pathlib.Path, decided: Mapping[str, MarkedImage], problems: Sequence[Problem]) -> None:
+    """Refuses to call a patient signed off of whom the import left an image out.
+
+    Raises:
+      ReviewError: with the first one, and what to do.
+    """
+    stems = {(folder / name).with_suffix("") for name in decided}  # the picture, its XML and what else LabelImg saves
+    skipped = [
+        problem
+        for problem in problems
+        if problem.action == SKIPPED and not problem.item and pathlib.Path(problem.file).with_suffix("") in stems
+    ]
+    if skipped:
+        first = skipped[0]
+        more = f" ({len(skipped) - 1} more in problems.csv)" if len(skipped) > 1 else ""
+        raise ReviewError(
+            f"{first.file}: {first.reason}{more}. {first.remedy} Then sign off again; the other images were imported."
+        )
 
 
 def _write_xml(desk: Desk, name: str, images: dict[str, MarkedImage]) -> None:

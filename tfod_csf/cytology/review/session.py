@@ -10,14 +10,14 @@ from typing import Any
 
 from tfod_csf import cell_classes, run_folder
 from tfod_csf.cytology import run_tables
-from tfod_csf.cytology.review import reviewed_cohort, revisions, training_images
+from tfod_csf.cytology.review import base_state, reviewed_cohort, revisions, training_images
 from tfod_csf.cytology.review.patient_import import ImportSettings, PatientImport, import_patient
 from tfod_csf.cytology.review.reviewed_cohort import Counting, ReviewedPatient
 from tfod_csf.cytology.review.revisions import RevisionError
 from tfod_csf.cytology.review.sidecar import FILE_NAME, DisagreementError, ReviewError, read_sidecar
 from tfod_csf.files import given_files
-from tfod_csf.problems import ProblemLog
-from tfod_csf.wording import plural
+from tfod_csf.problems import Problem, ProblemLog
+from tfod_csf.wording import plural, visible
 
 
 @dataclasses.dataclass
@@ -143,6 +143,42 @@ def run(
         inference_dir, output_dir, counting, problems, settings.key, progress
     )
     return session
+
+
+def check_importable(
+    folder: pathlib.Path, inference_dir: str | os.PathLike, output_dir: pathlib.Path, settings: ImportSettings
+) -> None:
+    """Refuses a patient's folder that an import would refuse whatever is decided in it, before anybody works on it.
+
+    Raises:
+      ReviewError: it is of another run or history, or the machine has examined the patient again, or another person
+        imported the export.
+      RevisionError: the history is broken.
+    """
+    sidecar = read_sidecar(folder / FILE_NAME)
+    machine = pathlib.Path(inference_dir) / run_folder.PATIENTS_DIR / sidecar.folder
+    chain = revisions.read_revisions(output_dir / run_folder.PATIENTS_DIR / sidecar.folder, settings.key)
+    base_state.find_base_state(sidecar, machine, chain, folder, settings.reviewer)
+
+
+def problems_of_others(output_dir: pathlib.Path, folders: Sequence[pathlib.Path]) -> list[Problem]:
+    """What an earlier import found in other folders, for an import of some patients alone.
+
+    Args:
+      output_dir: whose problems.csv is read; none are there without it.
+      folders: of which the new import says everything again.
+
+    Raises:
+      TableError: problems.csv is damaged.
+    """
+    earlier = ProblemLog(quiet=True)
+    earlier.read_csv(output_dir / "problems.csv")
+    said_again = [pathlib.Path(visible(str(folder.resolve()))) for folder in folders]
+    return [
+        problem
+        for problem in earlier.problems
+        if not any(pathlib.Path(problem.file).resolve().is_relative_to(folder) for folder in said_again)
+    ]
 
 
 def write_training(

@@ -15,6 +15,7 @@
   const color = (name) => patient.colors[name] || "#55626f";
   const label = (name) => name || "not a cell";
   const notice = (text) => { $("notice").textContent = text; $("notice").hidden = !text; };
+  const sayError = (error) => notice(error.message);
   const get = async (path) => {
     const answer = await fetch(start + path, { cache: "no-store" });
     const content = await answer.json().catch(() => ({ error: `The server refused (${answer.status}); open the address that review_serve printed.` }));
@@ -39,11 +40,12 @@
     send();
   };
   const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+  const isOfCell = (message) => message.action === "name" || message.action === "move";
   // A version is taken when the decision is sent: of several in a row about one cell each rests on the one before.
   const seenBy = (message) => {
     if (message.action === "undo") return patient.version;
     const image = patient.images.find((one) => one.name === message.image);
-    if (message.action !== "name") return image.version;
+    if (!isOfCell(message)) return image.version;
     return message.seen;
   };
   const send = async () => {
@@ -76,7 +78,7 @@
   };
   // What rests on a whole field has to be looked at again; whether there was such a thing in the line.
   const dropFields = () => {
-    const kept = queue.filter((other) => other.action === "name" || other.action === "draw");
+    const kept = queue.filter((other) => isOfCell(other) || other.action === "draw");
     const isLess = kept.length < queue.length;
     queue.splice(0, queue.length, ...kept);
     return isLess;
@@ -98,7 +100,7 @@
     const changed = content.images;
     const images = patient.images.map((image) => changed.find((one) => one.name === image.name) || image);
     patient = { ...content, images };
-    queue.filter((other) => other.action === "name" && other.image === message.image && other.cell === message.cell).forEach((other) => {
+    queue.filter((other) => isOfCell(other) && other.image === message.image && other.cell === message.cell).forEach((other) => {
       const cell = cellOf(other.image, other.cell);
       if (cell) other.seen = cell.version;
     });
@@ -120,6 +122,8 @@
   const cellOf = (image, id) => patient.images.find((one) => one.name === image)?.cells.find((cell) => cell.id === id);
   const pendingOf = (image, id) => queue.findLast((one) => one.action === "name" && one.image === image && one.cell === id);
   const nameOf = (image, cell) => (pendingOf(image, cell.id) || cell).name;
+  const pendingMove = (image, id) => queue.findLast((one) => one.action === "move" && one.image === image && one.cell === id);
+  const boxOf = (image, cell) => (moving && moving.cell === cell.id && moving.image === image ? moving : pendingMove(image, cell.id) || cell).box;
 
   // The gallery; the order of its groups is the server's.
   const groupOf = (image, cell) => {
@@ -148,12 +152,16 @@
     const says = cell.predicted ? `${cell.predicted} ${Math.floor(cell.score * 100 + 1e-4)}\u00a0%` : "drawn";
     button.querySelector(".cap").textContent = says;
     button.setAttribute("aria-label", `${label(name)}, ${says}, ${image.title} cell ${cell.id}`);
-    button.classList.toggle("decided", cell.version > 0 || image.verified);
+    button.classList.toggle("decided", cell.decided || image.verified);
     button.classList.toggle("waiting", Boolean(pendingOf(image.name, cell.id)));
+    const picture = button.querySelector("img"), address = cropAddress(image, cell);
+    if (picture.getAttribute("src") !== address) picture.src = address;  // its box was moved
   };
   const cellButton = (image, cell) => {
     const picture = element("img", { src: cropAddress(image, cell), alt: "", loading: "lazy", width: 84, height: 84 });
     const button = element("button", { type: "button", className: "cell", tabIndex: -1 }, picture, element("span", { className: "cap" }));
+    picture.addEventListener("error", () => button.classList.add("unseen"));
+    picture.addEventListener("load", () => button.classList.remove("unseen"));
     button.dataset.image = image.name;
     button.dataset.cell = cell.id;
     sayCell(button, image, cell);
@@ -201,10 +209,28 @@
     return next < 0 ? cells.length : next;
   };
 
+  // Nobody decides about a picture that cannot be shown.
+  const UNSEEN = "This picture cannot be shown, so nothing is decided about it: its file is gone or was replaced, or the server does not answer.";
+  const isUnseen = (image, id) => {
+    const button = buttonOf(image, id), isLost = Boolean(button?.classList.contains("unseen"));
+    if (isLost) {
+      const picture = button.querySelector("img");
+      picture.src = picture.src;  // once more
+      notice(UNSEEN);
+    }
+    return isLost;
+  };
+  let lostField = "";
+  const isFieldUnseen = () => {
+    const isLost = $("image").getAttribute("src") === lostField;
+    if (isLost) { $("image").src = lostField; notice(UNSEEN); }
+    return isLost;
+  };
+
   // Saying what a cell is.
   const nameCell = (image, id, name) => {
     const cell = cellOf(image, id);
-    if (!cell) return;
+    if (!cell || isUnseen(image, id)) return false;
     notice("");
     decide({ action: "name", image, cell: id, name, seen: cell.version });
     const shown = patient.images.find((one) => one.name === image), button = buttonOf(image, id);
@@ -217,6 +243,7 @@
       count();
     }
     if (view === "field") renderBoxes();
+    return true;
   };
   const nameChosen = (name) => {
     if (!chosen || view === "list") return;
@@ -227,9 +254,45 @@
     }
     const buttons = all(), at = buttons.findIndex((one) => one.tabIndex === 0);
     const after = [...buttons.slice(at + 1), ...buttons.slice(0, at)].find((one) => !one.classList.contains("decided"));
-    nameCell(image, cell, name);
+    if (!nameCell(image, cell, name)) return;
     if (after) choose({ image: after.dataset.image, cell: Number(after.dataset.cell) });
     else { choose({ image, cell }); notice("Every cell of this patient is decided. Now look at the fields (f): verify each one, then sign off (s)."); }
+  };
+
+  // Moving a box or its sides; what is too little for review_import to count as moved is not sent.
+  const LEAST_MOVE = 2, LEAST_SIDE = 3;
+  let moving = null;
+  const shifted = (box, sides, [dx, dy], one) => {
+    const [xmin, ymin, xmax, ymax] = box, within = (value, low, high) => Math.round(Math.min(Math.max(value, low), high));
+    if (!sides.includes(true)) {
+      const x = within(dx, -xmin, one.width - xmax), y = within(dy, -ymin, one.height - ymax);
+      return [xmin + x, ymin + y, xmax + x, ymax + y];
+    }
+    return [
+      sides[0] ? within(xmin + dx, 0, xmax - LEAST_SIDE) : xmin, sides[1] ? within(ymin + dy, 0, ymax - LEAST_SIDE) : ymin,
+      sides[2] ? within(xmax + dx, xmin + LEAST_SIDE, one.width) : xmax, sides[3] ? within(ymax + dy, ymin + LEAST_SIDE, one.height) : ymax,
+    ];
+  };
+  const moveCell = (image, id, box) => {
+    const cell = cellOf(image, id);
+    if (!cell || !box.some((side, i) => Math.abs(side - boxOf(image, cell)[i]) >= LEAST_MOVE)) return;
+    notice("");
+    const last = queue.at(-1);
+    if (queue.length > 1 && last.action === "move" && last.image === image && last.cell === id) last.box = box;  // not sent yet
+    else decide({ action: "move", image, cell: id, box, seen: cell.version });
+    renderBoxes();
+  };
+  const chosenCell = () => (chosen && chosen.image === image().name ? cellOf(chosen.image, chosen.cell) : null);
+  const step = () => Math.max(LEAST_MOVE, Math.round(image().width / 200));
+  const moveChosen = (dx, dy) => {
+    const cell = chosenCell();
+    if (cell) moveCell(chosen.image, cell.id, shifted(boxOf(chosen.image, cell), [], [dx * step(), dy * step()], image()));
+  };
+  const resizeChosen = (by) => {
+    const cell = chosenCell(), one = image(), far = by * step();
+    if (!cell) return;
+    const box = shifted(boxOf(one.name, cell), [true, true, false, false], [-far, -far], one);
+    moveCell(one.name, cell.id, shifted(box, [false, false, true, true], [far, far], one));
   };
 
   // The field: an image with its boxes.
@@ -250,20 +313,23 @@
     renderBoxes();
   };
   const percent = (part, whole) => `${100 * part / whole}%`;
+  const place = (shape, [xmin, ymin, xmax, ymax], one) => Object.assign(shape.style, {
+    left: percent(xmin, one.width), top: percent(ymin, one.height), width: percent(xmax - xmin, one.width), height: percent(ymax - ymin, one.height),
+  });
   const renderBoxes = () => {
     const one = image(), cells = one.cells.filter((cell) => nameOf(one.name, cell));
     document.querySelectorAll(".box").forEach((box) => box.remove());
     for (const cell of cells) {
-      const name = nameOf(one.name, cell), [xmin, ymin, xmax, ymax] = cell.box;
+      const name = nameOf(one.name, cell);
       const box = element("button", { type: "button", className: "box", tabIndex: -1 }, element("span", { textContent: name }));
       box.dataset.cell = cell.id;
       box.setAttribute("aria-label", `${name}, cell ${cell.id}`);
-      Object.assign(box.style, { left: percent(xmin, one.width), top: percent(ymin, one.height), width: percent(xmax - xmin, one.width), height: percent(ymax - ymin, one.height) });
+      place(box, boxOf(one.name, cell), one);
       box.style.setProperty("--color", color(name));
       box.style.setProperty("--letters", patient.letters[name] || "#fff");
       const isChosen = chosen && chosen.image === one.name && chosen.cell === cell.id;
       box.classList.toggle("chosen", Boolean(isChosen));
-      box.classList.toggle("waiting", Boolean(pendingOf(one.name, cell.id)));
+      box.classList.toggle("waiting", Boolean(pendingOf(one.name, cell.id) || pendingMove(one.name, cell.id)));
       $("picture").append(box);
       if (isChosen && view === "field") { box.tabIndex = 0; box.focus({ preventScroll: true }); }
     }
@@ -290,6 +356,7 @@
   };
   const verify = () => {
     const one = image(), action = one.verified ? "unverify" : "verify";
+    if (isFieldUnseen()) return;
     notice("");
     decide({ action, image: one.name });
     if (action === "unverify") return;
@@ -339,7 +406,7 @@
     $("shown").textContent = found.length > SHOWN_PATIENTS ? `the first ${SHOWN_PATIENTS} of ${found.length} are shown` : `${found.length} patients`;
     $("rows").replaceChildren(...found.slice(0, SHOWN_PATIENTS).map((one) => {
       const button = element("button", { type: "button", textContent: one.patient_id });
-      button.addEventListener("click", () => openPatient(one.folder));
+      button.addEventListener("click", () => openPatient(one.folder).catch(sayError));
       return element("tr", {}, element("td", {}, button), element("td", { textContent: one.state }), element("td", { className: "n", textContent: one.decisions }));
     }));
   };
@@ -355,6 +422,7 @@
   const note = (action) => post("decide", { action, patient: patient.folder, request: `${tag}-${++requests}`, seen: 0 }).catch(() => {});
   const openPatient = async (folder) => {
     notice("");
+    await get(`check/${encodeURIComponent(folder)}`);  // what could not be signed off is said before anybody works on it
     patient = await get(`patient/${encodeURIComponent(folder)}`);
     chosen = null;
     imageIndex = 0;
@@ -380,16 +448,21 @@
     if (signing) return;
     signing = true;
     notice("The review is being imported ...");
+    const { folder, patient_id: id, version } = patient;
+    let said;
     try {
-      const answer = await post("sign_off", { patient: patient.folder, seen: patient.version });
+      const answer = await post("sign_off", { patient: folder, seen: version });
       const content = await answer.json();
       if (!answer.ok) throw new Error(content.error);
-      await reload();
-      notice(content.revision === null ? "Nothing was new: the reviewed results are as before." : `Signed off: revision ${content.revision}, checksum ${content.sha256}`);
+      said = content.revision === null ? "Nothing was new: the reviewed results are as before." : `Signed off: revision ${content.revision}, checksum ${content.sha256}`;
     } catch (error) {
-      notice(`Not signed off: ${error.message}`);
+      said = `Not signed off: ${error.message}`;
     }
     signing = false;
+    const isHere = patient && patient.folder === folder;  // or somebody has left the patient meanwhile
+    if (isHere) await reload().catch(() => {});
+    else if (view === "list") await showPatients().catch(() => {});
+    notice(isHere ? said : `${id}: ${said}`);
   };
 
   // Keys.
@@ -398,33 +471,41 @@
     notice("");
     decide({ action: "undo" });
   };
-  const toField = () => showField(chosen ? patient.images.findIndex((one) => one.name === chosen.image) : imageIndex);
+  const toField = () => (patient.images.length ? showField(chosen ? patient.images.findIndex((one) => one.name === chosen.image) : imageIndex) : notice("No image of this patient was exported."));
   const toCells = () => { show("cells"); renderCells(); };
-  const common = { u: undo, s: askSignOff, c: toCells, Escape: () => (view === "field" ? toCells() : showPatients()) };
+  const common = { u: undo, s: askSignOff, c: toCells, Escape: () => (view === "field" ? toCells() : showPatients().catch(sayError)) };
   const inCells = {
     ArrowRight: () => moveBy(1), ArrowLeft: () => moveBy(-1), ArrowDown: () => moveBy(rowLength()), ArrowUp: () => moveBy(-rowLength()),
     Home: () => moveBy(-1e9), End: () => moveBy(1e9), f: toField,
   };
   const inField = {
     ArrowRight: () => chooseBox(1), ArrowLeft: () => chooseBox(-1), n: () => showField(imageIndex + 1), p: () => showField(imageIndex - 1), " ": verify,
+    "+": () => resizeChosen(1), "-": () => resizeChosen(-1),
   };
-  const MAY_REPEAT = /^(Arrow.*|Page.*|Home|End|Tab|n|p)$/;  // a key that is held down moves on and on, but decides once
+  const withShift = { ArrowRight: () => moveChosen(1, 0), ArrowLeft: () => moveChosen(-1, 0), ArrowDown: () => moveChosen(0, 1), ArrowUp: () => moveChosen(0, -1) };
+  const MAY_REPEAT = /^(Arrow.*|Page.*|Home|End|Tab|n|p|\+|-)$/;  // a key that is held down moves on and on, but decides once
   const right = () => { const cell = chosen && cellOf(chosen.image, chosen.cell); if (cell) nameChosen(nameOf(chosen.image, cell)); };
   document.addEventListener("keydown", (event) => {
     usedSince = true;
+    if (drag || moving || drawing) {  // a key between pressing and releasing the mouse would decide about something else
+      event.preventDefault();
+      if (event.key === "Escape") cancelPointer();
+      return;
+    }
     if (event.ctrlKey && event.key === "z" && view !== "list" && !$("confirm").open) { event.preventDefault(); if (!event.repeat) undo(); return; }
     if (event.ctrlKey || event.altKey || event.metaKey || view === "list" || $("confirm").open || signing) return;
     if (event.repeat && !MAY_REPEAT.test(event.key)) { event.preventDefault(); return; }
     const onButton = event.target.closest("button") && !event.target.closest(".cell, .box");
     if (onButton && (event.key === "Enter" || event.key === " ")) return;
     let done = (view === "cells" ? inCells : inField)[event.key] || common[event.key];
+    if (view === "field" && event.shiftKey && withShift[event.key]) done = withShift[event.key];
     if (/^[1-9]$/.test(event.key)) { const name = keys()[Number(event.key) - 1]; done = name && (() => nameChosen(name)); }
     if (event.key === "0") done = () => nameChosen(UNKNOWN);
     if (event.key === "Delete" || event.key === "Backspace") done = () => nameChosen(NOT_A_CELL);
     if (event.key === "Enter") done = right;
     if (done) { event.preventDefault(); done(); }
   });
-  $("to-list").addEventListener("click", showPatients);
+  $("to-list").addEventListener("click", () => showPatients().catch(sayError));
   $("to-cells").addEventListener("click", toCells);
   $("to-field").addEventListener("click", toField);
   $("undo").addEventListener("click", undo);
@@ -435,6 +516,8 @@
   $("confirm-yes").addEventListener("click", signOff);
   $("confirm-no").addEventListener("click", () => $("confirm").close());
   $("find").addEventListener("input", showRows);
+  $("image").addEventListener("error", () => { lostField = $("image").getAttribute("src"); notice(UNSEEN); });
+  $("image").addEventListener("load", () => { lostField = ""; });
 
   // The mouse: a cell dragged to a class; a box drawn on the field.
   let drag = null;
@@ -458,7 +541,8 @@
       drag.target?.classList.remove("target");
       drag.target = targetAt(event.clientX, event.clientY);
       drag.target?.classList.add("target");
-    } else if (drawing) moveDrawing(event);
+    } else if (moving) moveMoving(event);
+    else if (drawing) moveDrawing(event);
   });
   document.addEventListener("pointerup", (event) => {
     if (drag) {
@@ -469,14 +553,48 @@
       if (!ghost || !target) return;
       nameCell(button.dataset.image, Number(button.dataset.cell), classOf(target.dataset.name ?? target.dataset.group));
       choose({ image: button.dataset.image, cell: Number(button.dataset.cell) });
-    } else if (drawing) endDrawing(event);
+    } else if (moving) endMoving();
+    else if (drawing) endDrawing(event);
   });
-  document.addEventListener("pointercancel", () => {
+  const cancelPointer = () => {
     drag?.ghost?.remove();
     drag?.target?.classList.remove("target");
     drawing?.shape.remove();
     drag = drawing = null;
+    if (moving) { moving = null; renderBoxes(); }
+  };
+  document.addEventListener("pointercancel", cancelPointer);
+  // The chosen box is dragged, or those of its sides that the pointer is near to; xmin, ymin, xmax, ymax.
+  const sidesAt = (box, event) => {
+    const frame = box.getBoundingClientRect(), near = (size) => Math.min(8, size / 4);
+    return [
+      event.clientX - frame.left < near(frame.width), event.clientY - frame.top < near(frame.height),
+      frame.right - event.clientX < near(frame.width), frame.bottom - event.clientY < near(frame.height),
+    ];
+  };
+  const cursorAt = ([xmin, ymin, xmax, ymax]) => {
+    if ((xmin && ymin) || (xmax && ymax)) return "nwse-resize";
+    if ((xmax && ymin) || (xmin && ymax)) return "nesw-resize";
+    return xmin || xmax ? "ew-resize" : ymin || ymax ? "ns-resize" : "move";
+  };
+  $("picture").addEventListener("pointermove", (event) => {
+    const box = event.target.closest(".box.chosen");
+    if (box && !moving && !drawing) box.style.cursor = cursorAt(sidesAt(box, event));
   });
+  const moveMoving = (event) => {
+    const frame = $("image").getBoundingClientRect(), one = image(), dx = event.clientX - moving.x, dy = event.clientY - moving.y;
+    if (!moving.isFar && Math.hypot(dx, dy) < 4) return;
+    moving.isFar = true;
+    moving.box = shifted(moving.from, moving.sides, [dx / frame.width * one.width, dy / frame.height * one.height], one);
+    const shape = [...document.querySelectorAll(".box")].find((box) => Number(box.dataset.cell) === moving.cell);
+    if (shape) place(shape, moving.box, one);
+  };
+  const endMoving = () => {
+    const { image: name, cell, box, isFar } = moving;
+    moving = null;
+    if (isFar) moveCell(name, cell, box);
+    renderBoxes();
+  };
   let drawing = null;
   const placeOf = (event) => {
     const frame = $("image").getBoundingClientRect(), one = image();
@@ -487,24 +605,30 @@
     const box = event.target.closest(".box");
     if (event.button) return;
     event.preventDefault();
+    if (isFieldUnseen()) return;
     if (box) {
-      chosen = { image: image().name, cell: Number(box.dataset.cell) };
+      const which = { image: image().name, cell: Number(box.dataset.cell) }, cell = cellOf(which.image, which.cell);
+      if (cell && box.classList.contains("chosen")) {  // the first click chooses, so that a slip of the hand moves nothing
+        const from = boxOf(which.image, cell);
+        moving = { ...which, from, box: from, sides: sidesAt(box, event), x: event.clientX, y: event.clientY, isFar: false };
+        return;
+      }
+      chosen = which;
       renderBoxes();
       return;
     }
     drawing = { from: placeOf(event), shape: element("div", { className: "drawn" }) };
     $("picture").append(drawing.shape);
   });
-  const boxOf = (event) => {
+  const drawnBox = (event) => {
     const [x0, y0] = drawing.from, [x1, y1] = placeOf(event);
     return [Math.min(x0, x1), Math.min(y0, y1), Math.max(x0, x1), Math.max(y0, y1)];
   };
   const moveDrawing = (event) => {
-    const [xmin, ymin, xmax, ymax] = boxOf(event), one = image();
-    Object.assign(drawing.shape.style, { left: percent(xmin, one.width), top: percent(ymin, one.height), width: percent(xmax - xmin, one.width), height: percent(ymax - ymin, one.height) });
+    place(drawing.shape, drawnBox(event), image());
   };
   const endDrawing = (event) => {
-    const box = boxOf(event);
+    const box = drawnBox(event);
     drawing.shape.remove();
     drawing = null;
     if (box[2] - box[0] < 3 || box[3] - box[1] < 3) return;
@@ -519,7 +643,7 @@
     if (patient && usedSince && !document.hidden) { usedSince = false; note("active"); }
   }, ALIVE_MS);
   setInterval(async () => {
-    if (!patient || queue.length || document.hidden || drag || drawing || signing) return;
+    if (!patient || queue.length || document.hidden || drag || moving || drawing || signing) return;
     try {
       const folder = patient.folder, { version } = await get(`version/${encodeURIComponent(folder)}`);
       if (patient && patient.folder === folder && version > patient.version && !queue.length && !sending) {
@@ -533,5 +657,5 @@
   }, LOOK_MS);
   addEventListener("beforeunload", (event) => { if (queue.length) event.preventDefault(); });
   showSaved();
-  showPatients().catch((error) => notice(error.message));
+  showPatients().catch(sayError);
 })();
