@@ -34,7 +34,16 @@ def test_equal_factors_are_equally_wide_on_a_logarithmic_axis():
 
 
 def test_a_histogram_of_nothing():
-    assert '<desc id="h-d">nothing</desc>' in histogram.histogram("h", "Title", [0, 1], [0], "axis", "boxes")
+    assert '<desc id="h-d">no boxes</desc>' in histogram.histogram("h", "Title", [0, 1], [0], "axis", "boxes")
+
+
+def test_a_band_lies_behind_the_bars_and_the_unit_is_said():
+    svg = str(histogram.histogram("h", "Title", [0, 50, 100], [1, 1], "axis", "boxes", band=(25, 75), unit=" %"))
+    (x, width), (bar, *_) = re.findall(r'<rect x="([\d.]+)" y="28" width="([\d.]+)"', svg)[0], bars(svg)[1:]
+    left = 10 + 8 * 3
+    assert (float(x), float(width)) == pytest.approx((left + (310 - left) / 4, (310 - left) / 2), abs=0.06)
+    assert bar[0] == left + 0.5
+    assert "0 to 50 %: 1; 50 to 100 %: 1" in svg
 
 
 def test_edges_do_not_depend_on_other_values():

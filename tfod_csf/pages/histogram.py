@@ -21,6 +21,8 @@ def histogram(
     color: str = svg.MUTED,
     marks: Sequence[float] = (),
     is_log: bool = False,
+    band: tuple[float, float] | None = None,
+    unit: str = "",
 ) -> Markup:
     """How many have which value.
 
@@ -32,17 +34,23 @@ def histogram(
       color: of the bars.
       marks: values at which a dotted line is drawn; those outside of the edges are ignored.
       is_log: whether equal factors are equally far apart.
+      band: range that is shaded, for example of healthy people.
+      unit: of the values, for a screen reader; begins with a blank.
     """
     largest = max(int(max(counts, default=0)), 1)
     heights = svg.nice_ticks(largest, 3)
-    left = 10 + 8 * max(3, len(f"{heights[-1]}"))  # room for the largest number
+    left = 10 + 8 * max(3, len(f"{heights[-1]:,}"))  # room for the largest number
     scale = (_BOTTOM - _TOP) / largest
 
     def x(value: float) -> float:
         low, high, at = (math.log(v) if is_log else v for v in (edges[0], edges[-1], value))
         return left + (_RIGHT - left) * (at - low) / (high - low)
 
-    parts = [svg.horizontal_grid([(_BOTTOM - t * scale, f"{t}") for t in heights], left, _RIGHT)]
+    parts = []
+    if band is not None:
+        parts.append(f'<rect x="{x(band[0]):.1f}" y="{_TOP}" width="{max(x(band[1]) - x(band[0]), 1):.1f}" '
+                     f'height="{_BOTTOM - _TOP}" fill="{svg.BAND}"/>')  # fmt: skip
+    parts.append(svg.horizontal_grid([(_BOTTOM - t * scale, f"{t:,}") for t in heights], left, _RIGHT))
     parts.append(svg.label(0, 12, what, color=svg.MUTED, size=12))
     for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True):
         if count:
@@ -52,11 +60,12 @@ def histogram(
     lines = "".join(f"M{x(mark):.1f} {_TOP}V{_BOTTOM}" for mark in marks if edges[0] <= mark <= edges[-1])
     if lines:
         parts.append(f'<path d="{lines}" stroke="{svg.INK}" stroke-width="1.3" stroke-dasharray="2 3"/>')
-    ticks = _log_ticks(edges[0], edges[-1]) if is_log else _linear_ticks(edges[0], edges[-1])
+    ticks = _log_ticks(edges[0], edges[-1]) if is_log else svg.linear_ticks(edges[0], edges[-1])
     parts.append(svg.ticks_below([(x(tick), f"{tick:g}") for tick in ticks], _BOTTOM))
     parts.append(svg.axis_label((left + _RIGHT) / 2, _BOTTOM + 34, axis))
-    filled = [f"{low:.3g} to {high:.3g}: {n}" for low, high, n in zip(edges[:-1], edges[1:], counts, strict=True) if n]
-    return svg.chart(chart_id, 330, _BOTTOM + 40, title, "; ".join(filled) or "nothing", parts)
+    bins = zip(edges[:-1], edges[1:], counts, strict=True)
+    filled = [f"{low:.3g} to {high:.3g}{unit}: {count:,}" for low, high, count in bins if count]
+    return svg.chart(chart_id, 330, _BOTTOM + 40, title, "; ".join(filled) or f"no {what}", parts)
 
 
 def log_edges(values: np.ndarray, factor: float = 2**0.25) -> list[float]:
@@ -74,11 +83,3 @@ def _log_ticks(low: float, high: float) -> list[float]:
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [step * 10.0**power for power in powers for step in (1, 2, 5)]
     return [tick for tick in ticks if low <= tick <= high]
-
-
-def _linear_ticks(low: float, high: float) -> list[float]:
-    rough = (high - low) / 5
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
-    first = math.ceil(low / step)
-    return [round(step * number, 10) for number in range(first, math.floor(high / step) + 1)]

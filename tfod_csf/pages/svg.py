@@ -5,6 +5,7 @@ pages forbid style attributes. Every series has a second sign beside its color: 
 which are CSS pixels where a chart is shown in full width.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -109,7 +110,16 @@ def nice_ticks(largest: float, wanted: int = 5) -> list[int]:
     >>> nice_ticks(249), nice_ticks(36), nice_ticks(7, 3), nice_ticks(1)
     ([0, 50, 100, 150, 200], [0, 10, 20, 30], [0, 5], [0, 1])
     """
-    rough = max(largest / wanted, 1)
-    power = 10 ** int(np.floor(np.log10(rough)))
-    step = next(int(factor * power) for factor in (1, 2, 5, 10) if factor * power >= rough)
-    return list(range(0, int(largest) + 1, step))
+    return [round(tick) for tick in linear_ticks(0, largest, wanted, least_step=1)]
+
+
+def linear_ticks(low: float, high: float, wanted: int = 5, least_step: float = 0.0) -> list[float]:
+    """Round numbers from `low` to `high`, about `wanted` of them, no nearer to each other than `least_step`.
+
+    >>> linear_ticks(0.5, 2.1), linear_ticks(40, 100, 3)
+    ([0.5, 1.0, 1.5, 2.0], [40.0, 60.0, 80.0, 100.0])
+    """
+    rough = max((high - low) / wanted, least_step)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+    return [round(step * number, 10) for number in range(math.ceil(low / step), math.floor(high / step) + 1)]

@@ -55,12 +55,12 @@ def test_labels_of_equal_percentages_do_not_overlap():
 def test_histogram_counts_patients():
     chart = charts.percent_histogram("monocyte", [0, 5, 10, 99.9, 100], 3, 37)
     assert words(chart)["desc"] == ["0 to 10 %: 2; 10 to 20 %: 1; 90 to 100 %: 2"]
-    assert words(charts.percent_histogram("monocyte", [], None, None))["desc"] == ["no patient"]
+    assert words(charts.percent_histogram("monocyte", [], None, None))["desc"] == ["no patients"]
 
 
-@pytest.mark.parametrize(("patients", "largest"), [(7, "5"), (60_000, "60000")])
+@pytest.mark.parametrize(("patients", "largest"), [(7, "5"), (60_000, "60,000")])
 def test_numbers_of_patients_lie_within_the_picture(patients, largest):
-    """A number that is clipped at the left is read as another: 60000 as 0000."""
+    """A number that is clipped at the left is read as another: 60,000 as 0,000."""
     chart = etree.fromstring(str(charts.percent_histogram("lymphocyte", [95.0] * patients, None, None)))
     (text,) = (one for one in chart.iter("text") if one.text == largest)
     assert text.get("text-anchor") == "end"

@@ -230,9 +230,14 @@ def differential(
     clustering = measure_clustering(image_counts)
     unknown = unknown_cells(undecided or UnnamedCells.of_counts(counts_by_model), rules.min_white_cells)
     notes = _image_notes(counts_by_model, images_failed, images_limited)
-    shares: dict[str, Share] = {}
-    method, effective, half_width, reach, enough = "", None, None, None, EnoughCells(NO)
-    beyond_limit = None
+    percentages: dict[str, Any] = {
+        "shares": {},
+        "interval_method": "",
+        "effective_cells": None,
+        "half_width_points": None,
+        "reach_points": None,
+        "enough": EnoughCells(NO),
+    }
     absent = tuple(name for name in cell_classes.white_cells_without_class(model_classes) if not counts[name])
     if absent and white:
         notes.append(f"none of the model's classes is {' or '.join(absent)}")
@@ -241,32 +246,12 @@ def differential(
     elif white < rules.min_white_cells or not white:
         notes.append(f"fewer than {max(rules.min_white_cells, 1)} white cells: counts only")
     else:
-        by_model = _percentages_by_model(counts_by_model)
-        fractions = by_model.mean(axis=0) / 100
-        effective = clustering.effective_cells(white, rules.alpha)
-        bounds, method = intervals.simultaneous_intervals(fractions * effective, rules.alpha)
-        half_width, reach = intervals.half_width_points(bounds), intervals.reach_points(fractions, bounds)
-        enough = enough_cells(
-            patient_id,
-            white,
-            fractions,
-            image_counts,
-            clustering,
-            unknown.white_percent or 0,
-            min_white_cells=rules.min_white_cells,
-            tolerance_points=rules.tolerance_points,
-            max_unknown_percent=rules.max_unknown_percent,
-            alpha=rules.alpha,
-        )
-        if len(by_model) < len(counts_by_model):
-            notes.append(f"{len(counts_by_model) - len(by_model)} of {len(counts_by_model)} models found no white cell")
-        if clustering.design_effect is None:
-            notes.append("clustering not known")
         compared = {} if _has_pleocytosis(cells_per_ul, references) else references
-        shares = _shares(fractions, bounds, by_model, compared, unknown, clustering, effective, rules)
-        beyond_limit = unknown.exceeds(rules.max_unknown_percent)
-        if beyond_limit:
-            notes.append(f"unknown cells are {unknown.white_percent:.1f} % of the white cells")
+        percentages, more = _percentages(
+            patient_id, counts_by_model, white, image_counts, clustering, unknown, compared, rules
+        )
+        notes += more
+    shares = percentages["shares"]
     neutrophil = shares[cell_classes.NEUTROPHIL].percent if shares else None
     case, case_rule = assign_case(white, counts[cell_classes.ERYTHROCYTE], neutrophil, cells_per_ul, rules.cases)
     return Differential(
@@ -275,22 +260,67 @@ def differential(
         images_used=images_used,
         images_failed=images_failed,
         counts=counts,
-        shares=shares,
         references=references,
         unknown=unknown,
         clustering=clustering,
-        interval_method=method,
-        effective_cells=effective,
-        half_width_points=half_width,
-        reach_points=reach,
-        enough=enough,
         cells_per_ul=cells_per_ul,
         case=case,
         case_rule=case_rule,
         note="; ".join(notes),
-        unknown_beyond_limit=beyond_limit,
         absent_classes=absent,
+        **percentages,
     )
+
+
+def _percentages(
+    patient_id: str,
+    counts_by_model: Mapping[str, Mapping[str, int]],
+    white: float,
+    image_counts: np.ndarray,
+    clustering: Clustering,
+    unknown: UnknownCells,
+    references: Mapping[str, ReferenceRange],
+    rules: DifferentialRules,
+) -> tuple[dict[str, Any], list[str]]:
+    """({field of `Differential` that depends on the percentages: its value}, notes).
+
+    Args:
+      white: white cells, the mean over the models; above 0.
+      references: those that the percentages are compared with.
+    """
+    by_model = _percentages_by_model(counts_by_model)
+    fractions = by_model.mean(axis=0) / 100
+    effective = clustering.effective_cells(white, rules.alpha)
+    bounds, method = intervals.simultaneous_intervals(fractions * effective, rules.alpha)
+    enough = enough_cells(
+        patient_id,
+        white,
+        fractions,
+        image_counts,
+        clustering,
+        unknown.white_percent or 0,
+        min_white_cells=rules.min_white_cells,
+        tolerance_points=rules.tolerance_points,
+        max_unknown_percent=rules.max_unknown_percent,
+        alpha=rules.alpha,
+    )
+    notes = []
+    if len(by_model) < len(counts_by_model):
+        notes.append(f"{len(counts_by_model) - len(by_model)} of {len(counts_by_model)} models found no white cell")
+    if clustering.design_effect is None:
+        notes.append("clustering not known")
+    beyond_limit = unknown.exceeds(rules.max_unknown_percent)
+    if beyond_limit:
+        notes.append(f"unknown cells are {unknown.white_percent:.1f} % of the white cells")
+    return {
+        "shares": _shares(fractions, bounds, by_model, references, unknown, clustering, effective, rules),
+        "interval_method": method,
+        "effective_cells": effective,
+        "half_width_points": intervals.half_width_points(bounds),
+        "reach_points": intervals.reach_points(fractions, bounds),
+        "enough": enough,
+        "unknown_beyond_limit": beyond_limit,
+    }, notes
 
 
 def _has_pleocytosis(cells_per_ul: float | None, references: Mapping[str, ReferenceRange]) -> bool | None:

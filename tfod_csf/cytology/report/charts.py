@@ -8,7 +8,7 @@ from markupsafe import Markup
 from tfod_csf import cell_classes
 from tfod_csf.cytology.counting.differential import Share
 from tfod_csf.cytology.counting.saturation import PAPER_CELLS, Saturation
-from tfod_csf.pages import svg
+from tfod_csf.pages import histogram, svg
 
 _DASHES = {cell_classes.MONOCYTE: "7 3", cell_classes.NEUTROPHIL: "8 3 2 3"}
 _MAX_POINTS = 100
@@ -110,31 +110,18 @@ def percent_histogram(name: str, percents: Sequence[float], low: float | None, h
       percents: one per patient.
       low, high: reference range, None where there is none.
     """
-    counts, _ = np.histogram(percents, bins=10, range=(0, 100))
-    largest = max(int(counts.max()), 1)
-    ticks = svg.nice_ticks(largest, 3)
-    left, right, top, bottom = 10 + 8 * max(3, len(f"{ticks[-1]}")), 310, 28, 164  # room for the largest number
-    width = (right - left) / 10
-    parts = []
-    if low is not None and high is not None:
-        x0, x1 = left + (right - left) * low / 100, left + (right - left) * high / 100
-        parts.append(f'<rect x="{x0:.1f}" y="{top}" width="{max(x1 - x0, 1):.1f}" height="{bottom - top}" '
-                     f'fill="{svg.BAND}"/>')  # fmt: skip
-    scale = (bottom - top) / largest
-    parts.append(svg.horizontal_grid([(bottom - t * scale, f"{t}") for t in ticks], left, right))
-    parts.append(svg.label(0, 12, "patients", color=svg.MUTED, size=12))
-    for step, count in enumerate(counts):
-        if count:
-            parts.append(f'<rect x="{left + step * width + 1:.1f}" y="{bottom - count * scale:.1f}" '
-                         f'width="{width - 2:.1f}" height="{count * scale:.1f}" '
-                         f'fill="{cell_classes.color_of(name)}"/>')  # fmt: skip
-    parts.append(svg.ticks_below([(left + (right - left) * p / 100, f"{p}") for p in range(0, 101, 25)], bottom))
-    parts.append(
-        svg.label((left + right) / 2, bottom + 34, "% of white cells", anchor="middle", color=svg.MUTED, size=12)
+    counts, edges = np.histogram(percents, bins=10, range=(0, 100))
+    return histogram.histogram(
+        f"histogram-{name}",
+        f"Patients by percentage of {name}s",
+        edges.tolist(),
+        counts.tolist(),
+        "% of white cells",
+        "patients",
+        cell_classes.color_of(name),
+        band=None if low is None or high is None else (low, high),
+        unit=" %",
     )
-    filled = [f"{10 * step} to {10 * step + 10} %: {count}" for step, count in enumerate(counts) if count]
-    title = f"Patients by percentage of {name}s"
-    return svg.chart(f"histogram-{name}", 330, bottom + 40, title, "; ".join(filled) or "no patient", parts)
 
 
 def settled_patients(n_sat: Sequence[int | None], chart_id: str) -> Markup:

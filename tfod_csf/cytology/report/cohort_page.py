@@ -17,7 +17,7 @@ from tfod_csf.cytology.counting.differential import Differential, DifferentialRu
 from tfod_csf.cytology.counting.enough_cells import NO, NOT_KNOWN
 from tfod_csf.cytology.report import charts, page_template, sentences
 from tfod_csf.cytology.signing import report_status
-from tfod_csf.wording import number, plural, visible
+from tfod_csf.wording import number, visible
 
 MAX_FAILURES = 500
 # Patients on one page; of more, those on a page of their own, and rows that the page of all shows.
@@ -225,7 +225,7 @@ class CohortPages:
         reasons += ["too many unknown ones"] if shared < enough_of else []
         few = f"; the others have {' or '.join(reasons)}" if reasons else ""
         of_percentages = f"of {enough_of:,}" + (f"; not known of {n['not known']:,}" if n["not known"] else "")
-        of_whom = plural(int(n["with failed"]), "patient")
+        of_whom = f"{n['with failed']:,} {'patient' if n['with failed'] == 1 else 'patients'}"
         unknown, cells = n["unknown"], n["cells"]
         return [
             ("With percentages", f"{shared:,}", f"of {patients:,}{few}"),
@@ -263,7 +263,7 @@ class CohortPages:
             ends = (reference.lowest_percent, reference.highest_percent) if reference else (None, None)
             chart = charts.percent_histogram(name, self._percents[name], *ends)
             high, low = (self._numbers[f"{name} {mark}"] for mark in ("high", "low"))
-            histograms.append((name, chart, f"{high} high, {low} low" if reference else "no reference range"))
+            histograms.append((name, chart, f"{high:,} high, {low:,} low" if reference else "no reference range"))
         return histograms
 
     def _case_rows(self) -> Iterator[dict[str, Any]]:
@@ -279,9 +279,9 @@ class CohortPages:
             enough = sum(self._numbers[f"case {one} enough"] for one in of)
             yield {
                 "name": "none" if case is None else {"all": "all", **sentences.CASE_WORDS}[case],
-                "patients": patients,
-                "settled": f"{enough} of {len(n_sat)}",
-                "median": f"{median:.0f}" if median < math.inf else _NOTHING,
+                "patients": f"{patients:,}",
+                "settled": f"{enough:,} of {len(n_sat):,}",
+                "median": f"{median:,.0f}" if median < math.inf else _NOTHING,
             }
 
 

@@ -8,6 +8,7 @@
   const isText = headings.map((heading) => !heading.classList.contains("n"));
   const compare = new Intl.Collator(undefined, { numeric: true }).compare;
   const number = (text) => { const found = parseFloat(text); return Number.isNaN(found) ? -Infinity : found; };
+  const count = (whole) => whole.toLocaleString("en-US");
   const find = document.getElementById("find");
   const boxes = [...document.querySelectorAll(".filter input[type=checkbox]")];
   let order = rows.map((_, place) => place);
@@ -49,7 +50,7 @@
     const chosen = order.filter((place) => letters.every((letter) => rows[place][0].includes(letter))
       && rows[place][2].toLowerCase().includes(wanted));
     body.replaceChildren(...chosen.slice(0, shown).map((place) => rowOf(rows[place])));
-    document.getElementById("shown").textContent = `${chosen.length} of ${rows.length} patients`;
+    document.getElementById("shown").textContent = `${count(chosen.length)} of ${count(rows.length)} patients`;
   };
   headings.forEach((heading, column) => {
     heading.querySelector("button").addEventListener("click", () => {
