@@ -307,6 +307,7 @@ TESTED_IN = {
     "commands/config_flags.py": "commands/test_generate_pipeline_config.py",
     "commands/export_report.py": "cytology/signing/test_report_export.py",
     "commands/export_detections.py": "cytology/test_other_formats.py",
+    "commands/flag_parsers.py": "commands/test_common_flags.py",
     "commands/find_label_problems.py": "evaluation/label_problems/test_find_label_problems.py",
     "commands/generate_tfrecord.py": "data/annotated/test_single_record.py",
     "commands/observers.py": "cytology/studies/test_observer_tables.py",
@@ -329,6 +330,7 @@ TESTED_IN = {
     "config/config_reference.py": "config/test_generated_files.py",  # which compares docs/CONFIG.md with what it makes
     "config/extractor_types.py": "fidelity/test_pipeline_configs.py",
     "config/supported_fields.py": "config/test_supported.py",  # the table that supported.py reads
+    "cytology/cell_kinds.py": "cytology/test_run_tables.py",
     "cytology/review/base_state.py": "cytology/review/test_review_loop.py",
     "cytology/review/patient_import.py": "cytology/review/test_review_loop.py",
     "cytology/review/reviewed_cohort.py": "cytology/review/test_review_loop.py",

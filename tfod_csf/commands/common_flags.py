@@ -7,65 +7,21 @@ after parsing and check what absl cannot; they are for the start of `main` and i
 import math
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 from absl import flags
 
+from tfod_csf.commands.flag_parsers import ListFlag, ListParser, NumbersParser
 from tfod_csf.errors import UserError
 
 _RUN = "Output folder of batch_infer, or of review_import for the cells as people decided."
 _RUN_REMEDY = "give the output folder of batch_infer"
 
 
-class _ListFlag(flags.MultiFlag):
-    """A list that may be written with commas, by repeating the flag, or both: --name=a,b --name=c is [a, b, c]."""
-
-    def _parse(self, arguments: Any) -> list[Any]:
-        return [item for items in super()._parse(arguments) for item in items]
-
-
-class _ListParser(flags.ListParser):
-    """Comma-separated words, of which only some may be allowed."""
-
-    def __init__(self, choices: Sequence[str] = ()):
-        super().__init__()
-        self._choices = choices
-
-    def parse(self, argument: str) -> list[str]:
-        items = super().parse(argument)
-        wrong = [item for item in items if self._choices and item not in self._choices]
-        if wrong:
-            raise ValueError(f"{wrong[0]!r} is unknown; use some of {','.join(self._choices)}")
-        return items
-
-
-class _NumbersParser(flags.ListParser):
-    """Comma-separated numbers above 0."""
-
-    def __init__(self, upper_bound: float):
-        super().__init__()
-        self._upper_bound = upper_bound
-
-    def parse(self, argument: str | float) -> list[float]:
-        items = super().parse(str(argument))
-        for item in items:
-            try:
-                fits = 0 < float(item) <= self._upper_bound
-            except ValueError:
-                fits = False
-            if not fits:
-                raise ValueError(f"{item!r} is not a number above 0 and up to {self._upper_bound:g}")
-        return [float(item) for item in items]
-
-    def flag_type(self) -> str:
-        return "comma separated list of numbers"
-
-
 def define_list(
     flag_values: flags.FlagValues, name: str, default: list[str] | None, text: str, choices: Sequence[str] = ()
 ) -> None:
     """A list flag; absl's own would silently keep only the last of several, or take the commas for text."""
-    flag = _ListFlag(_ListParser(choices), flags.ArgumentSerializer(), name, default, text)
+    flag = ListFlag(ListParser(choices), flags.ArgumentSerializer(), name, default, text)
     flags.DEFINE_flag(flag, flag_values)
 
 
@@ -73,7 +29,7 @@ def define_numbers(
     flag_values: flags.FlagValues, name: str, default: list[float] | None, text: str, upper_bound: float = math.inf
 ) -> None:
     """A list flag of numbers above 0."""
-    flag = _ListFlag(_NumbersParser(upper_bound), flags.ArgumentSerializer(), name, default, text)
+    flag = ListFlag(NumbersParser(upper_bound), flags.ArgumentSerializer(), name, default, text)
     flags.DEFINE_flag(flag, flag_values)
 
 

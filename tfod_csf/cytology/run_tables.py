@@ -20,12 +20,13 @@ import functools
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tfod_csf import cell_classes, run_folder
+from tfod_csf.cytology.cell_kinds import CellKind
 from tfod_csf.detections import BOX_SIDES
 from tfod_csf.files import csv_schemas
 from tfod_csf.files.csv_tables import TableError
@@ -53,46 +54,6 @@ class Thresholds:
     count_unknown: str = cell_classes.APART
 
 
-class _Kind(NamedTuple):
-    """What cells have in common that count as the same."""
-
-    model: str
-    image: str
-    predicted_class: str
-    status: str
-    counted_as: str
-
-    @property
-    def is_undecided(self) -> bool:
-        """Whether neither the model nor a person has decided on such a cell, however it is counted.
-
-        A model may have a class `unknown` of its own; such a cell is undecided however high its score is.
-        """
-        is_own_class = self.status == cell_classes.COUNTED and self.counted_as == cell_classes.UNKNOWN
-        return self.status in cell_classes.UNDECIDED_STATUS or is_own_class
-
-    @property
-    def is_left_unknown(self) -> bool:
-        """Whether a person looked at such a cell and left it unknown, or made it so."""
-        return self.counted_as == cell_classes.UNKNOWN and not self.is_undecided
-
-    @property
-    def is_named(self) -> bool:
-        """Whether such a cell counts under a class."""
-        return not self.is_undecided and self.counted_as != cell_classes.UNKNOWN
-
-    @property
-    def likely_when_left_unknown(self) -> str:
-        """The most likely class of a cell that a person left unknown.
-
-        The person saw the model's guess and did not take it, so it is not repeated here. Only an unknown cell that the
-        model finds most likely an erythrocyte, and that the person left as it was, remains a likely erythrocyte.
-        """
-        predicted = cell_classes.canonical_name(self.predicted_class)
-        is_erythrocyte = self.status == cell_classes.CONFIRMED and predicted == cell_classes.ERYTHROCYTE
-        return predicted if is_erythrocyte else cell_classes.UNKNOWN
-
-
 @dataclasses.dataclass(frozen=True)
 class PatientTables:
     """Cells and images of one patient.
@@ -116,10 +77,10 @@ class PatientTables:
     model_classes: tuple[str, ...] = ()
 
     @functools.cached_property
-    def _kinds(self) -> dict[_Kind, int]:
+    def _kinds(self) -> dict[CellKind, int]:
         """{kind: cells}, in the order in which they come first in the table."""
-        columns = (self.cells[name].tolist() for name in _Kind._fields)
-        return {_Kind(*kind): count for kind, count in collections.Counter(zip(*columns, strict=True)).items()}
+        columns = (self.cells[name].tolist() for name in CellKind._fields)
+        return {CellKind(*kind): count for kind, count in collections.Counter(zip(*columns, strict=True)).items()}
 
     @functools.cached_property
     def _image_rows(self) -> list[tuple[str, str, str]]:
@@ -214,7 +175,9 @@ class PatientTables:
         """{model: {erythrocyte or unknown: cells}} that a person left unknown; a model without any is there."""
         return self._sizes(lambda kind: kind.is_left_unknown, lambda kind: kind.likely_when_left_unknown)
 
-    def _sizes(self, is_wanted: Callable[[_Kind], bool], name_of: Callable[[_Kind], str]) -> dict[str, dict[str, int]]:
+    def _sizes(
+        self, is_wanted: Callable[[CellKind], bool], name_of: Callable[[CellKind], str]
+    ) -> dict[str, dict[str, int]]:
         """{model: {name: cells}} of the wanted cells."""
         counts: dict[str, dict[str, int]] = {model: {} for model in self.models}
         for kind, count in self._kinds.items():
