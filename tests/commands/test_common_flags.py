@@ -26,11 +26,12 @@ def commands_with(flag_name):
     return [command.name for command in COMMANDS.values() if flag_name in {flag.name for flag in command.flags}]
 
 
-def test_eight_commands_have_a_class_map():
+def test_nine_commands_have_a_class_map():
     assert sorted(commands_with("class_map")) == [
         "agreement",
         "calibrate",
         "create_csf_tf_record",
+        "cross_validate",
         "evaluate",
         "find_label_problems",
         "generate_tfrecord",
