@@ -341,7 +341,6 @@ TESTED_IN = {
     "data/dataset_page/charts.py": "data/dataset_page/test_data_page.py",
     "data/dataset_page/page_sections.py": "data/dataset_page/test_data_page.py",
     "data/dataset_page/shown_pictures.py": "data/dataset_page/test_data_page.py",
-    "evaluation/label_problems/problem_list.py": "evaluation/label_problems/test_find_label_problems.py",
     "evaluation/label_problems/problem_page.py": "evaluation/label_problems/test_find_label_problems.py",
     "evaluation/label_problems/review_folder.py": "evaluation/label_problems/test_find_label_problems.py",
     "export/model_info.py": "export/test_exporter.py",

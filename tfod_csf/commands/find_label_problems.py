@@ -36,7 +36,8 @@ common_flags.define_output_dir(FLAGS)
 flags.DEFINE_integer(
     "max_review",
     200,
-    "So many of the most likely mistakes are on the page, and their images in review/.",
+    "So many suggestions are on the page, and their images in review/: half of them the most likely of each kind and "
+    "class, the others the most likely of all.",
     lower_bound=1,
     flag_values=FLAGS,
 )
@@ -78,10 +79,10 @@ def _find(model: "Detector", files: list["AnnotatedFile"], output_dir: pathlib.P
     skipped = len(problems.skipped_files())
     problems.check_skipped_files(skipped, num_files, FLAGS.max_skipped_fraction, "--max_skipped_fraction")
     ranked = problem_list.ranked(found)
-    shown = ranked[: FLAGS.max_review]
+    shown = {place: ranked[place] for place in problem_list.places_to_show(ranked, FLAGS.max_review)}
     with review_folder.new(output_dir, model.label_map.names) as folder:
         pictures = _write_review(model, files, shown, folder)
-        problem_list.write_table(ranked, {problem.image for problem in shown}, output_dir)
+        problem_list.write_table(ranked, {problem.image for problem in shown.values()}, output_dir)
         problem_page.write_page(ranked, pictures, num_images, num_labels, model.name, output_dir)
     counts = ", ".join(f"{number} {kind}" for kind, number in problem_list.counts_of(ranked).most_common())
     print(f"{num_images} images, {num_labels} labels; to check: {counts or 'nothing'}.")
@@ -117,15 +118,15 @@ def _problems_of(model: "Detector", read: "AnnotatedImage") -> list["LabelProble
 
 
 def _write_review(
-    model: "Detector", files: list["AnnotatedFile"], shown: list["LabelProblem"], folder: pathlib.Path
+    model: "Detector", files: list["AnnotatedFile"], shown: dict[int, "LabelProblem"], folder: pathlib.Path
 ) -> dict[int, str]:
-    """Writes the images of these problems into the review folder; {place of a problem: its picture}."""
+    """Writes the images of these problems, {place: problem}, into the review folder; {place: picture}."""
     from tfod_csf.evaluation.label_problems import problem_page, review_folder
     from tfod_csf.problems import ProblemLog
     from tfod_csf.study.pictures import PixelPicture
 
     places: dict[str, list[int]] = {}
-    for place, problem in enumerate(shown):
+    for place, problem in shown.items():
         places.setdefault(problem.image, []).append(place)
     pictures: dict[int, str] = {}
     for file in files:

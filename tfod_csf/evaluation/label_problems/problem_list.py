@@ -1,8 +1,9 @@
 """The contradicted labels of all images, ranked, and their table."""
 
 import dataclasses
+import itertools
 import pathlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
@@ -30,6 +31,25 @@ def ranked(problems: Sequence[LabelProblem]) -> list[LabelProblem]:
 def counts_of(problems: Sequence[LabelProblem]) -> Counter:
     """Number of each kind."""
     return Counter(problem.suspicion.kind for problem in problems)
+
+
+def places_to_show(problems: Sequence[LabelProblem], most: int) -> list[int]:
+    """Which of them a person should look at first: places in `problems`, rising.
+
+    Half are for each kind with each suggested class in equal parts, the rest for the strongest. Otherwise hundreds of
+    overlooked erythrocytes would hide the one neutrophil that somebody labeled as a lymphocyte.
+
+    Args:
+      problems: as `ranked`.
+      most: number of places.
+    """
+    of_group: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for place, problem in enumerate(problems):
+        of_group[problem.suspicion.kind, problem.suspicion.suggested_class].append(place)
+    share = most // (2 * max(len(of_group), 1))
+    kept = {place for places in of_group.values() for place in places[:share]}
+    strongest = (place for place in range(len(problems)) if place not in kept)
+    return sorted([*kept, *itertools.islice(strongest, most - len(kept))])
 
 
 def write_table(problems: Sequence[LabelProblem], reviewed: Collection[str], output_dir: pathlib.Path) -> None:

@@ -14,7 +14,6 @@ from tfod_csf.files import atomic_write
 from tfod_csf.pages import cell_pictures, svg
 from tfod_csf.pages.html_page import PageTemplates
 from tfod_csf.study.pictures import Picture
-from tfod_csf.wording import plural
 
 PAGE = "label_problems.html"
 _QUALITY = 80
@@ -58,7 +57,7 @@ def write_page(
       num_images, num_labels: that were looked at.
       model: its name.
     """
-    title = f"{plural(len(problems), 'label')} to check"
+    title = f"{len(problems):,} label{'s' if len(problems) != 1 else ''} to check"
     shown = [{"picture": pictures[place], **_words(place, problems[place])} for place in sorted(pictures)]
     counts = problem_list.counts_of(problems)
     page = _templates().render(
