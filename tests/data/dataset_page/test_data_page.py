@@ -36,6 +36,15 @@ def records(write_records):
     return write_records(study())
 
 
+def test_one_folder_of_all_images_is_not_said_to_be_a_patient_on_both_sides(write_records, tmp_path):
+    records = write_records({"train": [drawn("images/1.jpg", 1)], "test": [drawn("images/2.jpg", 2)]})
+    assert run(f"--records_dir={records}", f"--output_dir={tmp_path / 'out'}") == 0
+    html = (tmp_path / "out" / "dataset_report.html").read_text(encoding="utf-8")
+    assert "images on both sides" not in html
+    assert "All images are in one folder" in html
+    assert "if the one folder is a patient&#39;s" in html
+
+
 def test_page_and_tables(records, tmp_path, capsys):
     out = tmp_path / "out"
     assert run(f"--records_dir={records}", f"--output_dir={out}", "--laboratory_pattern=^(?P<laboratory>[A-Z]+)-") == 0

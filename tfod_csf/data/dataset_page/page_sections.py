@@ -120,12 +120,19 @@ def _facts(findings: DataFindings) -> list[tuple[str, str, str]]:
     patients = {image.patient_id for image in images} - {""}
     return [
         ("Images", f"{len(images):,}", f"{train:,} train, {test:,} test"),
-        ("Patients", f"{len(patients):,}" if patients else "not known", ""),
+        ("Patients", *_patients_words(len(patients))),
         ("Cells", f"{cells.total():,}", f"{cells.total() / len(images):.1f} per image"),
         ("Images without cells", f"{sum(not image.cells for image in images):,}", ""),
         ("Boxes without a class", f"{sum(image.ignored for image in images):,}", "ignored by training"),
         ("Largest image", f"{width} x {height} px", plural(len(sizes), "size")),
     ]
+
+
+def _patients_words(number: int) -> tuple[str, str]:
+    """One folder of all images may be a patient's or anything."""
+    if number == 1:
+        return "1", "if the one folder is a patient's"
+    return (f"{number:,}", "") if number else ("not known", "")
 
 
 def _balance(findings: DataFindings) -> dict[str, Any]:
