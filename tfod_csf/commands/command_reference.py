@@ -28,6 +28,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         "create_csf_tf_record",
         "dataset_report",
         "find_label_problems",
+        "suggest_labels",
         "create_pascal_tf_record",
         "generate_tfrecord",
         "partition_dataset",

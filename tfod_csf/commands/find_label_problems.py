@@ -49,12 +49,13 @@ def main() -> None:
     """Runs the model over the labeled images, writes, and says how much was found."""
     images_dir, output_dir = common_flags.images_dir_apart_from_output(FLAGS)
     common_flags.class_map(FLAGS)  # a mistake in it is said at once
+    from tfod_csf.evaluation import labeling_folder
     from tfod_csf.evaluation.label_problems import review_folder
     from tfod_csf.model_folder import ModelFolder
     from tfod_csf.problems import ProblemLog
     from tfod_csf.study import patients
 
-    review_folder.check_is_new(output_dir)
+    labeling_folder.check_is_new(output_dir / review_folder.FOLDER)
     folder = ModelFolder.open(FLAGS.model, FLAGS.trust)
     problems = ProblemLog(strict=FLAGS.strict)
     files = patients.find_pairs(str(images_dir), FLAGS.annotations_dir, problems, FLAGS.manifest, FLAGS.patient_pattern)
@@ -65,6 +66,7 @@ def main() -> None:
 
 
 def _find(model: "Detector", files: list["AnnotatedFile"], output_dir: pathlib.Path, problems: "ProblemLog") -> None:
+    from tfod_csf.evaluation import labeling_folder
     from tfod_csf.evaluation.label_problems import problem_list, problem_page, review_folder
     from tfod_csf.progress_bar import progress_bar
 
@@ -80,7 +82,8 @@ def _find(model: "Detector", files: list["AnnotatedFile"], output_dir: pathlib.P
     problems.check_skipped_files(skipped, num_files, FLAGS.max_skipped_fraction, "--max_skipped_fraction")
     ranked = problem_list.ranked(found)
     shown = {place: ranked[place] for place in problem_list.places_to_show(ranked, FLAGS.max_review)}
-    with review_folder.new(output_dir, model.label_map.names) as folder:
+    review = output_dir / review_folder.FOLDER
+    with labeling_folder.new(review, review_folder.TEXT, model.label_map.names) as folder:
         pictures = _write_review(model, files, shown, folder)
         problem_list.write_table(ranked, {problem.image for problem in shown.values()}, output_dir)
         problem_page.write_page(ranked, pictures, num_images, num_labels, model.name, output_dir)

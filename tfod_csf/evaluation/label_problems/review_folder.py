@@ -4,13 +4,12 @@ A suggestion is a box called check_KIND_CLASS. Training ignores objects whose na
 is left by mistake changes no class.
 """
 
-import contextlib
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from tfod_csf.errors import UserError
 from tfod_csf.evaluation.label_problems.problem_list import LabelProblem
 from tfod_csf.evaluation.label_problems.suspicion import Suspicion
+from tfod_csf.evaluation.labeling_folder import LabelingFolderError
 from tfod_csf.files import atomic_write
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
@@ -18,8 +17,7 @@ from tfod_csf.study.annotated_images import AnnotatedImage
 from tfod_csf.study.labelimg import Annotation, LabeledObject
 
 FOLDER = "review"
-INSTRUCTIONS = "READ_ME.txt"
-_TEXT = """\
+TEXT = """\
 Labels to check with LabelImg
 
 Every image here has labels that a model contradicts; ../label_problems.csv lists them, the most likely mistakes first.
@@ -34,47 +32,13 @@ ignored by training, as every name that is not in the label map.
 """
 
 
-class ReviewFolderError(UserError):
-    """The review folder cannot be written."""
-
-
-def check_is_new(output_dir: pathlib.Path) -> None:
-    """Refuses a folder that has a review folder, before hours of computing.
-
-    Raises:
-      ReviewFolderError: there is one, which may hold a person's corrections.
-    """
-    target = output_dir / FOLDER
-    if target.exists():
-        raise ReviewFolderError(
-            f"{target}: is there already and may hold corrections; move it away, or give another --output_dir."
-        )
-
-
-@contextlib.contextmanager
-def new(output_dir: pathlib.Path, classes: Sequence[str]) -> Iterator[pathlib.Path]:
-    """A folder to write images into; when the block ends it is there as a whole.
-
-    Args:
-      classes: what LabelImg offers.
-
-    Raises:
-      ReviewFolderError: as `check_is_new`.
-    """
-    check_is_new(output_dir)
-    with atomic_write.replacing_folder(output_dir / FOLDER, may_exist=False) as folder:
-        atomic_write.write_text(folder / INSTRUCTIONS, _TEXT)
-        atomic_write.write_text(folder / "classes.txt", "".join(f"{name}\n" for name in classes))
-        yield folder
-
-
 def write_image(read: AnnotatedImage, problems: Sequence[LabelProblem], folder: pathlib.Path) -> None:
     """Copies an image and writes its labels with the suggestions beside it, in the place it has in the images folder.
 
     Args:
       read: the image with its labels.
       problems: those of this image.
-      folder: of `new`.
+      folder: of `labeling_folder.new`.
     """
     target = folder / read.image.key
     atomic_write.copy_file(read.image.path, target)
@@ -98,7 +62,7 @@ def _labels_as_written(read: AnnotatedImage) -> list[LabeledObject]:
         written, read.loaded.width, read.loaded.height, quiet, rescale_boxes=True
     )
     if not fitted:
-        raise ReviewFolderError(f"{read.annotation.path}: changed while this command ran; run it again.")
+        raise LabelingFolderError(f"{read.annotation.path}: changed while this command ran; run it again.")
     return fitted.objects
 
 

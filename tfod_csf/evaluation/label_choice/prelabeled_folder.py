@@ -1,0 +1,54 @@
+"""Images to label as a folder for LabelImg, in which the model's cells are boxes already.
+
+As review_export does it, unsure cells are named `unknown` and marked difficult: training ignores one that nobody named.
+"""
+
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfod_csf.cell_classes import UNKNOWN
+from tfod_csf.files import atomic_write
+from tfod_csf.study import labelimg
+from tfod_csf.study.labelimg import Annotation, LabeledObject
+from tfod_csf.study.patients import ImageFile
+
+FOLDER = "to_label"
+TEXT = """\
+Images to label with LabelImg
+
+../label_suggestions.csv says in which order, and why. The boxes are a model's, not a person's: an image that nobody
+looked at would teach the next model this one's mistakes.
+
+- Open each image, look at every box, and at every cell without one.
+- A box called unknown is a cell of which the model is not sure: rename it to its class (Ctrl+E), or leave it if nobody
+  can say; training ignores such a cell.
+- Draw a box around each cell that has none (W), and delete boxes around what is not a cell.
+- Save with Ctrl+S, format PascalVOC, also where nothing was wrong, and do not rename files.
+- Delete the XML of the images that you did not look at.
+
+Then copy the XML files beside the original images: the folders have the same names.
+"""
+
+
+def write_image(
+    image: ImageFile, size: tuple[int, int], boxes: np.ndarray, names: Sequence[str], folder: pathlib.Path
+) -> None:
+    """Copies an image and writes the model's cells beside it, in the place it has in the images folder.
+
+    Args:
+      image: which.
+      size: its width and height.
+      boxes: [N, 4] ymin, xmin, ymax, xmax in pixels of the image.
+      names: N classes, or `unknown`.
+      folder: of `labeling_folder.new`.
+    """
+    target = folder / image.key
+    atomic_write.copy_file(image.path, target)
+    objects = [
+        LabeledObject(name, xmin, ymin, xmax, ymax, difficult=int(name == UNKNOWN))
+        for name, (ymin, xmin, ymax, xmax) in zip(names, np.asarray(boxes, float).tolist(), strict=True)
+    ]
+    annotation = Annotation(target.with_suffix(".xml"), target.name, *size, objects, folder=target.parent.name)
+    labelimg.write_annotation(annotation, annotation.path)
