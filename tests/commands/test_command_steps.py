@@ -1,5 +1,9 @@
 import json
+import os
 import signal
+import subprocess
+import sys
+import types
 
 import pytest
 
@@ -50,24 +54,30 @@ def test_a_command_runs_in_a_process_of_its_own_and_gives_its_status(tmp_path, c
     assert "no such folder" in capfd.readouterr().err
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals on Windows")
 def test_a_signal_is_passed_on_and_the_command_awaited(monkeypatch):
-    sent = []
+    """The command is a program that ends with status 7 when it gets the signal, a little later."""
+    program = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.2), sys.exit(7)))"
+    program += "; print('in', flush=True); signal.pause()"
+    started = []
 
-    class Process:
-        def __init__(self, arguments):
-            self.waits = 0
+    def start(arguments):
+        process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+        wait = process.wait
 
-        def wait(self):
-            self.waits += 1
-            if self.waits == 1:
-                raise Stopped(signal.SIGINT)
-            sent.append("waited")
-            return 130
+        def send_then_wait():
+            assert process.stdout.readline() == b"in\n"
+            os.kill(os.getpid(), signal.SIGTERM)
+            return wait()
 
-        def send_signal(self, number):
-            sent.append(number)
+        process.wait = send_then_wait
+        started.append(process)
+        return process
 
-    monkeypatch.setattr(command_steps.subprocess, "Popen", Process)
-    with pytest.raises(Stopped):
+    monkeypatch.setattr(command_steps, "subprocess", types.SimpleNamespace(Popen=start))
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Stopped) as stopped:
         command_steps.run_command("evaluate", [])
-    assert sent == [signal.SIGINT, "waited"]
+    assert stopped.value.number == signal.SIGTERM
+    assert started[0].returncode == 7
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -2,13 +2,13 @@
 
 import json
 import pathlib
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfod_csf import __version__
+from tfod_csf.commands import stop_signals
 from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write, given_files
 
@@ -80,16 +80,19 @@ class CommandSteps:
 def run_command(name: str, arguments: Sequence[str]) -> int:
     """Runs a command of this package in a process of its own, so that its memory is free afterwards.
 
-    A signal that stops this process is passed on, and the command given the time to save.
+    A signal that comes meanwhile is passed on, and the command has the time that it needs to save.
 
     Returns:
       Its exit status; negative: the signal that killed it.
+
+    Raises:
+      Stopped: a signal came, and the command has ended.
     """
     process = subprocess.Popen([sys.executable, "-m", "tfod_csf", name, *arguments])
-    try:
-        return process.wait()
-    except BaseException as error:
+
+    def send(number: int) -> None:
         if sys.platform != "win32":  # there, Ctrl-C reaches both
-            process.send_signal(getattr(error, "number", signal.SIGTERM))
-        process.wait()
-        raise
+            process.send_signal(number)
+
+    with stop_signals.PassedOn(send):
+        return process.wait()

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
@@ -66,6 +67,36 @@ class StopSignals:
         self._timer.daemon = True
         self._timer.start()
         raise Stopped(number)
+
+
+class PassedOn:
+    """Context manager: inside it signals go to another process; at its end the first one raises `Stopped` here.
+
+    For a command that waits for another one, which may need longer to save than `StopSignals` gives.
+    """
+
+    def __init__(self, send: Callable[[int], object]):
+        """send: sends a signal, by its number, to the other process."""
+        self._send = send
+        self._number = 0
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> "PassedOn":
+        if threading.current_thread() is threading.main_thread():
+            for number in (getattr(signal, name) for name in _NAMES if hasattr(signal, name)):
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+        if self._number:
+            raise Stopped(self._number)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._number = self._number or number
+        self._send(number)
 
 
 class EndOnInterrupt:

@@ -24,6 +24,7 @@ _CHARTS = (
     ((table.PRECISION,), "Precision", "share of the cells that were given the class"),
     ((table.ERROR_POINTS,), "Error of the percentages", "percentage points"),
 )
+_WITHOUT_CLASS = {table.MEAN_AVERAGE_PRECISION: "all classes", table.ERROR_POINTS: "white cells"}
 _SCOPES = {table.MEAN_OF_FOLDS: "mean of folds", table.ALL_PATIENTS: "all patients"}
 
 
@@ -60,10 +61,10 @@ def write_page(output_dir: pathlib.Path, folds: Sequence[FoldResult], rows: Sequ
 
 
 def _named(rows: Sequence[MeasureRow]) -> dict[str, list[MeasureRow]]:
-    """{class, or "all classes": its rows}."""
+    """{class, or what is measured over classes: its rows}."""
     names: dict[str, list[MeasureRow]] = {}
     for row in rows:
-        names.setdefault(row.class_name or "all classes", []).append(row)
+        names.setdefault(row.class_name or _WITHOUT_CLASS[row.measure], []).append(row)
     return names
 
 
