@@ -6,6 +6,7 @@
       pipeline.config    the config it was built from
       label_map.pbtxt    its classes
       model.json         input type, thresholds, class order, limits, training data, versions
+      self_test/         drawn images and what the model finds in them (model_check; see inference/self_test.py)
       classification.json  what became of annotated validation cells, where evaluate --store was run
       SHA256SUMS         checksums of all of these
 
@@ -47,6 +48,7 @@ CHECKPOINT_DIR = "checkpoint"
 PIPELINE_CONFIG = "pipeline.config"
 LABEL_MAP = "label_map.pbtxt"
 INFO = "model.json"
+SELF_TEST_DIR = "self_test"
 CLASSIFICATION = "classification.json"
 _CHOSEN = "thresholds_chosen"  # in model.json
 MANIFEST = manifest.FILE_NAME

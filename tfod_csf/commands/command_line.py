@@ -55,12 +55,17 @@ def _is_no_flag(argument: str, flag_values: flags.FlagValues) -> bool:
     return argument.startswith("--") and given != "" and not {given, given.removeprefix("no")} & known
 
 
-def _parse(name: str, flag_values: flags.FlagValues, arguments: list[str]) -> None:
+def _parse(name: str, flag_values: flags.FlagValues, arguments: list[str], bare_flag: str = "") -> None:
     """Parses the command's flags and absl's own; anything else is an error with the nearest flag's name.
 
     A "--" is ignored: TFOD's usage lines have it before the flags, where absl would drop all that follow.
+
+    Args:
+      bare_flag: the flag whose values may be given without it, where it is not given itself.
     """
     arguments = [argument for argument in arguments if argument != "--"]
+    if bare_flag and f"--{bare_flag}" not in arguments:
+        arguments = [f"--{bare_flag}={text}" if not text.startswith("-") else text for text in arguments]
     for flag_name in flag_values:
         # One process may run a command twice (notebook, tests); the second run starts from the defaults again.
         flag_values[flag_name].unparse()
@@ -123,11 +128,17 @@ def _sentence(error: flags.Error, flag_values: flags.FlagValues) -> str:
 
 
 def run(
-    main: Callable[[], None], flag_values: flags.FlagValues, doc: str, name: str, arguments: list[str] | None = None
+    main: Callable[[], None],
+    flag_values: flags.FlagValues,
+    doc: str,
+    name: str,
+    arguments: list[str] | None = None,
+    bare_flag: str = "",
 ) -> int:
     """Runs one command.
 
     Args:
+      bare_flag: the flag whose values may be given without it (`BARE_FLAG` of a command's module).
       arguments: what follows the command's name; None takes those of the program, which then ends with the status.
 
     Returns:
@@ -137,16 +148,21 @@ def run(
     """
     with stop_signals.StopSignals(ends_process=arguments is None) as stop:
         given = sys.argv[1:] if arguments is None else arguments
-        return _guarded(lambda: _run_command(main, flag_values, doc, name, given), f"tfod_csf {name}", stop)
+        return _guarded(lambda: _run_command(main, flag_values, doc, name, given, bare_flag), f"tfod_csf {name}", stop)
 
 
 def _run_command(
-    main: Callable[[], None], flag_values: flags.FlagValues, doc: str, name: str, arguments: list[str]
+    main: Callable[[], None],
+    flag_values: flags.FlagValues,
+    doc: str,
+    name: str,
+    arguments: list[str],
+    bare_flag: str,
 ) -> None:
     if any(argument in _HELP_FLAGS for argument in arguments):
         print(command_reference.help_text(name, flag_values, doc))
         return
-    _parse(name, flag_values, arguments)
+    _parse(name, flag_values, arguments, bare_flag)
     absl_logging.use_absl_handler()
     main()
 
@@ -235,4 +251,5 @@ def _refuse(typed: str) -> None:
 def _run_named(name: str, typed: str, arguments: list[str]) -> None:
     """Runs the command `name`, which the user called `typed`."""
     module = command_reference.command_module(name)
-    _run_command(module.main, module.FLAGS, module.__doc__ or "", typed, arguments)
+    bare_flag = getattr(module, "BARE_FLAG", "")
+    _run_command(module.main, module.FLAGS, module.__doc__ or "", typed, arguments, bare_flag)

@@ -3,7 +3,8 @@
     python -m tfod_csf.commands.command_reference docs/COMMANDS.md
 
 A command is a module of this folder with a docstring (first line: what it does, in the imperative),
-`FLAGS = flags.FlagValues()` holding its flags in the order in which a person should read them, and `main()`.
+`FLAGS = flags.FlagValues()` holding its flags in the order in which a person should read them, and `main()`. Where it
+has a `BARE_FLAG`, values of that flag may be given without it.
 `STAGES` names every command once, in the order of the work. Nothing here imports TensorFlow.
 """
 
@@ -34,7 +35,14 @@ STAGES: dict[str, tuple[str, ...]] = {
         "partition_dataset",
     ),
     "training": ("generate_pipeline_config", "model_main_tf2", "training_report", "cross_validate"),
-    "export": ("exporter_main_v2", "export_openvino", "import_frozen_graph", "convert_checkpoint", "evaluate"),
+    "export": (
+        "exporter_main_v2",
+        "export_openvino",
+        "import_frozen_graph",
+        "convert_checkpoint",
+        "model_check",
+        "evaluate",
+    ),
     "inference": ("batch_infer", "archive_infer", "merge_shards", "differential", "report", "export_detections"),
     "study": ("agreement", "observers", "repeatability", "turnaround", "saturation", "calibrate"),
     "review": ("review_export", "review_serve", "review_import", "review_agreement", "sign_report", "export_report"),

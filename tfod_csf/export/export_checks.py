@@ -17,6 +17,7 @@ _EXPORTED_NAMES = {
     model_folder.PIPELINE_CONFIG,
     model_folder.LABEL_MAP,
     model_folder.INFO,
+    model_folder.SELF_TEST_DIR,
     model_folder.MANIFEST,
 }
 

@@ -21,6 +21,8 @@ from tfod_csf.export.detection_module import DetectionModule
 from tfod_csf.export.export_checks import ExportError, check_export, check_has_checkpoint
 from tfod_csf.files import atomic_write, manifest
 from tfod_csf.files.checksums import file_sha256
+from tfod_csf.inference import self_test
+from tfod_csf.inference.self_test import SelfTest
 from tfod_csf.label_map import LabelMap, save_label_map
 from tfod_csf.modeling import model_builder
 from tfod_csf.training.checkpoints import checkpoint_view, run_checkpoints
@@ -37,7 +39,7 @@ class ExportOptions:
       batch_signature: a second signature serving_batch for any number of uint8 images of one size.
       max_batch: images that batch_infer gives to serving_batch at a time, written into model.json; with 2 or more there
         is that signature.
-      parity_images: uint8 [h, w, 3] images to compare on; none: synthetic ones.
+      parity_images: uint8 [h, w, 3] images to compare on besides synthetic ones.
     """
 
     min_score: float = model_folder.DEFAULT_THRESHOLDS["min_score"]
@@ -157,18 +159,23 @@ def _write_checkpoint(model, folder: pathlib.Path) -> None:
 
 
 def _compare(part: pathlib.Path, input_type: str, options: ExportOptions) -> dict[str, float]:
-    """Compares the SavedModel with the network rebuilt from the files beside it."""
+    """Compares the SavedModel with the network rebuilt from the files beside it, and writes the self-test."""
     pipeline_config = load_pipeline_config(part / model_folder.PIPELINE_CONFIG)
     checkpoint = str(part / model_folder.CHECKPOINT_DIR / "ckpt-0")
     model = restored_model(pipeline_config, checkpoint, options.compute_dtype)
-    return parity.compare(
+    drawn = parity_images.synthetic()
+    compared = parity.compare(
         part / model_folder.SAVED_MODEL_DIR,
         DetectionModule(model, pipeline_config.model.faster_rcnn, input_type),
         input_type,
-        options.parity_images or parity_images.synthetic(),
+        (*drawn, *options.parity_images),
         options.compute_dtype,
         options.has_batch_signature,
     )
+    found = [self_test.detections_of(outputs, image) for outputs, image in zip(compared.outputs, drawn)]
+    tolerance = self_test.FLOAT32 if options.compute_dtype == "float32" else self_test.FEWER_BITS
+    SelfTest.made_of(drawn, found, options.min_score, tolerance).write(part)
+    return compared.differences
 
 
 def _info(

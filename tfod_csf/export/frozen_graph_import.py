@@ -22,6 +22,8 @@ from tfod_csf.export import export_checks, frozen_graph, model_info, parity, par
 from tfod_csf.export.detection_module import INPUT_NAME, input_spec
 from tfod_csf.export.frozen_graph import FrozenGraph, FrozenGraphError
 from tfod_csf.files import atomic_write, manifest, saved_model_operations
+from tfod_csf.inference import self_test
+from tfod_csf.inference.self_test import SelfTest
 from tfod_csf.label_map import LabelMap, LabelMapError, save_label_map
 
 _CLASS_BIASES = "SecondStageBoxPredictor/ClassPredictor/biases"
@@ -129,11 +131,14 @@ def import_frozen_graph(
         if pipeline_config is not None:
             save_pipeline_config(pipeline_config, part / model_folder.PIPELINE_CONFIG)
         save_label_map(label_map, part / model_folder.LABEL_MAP)
-        differences = parity.compare(
+        compared = parity.compare(
             *(saved_model_dir, detector, detector.input_type, images),
             has_batch_signature=detector.takes_batches,
             source="the frozen graph",
         )
+        differences = compared.differences
+        found = [self_test.detections_of(outputs, image) for outputs, image in zip(compared.outputs, images)]
+        SelfTest.made_of(images, found, thresholds["min_score"], self_test.FLOAT32).write(part)
         info = _info(detector, label_map, thresholds, pipeline_config, max(differences.values()))
         atomic_write.write_json(part / model_folder.INFO, info)
         manifest.write(part)

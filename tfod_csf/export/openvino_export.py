@@ -21,9 +21,13 @@ from tfod_csf.errors import UserError
 from tfod_csf.export import convert_saved_model, export_checks, model_info, parity_images
 from tfod_csf.export.calibration_images import CalibrationImages
 from tfod_csf.files import atomic_write, manifest, openvino_operations
-from tfod_csf.inference import no_telemetry  # noqa: F401 - before OpenVINO
+from tfod_csf.inference import (
+    no_telemetry,  # noqa: F401 - before OpenVINO
+    self_test,
+)
 from tfod_csf.inference.detection_differences import DetectionDifferences
 from tfod_csf.inference.detector import Detector
+from tfod_csf.inference.self_test import SelfTest
 from tfod_csf.label_map import save_label_map
 from tfod_csf.model_folder import ModelFolder
 from tfod_csf.score_temperature import CALIBRATION
@@ -123,10 +127,19 @@ def export(
         if source.pipeline_config_path.is_file():
             shutil.copyfile(source.pipeline_config_path, part / model_folder.PIPELINE_CONFIG)
         differences = _compare(source, network_dir, number_format, images)
+        _write_self_test(source, part, number_format)
         info = _info(source, network_dir, number_format, calibration, differences)
         atomic_write.write_json(part / model_folder.INFO, info)
         manifest.write(part)
     return differences
+
+
+def _write_self_test(source: ModelFolder, part: pathlib.Path, number_format: str) -> None:
+    """Of the IR itself, whose scores are not those of the SavedModel."""
+    openvino_model, drawn = Detector(part / model_folder.OPENVINO_DIR, source.label_map), parity_images.synthetic()
+    found = [openvino_model.detect(image) for image in drawn]
+    tolerance = self_test.FLOAT32 if number_format == FP32 else self_test.FEWER_BITS
+    SelfTest.made_of(drawn, found, source.thresholds["min_score"], tolerance).write(part)
 
 
 def _convert(source: ModelFolder, network_dir: pathlib.Path, number_format: str) -> None:

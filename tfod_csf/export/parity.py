@@ -5,6 +5,7 @@ is rebuilt from the exported pipeline.config, restored from the exported checkpo
 run on the CPU, so the outputs should be equal to the bit; the tolerances allow for rounding.
 """
 
+import dataclasses
 import os
 import pathlib
 import subprocess
@@ -34,6 +35,19 @@ class Reference(Protocol):
         """The same for any number of uint8 images of one size, [B, h, w, 3]."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """What `compare` has found.
+
+    Attributes:
+      differences: largest difference of each output, over all images.
+      outputs: the SavedModel's outputs for each image, a batch of it alone, by TFOD's names.
+    """
+
+    differences: dict[str, float]
+    outputs: list[dict[str, np.ndarray]]
+
+
 class ParityError(UserError):
     """The exported SavedModel and its checkpoint give different detections."""
 
@@ -46,7 +60,7 @@ def compare(
     compute_dtype: str = "float32",
     has_batch_signature: bool = False,
     source: str = "the checkpoint",
-) -> dict[str, float]:
+) -> Comparison:
     """Runs the SavedModel and the reference, and compares every output.
 
     Args:
@@ -58,9 +72,6 @@ def compare(
       has_batch_signature: whether serving_batch was exported and has to agree too.
       source: what the reference is, for the message.
 
-    Returns:
-      Largest difference of each output, over all images.
-
     Raises:
       ParityError: an output differs by more than TOLERANCE.
     """
@@ -70,6 +81,7 @@ def compare(
         calls.append((_BATCH_SIGNATURE, np.stack([images[0], images[0][::-1]])))
     found = _run_in_fresh_process(saved_model_dir, calls)
     differences: dict[str, float] = {}
+    outputs = []
     batch_function = reference.batch_function() if has_batch_signature else None
     for index, (signature, value) in enumerate(calls):
         function = batch_function if signature == _BATCH_SIGNATURE else reference.__call__
@@ -77,13 +89,14 @@ def compare(
         prefix = f"{index:03d}|"
         exported = {key.removeprefix(prefix): array for key, array in found.items() if key.startswith(prefix)}
         _add_differences(differences, expected, exported)
+        outputs.append(exported)
     worst = max(differences, key=differences.get)
     if not differences[worst] <= TOLERANCE[compute_dtype]:
         raise ParityError(
             f"{saved_model_dir}: {worst} differs from {source} by {differences[worst]:.3g} (allowed "
             f"{TOLERANCE[compute_dtype]:.0e}), so nothing was exported; report this with the pipeline.config."
         )
-    return differences
+    return Comparison(differences, outputs[: len(images)])
 
 
 def _add_differences(

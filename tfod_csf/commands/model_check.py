@@ -1,0 +1,68 @@
+"""Check that exported models still find what they found when they were exported.
+
+Every exported model folder carries a self-test: drawn images, and the detections in them at the time of the export.
+They are computed again and compared; status 1 says that a model gives other detections here. Run it where a model was
+copied to and after TensorFlow, OpenVINO or drivers were updated. That files are unchanged is checked by SHA256SUMS,
+whenever a model is opened. The self-test does not tell how good a model is: evaluate does, on annotated images.
+
+Example: tfod_csf model_check exported_models/csf
+"""
+
+import sys
+
+from absl import flags
+
+from tfod_csf.commands import command_line, common_flags
+from tfod_csf.errors import UserError
+
+FLAGS = flags.FlagValues()
+BARE_FLAG = "model"
+flags.DEFINE_multi_string(
+    "model",
+    None,
+    "Exported model folder; several may be given, also without --model=.",
+    required=True,
+    flag_values=FLAGS,
+)
+common_flags.define_trust(FLAGS)
+
+
+def main() -> None:
+    """Runs the self-test of each model and prints a line for it."""
+    from tfod_csf.inference.self_test import SelfTest
+    from tfod_csf.model_folder import ModelFolder
+
+    folders = [ModelFolder.open(path, FLAGS.trust) for path in FLAGS.model]
+    tests = [SelfTest.read(folder.path) for folder in folders]
+
+    from tfod_csf.inference.detector import Detector
+
+    failed = []
+    for folder, test in zip(folders, tests, strict=True):
+        differences = test.run(Detector.open(folder))
+        faults = test.faults(differences)
+        failed += [f"{folder.path}: {'; '.join(faults)}"] if faults else []
+        print(f"{folder.path}: {_found(len(test.images), test.min_score, differences)}")
+    if failed:
+        raise UserError(
+            f"{' / '.join(failed)}. Here the model gives other detections than where it was exported: do not use its "
+            "results; install the versions that its model.json names, or export and evaluate the model here."
+        )
+
+
+def _found(num_images: int, min_score: float, differences) -> str:
+    """One model's result in words."""
+    if not differences.num_cells:
+        return (
+            f"finds nothing in the {num_images} drawn images with a score of {min_score:.2g} or more, as when it was "
+            "exported; that it finds cells is not tested by them."
+        )
+    return (
+        f"{differences.num_cells - differences.num_missing} of {differences.num_cells} detections in {num_images} "
+        f"drawn images as when it was exported; scores differ by at most {differences.largest_score:.2g}, boxes by "
+        f"{differences.largest_box_px:.2g} px."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.run(main, FLAGS, __doc__, "model_check", bare_flag=BARE_FLAG))
