@@ -17,7 +17,7 @@ FOUND = (NOTHING, ONE, THREE)
 
 
 class Detector:
-    """Finds what it is told to find in each of IMAGES."""
+    """Finds the given detections in each of IMAGES."""
 
     def __init__(self, found):
         self._found = {image.tobytes(): detections for image, detections in zip(IMAGES, found)}

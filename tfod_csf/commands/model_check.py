@@ -9,11 +9,15 @@ Example: tfod_csf model_check exported_models/csf
 """
 
 import sys
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from tfod_csf.commands import command_line, common_flags
 from tfod_csf.errors import UserError
+
+if TYPE_CHECKING:
+    from tfod_csf.inference.detection_differences import DetectionDifferences
 
 FLAGS = flags.FlagValues()
 BARE_FLAG = "model"
@@ -50,7 +54,7 @@ def main() -> None:
         )
 
 
-def _found(num_images: int, min_score: float, differences) -> str:
+def _found(num_images: int, min_score: float, differences: "DetectionDifferences") -> str:
     """One model's result in words."""
     if not differences.num_cells:
         return (

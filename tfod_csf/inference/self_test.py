@@ -164,5 +164,5 @@ def _read_image(folder: pathlib.Path, name: str) -> np.ndarray:
 
 def _detections(stored: Mapping, image: np.ndarray) -> Detections:
     cells = stored["detections"]
-    boxes, classes, scores = ([cell[key] for cell in cells] for key in ("box", "class", "score"))
-    return Detections("", image.shape[1], image.shape[0], np.reshape(boxes, [-1, 4]), classes, scores)
+    boxes, classes, scores = (np.array([cell[key] for cell in cells]) for key in ("box", "class", "score"))
+    return Detections("", image.shape[1], image.shape[0], boxes.reshape(-1, 4), classes, scores)
