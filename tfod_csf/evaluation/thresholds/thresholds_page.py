@@ -116,13 +116,14 @@ def differential_words(found: Recommendations) -> str:
         return ""
     error, difference = found.by_differential.error, found.difference
     start = (
-        f"Percentages are wrong by {error.mean:.1f} points on average (95 % interval {error.low:.1f} to "
-        f"{error.high:.1f}, {found.num_patients} patients)"
+        f"Thresholds chosen by the error of the percentages leave one of {error.mean:.1f} points on average in "
+        f"patients that they were not chosen on (95 % interval {error.low:.1f} to {error.high:.1f}, "
+        f"{found.num_patients} patients)"
     )
     more = "less" if difference.mean < 0 else "more"
-    change = f"{abs(difference.mean):.1f} points {more} than with those in use"
+    change = f"{abs(difference.mean):.1f} points {more} than those in use"
     if f"{abs(difference.mean):.1f}" == "0.0":
-        change = "as much as with those in use"
+        change = "as much as those in use"
     interval = f"(interval of the difference {_signed(difference.low)} to {_signed(difference.high)})"
     if found.is_certainly_better:
         return f"{start}, {change} {interval}."
