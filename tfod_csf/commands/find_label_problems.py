@@ -36,8 +36,8 @@ common_flags.define_output_dir(FLAGS)
 flags.DEFINE_integer(
     "max_review",
     200,
-    "So many suggestions are on the page, and their images in review/: half of them the most likely of each kind and "
-    "class, the others the most likely of all.",
+    "So many suggestions are on the page, and their images in review/: up to half of them the most likely of each "
+    "kind and class, the others the most likely of all.",
     lower_bound=1,
     flag_values=FLAGS,
 )

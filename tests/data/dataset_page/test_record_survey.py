@@ -9,7 +9,7 @@ from tests.support.drawn_records import HEIGHT, WIDTH, drawn, field, jpeg, ready
 from tfod_csf.data.dataset_page import record_survey
 from tfod_csf.data.dataset_page.data_page import files_of
 from tfod_csf.data.dataset_page.record_survey import Cell, ShownCells
-from tfod_csf.files import example_pb2, tfrecord
+from tfod_csf.files import csv_schemas, example_pb2, tfrecord
 from tfod_csf.files.tfrecord import TFRecordError
 from tfod_csf.problems import ProblemLog
 
@@ -33,6 +33,15 @@ def test_one_image_is_counted(write_records):
     [cut, *_] = seen.shown["monocyte"].cells("cut")
     assert cut.image == 0
     assert seen.shown["monocyte"].cells("largest") == []  # both are cut
+
+
+def test_patients_are_those_of_the_table_beside_the_records(write_records):
+    folder = write_records({"train": [drawn("day_1/a.jpg", 1)], "test": [drawn("day_1/b.jpg", 2)]})
+    patients = {"day_1/a.jpg": "P7", "day_1/b.jpg": "P8"}
+    rows = [{"image": name, "patient": patient, "side": "train", "sha256": "0"} for name, patient in patients.items()]
+    csv_schemas.load("split").write(folder / "split.csv", rows)
+    seen = record_survey.survey(files_of(folder), ProblemLog(), 1)
+    assert [image.patient_id for image in seen.images] == ["P7", "P8"]
 
 
 def test_any_number_of_processes_sees_the_same(write_records, monkeypatch):

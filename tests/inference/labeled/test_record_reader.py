@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tests.support.tfrecord_frames import frame
 from tfod_csf.data.records.tf_example_decoder import TfExampleDecoder
+from tfod_csf.files import csv_schemas
 from tfod_csf.files.tfrecord import TFRecordError
 from tfod_csf.inference.labeled import record_reader
 from tfod_csf.label_map import NO_CLASS_ID, LabelMap, LabelMapItem, label_map_from_names
@@ -73,6 +74,16 @@ def test_crowds_are_for_cocos_metrics_alone(tmp_path):
     (image,), _ = read(tmp_path / "r", record)
     assert image.is_ignored.tolist() == [False, False]
     assert image.groundtruth_dict["groundtruth_is_crowd"].tolist() == [True, False]
+
+
+def test_patients_are_those_of_the_table_beside_the_records(tmp_path):
+    record = example(image__source_id=bytes_feature(b"day_1/a.png"))
+    (image,), _ = read(tmp_path / "r", record)
+    assert image.patient_id == "day_1"
+    rows = [{"image": "day_1/a.png", "patient": "P7", "side": "test", "sha256": "0"}]
+    csv_schemas.load("split").write(tmp_path / "split.csv", rows)
+    (image,), _ = read(tmp_path / "r", record)
+    assert image.patient_id == "P7"
 
 
 def test_boxes_in_pixels_are_refused_at_once(tmp_path):

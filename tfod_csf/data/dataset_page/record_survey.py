@@ -26,6 +26,7 @@ from tfod_csf.problems import Problem, ProblemLog
 from tfod_csf.progress_bar import progress_bar
 from tfod_csf.study import image_limits
 from tfod_csf.study.image_limits import ImageLimitError
+from tfod_csf.study.record_patients import RecordPatients
 
 SIDES = ("train", "test")
 AT_EDGE_PX = 1.0  # a box that is nearer to the edge of its image is taken to be cut
@@ -40,7 +41,7 @@ class ImageFacts:
 
     Attributes:
       name: the record's source_id, or file and number of the record.
-      patient_id: as create_csf_tf_record names images, the first folder; "" where the name has none.
+      patient_id: of `RecordPatients`; "" where nothing says whose it is.
       digest: equal for equal files.
       cells: objects of each class.
       ignored: boxes of weight 0, which training takes neither for a class nor for background.
@@ -84,7 +85,6 @@ class LabeledRecord:
     """
 
     name: str
-    patient_id: str
     digest: bytes
     image: Image.Image
     boxes: np.ndarray
@@ -117,7 +117,6 @@ def decode(record: bytes, where: str, spellings: Mapping[str, str] = _AS_WRITTEN
     name = features.image_name or where
     return LabeledRecord(
         name=name,
-        patient_id=name.partition("/")[0] if "/" in name else "",
         digest=image_digest(encoded),
         image=image,
         boxes=boxes[is_used],
@@ -171,7 +170,7 @@ def _look_at(spellings: dict[str, str], item: tuple[str, str, bytes]) -> _Looked
     facts = ImageFacts(
         side=side,
         name=labeled.name,
-        patient_id=labeled.patient_id,
+        patient_id="",
         digest=labeled.digest,
         width=labeled.image.width,
         height=labeled.image.height,
@@ -358,11 +357,14 @@ def survey(
     if len(first) <= FEW_IMAGES:
         num_processes = 1
     look_at = functools.partial(_look_at, dict(spellings))
+    patients = {side: RecordPatients.beside(paths[0]) for side, paths in files.items() if paths}
     results = worker_pool.ordered_map(look_at, itertools.chain(first, records), num_processes)
     for place, looked in enumerate(progress_bar(results, unit="image", desc="looking at")):
         if isinstance(looked, Problem):
             problems.add(looked)
             found.num_skipped += 1
         else:
-            found.add(looked, place)
+            facts = looked.facts
+            facts = dataclasses.replace(facts, patient_id=patients[facts.side].patient_of(facts.name))
+            found.add(dataclasses.replace(looked, facts=facts), place)
     return found

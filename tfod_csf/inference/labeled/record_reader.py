@@ -25,6 +25,7 @@ from tfod_csf.problems import ProblemLog
 from tfod_csf.study import image_io, image_limits
 from tfod_csf.study.image_io import JpegDecoder
 from tfod_csf.study.image_limits import ImageLimitError
+from tfod_csf.study.record_patients import RecordPatients
 from tfod_csf.wording import listed
 
 _WRITE_AGAIN = "Write the records again with create_csf_tf_record."
@@ -74,10 +75,10 @@ def read_records(
         record can be read.
     """
     for shard in shards:
-        number = 0
+        patients, number = RecordPatients.beside(shard), 0
         try:
             for number, record in enumerate(record_set.read_records(shard), start=1):
-                labeled = _read_example(record, shard, f"example {number}", label_map, problems, decode_jpeg)
+                labeled = _read_example(record, shard, f"example {number}", label_map, problems, decode_jpeg, patients)
                 if labeled is not None:
                     yield labeled
         except TFRecordError as damage:
@@ -95,6 +96,7 @@ def _read_example(
     label_map: LabelMap,
     problems: ProblemLog,
     decode_jpeg: JpegDecoder | None,
+    patients: RecordPatients,
 ) -> LabeledImage | None:
     try:
         features = Features(record, item)
@@ -107,7 +109,8 @@ def _read_example(
         problems.skipped(shard, str(error).rstrip("."), _WRITE_AGAIN, item)
         return None
     name = f"{pathlib.PurePath(shard).name}, {item}: {features.image_name}"
-    return dataclasses.replace(labeled, image_id=f"{shard}:{item}:{features.image_name}", name=name)
+    image_id, patient_id = f"{shard}:{item}:{features.image_name}", patients.patient_of(features.image_name)
+    return dataclasses.replace(labeled, image_id=image_id, name=name, patient_id=patient_id)
 
 
 def _labeled_image(features: Features, label_map: LabelMap, decode_jpeg: JpegDecoder | None) -> LabeledImage:
@@ -123,8 +126,6 @@ def _labeled_image(features: Features, label_map: LabelMap, decode_jpeg: JpegDec
         is_ignored=_of_each_box("weight", features.floats("image/object/weight"), num_boxes, 1) == 0,
         is_crowd=_of_each_box("is_crowd", features.ints("image/object/is_crowd"), num_boxes, 0) != 0,
         jpeg=jpeg,
-        # create_csf_tf_record names images by their path below the folder of patients.
-        patient_id=features.image_name.rpartition("/")[0].partition("/")[0],
     )
 
 
