@@ -33,6 +33,11 @@ def test_equal_factors_are_equally_wide_on_a_logarithmic_axis():
     assert re.findall(r">(\d+)</text>", svg)[-7:] == ["1", "2", "5", "10", "20", "50", "100"]
 
 
+def test_a_logarithmic_axis_of_less_than_a_decade_has_more_than_one_number():
+    svg = str(histogram.histogram("h", "Title", [2.4, 4, 7.2], [3, 3], "axis", "boxes", is_log=True))
+    assert re.findall(r">(\d+)</text>", svg)[-5:] == ["3", "4", "5", "6", "7"]
+
+
 def test_a_histogram_of_nothing():
     assert '<desc id="h-d">no boxes</desc>' in histogram.histogram("h", "Title", [0, 1], [0], "axis", "boxes")
 

@@ -82,4 +82,5 @@ def log_edges(values: np.ndarray, factor: float = 2**0.25) -> list[float]:
 def _log_ticks(low: float, high: float) -> list[float]:
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [step * 10.0**power for power in powers for step in (1, 2, 5)]
-    return [tick for tick in ticks if low <= tick <= high]
+    shown = [tick for tick in ticks if low <= tick <= high]
+    return shown if len(shown) >= 3 else svg.linear_ticks(low, high)  # on less than a decade these are too few to read

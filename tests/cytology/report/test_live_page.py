@@ -55,6 +55,13 @@ def test_too_few_cells(live):
     )
 
 
+@pytest.mark.parametrize(("cells", "named"), [(1, "1 unknown cell may be white"), (3, "3 unknown cells may be white")])
+def test_the_line_names_unknown_cells_that_may_be_white(tmp_path, write_patient, cells, named):
+    write_patient(tmp_path / "p", "p", [{"lymphocyte": cells, "erythrocyte": 2}], score=0.6)
+    patient = LivePatient("p", live_count(run_tables.read_patient(tmp_path / "p")), 1)
+    assert live_page.live_line(patient, RULES).startswith(f"p: 0 white cells on 1 image; {named}; not enough yet")
+
+
 def test_percentages_interval_and_the_class_that_limits(live):
     patient = live([[12, 8, 0]] * 3, waiting=("d.jpg",))
     page = text_of([patient])

@@ -113,11 +113,13 @@ def live_line(patient: LivePatient, rules: DifferentialRules) -> str:
         return f"{visible(patient.patient_id)}: {plural(patient.images, 'image')}, none examined yet"
     result = patient.count.result
     where = f"{plural(result.white_cells, 'white cell')} on {plural(result.images_used, 'image')}"
+    maybe_white = result.unknown.maybe_white
     shares = ", ".join(_share_words(name, share) for name, share in result.shares.items())
     limit = patient.count.limiting_class if patient.count.answer == NO else None
     return "; ".join(
         [
             f"{visible(patient.patient_id)}: {where}",
+            *([f"{plural(maybe_white, 'unknown cell')} may be white"] if maybe_white else []),
             *([shares] if shares else []),
             f"{_answer(patient.count, rules).lower()}{_missing_words(patient.count, rules)}",
             *([f"limited by {limit}s"] if limit else []),
