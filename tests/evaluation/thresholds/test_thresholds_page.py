@@ -38,9 +38,9 @@ def test_tables_of_classes_and_pairs(tmp_path):
 def test_better_thresholds_are_recommended_with_the_interval(tmp_path):
     lines, page = written(tmp_path, BETTER_ELSEWHERE)
     said = (
-        "Thresholds chosen by the error of the percentages leave one of 0.0 points on average in patients that they "
-        "were not chosen on (95 % interval 0.0 to 0.0, 3 patients), 33.3 points less than those in use (interval of "
-        "the difference -33.3 to -33.3)."
+        "Thresholds chosen by the error of the percentages leave an error of 0.0 points on average in patients that "
+        "they were not chosen on (95 % interval 0.0 to 0.0, 3 patients), 33.3 points less than those in use (interval "
+        "of the difference -33.3 to -33.3)."
     )
     assert f"Recommended by differential: min_score 0.5, unknown_below 0.65; in use: 0.5, 0.5. {said}" in lines
     assert said in page

@@ -116,7 +116,7 @@ def differential_words(found: Recommendations) -> str:
         return ""
     error, difference = found.by_differential.error, found.difference
     start = (
-        f"Thresholds chosen by the error of the percentages leave one of {error.mean:.1f} points on average in "
+        f"Thresholds chosen by the error of the percentages leave an error of {error.mean:.1f} points on average in "
         f"patients that they were not chosen on (95 % interval {error.low:.1f} to {error.high:.1f}, "
         f"{found.num_patients} patients)"
     )
