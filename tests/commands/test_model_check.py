@@ -24,7 +24,7 @@ def test_an_exported_model_finds_what_it_found(tiny_exported_model, capsys):
     status, text = check(capsys, tiny_exported_model)
     assert status == 0
     assert f"{tiny_exported_model}: " in text
-    assert "drawn images as when it was exported; scores differ by at most " in text
+    assert "(the export's and today's) in 2 drawn images are also in the other run; scores differ by at most " in text
 
 
 def test_other_detections_are_an_error_that_names_the_model_and_the_others_are_checked_too(
@@ -40,6 +40,22 @@ def test_other_detections_are_an_error_that_names_the_model_and_the_others_are_c
     status, text = check(capsys, f"--model={copied_model}", f"--model={tiny_exported_model}")
     assert status == 1
     assert f"error: {copied_model}: a score differs by 0.1 (allowed 0.01). Here the model gives other" in text
+    assert f"\n{tiny_exported_model}: " in text
+
+
+def test_a_model_that_does_not_run_hides_nothing_about_the_others(tiny_exported_model, copied_model, tmp_path, capsys):
+    broken = shutil.copytree(tiny_exported_model, tmp_path / "broken")
+    (broken / "saved_model" / "saved_model.pb").write_bytes(b"")
+    contents = json.loads((copied_model / EXPECTED).read_text())
+    for cell in contents["images"][0]["detections"]:
+        cell["score"] = min(1, cell["score"] + 0.1)
+    (copied_model / EXPECTED).write_text(json.dumps(contents))
+    for folder in (broken, copied_model):
+        (folder / "SHA256SUMS").unlink()
+        manifest.write(folder)
+    status, text = check(capsys, copied_model, broken, tiny_exported_model)
+    assert status == 1
+    assert f"error: {copied_model}: a score differs by 0.1 (allowed 0.01) / {broken}: does not run here (" in text
     assert f"\n{tiny_exported_model}: " in text
 
 

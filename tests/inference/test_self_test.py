@@ -52,7 +52,9 @@ def test_what_exceeds_the_tolerance_is_named(stored):
     assert stored.faults(differences) == ["a box differs by 2 px (allowed 1)"]
     # Compared are the one cell, in both directions, and the two that are expected and not found.
     differences = stored.run(Detector((NOTHING, ONE, NOTHING)))
-    assert stored.faults(differences) == ["2 of 4 cells are missing (allowed 30%)"]
+    assert stored.faults(differences) == [
+        "2 of 4 detections (the export's and today's) are missing in the other run (allowed 30%)"
+    ]
     differences = stored.run(with_three(classes=[1, 1, 1]))
     assert stored.faults(differences) == ["a score differs by 0.7 (allowed 0.05)"]
 

@@ -1,4 +1,4 @@
-"""Images for the comparison of SavedModel and checkpoint: the first of the test records, else synthetic ones."""
+"""Images for the comparison of SavedModel and checkpoint: synthetic ones, and the first of the test records."""
 
 from collections.abc import Sequence
 

@@ -67,7 +67,8 @@ class SelfTest:
     ) -> "SelfTest":
         """The self-test of a model that has found these detections.
 
-        A model that finds no cell in drawn images is tested with what it finds with lower scores.
+        Compared are detections from min_score on, or from half of the strongest score on where that is less: a model
+        that is sure of nothing in drawn images is tested, too.
 
         Args:
           images: uint8 [H, W, 3] RGB each.
@@ -132,7 +133,8 @@ class SelfTest:
         faults = []
         if found.missing_fraction > allowed.missing_fraction:
             faults.append(
-                f"{found.num_missing} of {found.num_cells} cells are missing (allowed {allowed.missing_fraction:.0%})"
+                f"{found.num_missing} of {found.num_cells} detections (the export's and today's) are missing in the "
+                f"other run (allowed {allowed.missing_fraction:.0%})"
             )
         if found.largest_score > allowed.largest_score:
             faults.append(f"a score differs by {found.largest_score:.3g} (allowed {allowed.largest_score:g})")

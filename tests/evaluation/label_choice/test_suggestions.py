@@ -1,5 +1,6 @@
 """The order of suggestions and the reasons."""
 
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -46,8 +47,23 @@ def test_no_image():
 
 def test_reasons():
     doubts = Counter({(NO_CELL, "monocyte"): 2, ("monocyte", NO_CELL): 1, ("a", "b"): 9, ("a", "c"): 1, ("a", "d"): 1})
-    assert suggestions.reason_of(doubts, [], 1.0) == (
+    known = LabeledImages(["old"], [Description(np.ones(2), np.ones(6))], np.array([9, 1]))
+    assert suggestions.reason_of(doubts, [], True, known) == (
         "in doubt: 9 a or b, 3 monocyte or no cell, 1 a or c, 1 more; unlike the labeled images and those before it"
     )
-    assert suggestions.reason_of(Counter(), ["a", "b"], 0.5) == "likely holds a and b, of which few are labeled"
-    assert suggestions.reason_of(Counter(), [], 0.5) == "the model is in doubt about nothing here"
+    few = "likely holds a and b, of which few are labeled"
+    assert suggestions.reason_of(Counter(), ["a", "b"], False, known) == few
+    assert suggestions.reason_of(Counter(), [], False, known) == "the model is in doubt about nothing here"
+
+
+def test_reasons_where_nothing_is_labeled_say_nothing_of_labels():
+    pool = [image("a", [1, 0], 0), image("b", [1, 0], 10), image("c", [1, 0], 0)]
+    pool = [dataclasses.replace(one, expected=np.array([9.0, 1.0])) for one in pool]
+    found = suggestions.suggest(pool, LabeledImages([], [], None), CLASSES)
+    few = "likely holds monocyte, of which the model finds few"
+    # Nothing is before the first; the third is the first once more.
+    assert [(one.image, one.reason) for one in found] == [
+        ("a", few),
+        ("b", f"{few}; unlike those before it"),
+        ("c", few),
+    ]

@@ -145,6 +145,10 @@ def summary(rows: Sequence[dict]) -> str:
             f"{unit} needed for the mAP of {NUM_CHOSEN[-1]} random fields, as a share of theirs: {interval(shares)}, "
             f"reached in {len(shares)} of {len(repeats)} repeats"
         )
+    lines.append(
+        "Shares are of the repeats in which the mAP was reached, and the share of fields cannot exceed 1: equally good "
+        "orders have shares below 1, too. The difference of mAP has no such limit."
+    )
     return "\n".join(lines)
 
 

@@ -87,21 +87,28 @@ def suggest(unlabeled: Sequence[ImageMeasures], labeled: LabeledImages, classes:
                 nearest="" if choice.nearest is None else names[choice.nearest],
                 num_expected=float(one.expected.sum()),
                 num_doubtful=one.doubtful.total(),
-                reason=reason_of(one.doubtful, [name for name in likely if name in rare], choice.novelty),
+                reason=reason_of(
+                    one.doubtful,
+                    [name for name in likely if name in rare],
+                    choice.nearest is not None and choice.novelty >= 1,
+                    labeled,
+                ),
             )
         )
     return suggestions
 
 
-def reason_of(doubtful: Counter, rare: Sequence[str], novelty: float) -> str:
+def reason_of(doubtful: Counter, rare: Sequence[str], is_new: bool, labeled: LabeledImages) -> str:
     """Why an image teaches something, in words.
 
     Args:
       doubtful: of `ImageMeasures`.
-      rare: classes with few labels that it likely holds.
-      novelty: of `ranking.Choice`.
+      rare: rare classes that it likely holds.
+      is_new: whether it is far from all labeled and earlier images, of which there is one.
+      labeled: what is labeled; without `numbers` nobody knows of which class few are.
 
-    >>> reason_of(Counter({("monocyte", "lymphocyte"): 1, ("lymphocyte", "monocyte"): 2}), ["monocyte"], 0.4)
+    >>> doubtful = Counter({("monocyte", "lymphocyte"): 1, ("lymphocyte", "monocyte"): 2})
+    >>> reason_of(doubtful, ["monocyte"], False, LabeledImages([], [], np.array([9, 1])))
     'in doubt: 3 lymphocyte or monocyte; likely holds monocyte, of which few are labeled'
     """
     pairs: Counter[tuple[str, ...]] = Counter()
@@ -114,9 +121,10 @@ def reason_of(doubtful: Counter, rare: Sequence[str], novelty: float) -> str:
     if doubts:
         parts.append(f"in doubt: {', '.join([*doubts, *([f'{num_others} more'] if num_others else [])])}")
     if rare:
-        parts.append(f"likely holds {' and '.join(rare)}, of which few are labeled")
-    if novelty >= 1:
-        parts.append("unlike the labeled images and those before it")
+        few = "the model finds few" if labeled.numbers is None else "few are labeled"
+        parts.append(f"likely holds {' and '.join(rare)}, of which {few}")
+    if is_new:
+        parts.append(f"unlike {'the labeled images and ' if labeled.names else ''}those before it")
     return "; ".join(parts) or "the model is in doubt about nothing here"
 
 
