@@ -37,6 +37,21 @@ def test_a_finished_step_is_not_run_again(tmp_path, calls):
     assert json.loads((tmp_path / "state.json").read_text())["finished"] == ["fold_1/good", "fold_2/good"]
 
 
+def test_a_finished_step_runs_again_when_its_result_was_removed_also_after_a_stop(tmp_path, calls):
+    result = tmp_path / "evaluation"
+    result.mkdir()
+    CommandSteps(tmp_path / "state.json", {}).finish("fold_1/bad")
+    CommandSteps(tmp_path / "state.json", {}).run("fold_1", "bad", [], result)
+    assert calls == []
+    result.rmdir()
+    with pytest.raises(UserError, match="status 3"):
+        CommandSteps(tmp_path / "state.json", {}).run("fold_1", "bad", [], result)
+    result.mkdir()  # as a run leaves it that was stopped
+    with pytest.raises(UserError, match="status 3"):
+        CommandSteps(tmp_path / "state.json", {}).run("fold_1", "bad", [], result)
+    assert calls == [("bad",), ("bad",)]
+
+
 def test_other_settings_are_refused_by_name(tmp_path):
     CommandSteps(tmp_path / "state.json", {"seed": 1})  # nothing is finished yet, so nothing binds
     CommandSteps(tmp_path / "state.json", {"seed": 1}).finish("records")

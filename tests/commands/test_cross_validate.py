@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 
 import pytest
 
@@ -95,6 +96,9 @@ def test_folds_are_trained_exported_and_evaluated_and_a_run_that_failed_goes_on(
 
     assert run(images_dir, tmp_path, *flags) == 0
     assert len(steps) == 9
+    shutil.rmtree(tmp_path / "fold_2" / "evaluation")  # as an error of the last step advises
+    assert run(images_dir, tmp_path, *flags) == 0
+    assert [name for name, _ in steps[9:]] == ["evaluate"]
     assert run(images_dir, tmp_path, *flags, "--seed=3") == 1
     assert "begun with --seed=0, not 3" in capsys.readouterr().err
 

@@ -51,23 +51,30 @@ class CommandSteps:
     def finish(self, step: str) -> None:
         """Notes that a step is finished."""
         self._finished.append(step)
+        self._write()
+
+    def _write(self) -> None:
         state = {"version": __version__, "settings": self._settings, "finished": self._finished}
         atomic_write.write_json(self._path, state)
 
-    def run(self, folder: str, name: str, arguments: Sequence[str]) -> None:
+    def run(self, folder: str, name: str, arguments: Sequence[str], result: pathlib.Path | None = None) -> None:
         """Runs a command unless that was finished.
 
         Args:
           folder: with the name of the command, the name of the step.
           name: of the command.
           arguments: its flags.
+          result: what it makes; where somebody removed that, the step is not finished.
 
         Raises:
           UserError: the command did not end well.
         """
         step = f"{folder}/{name}"
         if self.is_finished(step):
-            return
+            if result is None or result.exists():
+                return
+            self._finished.remove(step)
+            self._write()
         print(f"\n== {folder}: tfod_csf {name}", flush=True)
         status = run_command(name, arguments)
         if status:

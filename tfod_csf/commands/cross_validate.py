@@ -98,7 +98,8 @@ def main() -> None:
         for number in patient_of:
             fold = FoldFolder(output_dir, number)
             for name, arguments in _steps(fold, generate, train):
-                steps.run(fold.path.name, name, arguments)
+                result = fold.evaluation_dir if name == "evaluate" else None
+                steps.run(fold.path.name, name, arguments, result)
         results = [
             fold_results.read_fold(FoldFolder(output_dir, number).evaluation_dir, number, patients)
             for number, patients in patient_of.items()
@@ -106,7 +107,8 @@ def main() -> None:
         rows = cross_validation_table.measure_rows(results)
         cross_validation_table.write(output_dir, rows)
         cross_validation_page.write_page(output_dir, results, rows, FLAGS.split_by)
-    print(f"\n{cross_validation_table.text(rows)}\n\nWrote cross_validation.csv and .html to {output_dir}.")
+    print(f"\n{cross_validation_table.text(rows, FLAGS.split_by)}")
+    print(f"\nWrote cross_validation.csv and .html to {output_dir}.")
 
 
 def _further_flags(name: str, own: tuple[str, ...]) -> list[str]:

@@ -25,6 +25,11 @@ def test_images_in_several_spellings_and_the_split_of_an_earlier_set(tmp_path, t
     assert read(tmp_path, text) == {"A/day1/2.jpg", "B/3.png"}
 
 
+def test_a_whole_path_is_its_own_image_where_a_subfolder_has_the_same_name(tmp_path):
+    (tmp_path / "split.csv").write_text("image\n1.jpg\n", encoding="utf-8")
+    assert read_test_set(tmp_path / "split.csv", {"1.jpg": "A", "later/1.jpg": "A"}) == {"1.jpg"}
+
+
 def test_patients_bring_all_their_images(tmp_path):
     assert read(tmp_path, "patient_id\nB\n") == {"B/1.jpg", "B/3.png"}
     assert read(tmp_path, "patient_id\n") == set()

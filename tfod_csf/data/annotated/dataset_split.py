@@ -211,13 +211,18 @@ def split(
 
 
 def keys_by_name(keys: Iterable[str]) -> dict[str, list[str]]:
-    """{path below the images folder, file name, or either without ending: keys of the images that it may mean}."""
+    """{path below the images folder, file name, or either without ending: keys of the images that it may mean}.
+
+    A whole path means its own image alone, also where a subfolder has a file of that name.
+    """
     by_name: dict[str, list[str]] = defaultdict(list)
+    by_path: dict[str, list[str]] = defaultdict(list)
     for key in keys:
         file = pathlib.PurePosixPath(key)
-        for name in {key, file.name, file.stem, str(file.with_suffix(""))}:
+        by_path[composed(key)].append(key)
+        for name in {file.name, file.stem, str(file.with_suffix(""))}:
             by_name[composed(name)].append(key)
-    return by_name
+    return by_name | by_path
 
 
 def read_keep_together(path: str | os.PathLike, keys: Sequence[str], problems: ProblemLog) -> list[list[str]]:

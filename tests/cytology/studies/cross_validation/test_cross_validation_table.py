@@ -62,6 +62,7 @@ def test_average_precision_has_an_interval_over_folds_only():
     mean = rows_of(rows, "mean_average_precision")
     assert mean["mean_of_folds"].estimate.low == pytest.approx(0.7 - 0.1985, abs=1e-4)
     assert mean[2].note.startswith("no interval: average precision is not a sum over patients; without monocyte")
+    assert mean["mean_of_folds"].note == "4 of 4 folds have no labeled cell of some class, which is not in their mAP"
     assert "all_patients" not in mean
     absent = rows_of(rows, "average_precision", "monocyte")
     assert (absent[1].note, absent["mean_of_folds"].note) == ("no labeled cell", "no fold has a value")
@@ -84,11 +85,13 @@ def test_the_table_fits_its_schema_and_is_printed(tmp_path):
     table.write(tmp_path, rows)
     # mAP and 3 average precisions: 2 folds and a mean each; 6 shares and the error: all patients too.
     assert csv_schemas.load("cross_validation").check(tmp_path / "cross_validation.csv") == 4 * 3 + 7 * 4
-    lines = table.text(rows).splitlines()
+    lines = table.text(rows, "patient").splitlines()
     # Half the interval is 12.706 x 0.02828 x sqrt(1/2 + 1) = 0.4402, cut at 1.
     assert " ".join(lines[1].split()) == "mean average precision 0.630 (0.190 to 1.000) 0.610 0.650"
     assert next(line for line in lines if line.startswith("error points")).split()[2:4] == ["10.0", "(0.0"]
-    assert "(Nadeau and Bengio 2003)" in table.text(rows)
+    assert "(Nadeau and Bengio 2003)" in table.text(rows, "patient")
+    assert "in other laboratories" in table.text(rows, "laboratory")
+    assert "that other laboratories differ" in " ".join(table.text(rows, "laboratory").split())
 
 
 def test_folds_of_other_classes_are_refused():

@@ -54,7 +54,7 @@ def write_page(output_dir: pathlib.Path, folds: Sequence[FoldResult], rows: Sequ
         title=title,
         fold_numbers=[fold.number for fold in folds],
         sections=sections,
-        explanation=table.EXPLANATION,
+        explanation=table.EXPLANATIONS[divided],
         divided=divided,
     )
     atomic_write.write_text(output_dir / PAGE, page)

@@ -35,13 +35,29 @@ _NO_PATIENT = f"no patient with {MIN_WHITE_LABELS} labeled white cells"
 _NO_BOOTSTRAP = "no interval: average precision is not a sum over patients"
 _ALIKE = "no interval: all folds have the same value"
 _ONE_FOLD = "no interval: one fold alone has a value"
-EXPLANATION = (
-    "Mean of folds: what to expect of a model that is trained like these, on other patients. Its 95 % interval is "
-    "widened for the training images that folds share (Nadeau and Bengio 2003) and is still only approximate.",
-    "All patients: each patient as a model saw it that was not trained on him or her. The 95 % interval samples "
-    "patients; that another training would give another model is not in it.",
-    "A single fold's interval samples its patients. No interval of a cross-validation is exact (docs/EVALUATION.md).",
+_WIDENED = (
+    "Its 95 % interval is widened for the training images that folds share (Nadeau and Bengio 2003) and is still only "
+    "approximate."
 )
+_SINGLE = (
+    "A single fold's interval samples its patients. No interval of a cross-validation is exact (docs/EVALUATION.md)."
+)
+EXPLANATIONS = {
+    "patient": (
+        f"Mean of folds: what to expect of a model that is trained like these, on other patients. {_WIDENED}",
+        "All patients: each patient as a model saw it that was not trained on him or her. The 95 % interval samples "
+        "patients; that another training would give another model is not in it.",
+        _SINGLE,
+    ),
+    "laboratory": (
+        f"Mean of folds: what to expect of a model that is trained like these, in other laboratories. {_WIDENED}",
+        "All patients: each patient as a model saw it that was not trained on his or her laboratory. The 95 % interval "
+        "samples patients of these laboratories; that other laboratories differ from them, and that another training "
+        "would give another model, is not in it.",
+        _SINGLE,
+    ),
+}
+"""What the intervals mean, by what is kept in one fold."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +137,10 @@ def _precision_rows(
         estimate = Estimate(value, math.nan, math.nan)
         rows.append(MeasureRow(measure, class_name, FOLD, fold.number, estimate, len(fold.patient_ids), number, note))
     estimate, note = mean_of_folds(values, len(folds))
+    partial = [f for f, value in zip(folds, values) if np.isnan(f.average_precisions).any() and not math.isnan(value)]
+    if partial and not class_name:
+        lacking = f"{len(partial)} of {len(folds)} folds have no labeled cell of some class, which is not in their mAP"
+        note = f"{note}; {lacking}" if note else lacking
     units = sum(not math.isnan(value) for value in values)
     return [*rows, MeasureRow(measure, class_name, MEAN_OF_FOLDS, None, estimate, units, sum(cells), note)]
 
@@ -194,8 +214,12 @@ def _cells_of(rows: Sequence[MeasureRow]) -> Iterator[dict[str, Any]]:
         yield {**values, "class": class_name, **number_columns(estimate)}
 
 
-def text(rows: Sequence[MeasureRow]) -> str:
-    """The table a person reads: a line for each measure, and what its intervals mean."""
+def text(rows: Sequence[MeasureRow], divided: str) -> str:
+    """The table a person reads: a line for each measure, and what its intervals mean.
+
+    Args:
+      divided: what is kept in one fold: "patient" or "laboratory".
+    """
     names = list(dict.fromkeys((row.measure, row.class_name) for row in rows))
     lines = [f"{'':<36}{'mean of folds':<24}{'all patients':<24}folds"]
     for measure, class_name in names:
@@ -205,7 +229,9 @@ def text(rows: Sequence[MeasureRow]) -> str:
         single = "  ".join(value_text(row.estimate.value, decimals) for row in of_name if row.scope == FOLD)
         label = f"{measure.replace('_', ' ')} {class_name}".rstrip()
         lines.append(f"{label:<36}{shown[MEAN_OF_FOLDS]:<24}{shown.get(ALL_PATIENTS, ''):<24}{single}")
-    return "\n".join([*lines, "", *(textwrap.fill(sentence, 120, subsequent_indent="  ") for sentence in EXPLANATION)])
+    return "\n".join(
+        [*lines, "", *(textwrap.fill(sentence, 120, subsequent_indent="  ") for sentence in EXPLANATIONS[divided])]
+    )
 
 
 def decimals_of(measure: str) -> int:
