@@ -229,7 +229,7 @@ def test_watched_while_images_arrive_and_ended_with_ctrl_c(images_dir, tmp_path,
     microscope.join()
     assert seen == [True, True]
     printed = capsys.readouterr().out
-    assert "p1: 10 white cells on 10 images; not enough yet for ± 10 points" in printed
+    assert "p1: 10 white cells on 10 images; 10 unknown cells may be white; not enough yet for ± 10 points" in printed
     assert "1 patient, 11 images (1 failed): 30 cells by hand_made" in printed
     assert "Counting has ended" in page.read_text()
     assert csv_tables.read_rows(out / "differentials.csv")[0]["lymphocyte"] == "10"

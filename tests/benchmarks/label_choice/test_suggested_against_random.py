@@ -1,4 +1,4 @@
-"""Labels that a curve needs, the table of results, and the order of the pool."""
+"""The table of results, and the order of the pool."""
 
 import numpy as np
 import pytest
@@ -7,18 +7,8 @@ from tfod_csf.benchmarks.label_choice import drawn_pool, suggested_against_rando
 from tfod_csf.benchmarks.label_choice.suggested_against_random import NUM_CHOSEN, RANDOM, START, SUGGESTED, Results
 from tfod_csf.cell_classes import STUDY_CLASSES
 from tfod_csf.detections import Detections
+from tfod_csf.errors import UserError
 from tfod_csf.label_map import label_map_from_names
-
-
-@pytest.mark.parametrize(("wanted", "labels"), [(0.1, 0), (0.2, 0), (0.3, 50), (0.45, 150), (0.5, 200), (0.51, None)])
-def test_labels_needed(wanted, labels):
-    curve = [(0, 0.2), (100, 0.4), (200, 0.5)]
-    needed = suggested_against_random.labels_needed(curve, wanted)
-    assert needed == (labels if labels is None else pytest.approx(labels))
-
-
-def test_a_curve_that_falls_is_taken_where_it_is_first_high_enough():
-    assert suggested_against_random.labels_needed([(0, 0.1), (10, 0.5), (20, 0.3)], 0.4) == pytest.approx(7.5)
 
 
 def test_mean_and_interval_of_three():
@@ -44,8 +34,16 @@ def test_summary_of_one_repeat_and_one_that_is_not_complete(tmp_path):
     assert "1 repeats; mAP of the start 0.200" in text
     assert "24 fields suggested: mAP 0.680, 240 labels, 1 of them rare" in text
     assert "    difference of mAP: 0.240" in text
-    # 0.2 + 0.01 * 24 is 0.2 + 0.02 * 12.
-    assert "labels needed for the mAP of 24 random fields, as a share of theirs: 0.500, reached in 1 of 1" in text
+    # 0.2 + 0.02 * 12 is 0.2 + 0.01 * 24, and 0.2 + 0.02 * 6 is 0.12 less.
+    assert "12 fields suggested against 24 random: 0.50 of the labels, difference 0.000" in text
+    assert "6 fields suggested against 24 random: 0.25 of the labels, difference -0.120" in text
+
+
+def test_results_of_other_settings_are_refused(tmp_path, monkeypatch):
+    Results(tmp_path / "results.json").add(repeat=0, choice=START, fields=0, labels=0, map=0.2, rare_labels=0)
+    monkeypatch.setattr(suggested_against_random, "_STEPS", 7)
+    with pytest.raises(UserError, match=r"results\.json: is of .*'steps': 240.* not .*'steps': 7.*; give a new folder"):
+        Results(tmp_path / "results.json")
 
 
 def test_the_order_begins_with_the_field_of_doubt_about_a_rare_class():

@@ -3,18 +3,18 @@
     python -m tfod_csf.benchmarks.label_choice.suggested_against_random FOLDER [NUM_REPEATS]
 
 A network has learned drawn fields in which monocytes and neutrophils are rare. In each repeat there are 180 new fields
-of twelve patients, one of whom has monocytes and one neutrophils. The first 12 and 24 of them in the order of
-suggest_labels (ranked once), and 12 and 24 at random, are labeled; the network learns on from the same weights, for as
-many steps each time, with the old and the new labels, and is evaluated on fields of other patients. Results are kept in
-FOLDER/results.json after each training; run again, the program resumes.
+of twelve patients, one of whom has monocytes and one neutrophils. The first 6, 12 and 24 of them in the order of
+suggest_labels (ranked once), and 6, 12 and 24 at random, are labeled; the network learns on from the same weights, for
+as many steps each time, with the old and the new labels, and is evaluated on fields of other patients. Each number of
+suggested fields is compared with as many random ones, and with 24 random ones. Results are kept in FOLDER/results.json
+after each training; run again, the program resumes.
 """
 
-import itertools
 import json
 import os
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from scipy import stats
 from tfod_csf.benchmarks.label_choice import drawn_pool
 from tfod_csf.benchmarks.label_choice.drawn_pool import Field
 from tfod_csf.cell_classes import STUDY_CLASSES
+from tfod_csf.errors import UserError
 from tfod_csf.evaluation.label_choice import image_measures, suggestions
 from tfod_csf.evaluation.label_choice.suggestions import LabeledImages
 from tfod_csf.files import atomic_write
@@ -30,30 +31,12 @@ from tfod_csf.inference.cell_selection import ScoreThresholds, select_cells
 from tfod_csf.label_map import LabelMap, label_map_from_names
 
 SUGGESTED, RANDOM, START = "suggested", "random", "start"
-NUM_CHOSEN = (12, 24)
+NUM_CHOSEN = (6, 12, 24)
 _START = (({"common": 6}, 6), ({"monocytes": 1, "neutrophils": 1}, 2))
 _POOL = ({"common": 10, "monocytes": 1, "neutrophils": 1}, 15)
 _TEST = ({"common": 2, "monocytes": 3, "neutrophils": 3}, 6)
-_STEPS = 120
-_START_TRAININGS = 5
-
-
-def labels_needed(curve: Sequence[tuple[float, float]], wanted: float) -> float | None:
-    """Labels at which a curve first reaches a mAP, between two points by a straight line; None where it does not.
-
-    Args:
-      curve: (labels, mAP) with rising labels.
-      wanted: the mAP.
-
-    >>> labels_needed([(0, 0.2), (100, 0.4), (200, 0.5)], 0.45)
-    150.0
-    """
-    for (fewer, lower), (more, higher) in itertools.pairwise(curve):
-        if lower >= wanted:
-            return float(fewer)
-        if higher >= wanted:
-            return fewer + (more - fewer) * (wanted - lower) / (higher - lower)
-    return None
+_STEPS = 240
+_START_TRAININGS = 6
 
 
 def suggested_order(found: Sequence[Any], pool: list[Field], start: list[Field], label_map: LabelMap) -> list[int]:
@@ -81,11 +64,21 @@ def suggested_order(found: Sequence[Any], pool: list[Field], start: list[Field],
 
 
 class Results:
-    """What was measured, kept in a file: {repeat, choice, fields, labels, map, rare_labels}."""
+    """What was measured, kept in a file with the settings: {repeat, choice, fields, labels, map, rare_labels}.
+
+    Raises:
+      UserError: the file is of other settings.
+    """
 
     def __init__(self, path: pathlib.Path):
         self._path = path
-        self.rows: list[dict] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+        self._settings = {"steps": _STEPS, "start_trainings": _START_TRAININGS, "num_chosen": list(NUM_CHOSEN)}
+        self.rows: list[dict] = []
+        if path.is_file():
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            if stored["settings"] != self._settings:
+                raise UserError(f"{path}: is of {stored['settings']}, not {self._settings}; give a new folder.")
+            self.rows = stored["rows"]
 
     def has(self, repeat: int, choice: str, fields: int) -> bool:
         """Whether a training is done."""
@@ -94,7 +87,7 @@ class Results:
     def add(self, **row: Any) -> None:
         """Keeps a row."""
         self.rows.append(row)
-        atomic_write.write_json(self._path, self.rows)
+        atomic_write.write_json(self._path, {"settings": self._settings, "rows": self.rows})
         print(row, flush=True)
 
 
@@ -137,27 +130,20 @@ def summary(rows: Sequence[dict]) -> str:
             lines.append(
                 f"{number} fields {choice}: mAP {means[0]:.3f}, {means[1]:.0f} labels, {means[2]:.0f} of them rare"
             )
-        gains = [of[repeat, SUGGESTED, number]["map"] - of[repeat, RANDOM, number]["map"] for repeat in repeats]
-        lines.append(f"    difference of mAP: {interval(gains)}")
-    for unit in ("labels", "fields"):
-        shares = [share for share in (_share_needed(of, repeat, unit) for repeat in repeats) if share is not None]
-        lines.append(
-            f"{unit} needed for the mAP of {NUM_CHOSEN[-1]} random fields, as a share of theirs: {interval(shares)}, "
-            f"reached in {len(shares)} of {len(repeats)} repeats"
+        lines.append(f"    difference of mAP: {interval(_gains(of, repeats, number, number))}")
+    last = NUM_CHOSEN[-1]
+    for number in NUM_CHOSEN[:-1]:
+        labels = np.mean(
+            [of[repeat, SUGGESTED, number]["labels"] / of[repeat, RANDOM, last]["labels"] for repeat in repeats]
         )
-    lines.append(
-        "Shares are of the repeats in which the mAP was reached, and the share of fields cannot exceed 1: equally good "
-        "orders have shares below 1, too. The difference of mAP has no such limit."
-    )
+        gains = interval(_gains(of, repeats, number, last))
+        lines.append(f"{number} fields suggested against {last} random: {labels:.2f} of the labels, difference {gains}")
     return "\n".join(lines)
 
 
-def _share_needed(of: dict, repeat: int, unit: str) -> float | None:
-    """Labels, or fields, that the suggested order needs for the last mAP of the random one, as a share."""
-    last = of[repeat, RANDOM, NUM_CHOSEN[-1]]
-    points = [of[repeat, START, 0], *(of[repeat, SUGGESTED, number] for number in NUM_CHOSEN)]
-    needed = labels_needed([(row[unit], row["map"]) for row in points], last["map"])
-    return None if needed is None else needed / last[unit]
+def _gains(of: Mapping[tuple, dict], repeats: Sequence[int], suggested: int, random: int) -> list[float]:
+    """mAP of so many suggested fields above that of so many random ones, in each repeat."""
+    return [of[repeat, SUGGESTED, suggested]["map"] - of[repeat, RANDOM, random]["map"] for repeat in repeats]
 
 
 def interval(values: Sequence[float]) -> str:
