@@ -52,13 +52,17 @@ def test_a_finished_step_runs_again_when_its_result_was_removed_also_after_a_sto
     assert calls == [("bad",), ("bad",)]
 
 
-def test_other_settings_are_refused_by_name(tmp_path):
+def test_other_settings_are_refused_by_name(tmp_path, monkeypatch):
     CommandSteps(tmp_path / "state.json", {"seed": 1})  # nothing is finished yet, so nothing binds
     CommandSteps(tmp_path / "state.json", {"seed": 1}).finish("records")
     with pytest.raises(UserError, match=r"begun with --seed=1, not 2; give the same flags"):
         CommandSteps(tmp_path / "state.json", {"seed": 2})
     with pytest.raises(UserError, match="begun with --more=None, not x"):
         CommandSteps(tmp_path / "state.json", {"seed": 1, "more": "x"})
+    with monkeypatch.context() as changed:
+        changed.setattr(command_steps, "__version__", "99")
+        with pytest.raises(UserError, match=r"begun with tfod_csf .*, not 99; two versions"):
+            CommandSteps(tmp_path / "state.json", {"seed": 1})
     (tmp_path / "state.json").write_text("[]")
     with pytest.raises(UserError, match="cannot be used"):
         CommandSteps(tmp_path / "state.json", {})
@@ -70,7 +74,8 @@ def test_a_command_runs_in_a_process_of_its_own_and_gives_its_status(tmp_path, c
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signals on Windows")
-def test_a_signal_is_passed_on_and_the_command_awaited(monkeypatch):
+@pytest.mark.parametrize("comes", ["while the command starts", "while it is awaited"])
+def test_a_signal_is_passed_on_and_the_command_awaited(monkeypatch, comes):
     """The command is a program that ends with status 7 when it gets the signal, a little later."""
     program = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.2), sys.exit(7)))"
     program += "; print('in', flush=True); signal.pause()"
@@ -81,11 +86,17 @@ def test_a_signal_is_passed_on_and_the_command_awaited(monkeypatch):
         wait = process.wait
 
         def send_then_wait():
-            assert process.stdout.readline() == b"in\n"
-            os.kill(os.getpid(), signal.SIGTERM)
+            send()
             return wait()
 
-        process.wait = send_then_wait
+        def send():
+            assert process.stdout.readline() == b"in\n"
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        if comes == "while it is awaited":
+            process.wait = send_then_wait
+        else:
+            send()
         started.append(process)
         return process
 

@@ -35,8 +35,14 @@ class CommandSteps:
         try:
             state = given_files.read_json(self._path)
             earlier, self._finished = dict(state["settings"]), [str(name) for name in state["finished"]]
+            version = str(state["version"])
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{self._path}: cannot be used ({error!r}); give another --output_dir.") from error
+        if version != __version__:
+            raise UserError(
+                f"{self._path}: this folder was begun with tfod_csf {version}, not {__version__}; two versions "
+                "cannot be compared: give another --output_dir."
+            )
         for name in sorted(earlier.keys() | self._settings.keys()):
             if earlier.get(name) != self._settings.get(name):
                 raise UserError(
@@ -95,11 +101,8 @@ def run_command(name: str, arguments: Sequence[str]) -> int:
     Raises:
       Stopped: a signal came, and the command has ended.
     """
-    process = subprocess.Popen([sys.executable, "-m", "tfod_csf", name, *arguments])
-
-    def send(number: int) -> None:
+    with stop_signals.PassedOn() as passed_on:
+        process = subprocess.Popen([sys.executable, "-m", "tfod_csf", name, *arguments])
         if sys.platform != "win32":  # there, Ctrl-C reaches both
-            process.send_signal(number)
-
-    with stop_signals.PassedOn(send):
+            passed_on.to(process.send_signal)
         return process.wait()

@@ -24,6 +24,24 @@ class Stopped(KeyboardInterrupt):
         self.number = number
 
 
+class _Handlers:
+    """The handlers of all signals that the caller does not ignore, replaced by one; only the main thread can."""
+
+    def __init__(self, handler: Callable[[int, FrameType | None], None]):
+        self._handler = handler
+        self._previous: dict[int, object] = {}
+
+    def install(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (getattr(signal, name) for name in _NAMES if hasattr(signal, name)):
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    self._previous[number] = signal.signal(number, self._handler)
+
+    def restore(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+
 class StopSignals:
     """Context manager: inside it the first signal raises `Stopped`, a later one ends the process at once.
 
@@ -40,13 +58,10 @@ class StopSignals:
         self._ends_process = ends_process
         self._came = 0.0
         self._timer: threading.Timer | None = None
-        self._previous: dict[int, object] = {}
+        self._handlers = _Handlers(self._note)
 
     def __enter__(self) -> "StopSignals":
-        if threading.current_thread() is threading.main_thread():
-            for number in (getattr(signal, name) for name in _NAMES if hasattr(signal, name)):
-                if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                    self._previous[number] = signal.signal(number, self._note)
+        self._handlers.install()
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -54,8 +69,7 @@ class StopSignals:
             self._timer.cancel()
         if self.number and self._ends_process:
             return  # a further signal still ends the process at once
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+        self._handlers.restore()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.number:
@@ -75,28 +89,34 @@ class PassedOn:
     For a command that waits for another one, which may need longer to save than `StopSignals` gives.
     """
 
-    def __init__(self, send: Callable[[int], object]):
-        """send: sends a signal, by its number, to the other process."""
-        self._send = send
+    def __init__(self) -> None:
+        self._send: Callable[[int], object] | None = None
         self._number = 0
-        self._previous: dict[int, object] = {}
+        self._handlers = _Handlers(self._note)
 
     def __enter__(self) -> "PassedOn":
-        if threading.current_thread() is threading.main_thread():
-            for number in (getattr(signal, name) for name in _NAMES if hasattr(signal, name)):
-                if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                    self._previous[number] = signal.signal(number, self._note)
+        self._handlers.install()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+        self._handlers.restore()
         if self._number:
             raise Stopped(self._number)
 
+    def to(self, send: Callable[[int], object]) -> None:
+        """Names the other process, and passes on what came while it was being started.
+
+        Args:
+          send: sends it a signal, by its number.
+        """
+        self._send = send
+        if self._number:
+            send(self._number)
+
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._number = self._number or number
-        self._send(number)
+        if self._send is not None:
+            self._send(number)
 
 
 class EndOnInterrupt:
