@@ -60,9 +60,10 @@ def test_what_exceeds_the_tolerance_is_named(stored):
 
 
 def test_a_score_that_rises_above_the_threshold_is_compared_with_what_was_a_little_below():
-    below = dataclasses.replace(THREE, scores=[0.8, 0.48, 0.2])
+    below = dataclasses.replace(THREE, scores=[1.0, 0.48, 0.2])
     test = SelfTest.made_of(IMAGES, (NOTHING, ONE, below), 0.5, TOLERANCE)
-    differences = test.run(with_three(scores=[0.8, 0.51, 0.2]))
+    assert test.min_score == 0.5
+    differences = test.run(with_three(scores=[1.0, 0.51, 0.2]))
     assert differences.num_missing == 0
     assert test.faults(differences) == []
 
