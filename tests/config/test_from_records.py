@@ -66,6 +66,9 @@ def test_limits_follow_from_the_most_crowded_image_unless_given():
     assert limits_of(small, 333, 900) == (350, 900, 900)  # proposals are at least as many as detections
     assert limits_of(small, 333, 400) == (350, 400, 700)
     assert limits_of(small, 333, 900, 600) == (350, 900, 600)
+    # Boxes of objects without a class have to be held, but are no cells to detect.
+    assert limits_of(small, 39, None, None, 146) == (150, 100, 100)
+    assert limits_of(small, 333, None, None, 146) == (350, 500, 700)
 
 
 def test_anchors_of_unknown_cells_are_the_zoos():

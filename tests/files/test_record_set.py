@@ -92,6 +92,15 @@ def test_reports_of_other_programs_list_nothing(tmp_path, report):
     assert list(record_set.read_records(path)) == RECORDS
 
 
+def test_the_most_crowded_example_of_both_sides_counts(tmp_path):
+    assert record_set.most_boxes(tmp_path) == 0
+    sides = {"train": {"max_boxes_per_example": 39}, "test": {"max_boxes_per_example": 146}}
+    (tmp_path / "dataset_report.json").write_text(json.dumps({"sides": sides}))
+    assert record_set.most_boxes(tmp_path) == 146
+    (tmp_path / "dataset_report.json").write_text(json.dumps({"sides": ["of another program"]}))
+    assert record_set.most_boxes(tmp_path) == 0
+
+
 def test_missing_shards_are_named_and_mixed_ones_refused():
     names = ["a/t.record-00000-of-00003", "a/t.record-00002-of-00003"]
     (notice,) = record_set.check_shards(names, "a/t.record-*")

@@ -13,7 +13,7 @@ import sys
 from absl import flags
 
 from tfod_csf.commands import command_line, common_flags, config_flags
-from tfod_csf.files import atomic_write
+from tfod_csf.files import atomic_write, record_set
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("records_dir", "tfrecords", "Folder that create_csf_tf_record wrote.", flag_values=FLAGS)
@@ -135,6 +135,7 @@ def main() -> None:
             FLAGS.max_boxes_per_image or statistics.max_boxes_per_image,
             FLAGS.max_detections,
             FLAGS.first_stage_max_proposals,
+            0 if FLAGS.max_boxes_per_image else record_set.most_boxes(records_dir),
         ),
         scales,
         FLAGS.use_class_agnostic_nms,

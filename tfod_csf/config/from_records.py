@@ -54,14 +54,20 @@ def choose_limits(
     max_boxes_per_image: int,
     max_detections: int | None = None,
     first_stage_max_proposals: int | None = None,
+    most_boxes: int = 0,
 ) -> detection_limits.DetectionLimits:
     """Limits that follow from the most crowded image, unless they are given.
 
     A first_stage_max_proposals that is not given is at least max_detections.
+
+    Args:
+      most_boxes: of one Example, those of objects without a class included (`record_set.most_boxes`): training has to
+        hold them too, but none of them becomes a detection.
     """
     limits = detection_limits.limits_for(max_boxes_per_image, network.least_detections)
+    held = detection_limits.limits_for(most_boxes, network.least_detections)
     return detection_limits.DetectionLimits(
-        limits.max_number_of_boxes,
+        max(limits.max_number_of_boxes, held.max_number_of_boxes),
         max_detections or limits.max_detections,
         first_stage_max_proposals or max(limits.first_stage_max_proposals, max_detections or 0),
     )

@@ -42,6 +42,19 @@ def listed_files(folder: str | os.PathLike) -> dict[str, Mapping[str, Any]]:
     return _entries(_report(pathlib.Path(folder, REPORT)))
 
 
+def most_boxes(folder: str | os.PathLike) -> int:
+    """Boxes of the most crowded Example of the folder's set, where an object without a class has one for every class.
+
+    0 where there is no dataset_report.json, or one without that number.
+
+    Raises:
+      TFRecordError: it cannot be read.
+    """
+    sides = _report(pathlib.Path(folder, REPORT)).get("sides")
+    counts = [side.get("max_boxes_per_example") for side in sides.values()] if isinstance(sides, dict) else []
+    return max((count for count in counts if isinstance(count, int)), default=0)
+
+
 def check_finished(folder: str | os.PathLike) -> None:
     """Refuses a folder in which create_csf_tf_record was interrupted.
 
