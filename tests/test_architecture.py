@@ -346,7 +346,6 @@ TESTED_IN = {
     "benchmarks/label_choice/drawn_network.py": "benchmarks/label_choice/test_suggested_against_random.py",
     "evaluation/label_choice/prelabeled_folder.py": "evaluation/label_choice/test_suggest_labels.py",
     "evaluation/label_choice/suggestions_page.py": "evaluation/label_choice/test_suggest_labels.py",
-    "evaluation/labeling_folder.py": "evaluation/label_problems/test_find_label_problems.py",
     "evaluation/label_problems/problem_page.py": "evaluation/label_problems/test_find_label_problems.py",
     "evaluation/label_problems/review_folder.py": "evaluation/label_problems/test_find_label_problems.py",
     "export/model_info.py": "export/test_exporter.py",

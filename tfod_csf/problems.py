@@ -134,17 +134,22 @@ class ProblemLog:
         """Number of rows with this action."""
         return sum(problem.action == action for problem in self.problems)
 
-    def check_skipped_files(self, num_skipped: int, num_files: int, max_skipped_fraction: float, flag: str) -> None:
+    def check_skipped_files(
+        self, num_skipped: int, num_files: int, max_skipped_fraction: float, flag: str, what: str = "files"
+    ) -> None:
         """Refuses a run that lost too many files.
+
+        Args:
+          what: what is counted, where it is not files.
 
         Raises:
           TooManySkippedError: num_skipped / num_files > max_skipped_fraction; names `flag`, which allows more.
         """
         if num_files and num_skipped > max_skipped_fraction * num_files:
             raise TooManySkippedError(
-                f"{num_skipped} of {num_files} files were skipped ({100 * num_skipped / num_files:.0f} %), more than "
+                f"{num_skipped} of {num_files} {what} were skipped ({100 * num_skipped / num_files:.0f} %), more than "
                 f"the {100 * max_skipped_fraction:g} % that {flag} allows; see the reasons in problems.csv, repair the "
-                f"files or raise {flag}."
+                f"{what} or raise {flag}."
             )
 
     def summary(self) -> str:

@@ -32,6 +32,17 @@ def test_numbers_that_are_none_leave_no_point_and_too_high_ones_stay_inside():
     assert "#123456" not in text
 
 
+def test_a_line_at_the_top_runs_through_no_mark():
+    line = Line("", np.array([0, 1]), np.array([10.0, 10]), "#123456")
+    for marks in ([(0.5, "in use")], [(0.5, "in use"), (0.52, "F1")]):
+        _, text = chart([line], marks)
+        (_, highest), _ = path_of(text, "#123456")
+        base_lines = [float(y) for y in re.findall(r'y="([0-9.]+)" font-size="12" stroke="#fff"', text)]
+        assert len(base_lines) == len(marks)
+        assert min(base_lines) > 9  # letters of 12 px stay in the picture
+        assert max(base_lines) <= highest - 4
+
+
 def test_names_and_marks_are_said_and_do_not_cover_each_other():
     lines = [Line(name, np.array([0, 1]), np.array([0, 5]), "#123456") for name in ("<a>", "b", "c")]
     tree, text = chart(lines, [(0.5, "in use"), (0.52, "F1")])

@@ -104,7 +104,8 @@ def _suggest(
     from tfod_csf.evaluation.label_choice import prelabeled_folder, suggestions, suggestions_page
 
     num_files = len(images) + len(problems.skipped_files())
-    unlabeled, labeled = _look_at_all(model, images, shards, problems)
+    labeled = _labels_of_records(model, shards, output_dir, problems)
+    unlabeled = _look_at_all(model, images, shards, labeled, problems)
     problems.write_csv(output_dir / "problems.csv")
     skipped = len(problems.skipped_files())
     problems.check_skipped_files(skipped, num_files, FLAGS.max_skipped_fraction, "--max_skipped_fraction")
@@ -136,14 +137,13 @@ def _first_lines(ranked: list["Suggestion"], number: int = 5) -> str:
 
 
 def _look_at_all(
-    model: "Detector", images: list["ImageFile"], shards: list[str], problems: "ProblemLog"
-) -> tuple[list["ImageMeasures"], "LabeledImages"]:
-    """(measures of the unlabeled images, what is labeled)."""
+    model: "Detector", images: list["ImageFile"], shards: list[str], labeled: "LabeledImages", problems: "ProblemLog"
+) -> list["ImageMeasures"]:
+    """Measures of the unlabeled images; the others are added to what is labeled, unless a record has them."""
     from tfod_csf.data.records import record_statistics
     from tfod_csf.evaluation.label_choice import image_measures
     from tfod_csf.progress_bar import progress_bar
 
-    labeled = _labels_of_records(model, shards, problems)
     digests = record_statistics.image_digests(shards) if shards else set()
     unlabeled = []
     for image in progress_bar(images, unit="image"):
@@ -160,23 +160,33 @@ def _look_at_all(
             labeled.descriptions.append(measures.description)
         else:
             unlabeled.append(measures)
-    return unlabeled, labeled
+    return unlabeled
 
 
-def _labels_of_records(model: "Detector", shards: list[str], problems: "ProblemLog") -> "LabeledImages":
+def _labels_of_records(
+    model: "Detector", shards: list[str], output_dir: pathlib.Path, problems: "ProblemLog"
+) -> "LabeledImages":
+    """What the records hold; refused where too many of them cannot be used, problems.csv being written."""
     import numpy as np
 
     from tfod_csf.evaluation.label_choice import image_measures
     from tfod_csf.evaluation.label_choice.suggestions import LabeledImages
     from tfod_csf.inference.labeled import record_reader
+    from tfod_csf.problems import SKIPPED
 
     ids = model.label_map.ids
-    names, descriptions, numbers = [], [], np.zeros(len(ids), int)
+    names: list[str] = []
+    descriptions, numbers = [], np.zeros(len(ids), int)
     for one in record_reader.read_records(shards, model.label_map, problems, None):
         classes = one.classes[~one.is_ignored].tolist()
         numbers += [classes.count(class_id) for class_id in ids]
         names.append(one.name)
         descriptions.append(image_measures.describe_labeled(one.pixels, classes, model.label_map))
+    skipped = sum(one.count for one in problems.problems if one.action == SKIPPED and one.file in shards)
+    if skipped:
+        problems.write_csv(output_dir / "problems.csv")
+    limit = FLAGS.max_skipped_fraction
+    problems.check_skipped_files(skipped, len(names) + skipped, limit, "--max_skipped_fraction", "labeled records")
     return LabeledImages(names, descriptions, numbers if shards else None)
 
 
@@ -231,8 +241,7 @@ def _write_images(
             problems.skipped(image.path, "changed while this command ran; it is not in to_label", "Run it again.")
             continue
         cells = select_cells(detections, model.label_map, thresholds)
-        size = (loaded.width, loaded.height)
-        prelabeled_folder.write_image(image, size, cells.detections.boxes, cells.counted_as, folder)
+        prelabeled_folder.write_image(image, loaded, cells.detections.boxes, cells.counted_as, folder)
         pictures[image.key] = suggestions_page.picture_of(
             drawing.draw_cells(loaded.pixels, cells, thresholds.unknown_below)
         )

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from tfod_csf.pages import svg
 
 _WIDTH, _LEFT, _TOP, _BOTTOM = 420, 44, 28, 220
+_MARK_HEIGHT = 13
 _LABEL_WIDTH = 92
 
 
@@ -59,16 +60,17 @@ def curves(
       title, description: what a screen reader says of it.
       lines: the last on top.
       x_axis, y_axis: what they show.
-      marks: (x, text) of dotted vertical lines.
+      marks: (x, text) of dotted vertical lines; the texts are above what is drawn, where no line can run through them.
     """
     right = _WIDTH - _LABEL_WIDTH
+    top = max(_TOP, _MARK_HEIGHT * len(marks) + 9)
 
     def x_of(value: np.ndarray | float) -> np.ndarray:
         return _LEFT + (right - _LEFT) * (np.asarray(value, float) - x_axis.low) / (x_axis.high - x_axis.low)
 
     def y_of(value: np.ndarray | float) -> np.ndarray:
         share = (np.clip(np.asarray(value, float), y_axis.low, y_axis.high) - y_axis.low) / (y_axis.high - y_axis.low)
-        return _BOTTOM - (_BOTTOM - _TOP) * share
+        return _BOTTOM - (_BOTTOM - top) * share
 
     parts = [svg.horizontal_grid([(float(y_of(t)), f"{t:g}") for t in y_axis.ticks], _LEFT, right)]
     parts.append(svg.label(0, 12, y_axis.name, color=svg.MUTED, size=12))
@@ -80,7 +82,8 @@ def curves(
             parts.append(f'<path d="M{path}" fill="none" stroke="{line.color}" stroke-width="2"{dash}/>')
     parts += _names([line for line in lines if line.name], right, y_of)
     for number, (place, text) in enumerate(marks):
-        parts.append(svg.upright(float(x_of(place)), _TOP + 13 * number, _BOTTOM, text))
+        above = top - 4 - _MARK_HEIGHT * (len(marks) - number)
+        parts.append(svg.upright(float(x_of(place)), above, _BOTTOM, text))
     parts.append(svg.axis_label((_LEFT + right) / 2, _BOTTOM + 36, x_axis.name))
     return svg.chart(chart_id, _WIDTH, _BOTTOM + 42, title, description, parts)
 

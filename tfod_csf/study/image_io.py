@@ -69,6 +69,7 @@ class LoadedImage:
       sha256: hex digest of the file.
       is_plain_jpeg: the file is a three-channel JPEG whose stored pixels are those of `image`.
       file_bytes: the file; kept only when `is_plain_jpeg`.
+      is_as_stored: reading changed nothing that another program may show otherwise: no turning, no conversion.
     """
 
     path: pathlib.Path
@@ -76,6 +77,7 @@ class LoadedImage:
     sha256: str
     is_plain_jpeg: bool
     file_bytes: bytes | None
+    is_as_stored: bool
 
     @property
     def width(self) -> int:
@@ -308,7 +310,8 @@ def _load(
     for repair in repairs + done:
         problems.mended(path, repair, "Compare one labeled picture with the microscope's own view.")
     decoded = image if pixels is None else pixels
-    return LoadedImage(path, decoded, sha256, is_plain_jpeg, data if is_plain_jpeg else None)
+    is_as_stored = not (repairs or done or about_orientation)
+    return LoadedImage(path, decoded, sha256, is_plain_jpeg, data if is_plain_jpeg else None, is_as_stored)
 
 
 class _QuietPillow:

@@ -34,6 +34,8 @@ MAX_OBJECTS = 2000
 REPEATED = "exactly the box and class of an earlier object"
 MAX_CLOSE_PAIRS = 100  # of which each is a row
 SAME_CELL_IOU = 0.7  # boxes that overlap more are reported as one cell boxed twice
+# Endings of JPEG files that LabelImg's file list does not show, and one that it does.
+_UNLISTED_SUFFIXES = {".jpe": ".jpg", ".jfif": ".jpg"}
 _SIZE = re.compile(r"0{0,9}\d{1,9}", re.ASCII)
 _ROOT = "annotation"
 _HEAD_BYTES = 1 << 16
@@ -361,6 +363,15 @@ def resolve_names(
         reason = f"class {name!r} is not in the label map"
         problems.skipped(annotation.path, reason, remedy, f"class {name}", count)
     return dataclasses.replace(annotation, objects=known), ignored
+
+
+def listed_suffix(suffix: str) -> str:
+    """The ending to give an image so that LabelImg's file list shows it.
+
+    >>> listed_suffix(".jfif"), listed_suffix(".PNG")
+    ('.jpg', '.PNG')
+    """
+    return _UNLISTED_SUFFIXES.get(suffix.lower(), suffix)
 
 
 def _child(parent: etree._Element, tag: str, text: object) -> None:

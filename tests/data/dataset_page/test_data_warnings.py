@@ -105,8 +105,8 @@ def test_colors():
     stained = dataclasses.replace(typical, name="HH", level="laboratory", nucleus_distance=20.0)
     found = warnings(groups=[stained, far, typical])
     assert [text for *_, text in found] == [
-        "The stain of the nuclei of 1 laboratory has another color than is typical: 'HH'.",
-        "The background of 1 patient has another color than is typical: 'B'.",
+        "The stain of the nuclei of 1 laboratory ('HH') has another color than is typical.",
+        "The background of 1 patient ('B') has another color than is typical.",
     ]
 
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from tests.support.evaluated_images import FACTS
@@ -60,6 +62,17 @@ def test_the_summary_counts_what_became_of_the_labels():
     assert '<td class="n shade5 right"><a href="#m-1-1"' in html
     assert '<td class="n shade0"><a href="#m-2-0"' in html
     assert "25.0" in html
+
+
+def test_thousands_stand_apart():
+    shown = page([[2349, 0, 1000], [0, 1, 0], [1234, 0, 0]])
+    shown = dataclasses.replace(shown, num_images=4000, num_ignored=1500)
+    html = error_page.errors_html(shown, FACTS)
+    assert "Of 3,350 labeled cells on 4,000 images: 2,350 found and rightly named" in html
+    assert "0 confused, 1,000 missed. Found where nothing is labeled: 1,234." in html
+    assert 'aria-label="2,349: lymphocyte rightly named">2,349</a>' in html
+    assert '<span class="count">2,349; the 0 with the lowest scores are shown</span>' in html
+    assert "1,500 more lie on labels that do not count" in html
 
 
 def test_without_labels_nothing_has_a_cost():

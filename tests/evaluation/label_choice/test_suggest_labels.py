@@ -1,6 +1,10 @@
 """suggest_labels as a command, with a model whose detections are known."""
 
+import shutil
+
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.commands.test_evaluate import LYMPHOCYTE, save_labeled
 from tests.support import hand_made_model as by_hand
@@ -12,8 +16,9 @@ from tfod_csf.files import csv_schemas, csv_tables, tfrecord
 from tfod_csf.label_map import label_map_from_names
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import image_io, labelimg
+from tfod_csf.study.annotated_images import read_annotated_image
 from tfod_csf.study.labelimg import LabeledObject
-from tfod_csf.study.patients import ImageFile
+from tfod_csf.study.patients import AnnotatedFile, ImageFile
 
 
 def run(*arguments) -> int:
@@ -101,6 +106,57 @@ def test_records_that_are_not_there(images_dir, tmp_path, hand_made_model, capsy
     given = flags(images_dir, tmp_path, hand_made_model)
     assert run(*given, f"--labeled_records={tmp_path / 'none.record'}") == 1
     assert "none.record: no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("orientation", "stored_as"), [(6, Image.Transpose.ROTATE_90), (3, Image.Transpose.ROTATE_180)]
+)
+def test_boxes_on_a_turned_photograph_lie_on_the_cells_in_every_program(
+    tmp_path, hand_made_model, orientation, stored_as
+):
+    """Upright the photograph has 96 x 72 px, in the file of orientation 6 it has 72 x 96."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "images" / "p" / "a.jpg"
+    path.parent.mkdir(parents=True)
+    upright = np.full((72, 96, 3), 230, np.uint8)
+    upright[10:36, 8:34] = 20  # where the model finds a lymphocyte
+    Image.fromarray(upright).transpose(stored_as).save(path, exif=exif, quality=95)
+    assert run(*flags(tmp_path / "images", tmp_path, hand_made_model)) == 0
+    to_label = tmp_path / "out" / "to_label" / "p"
+    with Image.open(to_label / "a.jpg") as shown:
+        assert (shown.size, shown.getexif().get(0x0112, 1)) == ((96, 72), 1)
+        assert np.asarray(shown)[12:34, 10:32].max() < 60 < np.asarray(shown)[40:, 40:].min()
+    # The XML beside the original gives the same boxes.
+    shutil.copy(to_label / "a.xml", path.with_suffix(".xml"))
+    file = AnnotatedFile(ImageFile(path, "p", "a.jpg", "p/a.jpg"), path.with_suffix(".xml"))
+    read = read_annotated_image(file, ProblemLog(quiet=True), label_map_from_names(by_hand.CLASSES))
+    assert (read.loaded.width, read.loaded.height) == (96, 72)
+    lymphocyte = read.annotation.objects[0]
+    assert (lymphocyte.name, lymphocyte.box_text()) == ("lymphocyte", "[8, 10, 34, 36]")
+    assert read.loaded.pixels[12:34, 10:32].max() < 60
+
+
+@pytest.mark.parametrize(("allowed", "status"), [(0.5, 0), (0.4, 1)])
+def test_records_that_cannot_be_used_count_among_the_records(
+    images_dir, tmp_path, hand_made_model, allowed, status, capsys
+):
+    """One of two: whatever the number of images is."""
+    image = ImageFile(images_dir / "q" / "d.png", "q", "d.png", "q/d.png")
+    loaded = image_io.open_image(image.path, ProblemLog(quiet=True))
+    examples = []
+    for name in ("monocyte", "blast"):
+        cells = [LabeledObject(name, 1, 1, 9, 9)]
+        ready = ReadyImage(image, loaded.width, loaded.height, loaded.jpeg_bytes(), cells, [])
+        label_map = label_map_from_names([*by_hand.CLASSES, "blast"])
+        examples.append(tf_example_encoder.serialize(tf_example_encoder.create_tf_example(ready, label_map)))
+    tfrecord.write_records(examples, tmp_path / "train.record")
+    given = flags(images_dir, tmp_path, hand_made_model)
+    assert run(*given, f"--labeled_records={tmp_path / 'train.record'}", f"--max_skipped_fraction={allowed}") == status
+    (row,) = csv_tables.read_rows(tmp_path / "out" / "problems.csv")
+    assert (row["action"], row["item"]) == ("skipped", "example 2")
+    assert ("1 of 2 labeled records were skipped (50 %)" in capsys.readouterr().err) == bool(status)
+    assert (tmp_path / "out" / "label_suggestions.csv").exists() == (not status)
 
 
 def test_an_unreadable_image_is_reported(images_dir, tmp_path, hand_made_model):

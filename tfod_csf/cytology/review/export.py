@@ -38,8 +38,6 @@ _IF_WRONG = """\
 Where a white cell of the sample was wrong or missing, the sample is not enough: verify all images of this folder.
 """
 _MAX_STEM_BYTES = 180
-# Endings of JPEG files that LabelImg's file list does not show.
-_SUFFIXES = {".jpe": ".jpg", ".jfif": ".jpg"}
 INSTRUCTIONS = """\
 How to review with LabelImg
 
@@ -106,7 +104,7 @@ def review_names(patient_folder: str, images: Sequence[str]) -> dict[str, str]:
     for image in sorted(images):
         path = pathlib.PurePosixPath(image)
         stem = f"{patient_folder}__{'__'.join(path.with_suffix('').parts)}"
-        suffix = _SUFFIXES.get(path.suffix.lower(), path.suffix)
+        suffix = labelimg.listed_suffix(path.suffix)
         loose = unicodedata.normalize("NFC", stem).casefold()
         if len(stem.encode()) > _MAX_STEM_BYTES or loose in taken:
             digest = hashlib.sha256(f"{patient_folder}/{image}".encode()).hexdigest()[:10]

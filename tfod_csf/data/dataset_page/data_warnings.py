@@ -153,7 +153,7 @@ def _of_appearance(groups: Sequence[Appearance]) -> Iterator[DataWarning]:
             if far:
                 what = {"background": "The background", "nucleus": "The stain of the nuclei"}[part]
                 several = {"patient": "patients", "laboratory": "laboratories"}[level]
-                text = f"{what} of {plural(len(far), level, several)} has another color than is typical: {named(far)}."
+                text = f"{what} of {plural(len(far), level, several)} ({named(far)}) has another color than is typical."
                 yield DataWarning(LOOK, "appearance", text)
 
 

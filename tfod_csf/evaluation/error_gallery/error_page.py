@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from tfod_csf import cell_classes, wording
+from tfod_csf import cell_classes
 from tfod_csf.evaluation.error_gallery import error_fields, error_types
 from tfod_csf.evaluation.metric_text import metric_text
 from tfod_csf.evaluation.page_facts import NOTICE, PageFacts
@@ -145,13 +145,21 @@ def _headline(page: ErrorPage) -> str:
     missed, spurious = sum(row[-1] for row in page.counts[:-1]), sum(page.counts[-1])
     labeled = found + missed
     if not labeled:
-        return f"No cell is labeled on {wording.plural(page.num_images, 'image')}; found: {spurious}."
+        return f"No cell is labeled on {_counted(page.num_images, 'image')}; found: {spurious:,}."
     share = f"{100 * right / labeled:.1f}\u00a0%"
     return (
-        f"Of {wording.plural(labeled, 'labeled cell')} on {wording.plural(page.num_images, 'image')}: {right} found "
-        f"and rightly named ({share}), {found - right} confused, {missed} missed. Found where nothing is labeled: "
-        f"{spurious}."
+        f"Of {_counted(labeled, 'labeled cell')} on {_counted(page.num_images, 'image')}: {right:,} found and rightly "
+        f"named ({share}), {found - right:,} confused, {missed:,} missed. Found where nothing is labeled: {spurious:,}."
     )
+
+
+def _counted(number: int, noun: str) -> str:
+    """The number with its noun.
+
+    >>> _counted(1, "image"), _counted(2349, "image")
+    ('1 image', '2,349 images')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _anchor(row: int, column: int) -> str:
@@ -170,9 +178,9 @@ def _matrix_rows(page: ErrorPage) -> list[dict[str, Any]]:
             words = _pair_words(page, row, column)
             cells.append(
                 {
-                    "count": count,
+                    "count": f"{count:,}",
                     "href": f"#{_anchor(row, column)}" if count else "",
-                    "words": f"{count}: {words}",
+                    "words": f"{count:,}: {words}",
                     "shade": f"shade{shade}{' right' if row == column < last else ''}",
                     "is_void": row == column == last,
                 }
@@ -205,7 +213,7 @@ def _groups(page: ErrorPage) -> list[dict[str, Any]]:
             {
                 "anchor": _anchor(row, column),
                 "words": _pair_words(page, row, column),
-                "total": total,
+                "total": f"{total:,}",
                 "shown": order,
                 "pictures": pictures,
             }
@@ -226,7 +234,7 @@ def _types(page: ErrorPage) -> list[dict[str, Any]]:
                 "kind": kind,
                 "name": name,
                 "meaning": meaning.format(tf=page.iou_threshold, tb=page.background_iou),
-                "count": count,
+                "count": f"{count:,}",
                 "gain": "–" if row["mean_ap_gain"] is None else f"{100 * row['mean_ap_gain']:.1f}",
                 "pictures": pictures,
                 "shown": f"{which} of each class are shown, up to {page.max_of_type}" if len(pictures) < count else "",

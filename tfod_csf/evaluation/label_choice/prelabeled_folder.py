@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfod_csf.cell_classes import UNKNOWN
-from tfod_csf.files import atomic_write
+from tfod_csf.evaluation import labeling_folder
 from tfod_csf.study import labelimg
+from tfod_csf.study.image_io import LoadedImage
 from tfod_csf.study.labelimg import Annotation, LabeledObject
 from tfod_csf.study.patients import ImageFile
 
@@ -28,27 +29,28 @@ looked at would teach the next model this one's mistakes.
 - Save with Ctrl+S, format PascalVOC, also where nothing was wrong, and do not rename files.
 - Delete the XML of the images that you did not look at.
 
-Then copy the XML files beside the original images: the folders have the same names.
+Then copy the XML files beside the original images: the folders have the same names. Leave the images here: some were
+turned or converted so that LabelImg shows them as the model saw them.
 """
 
 
 def write_image(
-    image: ImageFile, size: tuple[int, int], boxes: np.ndarray, names: Sequence[str], folder: pathlib.Path
+    image: ImageFile, loaded: LoadedImage, boxes: np.ndarray, names: Sequence[str], folder: pathlib.Path
 ) -> None:
-    """Copies an image and writes the model's cells beside it, in the place it has in the images folder.
+    """Writes an image and the model's cells beside it, in the place it has in the images folder.
 
     Args:
       image: which.
-      size: its width and height.
-      boxes: [N, 4] ymin, xmin, ymax, xmax in pixels of the image.
+      loaded: the same, decoded.
+      boxes: [N, 4] ymin, xmin, ymax, xmax in pixels of `loaded`.
       names: N classes, or `unknown`.
       folder: of `labeling_folder.new`.
     """
-    target = folder / image.key
-    atomic_write.copy_file(image.path, target)
+    target = labeling_folder.write_image(loaded, folder / image.key)
     objects = [
         LabeledObject(name, xmin, ymin, xmax, ymax, difficult=int(name == UNKNOWN))
         for name, (ymin, xmin, ymax, xmax) in zip(names, np.asarray(boxes, float).tolist(), strict=True)
     ]
-    annotation = Annotation(target.with_suffix(".xml"), target.name, *size, objects, folder=target.parent.name)
+    path, size = target.with_suffix(".xml"), (loaded.width, loaded.height)
+    annotation = Annotation(path, target.name, *size, objects, folder=target.parent.name)
     labelimg.write_annotation(annotation, annotation.path)

@@ -7,10 +7,10 @@ is left by mistake changes no class.
 import pathlib
 from collections.abc import Sequence
 
+from tfod_csf.evaluation import labeling_folder
 from tfod_csf.evaluation.label_problems.problem_list import LabelProblem
 from tfod_csf.evaluation.label_problems.suspicion import Suspicion
 from tfod_csf.evaluation.labeling_folder import LabelingFolderError
-from tfod_csf.files import atomic_write
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
 from tfod_csf.study.annotated_images import AnnotatedImage
@@ -27,21 +27,21 @@ Boxes called check_... are the model's suggestions, for example check_swapped_mo
 - check_overlooked_CLASS on a cell without a box: rename it to its class (Ctrl+E).
 - Save with Ctrl+S, format PascalVOC, and do not rename files.
 
-Then copy the XML files over the originals: the folders have the same names. A box called check_... that is left is
-ignored by training, as every name that is not in the label map.
+Then copy the XML files over the originals: the folders have the same names. Leave the images here: some were turned or
+converted so that LabelImg shows them as they were read. A box called check_... that is left is ignored by training, as
+every name that is not in the label map.
 """
 
 
 def write_image(read: AnnotatedImage, problems: Sequence[LabelProblem], folder: pathlib.Path) -> None:
-    """Copies an image and writes its labels with the suggestions beside it, in the place it has in the images folder.
+    """Writes an image and its labels with the suggestions beside it, in the place it has in the images folder.
 
     Args:
       read: the image with its labels.
       problems: those of this image.
       folder: of `labeling_folder.new`.
     """
-    target = folder / read.image.key
-    atomic_write.copy_file(read.image.path, target)
+    target = labeling_folder.write_image(read.loaded, folder / read.image.key)
     suggested = [_to_check(problem.suspicion) for problem in problems]
     annotation = Annotation(
         path=target.with_suffix(".xml"),
