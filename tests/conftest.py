@@ -147,6 +147,19 @@ def tiny_exported_model(tiny_checkpoint, records_dir, tmp_path_factory) -> pathl
     return output
 
 
+@pytest.fixture(scope="session")
+def shipped_models(tiny_exported_model, tmp_path_factory) -> pathlib.Path:
+    """A folder as tfod_csf/shipped_models/, with the tiny exported model packed as csf_tiny 1.0."""
+    from tfod_csf.export import packing
+    from tfod_csf.model_folder import ModelFolder
+
+    folder = tmp_path_factory.mktemp("shipped_models")
+    card = tmp_path_factory.mktemp("card") / "card.md"
+    card.write_text("# csf_tiny\n\nUntrained; finds nothing that is there.\n")
+    packing.pack(ModelFolder.open(tiny_exported_model), folder / "csf_tiny", "1.0", card)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def browser():
     """A headless Chromium; tests are skipped where there is none."""

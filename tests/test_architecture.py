@@ -14,19 +14,20 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "tfod_csf"
 
 # Packages that a package may import besides itself and the vocabulary, the modules directly in tfod_csf/.
 PACKAGES = {
-    "vocabulary": {"files"},
+    "vocabulary": {"files", "shipped_models"},
     "files": set(),
+    "shipped_models": {"files"},
     "graphics": {"files"},
     "study": {"files"},
     "config": {"files"},
     "network_input": {"config"},
     "data": {"config", "network_input", "files", "pages", "study"},
     "modeling": {"config", "network_input"},
-    "training": {"modeling", "data", "network_input", "evaluation", "config", "files"},
+    "training": {"modeling", "data", "network_input", "evaluation", "config", "files", "shipped_models"},
     "export": {"modeling", "training", "config", "network_input", "inference", "files", "study"},
     "pages": {"study"},
     "evaluation": {"files", "graphics", "pages", "study"},
-    "inference": {"evaluation", "files", "graphics", "study"},
+    "inference": {"evaluation", "files", "graphics", "shipped_models", "study"},
     "cytology": {"evaluation", "files", "graphics", "pages", "study"},
     "synthetic": {"files", "study"},
     "benchmarks": {
@@ -93,6 +94,7 @@ TENSORFLOW = {"tensorflow", "tf_keras", "official", "orbit"}
 LIBRARIES = {
     "vocabulary": VOCABULARY_LIBRARIES,
     "files": VOCABULARY_LIBRARIES,
+    "shipped_models": set(),
     "graphics": VOCABULARY_LIBRARIES | {"matplotlib"},
     "study": VOCABULARY_LIBRARIES,
     "pages": VOCABULARY_LIBRARIES | {"jinja2", "markupsafe"},
@@ -350,6 +352,7 @@ TESTED_IN = {
     "evaluation/label_problems/review_folder.py": "evaluation/label_problems/test_find_label_problems.py",
     "export/model_info.py": "export/test_exporter.py",
     "commands/convert_checkpoint.py": "export/test_checkpoint_conversion.py",
+    "commands/pack_model.py": "export/test_packing.py",
     "commands/import_frozen_graph.py": "export/test_frozen_graph_import.py",
     "export/detection_module.py": "fidelity/test_saved_model_signature.py",
     "export/run_saved_model.py": "export/test_exporter.py",  # a program of its own, which every export runs

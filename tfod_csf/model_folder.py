@@ -11,6 +11,8 @@
       SHA256SUMS         checksums of all of these
 
 export_openvino writes such a folder with openvino/model.xml and model.bin instead of saved_model/ and checkpoint/.
+pack_model writes one without checkpoint/, whose weights are those of saved_model/ in half precision, and with
+MODEL_CARD.md; such folders ship with this package, and are opened by their name too (`by_name`).
 
 A folder that TFOD itself exported has no label_map.pbtxt, no model.json and no SHA256SUMS: put the label map of its
 training into it; without model.json the default thresholds count.
@@ -41,6 +43,7 @@ from tfod_csf.files import (
     saved_model_operations,
 )
 from tfod_csf.label_map import LabelMap
+from tfod_csf.shipped_models import by_name
 
 SAVED_MODEL_DIR = "saved_model"
 OPENVINO_DIR = "openvino"
@@ -50,7 +53,9 @@ LABEL_MAP = "label_map.pbtxt"
 INFO = "model.json"
 SELF_TEST_DIR = "self_test"
 CLASSIFICATION = "classification.json"
-_CHOSEN = "thresholds_chosen"  # in model.json
+MODEL_CARD = "MODEL_CARD.md"
+VERSION = "model_version"  # in model.json of a model that pack_model wrote
+THRESHOLDS_CHOSEN = "thresholds_chosen"  # in model.json
 MANIFEST = manifest.FILE_NAME
 # {folder of the network: the file that makes it one}
 _NETWORKS = {SAVED_MODEL_DIR: saved_model_operations.SAVED_MODEL, OPENVINO_DIR: openvino_operations.GRAPH}
@@ -77,7 +82,8 @@ class ModelFolder:
       classification: contents of classification.json; None where there is none.
       network_dir: its saved_model/, or openvino/ where export_openvino wrote it.
       vouched_for_by: what says that this is the model as it was exported, for run.json: "SHA256SUMS", "nothing" (a
-        folder without it or without model.json), or "--trust: " and what does not match or is suspicious.
+        folder without it or without model.json), or "--trust: " and what does not match or is suspicious. Of a model
+        that ships with this package, "SHA256SUMS" is followed by its name, its version and `sha256`.
     """
 
     path: pathlib.Path
@@ -92,15 +98,16 @@ class ModelFolder:
         """Reads label map and model.json, and checks the files and what the SavedModel would do.
 
         Args:
-          path: the folder.
+          path: the folder, or the name of a model that ships with this package.
           trust: open it although its files do not match SHA256SUMS or its graph reaches beyond computing.
 
         Raises:
+          ShippedModelError: there is no such folder, and no model of that name.
           ModelFolderError: no SavedModel, no label map, a model.json or classification.json that cannot be read or
             contradicts the label map, or, without `trust`, files or operations that a model of ours does not have.
           SavedModelError, OpenVINOModelError: the network's file cannot be read.
         """
-        path = pathlib.Path(path)
+        path = by_name.find_existing(path)
         if path.name in _NETWORKS and (path / _NETWORKS[path.name]).is_file():
             path = path.parent
         network_dir = path / _network_of(path)
@@ -114,12 +121,27 @@ class ModelFolder:
         label_map = label_maps.load_label_map(path / LABEL_MAP)
         label_map = label_map.with_all_ids(label_map.max_id)
         found = _read_classification(path, label_map)
-        return cls(path, label_map, _read_info(path / INFO, label_map), found, vouched_for_by, network_dir)
+        opened = cls(path, label_map, _read_info(path / INFO, label_map), found, vouched_for_by, network_dir)
+        if vouched_for_by == MANIFEST and by_name.is_shipped(path):
+            words = f"{MANIFEST} of the shipped {opened.name} {opened.version}, sha256 {opened.sha256}"
+            return dataclasses.replace(opened, vouched_for_by=words)
+        return opened
 
     @property
     def name(self) -> str:
         """The folder's name."""
         return self.path.resolve().name
+
+    @property
+    def version(self) -> str | None:
+        """Of a model that pack_model wrote; None of others."""
+        return self.info.get(VERSION)
+
+    @property
+    def sha256(self) -> str | None:
+        """Of SHA256SUMS, and so of all files together; None where there is none."""
+        path = self.path / MANIFEST
+        return checksums.file_sha256(path) if path.is_file() else None
 
     @property
     def saved_model_dir(self) -> pathlib.Path:
@@ -258,7 +280,7 @@ def store_thresholds(path: str | os.PathLike, thresholds: Mapping[str, float], c
         raise ModelFolderError(f"{target}: not JSON ({error}); export the model again.") from error
     before = {**DEFAULT_THRESHOLDS, **info.get("thresholds", {})}
     info["thresholds"] = {name: float(thresholds[name]) for name in DEFAULT_THRESHOLDS}
-    info[_CHOSEN] = {**chosen, "before": before}
+    info[THRESHOLDS_CHOSEN] = {**chosen, "before": before}
     with manifest.replacing_listed(path, INFO) as beside:
         atomic_write.write_json(beside, info)
     written = ", ".join(f"{name} {value:g} (before: {before[name]:g})" for name, value in info["thresholds"].items())
@@ -267,7 +289,7 @@ def store_thresholds(path: str | os.PathLike, thresholds: Mapping[str, float], c
 
 def chosen_at_other_temperature(path: str | os.PathLike, temperature: float) -> bool:
     """Whether `store_thresholds` chose a model's unknown_below on scores of another temperature than this one."""
-    chosen = given_files.read_json(pathlib.Path(path) / INFO).get(_CHOSEN)
+    chosen = given_files.read_json(pathlib.Path(path) / INFO).get(THRESHOLDS_CHOSEN)
     return isinstance(chosen, Mapping) and chosen.get("temperature") != temperature
 
 

@@ -32,7 +32,9 @@ common_flags.define_list(
 common_flags.define_list(
     FLAGS, "compute_dtypes", _DTYPES, "Number formats in which inference is measured.", choices=_DTYPES
 )
-common_flags.define_list(FLAGS, "models", [], "Exported model folders to measure as batch_infer runs them.")
+common_flags.define_list(
+    FLAGS, "models", [], common_flags.model_help("Exported model folders to measure as batch_infer runs them")
+)
 common_flags.define_trust(FLAGS)
 flags.DEFINE_string(
     "input_path",

@@ -29,7 +29,8 @@ common_flags.define_output_dir(FLAGS)
 flags.DEFINE_string(
     "model",
     None,
-    "Exported model folder of the run, whose model.json gets the temperature; default: it is not stored.",
+    "Exported model folder of the run, whose model.json gets the temperature; default: it is not stored. A model that "
+    "ships with this package is not changed: use a copy (tfod_csf models NAME --output_dir=FOLDER).",
     flag_values=FLAGS,
 )
 flags.DEFINE_boolean(
@@ -74,10 +75,12 @@ def main() -> None:
 
 def _calibrate() -> None:
     from tfod_csf import model_folder
+    from tfod_csf.shipped_models import by_name
 
     inference_dir, output_dir = common_flags.inference_dir(FLAGS), common_flags.output_dir(FLAGS)
     annotations_dir = common_flags.annotations_dir(FLAGS)
     if FLAGS.model:
+        by_name.refuse_to_change(by_name.find(FLAGS.model))
         common_flags.existing_folder(FLAGS, "model", "give the folder that exporter_main_v2 wrote")
         model_folder.check_unchanged(FLAGS.model, FLAGS.trust)
     if FLAGS.store and not FLAGS.model:

@@ -40,6 +40,8 @@ STAGES: dict[str, tuple[str, ...]] = {
         "export_openvino",
         "import_frozen_graph",
         "convert_checkpoint",
+        "pack_model",
+        "models",
         "model_check",
         "evaluate",
     ),

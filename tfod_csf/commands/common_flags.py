@@ -251,6 +251,21 @@ def define_matching_iou_threshold(flag_values: flags.FlagValues, old_name: str =
 # Models and cells.
 
 
+def model_help(which: str) -> str:
+    """What --model says of a command that runs a model.
+
+    Args:
+      which: what the folder is, with a capital, without a full stop.
+    """
+    return f"{which}; or the name of a model that ships with this package (tfod_csf models). A path that exists wins."
+
+
+def define_exported_model(flag_values: flags.FlagValues) -> None:
+    """--model of a command that runs one model."""
+    text = model_help("Exported model folder, written by exporter_main_v2")
+    flags.DEFINE_string("model", None, text, required=True, flag_values=flag_values)
+
+
 def define_model_name(flag_values: flags.FlagValues, default: str = "the first") -> None:
     """--model of a command that reads a run: one model of several, by name."""
     flags.DEFINE_string(

@@ -39,9 +39,7 @@ if TYPE_CHECKING:
     from tfod_csf.study.patients import AnnotatedFile
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string(
-    "model", None, "Exported model folder, written by exporter_main_v2.", required=True, flag_values=FLAGS
-)
+common_flags.define_exported_model(FLAGS)
 flags.DEFINE_string("input_path", None, "TFRecord of annotated images: a file, a glob or name@N.", flag_values=FLAGS)
 flags.DEFINE_string("images_dir", None, "Folder of images annotated in LabelImg.", flag_values=FLAGS)
 common_flags.define_annotations_dir(FLAGS)
@@ -95,8 +93,11 @@ def main() -> None:
     from tfod_csf.inference import cell_selection
     from tfod_csf.model_folder import ModelFolder
     from tfod_csf.problems import ProblemLog
+    from tfod_csf.shipped_models import by_name
 
     folder = ModelFolder.open(FLAGS.model, FLAGS.trust)
+    if FLAGS.store or FLAGS.store_thresholds:
+        by_name.refuse_to_change(folder.path)
     thresholds = cell_selection.common_thresholds({folder.name: folder.thresholds}, min_score=FLAGS.min_score)
     if FLAGS.store and thresholds.min_score != folder.thresholds["min_score"]:
         raise UserError(

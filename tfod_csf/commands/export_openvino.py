@@ -19,9 +19,7 @@ from tfod_csf.commands import command_line, common_flags
 from tfod_csf.errors import UserError
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string(
-    "model", None, "Exported model folder, written by exporter_main_v2.", required=True, flag_values=FLAGS
-)
+common_flags.define_exported_model(FLAGS)
 common_flags.define_output_dir(FLAGS, "Model folder to write.")
 flags.DEFINE_enum(
     "format",

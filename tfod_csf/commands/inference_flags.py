@@ -24,7 +24,7 @@ def define(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_multi_string(
         "model",
         None,
-        "Exported model folder, written by exporter_main_v2; repeat for several models.",
+        common_flags.model_help("Exported model folder, written by exporter_main_v2, repeated for several models"),
         required=True,
         flag_values=flag_values,
     )

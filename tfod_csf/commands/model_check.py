@@ -24,7 +24,7 @@ BARE_FLAG = "model"
 flags.DEFINE_multi_string(
     "model",
     None,
-    "Exported model folder; several may be given, also without --model=.",
+    common_flags.model_help("Exported model folder; several may be given, also without --model="),
     required=True,
     flag_values=FLAGS,
 )

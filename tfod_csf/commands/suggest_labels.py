@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     from tfod_csf.study.patients import ImageFile
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string(
-    "model", None, "Exported model folder, written by exporter_main_v2.", required=True, flag_values=FLAGS
-)
+common_flags.define_exported_model(FLAGS)
 common_flags.define_images_dir(FLAGS)
 flags.DEFINE_multi_string(
     "labeled_records",

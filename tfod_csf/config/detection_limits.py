@@ -86,6 +86,14 @@ def box_sides(statistics: BoxStatistics, min_dimension: int, max_dimension: int)
     )
 
 
+def sizes_text(cells: BoxSides) -> str:
+    """The sides as part of a sentence."""
+    return (
+        f"cells are {cells.small_px:.0f} to {cells.large_px:.0f} px (5 % of the smallest class to 95 % of the "
+        f"largest, median of all {cells.median_px:.0f}) at the network's input"
+    )
+
+
 def _quantile(values: Sequence[float], fraction: float) -> float:
     return sorted(values)[min(int(fraction * len(values)), len(values) - 1)]
 

@@ -84,20 +84,13 @@ def choose_anchor_scales(
     cells = detection_limits.box_sides(statistics, network.min_dimension, network.max_dimension)
     scales = detection_limits.anchor_scales_for(cells.small_px, cells.large_px)
     sides = ", ".join(f"{scale * detection_limits.ANCHOR_BASE_PX:.0f}" for scale in scales)
-    remark = f"anchors: {_sizes_text(cells)}, so anchors have sides of {sides} px"
+    remark = f"anchors: {detection_limits.sizes_text(cells)}, so anchors have sides of {sides} px"
     if cells.small_px < network.first_stage_features_stride:
         remark += (
             f"; small cells are below the anchors' spacing of {network.first_stage_features_stride} px, a larger "
             "--input_size helps"
         )
     return scales, remark
-
-
-def _sizes_text(cells: detection_limits.BoxSides) -> str:
-    return (
-        f"cells are {cells.small_px:.0f} to {cells.large_px:.0f} px (5 % of the smallest class to 95 % of the "
-        f"largest, median of all {cells.median_px:.0f}) at the network's input"
-    )
 
 
 def _pyramid_remark(network: NetworkPreset, statistics: box_statistics.BoxStatistics | None) -> str:
@@ -107,7 +100,7 @@ def _pyramid_remark(network: NetworkPreset, statistics: box_statistics.BoxStatis
     if statistics is None or not statistics.box_sizes:
         return remark
     cells = detection_limits.box_sides(statistics, network.min_dimension, network.max_dimension)
-    remark += f"; {_sizes_text(cells)}"
+    remark += f"; {detection_limits.sizes_text(cells)}"
     # A box whose side differs by a factor of 1.2 from an anchor's has an IoU of 0.7 with it.
     if cells.small_px < smallest / 1.2:
         remark += "; small cells are below the smallest anchors, a larger --input_size helps"

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfod_csf.config.protos import faster_rcnn_pb2, image_resizer_pb2
 from tfod_csf.modeling.faster_rcnn import FasterRCNN
+from tfod_csf.training.checkpoints import checkpoint_view
 
 INPUT_NAME = "input_tensor"
 # TFOD numbers exported classes from 1; 0 is the background. Padding rows, which are 0 inside, read 1 as well.
@@ -21,7 +22,8 @@ _LABEL_ID_OFFSET = 1.0
 class DetectionModule(tf.Module):
     """The detection model as TFOD exports it: callable, with one input named input_tensor.
 
-    Only the model's variables are tracked, not its Keras layers: TensorFlow alone loads the result.
+    Only the model's variables are tracked, not its Keras layers: TensorFlow alone loads the result. They have the keys
+    of a checkpoint, `model/...`, so that saved_model/variables/ is one.
 
     Args:
       model: variables built.
@@ -31,7 +33,7 @@ class DetectionModule(tf.Module):
 
     def __init__(self, model: FasterRCNN, config: faster_rcnn_pb2.FasterRcnn, input_type: str):
         super().__init__()
-        self.model_variables = list(model.variables)
+        self.model = checkpoint_view.variables_alone(model)
         height, width = static_input_size(config.image_resizer)
         read = _READERS[input_type]
 

@@ -1,6 +1,8 @@
 """Checks of an export that need no TensorFlow, so that mistakes are reported within a second."""
 
 import pathlib
+import re
+from collections.abc import Collection
 
 from tfod_csf import model_folder
 from tfod_csf.config import supported
@@ -8,6 +10,7 @@ from tfod_csf.config.protos import pipeline_pb2
 from tfod_csf.errors import UserError
 from tfod_csf.files import folder_lock
 from tfod_csf.label_map import LabelMap, check_num_classes
+from tfod_csf.model_folder import ModelFolder
 
 INPUT_TYPES = ("image_tensor", "float_image_tensor", "encoded_image_string_tensor", "tf_example")
 _EXPORTED_NAMES = {
@@ -20,6 +23,9 @@ _EXPORTED_NAMES = {
     model_folder.SELF_TEST_DIR,
     model_folder.MANIFEST,
 }
+# What is written into a packed model afterwards is part of it, and is made again when it is packed again.
+_PACKED_NAMES = _EXPORTED_NAMES | {model_folder.CLASSIFICATION, model_folder.MODEL_CARD}
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]*")
 
 
 class ExportError(UserError):
@@ -47,10 +53,25 @@ def check_export(
     check_has_checkpoint(trained_checkpoint_dir)
 
 
-def check_replaceable(output: pathlib.Path, flag: str = "--output_directory") -> None:
-    """Raises ExportError unless `output` is free, or holds nothing but an earlier export."""
+def check_packing(source: ModelFolder, output: pathlib.Path, version: str, card: pathlib.Path) -> None:
+    """Raises ExportError when one of the arguments of `packing.pack` cannot be used."""
+    needed = (source.saved_model_dir, source.checkpoint_dir, source.pipeline_config_path)
+    missing = [path.name for path in needed if not path.exists()]
+    if missing:
+        raise ExportError(f"{source.path}: has no {' and no '.join(missing)}; give a folder of exporter_main_v2.")
+    if not _VERSION.fullmatch(version):
+        raise ExportError(f"--model_version={version}: expected letters, digits and dots, such as 1.0.")
+    if not card.is_file():
+        raise ExportError(f"--model_card={card}: there is no such file; a model does not ship without its card.")
+    check_replaceable(output, "--output_dir", _PACKED_NAMES)
+
+
+def check_replaceable(
+    output: pathlib.Path, flag: str = "--output_directory", written: Collection[str] = frozenset(_EXPORTED_NAMES)
+) -> None:
+    """Raises ExportError unless `output` is free, or holds nothing but an earlier export, which writes these names."""
     names = folder_lock.entries(output) if output.is_dir() else []
-    foreign = sorted(name for name in names if name not in _EXPORTED_NAMES)
+    foreign = sorted(name for name in names if name not in written)
     if foreign or (output.exists() and not output.is_dir()):
         raise ExportError(
             f"{flag}={output} holds {foreign[0] if foreign else 'a file'}, which no export wrote; give a new folder."

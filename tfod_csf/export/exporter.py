@@ -92,11 +92,7 @@ def export(
     with atomic_write.replacing_folder(output) as part:
         _write_checkpoint(model, part / model_folder.CHECKPOINT_DIR)
         module = DetectionModule(model, config, input_type)
-        signatures = {"serving_default": module.__call__.get_concrete_function()}
-        if options.has_batch_signature:
-            module.batch = module.batch_function()
-            signatures["serving_batch"] = module.batch.get_concrete_function()
-        tf.saved_model.save(module, str(part / model_folder.SAVED_MODEL_DIR), signatures=signatures)
+        save_module(module, part / model_folder.SAVED_MODEL_DIR, options.has_batch_signature)
         save_pipeline_config(pipeline_config, part / model_folder.PIPELINE_CONFIG)
         save_label_map(label_map, part / model_folder.LABEL_MAP)
         differences = _compare(part, input_type, options)
@@ -104,6 +100,15 @@ def export(
         atomic_write.write_json(part / model_folder.INFO, info)
         manifest.write(part)
     return differences
+
+
+def save_module(module: DetectionModule, saved_model_dir: pathlib.Path, has_batch_signature: bool) -> None:
+    """Writes the SavedModel of a module, with serving_batch or without it."""
+    signatures = {"serving_default": module.__call__.get_concrete_function()}
+    if has_batch_signature:
+        module.batch = module.batch_function()
+        signatures["serving_batch"] = module.batch.get_concrete_function()
+    tf.saved_model.save(module, str(saved_model_dir), signatures=signatures)
 
 
 def latest_checkpoint(trained_checkpoint_dir: str | pathlib.Path) -> str:
@@ -124,21 +129,32 @@ def latest_checkpoint(trained_checkpoint_dir: str | pathlib.Path) -> str:
 
 
 def restored_model(
-    pipeline_config: pipeline_pb2.TrainEvalPipelineConfig, checkpoint: str, compute_dtype: str = "float32"
+    pipeline_config: pipeline_pb2.TrainEvalPipelineConfig,
+    checkpoint: str,
+    compute_dtype: str = "float32",
+    weights_dtype: str = "float32",
 ):
     """The network with the checkpoint's weights; every variable has to be in it.
 
+    Args:
+      pipeline_config: of its training.
+      checkpoint: prefix; its variables may be in float16.
+      compute_dtype, weights_dtype: see `model_builder.build`.
+
     Raises:
-      ExportError: the checkpoint is damaged, or of another model.
+      ExportError: the checkpoint is damaged, of another model, or has weights that are too large for weights_dtype.
     """
-    model = model_builder.build(pipeline_config.model, is_training=False, compute_dtype=compute_dtype)
+    model = model_builder.build(
+        pipeline_config.model, is_training=False, compute_dtype=compute_dtype, weights_dtype=weights_dtype
+    )
     model.build_variables()
-    root = {"model": checkpoint_view.checkpoint_view(model)}
+    variables = checkpoint_view.variables_by_key(model=checkpoint_view.checkpoint_view(model))
     try:
-        stored = tf.train.load_checkpoint(checkpoint).get_variable_to_shape_map()
+        reader = tf.train.load_checkpoint(checkpoint)
+        stored = reader.get_variable_to_shape_map()
         wrong = [
             f"{key} is {stored.get(key, 'not there')}, expected {variable.shape.as_list()}"
-            for key, variable in checkpoint_view.variables_by_key(**root).items()
+            for key, variable in variables.items()
             if stored.get(key) != variable.shape.as_list()
         ]
         if wrong:
@@ -146,11 +162,22 @@ def restored_model(
                 f"{checkpoint}: {len(wrong)} variables do not fit the config's model ({wrong[0]}); give the "
                 "pipeline.config it was trained with."
             )
-        tf.train.Checkpoint(**root).restore(checkpoint).expect_partial().assert_existing_objects_matched()
-    except (tf.errors.OpError, IndexError, ValueError, AssertionError) as error:
+        values = {key: reader.get_tensor(key) for key in variables}
+    except (tf.errors.OpError, IndexError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ExportError(f"{checkpoint}: cannot be read ({reason}); the file is damaged or truncated.") from error
+    for key, variable in variables.items():
+        variable.assign(_in_dtype(values[key], variable.dtype, f"{checkpoint}: {key}"))
     return model
+
+
+def _in_dtype(value: np.ndarray, dtype: tf.DType, named: str) -> np.ndarray:
+    """The weights in the variable's number format."""
+    with np.errstate(over="ignore"):
+        converted = value.astype(dtype.as_numpy_dtype)
+    if not np.array_equal(np.isfinite(converted), np.isfinite(value)):
+        raise ExportError(f"{named} holds weights that {dtype.name} cannot hold; keep this model in float32.")
+    return converted
 
 
 def _write_checkpoint(model, folder: pathlib.Path) -> None:

@@ -25,13 +25,19 @@ class ModelBuilderError(UserError):
     """A config that no network can be made of."""
 
 
-def build(model_config: model_pb2.DetectionModel, is_training: bool, compute_dtype: str = "float32") -> FasterRCNN:
+def build(
+    model_config: model_pb2.DetectionModel,
+    is_training: bool,
+    compute_dtype: str = "float32",
+    weights_dtype: str = "float32",
+) -> FasterRCNN:
     """The network of `model`.
 
     Args:
       model_config: checked by config.supported.
       is_training: whether batch norm may learn; the training argument of predict decides at each call.
       compute_dtype: "bfloat16" computes backbone and heads in bfloat16, with float32 variables and float32 outputs.
+      weights_dtype: "float16" keeps kernels and biases in float16, to be exported and not to be trained.
 
     Returns:
       FasterRCNN; its variables are made by the first predict, or by build_variables.
@@ -42,12 +48,14 @@ def build(model_config: model_pb2.DetectionModel, is_training: bool, compute_dty
         )
     if compute_dtype not in ("float32", "bfloat16"):
         raise ModelBuilderError(f'compute_dtype: "{compute_dtype}" is not supported; use float32 or bfloat16.')
+    if weights_dtype not in ("float32", "float16"):
+        raise ModelBuilderError(f'weights_dtype: "{weights_dtype}" is not supported; use float32 or float16.')
     config = model_config.faster_rcnn
     if config.number_of_stages not in (1, 2):
         raise ModelBuilderError(
             f"model.faster_rcnn.number_of_stages: {config.number_of_stages} is not supported; use 1 or 2."
         )
-    with feature_extractor.layers_computing_in(compute_dtype):
+    with feature_extractor.layers_computing_in(compute_dtype, weights_dtype):
         return _build_faster_rcnn(config, is_training)
 
 

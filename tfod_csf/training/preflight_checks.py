@@ -10,10 +10,12 @@ import pathlib
 import tarfile
 from collections import Counter
 
+from tfod_csf import model_folder
 from tfod_csf.config.protos import input_reader_pb2, pipeline_pb2
 from tfod_csf.data.records.record_statistics import RecordStatistics, record_statistics
 from tfod_csf.errors import UserError
 from tfod_csf.label_map import LabelMap, check_num_classes, load_label_map
+from tfod_csf.shipped_models import by_name
 from tfod_csf.training.checkpoints import run_checkpoints
 
 
@@ -157,7 +159,9 @@ def check_fine_tune_checkpoint(path: str, model_dir: str) -> None:
     field = f"train_config.fine_tune_checkpoint: {path!r}"
     if "PATH_TO_BE_CONFIGURED" in path:
         raise TrainingSetupError(f"{field} is a placeholder; put a checkpoint's path there, or remove the field.")
-    given = pathlib.Path(path)
+    given = by_name.find(path)
+    if given != pathlib.Path(path):
+        model_folder.check_unchanged(given)
     is_one_file = path.endswith(".ckpt") and given.is_file()  # the first format, of slim's classifiers
     if given.is_file() and path.endswith((".tar.gz", ".tgz")):
         if not tarfile.is_tarfile(given):
@@ -168,7 +172,8 @@ def check_fine_tune_checkpoint(path: str, model_dir: str) -> None:
     elif not (os.path.isfile(path.removesuffix(".index") + ".index") or is_one_file):
         raise TrainingSetupError(
             f"{field}: there is no such checkpoint (looked for {path}.index from {os.getcwd()}); name the folder, the "
-            "prefix such as .../checkpoint/ckpt-0, or the .tar.gz."
+            "prefix such as .../checkpoint/ckpt-0, the .tar.gz, or a model that ships with this package "
+            f"({by_name.listed()})."
         )
     if given.resolve().parent == pathlib.Path(model_dir).resolve():
         raise TrainingSetupError(

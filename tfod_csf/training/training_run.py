@@ -121,7 +121,7 @@ def _train(
     tf_keras.utils.set_random_seed(before.seed)
     with strategy.scope():
         state = _build_in_scope(config, rule or DEFAULT_RMS_PROP_RULE, checkpoint_dir)
-        _restore(state, latest, config.train_config, options)
+        _restore(state, latest, config, options, checked.train)
     step = int(state.global_step.numpy())
     trainer = _trainer(state, strategy, config, before.seed, step)
     if workers.is_chief:
@@ -169,8 +169,15 @@ def _build_in_scope(
     return TrainingState(model, optimizer, learning_rate, global_step, keeper)
 
 
-def _restore(state: TrainingState, latest: str | None, train_config, options: RunOptions) -> None:
+def _restore(
+    state: TrainingState,
+    latest: str | None,
+    config: pipeline_pb2.TrainEvalPipelineConfig,
+    options: RunOptions,
+    checked_input: preflight_checks.CheckedInput | None,
+) -> None:
     """Gives the variables the values of the run's newest checkpoint, else those of fine_tune_checkpoint, if any."""
+    train_config, label_map = config.train_config, checked_input.label_map if checked_input else None
     if latest is not None:
         for change in _settings_of_checkpoint(state.optimizer, latest):
             _log.warning("Optimizer: %s.", change)
@@ -184,6 +191,7 @@ def _restore(state: TrainingState, latest: str | None, train_config, options: Ru
             from_detection_checkpoint=train_config.from_detection_checkpoint,
             leave_out_class_heads=options.leave_out_class_heads,
             load_all_detection_checkpoint_vars=train_config.load_all_detection_checkpoint_vars,
+            label_map=label_map.with_all_ids(config.model.faster_rcnn.num_classes) if label_map else None,
         )
         _log.info("%s", report)
 

@@ -68,7 +68,7 @@ class ArchiveJob:
       run_id: of this run of the command.
       images_dir: the folder of images as the user gave it, which messages name.
       output_dir: OUT, an absolute path.
-      models: folders of the exported models, absolute paths.
+      models: folders of the exported models, absolute paths, or names of models that ship with this package.
       trust, ensemble, deterministic, draw, strict: flags of the command.
       thresholds: fields of `ScoreThresholds`.
       settings: `Examination.settings` as the command has them; a machine that has other models or another version of

@@ -31,6 +31,7 @@ from tfod_csf.inference.runs.patient_examination import (
 )
 from tfod_csf.inference.runs.patient_folder import PatientFolder
 from tfod_csf.problems import ProblemLog
+from tfod_csf.shipped_models import by_name
 from tfod_csf.study.patients import ImageFile
 
 DEAD_LETTERS = "dead_letters.csv"
@@ -52,6 +53,11 @@ def check_beam() -> None:
             'Apache Beam is not installed; it comes with the extra [archive]: pip install "tfod_csf[archive]", or in a '
             "clone requirements/archive.txt, in a virtual environment of its own (docs/ARCHIVE.md)."
         )
+
+
+def _same_everywhere(model: str) -> str:
+    """How every machine finds a model: by its absolute path, or by the name of one that ships with this package."""
+    return model if by_name.is_name(model) else os.path.abspath(model)
 
 
 @dataclasses.dataclass
@@ -122,7 +128,7 @@ class ArchiveEngine:
             run_id=secrets.token_hex(8),
             images_dir=self.settings.images_dir,
             output_dir=os.path.abspath(self.output_dir),
-            models=tuple(map(os.path.abspath, self.settings.model)),
+            models=tuple(map(_same_everywhere, self.settings.model)),
             trust=self.trust,
             ensemble=self.settings.ensemble,
             deterministic=self.settings.deterministic,

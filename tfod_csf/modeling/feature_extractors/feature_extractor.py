@@ -81,11 +81,23 @@ def one_or_list(feature_maps: list[tf.Tensor]) -> tf.Tensor | list[tf.Tensor]:
     return feature_maps[0] if len(feature_maps) == 1 else feature_maps
 
 
+class _HalfWeights(tf_keras.mixed_precision.Policy):
+    """A policy that computes as its name says, from float16 variables, which are cast where they are read."""
+
+    @property
+    def variable_dtype(self) -> str:
+        return "float16"
+
+
 @contextlib.contextmanager
-def layers_computing_in(dtype: str):
-    """Keras layers made inside keep float32 variables and compute in `dtype`, "float32" or "bfloat16"."""
+def layers_computing_in(dtype: str, weights_dtype: str = "float32"):
+    """Keras layers made inside compute in `dtype`, "float32" or "bfloat16".
+
+    Their variables are of `weights_dtype`, "float32" or "float16"; batch norm's are float32 in any case.
+    """
     before = tf_keras.mixed_precision.global_policy()
-    tf_keras.mixed_precision.set_global_policy("mixed_bfloat16" if dtype == "bfloat16" else dtype)
+    make = _HalfWeights if weights_dtype == "float16" else tf_keras.mixed_precision.Policy
+    tf_keras.mixed_precision.set_global_policy(make("mixed_bfloat16" if dtype == "bfloat16" else dtype))
     try:
         yield
     finally:

@@ -19,6 +19,8 @@ _ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 # The two kinds of files of a checkpoint. The variables of a SavedModel have the same format but are not a checkpoint.
 _CHECKPOINT_FILE = re.compile(r"(?P<prefix>.+)\.(index|data-\d{5}-of-\d{5})$")
 _SAVED_MODEL_PREFIX = "variables"
+# Of a model that pack_model wrote they are one: there is no other, and their keys are a checkpoint's.
+_PACKED = f"saved_model/{_SAVED_MODEL_PREFIX}/{_SAVED_MODEL_PREFIX}"
 # Checkpoints of slim's classifiers are older: one file NAME.ckpt, without .index and .data.
 V1_SUFFIX = ".ckpt"
 _MAX_ARCHIVE_BYTES = 16 * 2**30
@@ -66,7 +68,7 @@ def open_checkpoint(path: str | os.PathLike) -> Iterator[StoredCheckpoint]:
     Args:
       path: a prefix (.../ckpt-0, also with .index), or a NAME.ckpt of the first format; or a folder that holds, itself
         or in one folder below it, a single checkpoint or a `checkpoint` file that names the newest; or a .tar.gz of
-        such a folder.
+        such a folder; or a model folder that pack_model wrote.
 
     Raises:
       CheckpointError: there is no checkpoint or more than one, or it is damaged.
@@ -114,6 +116,8 @@ def _newest_in(folder: pathlib.Path, named: str) -> str:
         if index.name != f"{_SAVED_MODEL_PREFIX}.index"
     )
     found += sorted(str(path) for path in folder.rglob(f"*{V1_SUFFIX}") if path.is_file())
+    if not found and (folder / f"{_PACKED}.index").is_file():
+        return str(folder / _PACKED)
     folders = {os.path.dirname(prefix) for prefix in found}
     if len(found) > 1 and len(folders) == 1:
         newest = tf.train.latest_checkpoint(folders.pop())

@@ -54,6 +54,16 @@ def checkpoint_view(model: FasterRCNN) -> tf.train.Checkpoint:
     return view
 
 
+def variables_alone(model: FasterRCNN) -> tf.Module:
+    """The model's variables under TFOD's names, without the Keras layers that made them.
+
+    For a SavedModel: as its attribute `model`, its variables have a checkpoint's keys, and fine-tuning reads them.
+    """
+    by_key = variables_by_key(model=checkpoint_view(model))
+    names = ((key.removeprefix("model/").removesuffix(VALUE_SUFFIX), variable) for key, variable in by_key.items())
+    return _scopes(names)
+
+
 def _halves(model: FasterRCNN) -> tuple[Any, Any]:
     """What holds the variables of the two halves of the network: the Keras models, or slim's scopes."""
     extractor = model.feature_extractor
@@ -65,15 +75,18 @@ def _halves(model: FasterRCNN) -> tuple[Any, Any]:
     )
 
 
-def _scopes(variables: Iterable[tuple[str, tf.Variable]]) -> tf.train.Checkpoint:
-    """A tree with one node per scope of the variables' names ("InceptionV2/Conv2d_2b_1x1/weights")."""
-    root = tf.train.Checkpoint()
+def _scopes(variables: Iterable[tuple[str, tf.Variable]]) -> tf.Module:
+    """A tree with one node per scope of the variables' names ("InceptionV2/Conv2d_2b_1x1/weights").
+
+    Nodes are modules, because a SavedModel gives every tf.train.Checkpoint in it a save_counter.
+    """
+    root = tf.Module()
     for name, variable in variables:
         *scopes, leaf = name.split("/")
         node = root
         for scope in scopes:
             if not hasattr(node, scope):
-                setattr(node, scope, tf.train.Checkpoint())
+                setattr(node, scope, tf.Module())
             node = getattr(node, scope)
         setattr(node, leaf, variable)
     return root

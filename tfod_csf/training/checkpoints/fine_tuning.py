@@ -10,6 +10,9 @@ What each fine_tune_checkpoint_type copies:
 Every variable that the type names must be in the checkpoint, with the same shape; other keys of the checkpoint are
 ignored. Neither the step nor the optimizer's state is copied. If anything is missing, the model stays as it is.
 
+A checkpoint of a model folder comes with its classes: type full then copies the predictors class by class, whatever
+the order and number of the config's classes (`class_heads`).
+
 Checkpoints of TensorFlow 1, which hold variables by name, have rules of their own: see `tf1_checkpoints`.
 """
 
@@ -17,12 +20,16 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 import tensorflow as tf
 
+from tfod_csf.label_map import LabelMap
 from tfod_csf.modeling.faster_rcnn import FasterRCNN
-from tfod_csf.training.checkpoints import tf1_checkpoints
+from tfod_csf.shipped_models import by_name
+from tfod_csf.training.checkpoints import class_heads, tf1_checkpoints
 from tfod_csf.training.checkpoints.checkpoint_files import CheckpointError, StoredCheckpoint, open_checkpoint
 from tfod_csf.training.checkpoints.checkpoint_view import VALUE_SUFFIX, checkpoint_view, variables_by_key
+from tfod_csf.training.checkpoints.class_heads import ClassMatch
 from tfod_csf.training.checkpoints.match_report import MatchReport
 
 FINE_TUNE_CHECKPOINT_TYPES = ("detection", "full", "classification")
@@ -41,18 +48,22 @@ def restore_fine_tune_checkpoint(
     from_detection_checkpoint: bool = False,
     leave_out_class_heads: bool = False,
     load_all_detection_checkpoint_vars: bool = False,
+    label_map: LabelMap | None = None,
 ) -> MatchReport:
     """Copies the weights of a checkpoint into a model whose variables exist; see the module's docstring.
 
     Args:
       model: built, with variables.
-      path: `fine_tune_checkpoint`: a prefix (.../ckpt-0), a folder that holds one checkpoint, or the .tar.gz of a
-        model zoo. It may be the checkpoint of a training run, with step and optimizer state.
+      path: `fine_tune_checkpoint`: a prefix (.../ckpt-0), a folder that holds one checkpoint, the .tar.gz of a
+        model zoo, or the name of a model that ships. It may be the checkpoint of a training run, with step and
+        optimizer state.
       checkpoint_type: `fine_tune_checkpoint_type`.
       from_detection_checkpoint: decides the type if none is set.
       leave_out_class_heads: with type full, do not restore the predictors whose size depends on num_classes. TFOD has
         no such option and cannot use type full when num_classes differs.
       load_all_detection_checkpoint_vars: with type detection and a TensorFlow 1 checkpoint, restore everything.
+      label_map: the classes of the model, with every id named; with it and type full, predictors are copied class
+        by class where the checkpoint's classes are known.
 
     Returns:
       What was restored and what was not.
@@ -61,7 +72,8 @@ def restore_fine_tune_checkpoint(
       CheckpointError: the checkpoint cannot be read, is of another kind, or does not hold what the type names.
     """
     acted_type = _type_acted_on(checkpoint_type, from_detection_checkpoint)
-    with open_checkpoint(path) as stored:
+    found = by_name.find(path)
+    with open_checkpoint(found) as stored:
         if tf1_checkpoints.is_tf1(stored.shapes):
             if leave_out_class_heads:
                 raise CheckpointError(
@@ -74,11 +86,20 @@ def restore_fine_tune_checkpoint(
                 f"{path}: is not a TensorFlow 1 checkpoint, and train_config.load_all_detection_checkpoint_vars is for "
                 'those; remove it, or set fine_tune_checkpoint_type to "full".'
             )
-        return _restore_objects(model, stored, str(path), acted_type, leave_out_class_heads)
+        match = None
+        if acted_type == "full" and not leave_out_class_heads and label_map is not None:
+            stored_classes = class_heads.label_map_of(found)
+            match = class_heads.ClassMatch.of(stored_classes, label_map) if stored_classes else None
+        return _restore_objects(model, stored, str(path), acted_type, leave_out_class_heads, match)
 
 
 def _restore_objects(
-    model: FasterRCNN, stored: StoredCheckpoint, path: str, acted_type: str, leave_out_class_heads: bool
+    model: FasterRCNN,
+    stored: StoredCheckpoint,
+    path: str,
+    acted_type: str,
+    leave_out_class_heads: bool,
+    match: ClassMatch | None,
 ) -> MatchReport:
     """Copies from a checkpoint of TensorFlow 2, which holds objects."""
     variables = variables_by_key(model=checkpoint_view(model))
@@ -91,9 +112,13 @@ def _restore_objects(
         )
     stored_keys = _stored_keys(variables, acted_type)
     wanted = {key: stored_key for key, stored_key in stored_keys.items() if key not in left_out}
+    by_class = _class_head_keys(variables, model) if match and not match.is_same else ()
     shapes = stored.shapes
-    _check_everything_is_there(wanted, shapes, variables, acted_type, path)
-    values = {key: stored.read(stored_key) for key, stored_key in wanted.items()}
+    _check_everything_is_there(wanted, shapes, variables, acted_type, path, by_class)
+    # Those of a packed model are in half precision.
+    values = {key: stored.read(stored_key).astype(np.float32) for key, stored_key in wanted.items()}
+    for key in by_class:
+        values[key] = _by_class(match, key, values[key], variables[key].numpy(), path)
     for key, value in values.items():
         variables[key].assign(value)
     return MatchReport(
@@ -111,7 +136,18 @@ def _restore_objects(
             if key in shapes and list(shapes[key]) != variables[key].shape.as_list()
         },
         unused=tuple(sorted(set(shapes) - set(wanted.values()) - set(_BOOKKEEPING))),
+        classes=str(match) if by_class else "",
     )
+
+
+def _by_class(match: ClassMatch, key: str, stored: np.ndarray, initial: np.ndarray, path: str) -> np.ndarray:
+    try:
+        return match.head(key, stored, initial)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path}: {key.removesuffix(VALUE_SUFFIX)} {error}, by the classes of its label map and the model's "
+            "share_box_across_classes; use fine_tune_checkpoint_type detection."
+        ) from error
 
 
 def _type_acted_on(checkpoint_type: str, from_detection_checkpoint: bool) -> str:
@@ -183,8 +219,9 @@ def _check_everything_is_there(
     variables: Mapping[str, tf.Variable],
     acted_type: str,
     path: str,
+    may_differ: Iterable[str] = (),
 ) -> None:
-    """Refuses a checkpoint that lacks a wanted variable or has it in another shape."""
+    """Refuses a checkpoint that lacks a wanted variable or has it in another shape, unless that one may differ."""
     missing = [stored_key for stored_key in wanted.values() if stored_key not in shapes]
     if missing:
         raise CheckpointError(
@@ -192,7 +229,8 @@ def _check_everything_is_there(
             f"needs (the first is {missing[0].removesuffix(VALUE_SUFFIX)}); it belongs to another network, so use the "
             "feature_extractor.type and the heads it was trained with."
         )
-    different = [key for key in wanted if list(shapes[wanted[key]]) != variables[key].shape.as_list()]
+    compared = [key for key in wanted if key not in set(may_differ)]
+    different = [key for key in compared if list(shapes[wanted[key]]) != variables[key].shape.as_list()]
     if different:
         key = different[0]
         is_heads = all("/_mask_rcnn_box_predictor/" in other for other in different)

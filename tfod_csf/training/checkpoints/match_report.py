@@ -37,6 +37,7 @@ class MatchReport:
       not_restored: key to reason, of variables that keep their initial values.
       mismatched: key to (shape in the checkpoint, shape in the model), for those in not_restored where they differ.
       unused: keys of the checkpoint whose values were not used.
+      classes: what became of the classes of predictors that were copied class by class; "" where they were not.
     """
 
     path: str
@@ -45,6 +46,7 @@ class MatchReport:
     not_restored: dict[str, str]
     mismatched: dict[str, tuple[list[int], list[int]]]
     unused: tuple[str, ...]
+    classes: str = ""
 
     def __str__(self) -> str:
         """A table: parts of the model, how many variables were restored and how many not, and why."""
@@ -56,6 +58,7 @@ class MatchReport:
         reasons = collections.Counter((_part(key), reason) for key, reason in self.not_restored.items())
         lines += [f"  {part}: {count} not restored ({reason})" for (part, reason), count in reasons.items()]
         lines += [f"  {part}: {count} of the checkpoint not used" for part, count in count_parts(self.unused).items()]
+        lines += [f"  classes: {self.classes}"] if self.classes else []
         return "\n".join(lines)
 
 
