@@ -1,0 +1,81 @@
+import json
+import pathlib
+import subprocess
+import types
+
+import pytest
+
+from tfod_csf.benchmarks.csf_small import recipe
+from tfod_csf.benchmarks.csf_small.source_images import SourceImage
+from tfod_csf.benchmarks.csf_small.training_fields import FieldSettings
+from tfod_csf.errors import UserError
+from tfod_csf.label_map import load_label_map
+
+
+def image(folder: str, fold: int) -> SourceImage:
+    return SourceImage(pathlib.Path("a.jpg"), folder, "block_00", (), fold)
+
+
+IMAGES = [image("pbc_mgg", 0), image("pbc_dense", 1), image("bccd_dense", 0), image("bccd_differential", 2)]
+SETTINGS = {"data": "0123", "fields": {"number": 4}}
+
+
+def test_a_fold_and_a_laboratory_are_held_back():
+    assert recipe.kept(IMAGES, None, None) == IMAGES
+    assert recipe.kept(IMAGES, 0, None) == [IMAGES[1], IMAGES[3]]
+    assert recipe.kept(IMAGES, None, "bccd") == IMAGES[:2]
+    assert recipe.kept(IMAGES, 0, "bccd") == [IMAGES[1]]
+    with pytest.raises(UserError, match="no image is left without fold 0 and laboratory bccd"):
+        recipe.kept(IMAGES[:1], 0, "bccd")
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """Commands that were run instead of being run; `status` is what they end with."""
+    ran = types.SimpleNamespace(names=[], status=0)
+
+    def run(command, check):
+        ran.names.append(command[3])
+        return types.SimpleNamespace(returncode=ran.status)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return ran
+
+
+def test_a_step_that_failed_is_run_again_and_one_that_finished_is_not(tmp_path, commands):
+    commands.status = 1
+    with pytest.raises(UserError, match="the step training ended with status 1; run again to resume"):
+        recipe.Recipe(tmp_path, SETTINGS).step("training", ["model_main_tf2"])
+    commands.status = 0
+    for _ in range(2):
+        recipe.Recipe(tmp_path, SETTINGS).step("training", ["model_main_tf2"])
+    assert commands.names == ["model_main_tf2"] * 2
+    record = json.loads((tmp_path / "training.json").read_text())
+    assert record["settings"] == SETTINGS
+    assert record["finished"] == ["training"]
+    assert record["cpu_seconds"]["training"] >= 0
+
+
+def test_what_an_interrupted_step_left_is_removed(tmp_path, commands):
+    (tmp_path / "exported").mkdir()
+    recipe.Recipe(tmp_path, SETTINGS).step("export", ["exporter_main_v2"], remove="exported")
+    assert not (tmp_path / "exported").exists()
+
+
+def test_a_folder_of_other_settings_is_refused(tmp_path, commands):
+    recipe.Recipe(tmp_path, SETTINGS).step("records", ["create_csf_tf_record"])
+    with pytest.raises(UserError, match=r"training\.json: is of .*0123.*, not .*4567.*; give a new --work_dir"):
+        recipe.Recipe(tmp_path, {**SETTINGS, "data": "4567"})
+
+
+def test_all_steps_in_their_order(tmp_path, commands, monkeypatch):
+    monkeypatch.setattr(recipe.training_fields, "write_fields", lambda images, fields, folder: folder.mkdir())
+    network = {"feature_extractor": "resnet18", "num_steps": 3}
+    for _ in range(2):
+        recipe.run(tmp_path, IMAGES, FieldSettings(2), network)
+    steps = ["create_csf_tf_record", "generate_pipeline_config", "model_main_tf2", "exporter_main_v2"]
+    assert commands.names == steps
+    record = json.loads((tmp_path / "training.json").read_text())
+    assert record["finished"] == ["compose", "records", "config", "training", "export"]
+    assert record["settings"]["fields"]["scales"] == [0.6, 1.7]
+    assert load_label_map(tmp_path / "label_map.pbtxt").names == list(recipe.CLASSES)

@@ -1,0 +1,181 @@
+"""Trains csf_small, from the labeled images of two laboratories to an exported model.
+
+    python -m tfod_csf.benchmarks.csf_small.recipe --data_dir=DATA --work_dir=WORK --without_fold=0
+
+Composes fields (training_fields), makes records of them, trains and exports; each step is a command of tfod_csf, as a
+user would run it. Run again, it resumes: finished steps are skipped, a training goes on from its last checkpoint. In
+WORK: fields/, records/, pipeline.config, model/, exported/, and training.json, which says from what and how long.
+
+--without_fold and --without_laboratory hold images back to be measured with; the model that ships is trained on all.
+"""
+
+import argparse
+import json
+import pathlib
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from tfod_csf import cell_classes
+from tfod_csf.benchmarks.csf_small import source_images, training_fields
+from tfod_csf.benchmarks.csf_small.source_images import SourceImage
+from tfod_csf.benchmarks.csf_small.training_fields import FieldSettings
+from tfod_csf.errors import UserError
+from tfod_csf.files import atomic_write
+from tfod_csf.label_map import label_map_from_names, save_label_map
+
+# In this order; `unknown` are white cells of another type than the three.
+CLASSES = (*cell_classes.STUDY_CLASSES, cell_classes.UNKNOWN)
+TRAINING = "training.json"
+_TEST_FRACTION = 0.02  # fields that the loss is followed on; what is measured comes from images held back
+_HUE = "train_config { data_augmentation_options { random_adjust_hue { } } }"
+
+
+def kept(images: Sequence[SourceImage], without_fold: int | None, without_laboratory: str | None) -> list[SourceImage]:
+    """The images to train on.
+
+    Raises:
+      UserError: none is left.
+    """
+    some = [one for one in images if one.fold != without_fold and one.laboratory != without_laboratory]
+    if not some:
+        raise UserError(f"no image is left without fold {without_fold} and laboratory {without_laboratory}.")
+    return some
+
+
+class Recipe:
+    """One training in its folder.
+
+    Args:
+      work_dir: its folder; made if absent.
+      settings: everything that decides the result, for training.json.
+
+    Raises:
+      UserError: the folder holds a training with other settings.
+    """
+
+    def __init__(self, work_dir: pathlib.Path, settings: dict[str, Any]):
+        self._work_dir = work_dir
+        work_dir.mkdir(parents=True, exist_ok=True)
+        self._record: dict[str, Any] = {"settings": settings, "cpu_seconds": {}, "finished": []}
+        path = work_dir / TRAINING
+        if path.is_file():
+            self._record = json.loads(path.read_text(encoding="utf-8"))
+            if self._record["settings"] != settings:
+                raise UserError(f"{path}: is of {self._record['settings']}, not {settings}; give a new --work_dir.")
+
+    def step(self, name: str, command: Sequence[str], remove: str = "") -> None:
+        """Runs a command of tfod_csf unless it has finished before; its CPU time is added to what earlier tries took.
+
+        Args:
+          remove: folder below the work folder that an interrupted try may have left.
+
+        Raises:
+          UserError: it failed.
+        """
+        if name in self._record["finished"]:
+            return
+        if remove:
+            shutil.rmtree(self._work_dir / remove, ignore_errors=True)
+        before = _cpu_seconds()
+        status = subprocess.run([sys.executable, "-m", "tfod_csf", *command], check=False).returncode
+        self._took(name, _cpu_seconds() - before, finished=status == 0)
+        if status:
+            raise UserError(f"{self._work_dir}: the step {name} ended with status {status}; run again to resume.")
+
+    def compose(self, images: Sequence[SourceImage], fields: FieldSettings) -> None:
+        """Writes the fields unless that has finished before."""
+        if "compose" in self._record["finished"]:
+            return
+        shutil.rmtree(self._work_dir / "fields", ignore_errors=True)
+        before = _cpu_seconds()
+        training_fields.write_fields(images, fields, self._work_dir / "fields")
+        self._took("compose", _cpu_seconds() - before, finished=True)
+
+    def _took(self, name: str, cpu_seconds: float, finished: bool) -> None:
+        times = self._record["cpu_seconds"]
+        times[name] = round(times.get(name, 0.0) + cpu_seconds, 1)
+        if finished:
+            self._record["finished"].append(name)
+        atomic_write.write_json(self._work_dir / TRAINING, self._record)
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of those it has waited for."""
+    times = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(time.ru_utime + time.ru_stime for time in times)
+
+
+def run(work_dir: pathlib.Path, images: Sequence[SourceImage], fields: FieldSettings, network: dict[str, Any]) -> None:
+    """All steps.
+
+    Args:
+      images: to train on.
+      network: flags of generate_pipeline_config, by name.
+    """
+    settings = {
+        "data": source_images.data_fingerprint(images),
+        "images": len(images),
+        "fields": {**vars(fields), "scales": list(fields.scales)},
+        "network": network,
+    }
+    recipe = Recipe(work_dir, settings)
+    recipe.compose(images, fields)
+    label_map, records = work_dir / "label_map.pbtxt", work_dir / "records"
+    save_label_map(label_map_from_names(CLASSES), label_map)
+    recipe.step(
+        "records",
+        [
+            *("create_csf_tf_record", f"--images_dir={work_dir / 'fields'}", f"--output_dir={records}"),
+            *(f"--label_map_path={label_map}", f"--test_fraction={_TEST_FRACTION}", "--nodata_page", "--num_shards=4"),
+        ],
+    )
+    config, model = work_dir / "pipeline.config", work_dir / "model"
+    flags = [f"--{name}={value}" for name, value in network.items()]
+    generating = ["generate_pipeline_config", f"--records_dir={records}", f"--output_path={config}"]
+    recipe.step("config", [*generating, *flags, f"--config_override={_HUE}"])
+    training = ["model_main_tf2", f"--pipeline_config_path={config}", f"--model_dir={model}", "--seed=1"]
+    recipe.step("training", [*training, "--checkpoint_every_n=500"])
+    exporting = ["exporter_main_v2", f"--pipeline_config_path={config}", f"--trained_checkpoint_dir={model}"]
+    recipe.step("export", [*exporting, f"--output_directory={work_dir / 'exported'}"], remove="exported")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--data_dir", type=pathlib.Path, required=True, help="holds pbc_mgg, pbc_dense, bccd_differential, bccd_dense")
+    add("--work_dir", type=pathlib.Path, required=True, help="folder of this training")
+    add("--without_fold", type=int, choices=range(source_images.NUM_FOLDS), help="fold to hold back")
+    add("--without_laboratory", choices=(source_images.PBC, source_images.BCCD), help="laboratory to hold back")
+    add("--fields", type=int, default=9000, help="fields to compose (default: 9000)")
+    add("--seed", type=int, default=1, help="of the fields (default: 1)")
+    add("--steps", type=int, default=5000, help="training steps (default: 5000)")
+    add("--batch_size", type=int, default=8, help="fields of a step (default: 8)")
+    return parser
+
+
+def main() -> None:
+    """The command line."""
+    options = _parser().parse_args()
+    try:
+        images = kept(
+            source_images.read_source_images(options.data_dir), options.without_fold, options.without_laboratory
+        )
+        fields = FieldSettings(options.fields, options.seed, pasted=3, dense=0.6, sparse=0.4)
+        network = {
+            "feature_extractor": "resnet18",
+            "num_steps": options.steps,
+            "batch_size": options.batch_size,
+            "max_detections": 150,
+            "first_stage_max_proposals": 150,
+        }
+        run(options.work_dir, images, fields, network)
+    except UserError as error:
+        sys.exit(f"recipe: error: {error}")
+
+
+if __name__ == "__main__":
+    main()
