@@ -10,7 +10,7 @@ from tfod_csf.label_map import label_map_from_names, save_label_map
 
 NETWORK = """
   num_classes: 2
-  image_resizer { keep_aspect_ratio_resizer { min_dimension: 120 max_dimension: 160 pad_to_max_dimension: true } }
+  image_resizer { keep_aspect_ratio_resizer { min_dimension: 120 max_dimension: 160 } }
   feature_extractor { type: "faster_rcnn_resnet18_keras" first_stage_features_stride: 8 batch_norm_trainable: true }
   first_stage_anchor_generator { grid_anchor_generator {
     scales: 0.125 scales: 0.25 aspect_ratios: 1.0 height_stride: 8 width_stride: 8 } }
@@ -40,6 +40,7 @@ def test_the_network_is_the_models_and_classes_and_limits_are_the_records(start)
     assert not network.feature_extractor.batch_norm_trainable
     expected = faster_rcnn_pb2.FasterRcnn()
     expected.CopyFrom(start.network)
+    expected.image_resizer.keep_aspect_ratio_resizer.pad_to_max_dimension = True  # a batch is of one size
     for field in ("num_classes", "first_stage_max_proposals", "second_stage_post_processing", "feature_extractor"):
         expected.ClearField(field)
         network.ClearField(field)

@@ -126,6 +126,9 @@ def generate(
     network = faster_rcnn_pb2.FasterRcnn()
     network.CopyFrom(start.network)
     network.num_classes = records.num_classes
+    if network.image_resizer.HasField("keep_aspect_ratio_resizer"):
+        # A batch is of one size; a model that ships need not pad what it is given one at a time.
+        network.image_resizer.keep_aspect_ratio_resizer.pad_to_max_dimension = True
     network.first_stage_max_proposals = limits.first_stage_max_proposals
     nms = network.second_stage_post_processing.batch_non_max_suppression
     nms.max_total_detections = nms.max_detections_per_class = limits.max_detections
