@@ -43,6 +43,15 @@ def plural(count: float, noun: str, several: str | None = None) -> str:
     return f"{number(count)} {noun if count == 1 else several or noun + 's'}"
 
 
+def counted(count: int, noun: str) -> str:
+    """As `plural`, with thousands apart, for pages on which numbers are long.
+
+    >>> counted(1, "image"), counted(2349, "image")
+    ('1 image', '2,349 images')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def named(names: Collection[str]) -> str:
     """The first three names, quoted, for a message.
 

@@ -106,7 +106,11 @@ def main() -> None:
         ]
         rows = cross_validation_table.measure_rows(results)
         cross_validation_table.write(output_dir, rows)
-        cross_validation_page.write_page(output_dir, results, rows, FLAGS.split_by)
+        members = fold_results.read_members(output_dir / "folds.csv")
+        cross_validation_page.write_page(output_dir, results, members, rows, FLAGS.split_by)
+    print()
+    for number, of_fold in members.items():
+        print(f"fold {number} tests on {of_fold.words}")
     print(f"\n{cross_validation_table.text(rows, FLAGS.split_by)}")
     print(f"\nWrote cross_validation.csv and .html to {output_dir}.")
 

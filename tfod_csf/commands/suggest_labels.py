@@ -109,7 +109,8 @@ def _suggest(
     problems.check_skipped_files(skipped, num_files, FLAGS.max_skipped_fraction, "--max_skipped_fraction")
     if not unlabeled:
         raise UserError(
-            f"{FLAGS.images_dir}: all {len(images)} images are labeled or skipped; there is none to suggest."
+            f"{FLAGS.images_dir}: all {len(images)} images are labeled (an XML lies beside them, or a record of "
+            "--labeled_records holds them) or skipped; there is none to suggest."
         )
     ranked = suggestions.suggest(unlabeled, labeled, model.label_map.names)
     files = {image.key: image for image in images}

@@ -98,7 +98,7 @@ def test_labeled_images_are_not_suggested(images_dir, tmp_path, hand_made_model,
 def test_all_images_are_labeled(tmp_path, hand_made_model, capsys):
     save_labeled(tmp_path / "images" / "q", "e", LYMPHOCYTE)
     assert run(*flags(tmp_path / "images", tmp_path, hand_made_model)) == 1
-    assert "all 1 images are labeled or skipped" in capsys.readouterr().err
+    assert "all 1 images are labeled (an XML lies beside them" in capsys.readouterr().err
     assert not (tmp_path / "out" / "to_label").exists()
 
 

@@ -51,16 +51,16 @@ def test_reasons():
     assert suggestions.reason_of(doubts, [], True, known) == (
         "in doubt: 9 a or b, 3 monocyte or no cell, 1 a or c, 1 more; unlike the labeled images and those before it"
     )
-    few = "likely holds a and b, of which few are labeled"
+    few = "likely holds a and b, of which fewer are labeled"
     assert suggestions.reason_of(Counter(), ["a", "b"], False, known) == few
-    assert suggestions.reason_of(Counter(), [], False, known) == "the model is in doubt about nothing here"
+    assert suggestions.reason_of(Counter(), [], False, known) == "no cell here lies close between two classes"
 
 
 def test_reasons_where_nothing_is_labeled_say_nothing_of_labels():
     pool = [image("a", [1, 0], 0), image("b", [1, 0], 10), image("c", [1, 0], 0)]
     pool = [dataclasses.replace(one, expected=np.array([9.0, 1.0])) for one in pool]
     found = suggestions.suggest(pool, LabeledImages([], [], None), CLASSES)
-    few = "likely holds monocyte, of which the model finds few"
+    few = "likely holds monocyte, of which the model finds fewer"
     # Nothing is before the first; the third is the first once more.
     assert [(one.image, one.reason) for one in found] == [
         ("a", few),

@@ -14,6 +14,7 @@ from tfod_csf.evaluation.metric_text import metric_text
 from tfod_csf.evaluation.page_facts import NOTICE, PageFacts
 from tfod_csf.pages import svg
 from tfod_csf.pages.html_page import PageTemplates
+from tfod_csf.wording import counted
 
 # (words of a person, what is meant) of each type; tb and tf are the two thresholds.
 _TYPE_WORDS = {
@@ -145,21 +146,12 @@ def _headline(page: ErrorPage) -> str:
     missed, spurious = sum(row[-1] for row in page.counts[:-1]), sum(page.counts[-1])
     labeled = found + missed
     if not labeled:
-        return f"No cell is labeled on {_counted(page.num_images, 'image')}; found: {spurious:,}."
+        return f"No cell is labeled on {counted(page.num_images, 'image')}; found: {spurious:,}."
     share = f"{100 * right / labeled:.1f}\u00a0%"
     return (
-        f"Of {_counted(labeled, 'labeled cell')} on {_counted(page.num_images, 'image')}: {right:,} found and rightly "
+        f"Of {counted(labeled, 'labeled cell')} on {counted(page.num_images, 'image')}: {right:,} found and rightly "
         f"named ({share}), {found - right:,} confused, {missed:,} missed. Found where nothing is labeled: {spurious:,}."
     )
-
-
-def _counted(number: int, noun: str) -> str:
-    """The number with its noun.
-
-    >>> _counted(1, "image"), _counted(2349, "image")
-    ('1 image', '2,349 images')
-    """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _anchor(row: int, column: int) -> str:

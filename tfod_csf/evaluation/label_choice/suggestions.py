@@ -109,7 +109,7 @@ def reason_of(doubtful: Counter, rare: Sequence[str], is_new: bool, labeled: Lab
 
     >>> doubtful = Counter({("monocyte", "lymphocyte"): 1, ("lymphocyte", "monocyte"): 2})
     >>> reason_of(doubtful, ["monocyte"], False, LabeledImages([], [], np.array([9, 1])))
-    'in doubt: 3 lymphocyte or monocyte; likely holds monocyte, of which few are labeled'
+    'in doubt: 3 lymphocyte or monocyte; likely holds monocyte, of which fewer are labeled'
     """
     pairs: Counter[tuple[str, ...]] = Counter()
     for names, number in doubtful.items():
@@ -121,11 +121,11 @@ def reason_of(doubtful: Counter, rare: Sequence[str], is_new: bool, labeled: Lab
     if doubts:
         parts.append(f"in doubt: {', '.join([*doubts, *([f'{num_others} more'] if num_others else [])])}")
     if rare:
-        few = "the model finds few" if labeled.numbers is None else "few are labeled"
+        few = "the model finds fewer" if labeled.numbers is None else "fewer are labeled"
         parts.append(f"likely holds {' and '.join(rare)}, of which {few}")
     if is_new:
         parts.append(f"unlike {'the labeled images and ' if labeled.names else ''}those before it")
-    return "; ".join(parts) or "the model is in doubt about nothing here"
+    return "; ".join(parts) or "no cell here lies close between two classes"
 
 
 def write_table(suggestions: Sequence[Suggestion], prelabeled: Collection[str], output_dir: pathlib.Path) -> None:

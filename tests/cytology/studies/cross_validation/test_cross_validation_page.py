@@ -5,10 +5,12 @@ import pytest
 from tests.support.cross_validation_folds import ALL_RIGHT, SIX_TWO_TWO, fold
 from tfod_csf.cytology.studies.cross_validation import cross_validation_page
 from tfod_csf.cytology.studies.cross_validation.cross_validation_table import measure_rows
+from tfod_csf.cytology.studies.cross_validation.fold_results import FoldMembers
 
 
 def written(folder, folds):
-    cross_validation_page.write_page(folder, folds, measure_rows(folds), "patient")
+    members = {one.number: FoldMembers((f"<{one.number}>",), len(one.patient_ids), 1200) for one in folds}
+    cross_validation_page.write_page(folder, folds, members, measure_rows(folds), "patient")
     return folder / cross_validation_page.PAGE
 
 
@@ -17,6 +19,7 @@ def test_every_measure_is_a_chart_with_its_table(tmp_path):
     assert "<h1>2 folds by patient: 10 patients, each tested once</h1>" in page
     assert page.count('class="chart"') == 4
     assert "0.630 (0.190 to 1.000)" in page
+    assert "<li>Fold 2: &lt;2&gt;: 5 patients, 1,200 images</li>" in page
     # Rings of folds that have a value: mAP and 3 average precisions; 3 recalls, of which one fold has no label for two;
     # precision of lymphocytes, and of neutrophils in one fold; the error.
     assert page.count('r="5"') == 8 + 4 + 3 + 2

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tfod_csf.cytology.studies.cross_validation.fold_results import read_fold, read_folds_csv
+from tfod_csf.cytology.studies.cross_validation.fold_results import FoldMembers, read_fold, read_folds_csv, read_members
 from tfod_csf.errors import UserError
 from tfod_csf.files import csv_schemas
 
@@ -69,3 +69,15 @@ def test_folds_are_read_in_order(tmp_path):
         (2, {"a/1.jpg": "a", "c/1.jpg": "c"}),
         (10, {"b/1.jpg": "b"}),
     ]
+
+
+def test_who_tests_in_a_fold(tmp_path):
+    rows = [
+        {"image": f"{patient}/{number}.jpg", "patient": patient, "laboratory": laboratory, "fold": fold, "sha256": "0"}
+        for patient, laboratory, fold in (("a", "HH", 2), ("b", "", 1), ("c", "B", 2))
+        for number in range(3)
+    ]
+    csv_schemas.load("folds").write_into(tmp_path, rows)
+    members = read_members(tmp_path / "folds.csv")
+    assert list(members.items()) == [(1, FoldMembers((), 1, 3)), (2, FoldMembers(("HH", "B"), 2, 6))]
+    assert [one.words for one in members.values()] == ["1 patient, 3 images", "HH and B: 2 patients, 6 images"]

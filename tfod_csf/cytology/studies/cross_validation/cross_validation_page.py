@@ -3,14 +3,14 @@
 import functools
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
 
 from tfod_csf.cytology.studies.cross_validation import cross_validation_table as table
 from tfod_csf.cytology.studies.cross_validation.cross_validation_table import MeasureRow
-from tfod_csf.cytology.studies.cross_validation.fold_results import FoldResult
+from tfod_csf.cytology.studies.cross_validation.fold_results import FoldMembers, FoldResult
 from tfod_csf.files import atomic_write
 from tfod_csf.pages import svg
 from tfod_csf.pages.html_page import PageTemplates
@@ -33,11 +33,18 @@ def _templates() -> PageTemplates:
     return PageTemplates(pathlib.Path(__file__).with_name("templates"))
 
 
-def write_page(output_dir: pathlib.Path, folds: Sequence[FoldResult], rows: Sequence[MeasureRow], divided: str) -> None:
+def write_page(
+    output_dir: pathlib.Path,
+    folds: Sequence[FoldResult],
+    members: Mapping[int, FoldMembers],
+    rows: Sequence[MeasureRow],
+    divided: str,
+) -> None:
     """Writes the page.
 
     Args:
       folds: what was read.
+      members: {number of a fold: who tests in it}.
       rows: of `cross_validation_table.measure_rows`.
       divided: what is kept in one fold: "patient" or "laboratory".
     """
@@ -53,6 +60,7 @@ def write_page(output_dir: pathlib.Path, folds: Sequence[FoldResult], rows: Sequ
         title,
         title=title,
         fold_numbers=[fold.number for fold in folds],
+        members=members,
         sections=sections,
         explanation=table.EXPLANATIONS[divided],
         divided=divided,

@@ -16,10 +16,35 @@ import numpy as np
 from tfod_csf.errors import UserError
 from tfod_csf.evaluation.class_counts import KINDS
 from tfod_csf.files import csv_schemas, given_files
+from tfod_csf.wording import counted, visible
 
 _MEAN_AP = "PascalBoxes_Precision/mAP@0.5IOU"
 # As `record_reader` names images: "test.record-00000-of-00001, record 3: p1/0.jpg".
 _OF_RECORD = re.compile(r"[^/]+?\.record[^/:]*, \w+ \d+: (.+)", re.DOTALL)
+
+
+@dataclasses.dataclass(frozen=True)
+class FoldMembers:
+    """Who tests in a fold.
+
+    Attributes:
+      laboratories: in order; () where none are known.
+      num_patients, num_images: of them.
+    """
+
+    laboratories: tuple[str, ...]
+    num_patients: int
+    num_images: int
+
+    @property
+    def words(self) -> str:
+        """Who it is.
+
+        >>> FoldMembers(("HH", "B"), 10, 1418).words, FoldMembers((), 1, 20).words
+        ('HH and B: 10 patients, 1,418 images', '1 patient, 20 images')
+        """
+        numbers = f"{counted(self.num_patients, 'patient')}, {counted(self.num_images, 'image')}"
+        return ": ".join([*([visible(" and ".join(self.laboratories))] if self.laboratories else []), numbers])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +78,25 @@ def read_folds_csv(path: str | os.PathLike) -> dict[int, dict[str, str]]:
     for row in csv_schemas.load("folds").read(path, ("image", "patient", "fold")):
         folds.setdefault(row["fold"], {})[row["image"]] = row["patient"]
     return dict(sorted(folds.items()))
+
+
+def read_members(path: str | os.PathLike) -> dict[int, FoldMembers]:
+    """{number of a fold: who tests in it}, in order.
+
+    Raises:
+      TableError: the file cannot be read.
+    """
+    rows: dict[int, list[Any]] = {}
+    for row in csv_schemas.load("folds").read(path, ("image", "patient", "laboratory", "fold")):
+        rows.setdefault(row["fold"], []).append(row)
+    return {
+        number: FoldMembers(
+            tuple(dict.fromkeys(row["laboratory"] for row in of_fold if row["laboratory"])),
+            len({row["patient"] for row in of_fold}),
+            len(of_fold),
+        )
+        for number, of_fold in sorted(rows.items())
+    }
 
 
 def read_fold(evaluation_dir: str | os.PathLike, number: int, patient_of: Mapping[str, str]) -> FoldResult:
