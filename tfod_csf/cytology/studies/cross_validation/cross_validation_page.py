@@ -17,7 +17,7 @@ from tfod_csf.pages.html_page import PageTemplates
 from tfod_csf.wording import plural
 
 PAGE = "cross_validation.html"
-_LEFT, _RIGHT, _LINE, _TOP = 190, 660, 30, 8  # units of the chart
+_LEFT, _RIGHT, _LINE, _TOP = 108, 412, 26, 8  # units of the chart, which fits a phone
 _CHARTS = (
     ((table.MEAN_AVERAGE_PRECISION, table.AVERAGE_PRECISION), "Average precision", "share"),
     ((table.RECALL,), "Recall", "share of the labeled cells"),
@@ -97,16 +97,16 @@ def _words(rows: Sequence[MeasureRow]) -> list[dict[str, Any]]:
 
 
 def _chart(chart_id: str, name: str, unit: str, rows: Sequence[MeasureRow]) -> Markup:
-    """A line for each class and scope: the folds as rings, the estimate as a dot on its interval."""
+    """Below each class a line for each scope: the folds as rings, the estimate as a dot on its interval."""
     highest, ticks = _axis(rows)
     parts: list[str] = []
     top = float(_TOP)
     for class_name, of_name in _named(rows).items():
+        parts.append(svg.label(0, top + _LINE / 2 + 4, class_name, weight=600))
+        top += _LINE
         values = [row.estimate.value for row in of_name if row.scope == table.FOLD]
-        for place, row in enumerate(row for row in of_name if row.scope in _SCOPES):
+        for row in (row for row in of_name if row.scope in _SCOPES):
             middle = top + _LINE / 2
-            if not place:
-                parts.append(svg.label(0, middle + 4, class_name, weight=600))
             parts.append(svg.label(_LEFT - 10, middle + 4, _SCOPES[row.scope], "end", svg.MUTED, 12))
             parts.append(_line(row, values if row.scope == table.MEAN_OF_FOLDS else [], middle, highest))
             top += _LINE
