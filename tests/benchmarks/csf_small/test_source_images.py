@@ -86,6 +86,16 @@ def test_folds_hold_whole_blocks_and_what_belongs_together(data_dir):
     assert [images[f"BloodImage_{number:05d}.jpg"].fold for number in range(5)] == [0, 0, 1, 2, 0]
 
 
+def test_what_is_alike_is_named(data_dir):
+    images = by_name(data_dir)
+    assert images["LY_a.jpg"].repeats == "pbc_mgg/block_03/LY_3.jpg"
+    assert {image.path.name for image in images.values() if image.repeats} == {"LY_a.jpg"}
+    groups = [images[f"BloodImage_{number:05d}.jpg"].group for number in range(5)]
+    joined = "pseudo_patient_01+pseudo_patient_05"
+    assert groups == [joined, joined, "pseudo_patient_03", "pseudo_patient_04", joined]
+    assert images["LY_3.jpg"].group == ""
+
+
 def test_the_fingerprint_changes_with_a_box_and_a_fold(data_dir):
     first = source_images.data_fingerprint(source_images.read_source_images(data_dir))
     assert len(first) == 16

@@ -60,6 +60,8 @@ class SourceImage:
       block: the source's own division: a block or a pseudo-patient.
       objects: boxes in pixels, named by the study's classes, `unknown` (a white cell of another type) or `NOT_SURE`.
       fold: 0 .. NUM_FOLDS - 1.
+      group: of bccd, its pseudo-patients that overlap, with "+" between; "" of pbc, whose donors are not known.
+      repeats: key of the earliest image that is the same picture; "" where there is none.
     """
 
     path: pathlib.Path
@@ -67,6 +69,8 @@ class SourceImage:
     block: str
     objects: Sequence[LabeledObject]
     fold: int = -1
+    group: str = ""
+    repeats: str = ""
 
     @property
     def laboratory(self) -> str:
@@ -93,7 +97,12 @@ def read_source_images(data_dir: pathlib.Path) -> list[SourceImage]:
     images = [image for folder in FOLDERS for image in _read_folder(data_dir / folder)]
     dense = {image.path.name for image in images if image.folder == "bccd_dense"}
     images = [image for image in images if image.folder != "bccd_differential" or image.path.name not in dense]
-    folds = _bccd_folds(images, _overlapping(data_dir)) | _pbc_folds(images)
+    groups, repeats = _bccd_groups(images, _overlapping(data_dir)), _pbc_repeats(images)
+    images = [
+        dataclasses.replace(image, group=groups.get(image.key, ""), repeats=repeats.get(image.key, ""))
+        for image in images
+    ]
+    folds = _bccd_folds(images) | _pbc_folds(images)
     return sorted((dataclasses.replace(image, fold=folds[image.key]) for image in images), key=lambda image: image.key)
 
 
@@ -150,8 +159,8 @@ def _overlapping(data_dir: pathlib.Path) -> list[tuple[str, str]]:
     return pairs
 
 
-def _bccd_folds(images: Iterable[SourceImage], overlapping: Iterable[tuple[str, str]]) -> dict[str, int]:
-    """{key: fold}: pseudo-patients that overlap together, the largest group first into the fold with fewest images."""
+def _bccd_groups(images: Iterable[SourceImage], overlapping: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """{key: group}: pseudo-patients that overlap, directly or through others, are one group."""
     images = [image for image in images if image.laboratory == BCCD]
     block_of = {image.path.stem: image.block for image in images}
     together = {block: {block} for block in block_of.values()}
@@ -159,24 +168,35 @@ def _bccd_folds(images: Iterable[SourceImage], overlapping: Iterable[tuple[str, 
         blocks = [block_of[name] for name in pair if name in block_of]
         merged = set().union(*(together[block] for block in blocks)) if blocks else set()
         together.update(dict.fromkeys(merged, merged))
-    sizes = Counter(image.block for image in images)
-    groups = sorted({tuple(sorted(group)) for group in together.values()})
+    return {image.key: "+".join(sorted(together[image.block])) for image in images}
+
+
+def _bccd_folds(images: Iterable[SourceImage]) -> dict[str, int]:
+    """{key: fold}: whole groups, the largest first into the fold with fewest images."""
+    images = [image for image in images if image.laboratory == BCCD]
+    sizes = Counter(image.group for image in images)
     fold_of, filled = {}, [0] * NUM_FOLDS
-    for group in sorted(groups, key=lambda group: (-sum(sizes[block] for block in group), group)):
-        fold = filled.index(min(filled))
-        filled[fold] += sum(sizes[block] for block in group)
-        fold_of.update(dict.fromkeys(group, fold))
-    return {image.key: fold_of[image.block] for image in images}
+    for group in sorted(sizes, key=lambda group: (-sizes[group], group.split("+"))):
+        fold_of[group] = filled.index(min(filled))
+        filled[fold_of[group]] += sizes[group]
+    return {image.key: fold_of[image.group] for image in images}
+
+
+def _pbc_repeats(images: Iterable[SourceImage]) -> dict[str, str]:
+    """{key: key of the earliest picture that it is like}, where there is one; those of pbc_mgg come first."""
+    of_pbc = [image for image in images if image.laboratory == PBC]
+    of_pbc.sort(key=lambda image: (image.folder != "pbc_mgg", image.key))
+    return {of_pbc[later].key: of_pbc[first].key for later, first in _alike(of_pbc)}
 
 
 def _pbc_folds(images: Iterable[SourceImage]) -> dict[str, int]:
     """{key: fold}: by the block of pbc_mgg; a picture that is like an earlier one goes with it."""
     of_pbc = [image for image in images if image.laboratory == PBC]
-    images = sorted(of_pbc, key=lambda image: (image.folder != "pbc_mgg", image.key))
-    own = [_fold_of_block(image) for image in images]
-    for later, first in _alike(images):
-        own[later] = own[first]
-    return {image.key: fold for image, fold in zip(images, own, strict=True)}
+    folds = {image.key: _fold_of_block(image) for image in of_pbc}
+    for image in sorted(of_pbc, key=lambda image: (image.folder != "pbc_mgg", image.key)):
+        if image.repeats:
+            folds[image.key] = folds[image.repeats]
+    return folds
 
 
 def _fold_of_block(image: SourceImage) -> int:
