@@ -29,19 +29,19 @@ def test_the_list_has_version_size_classes_input_sha256_and_card(run, csf_tiny):
     size = sum(path.stat().st_size for path in csf_tiny.rglob("*") if path.is_file()) / 1e6
     assert text.splitlines() == [
         f"csf_tiny 1.0, {size:.1f} MB",
-        "  classes   red, blue",
-        "  input     stretched to 64 x 64 px",
-        f"  sha256    {ModelFolder.open(csf_tiny).sha256}",
-        f"  card      {csf_tiny / 'MODEL_CARD.md'}",
+        "  classes     red, blue",
+        "  input       stretched to 64 x 64 px",
+        f"  sha256      {ModelFolder.open(csf_tiny).sha256}",
+        f"  card        {csf_tiny / 'MODEL_CARD.md'}",
     ]
 
 
 def test_one_model_in_detail(run, csf_tiny):
     status, text = run("models", "csf_tiny")
     assert status == 0
-    assert "  network   faster_rcnn_resnet18_keras, weights in float16\n" in text
-    assert "  cells     from a score of 0.5 on, unknown below 0.8; temperature 1\n" in text
-    assert f"  folder    {csf_tiny}\n" in text
+    assert "  network     faster_rcnn_resnet18_keras, weights in float16\n" in text
+    assert "  cells       from a score of 0.5 on, unknown below 0.8; temperature 1\n" in text
+    assert f"  folder      {csf_tiny}\n" in text
 
 
 def test_no_models_and_no_such_model(run, tmp_path, monkeypatch):

@@ -77,14 +77,14 @@ def _details(folder: "ModelFolder") -> str:
         "made with": ", ".join(f"{name} {version}" for name, version in (info.get("versions") or {}).items()),
         "cells": f"from a score of {thresholds['min_score']:g} on, unknown below {thresholds['unknown_below']:g}; "
         f"temperature {temperature:g}",
-        "percents": f"{'' if folder.classification else 'not '}corrected for the model's mistakes",
+        "percentages": f"{'' if folder.classification else 'not '}corrected for the model's mistakes",
         "folder": str(folder.path),
     }
     return "\n".join([_summary(folder), *_lines(rows)])
 
 
 def _lines(rows: Mapping[str, str]) -> list[str]:
-    return [f"  {name:<10}{text}" for name, text in rows.items()]
+    return [f"  {name:<12}{text}" for name, text in rows.items()]
 
 
 def _input_size(size: Mapping[str, Any]) -> str:
