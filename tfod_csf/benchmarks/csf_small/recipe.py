@@ -3,7 +3,7 @@
     python -m tfod_csf.benchmarks.csf_small.recipe --data_dir=DATA --work_dir=WORK --without_fold=0
 
 Composes fields (training_fields), makes records of them, trains and exports; each step is a command of tfod_csf, as a
-user would run it. Run again, it resumes: finished steps are skipped, a training goes on from its last checkpoint. In
+user would run it. Run again, it resumes: finished steps are skipped, a training continues from its last checkpoint. In
 WORK: fields/, records/, pipeline.config, model/, exported/, and training.json, which says from what and how long.
 
 --without_fold and --without_laboratory hold images back to be measured with; the model that ships is trained on all.
