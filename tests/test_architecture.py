@@ -18,21 +18,22 @@ PACKAGES = {
     "files": set(),
     "shipped_models": {"files"},
     "graphics": {"files"},
+    "domain": set(),
     "study": {"files"},
     "config": {"files"},
     "network_input": {"config"},
-    "data": {"config", "network_input", "files", "pages", "study"},
+    "data": {"config", "domain", "network_input", "files", "pages", "study"},
     "modeling": {"config", "network_input"},
     "training": {"modeling", "data", "network_input", "evaluation", "config", "files", "shipped_models"},
-    "export": {"modeling", "training", "config", "network_input", "inference", "files", "study"},
+    "export": {"modeling", "training", "config", "domain", "network_input", "inference", "files", "study"},
     "pages": {"study"},
     "evaluation": {"files", "graphics", "pages", "study"},
-    "inference": {"evaluation", "files", "graphics", "shipped_models", "study"},
-    "cytology": {"evaluation", "files", "graphics", "pages", "study"},
+    "inference": {"domain", "evaluation", "files", "graphics", "shipped_models", "study"},
+    "cytology": {"domain", "evaluation", "files", "graphics", "pages", "study"},
     "synthetic": {"files", "study"},
     "benchmarks": {
-        *("config", "data", "modeling", "training", "inference", "export", "evaluation", "cytology", "synthetic"),
-        *("files", "study"),
+        *("config", "data", "domain", "modeling", "training", "inference", "export", "evaluation", "cytology"),
+        *("files", "study", "synthetic"),
     },
 }
 
@@ -96,6 +97,7 @@ LIBRARIES = {
     "files": VOCABULARY_LIBRARIES,
     "shipped_models": set(),
     "graphics": VOCABULARY_LIBRARIES | {"matplotlib"},
+    "domain": {"numpy", "PIL"},
     "study": VOCABULARY_LIBRARIES,
     "pages": VOCABULARY_LIBRARIES | {"jinja2", "markupsafe"},
     "config": VOCABULARY_LIBRARIES,
@@ -256,7 +258,7 @@ def _loaded(code):
     return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
 
 
-@pytest.mark.parametrize("package", ["files", "study", "evaluation", "cytology", "synthetic", "config"])
+@pytest.mark.parametrize("package", ["files", "study", "domain", "evaluation", "cytology", "synthetic", "config"])
 def test_packages_without_tensorflow(package):
     paths = [path.relative_to(PACKAGE).with_suffix("") for path in (PACKAGE / package).rglob("*.py")]
     modules = [f"tfod_csf.{'.'.join(path.parts)}" for path in paths if path.name != "__init__"]
@@ -304,6 +306,7 @@ TESTED_IN = {
     "commands/create_csf_tf_record.py": "data/annotated/test_create_tf_record.py",
     "commands/create_pascal_tf_record.py": "data/annotated/test_single_record.py",
     "commands/dataset_report.py": "data/dataset_page/test_data_page.py",
+    "commands/describe_domain.py": "inference/labeled/test_domain_description.py",
     "commands/differential.py": "cytology/counting/test_cohort.py",
     "commands/inference_flags.py": "commands/test_batch_infer.py",
     "commands/differential_flags.py": "cytology/counting/test_cohort.py",

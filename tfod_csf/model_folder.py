@@ -56,6 +56,7 @@ CLASSIFICATION = "classification.json"
 MODEL_CARD = "MODEL_CARD.md"
 VERSION = "model_version"  # in model.json of a model that pack_model wrote
 THRESHOLDS_CHOSEN = "thresholds_chosen"  # in model.json
+TRAINING_DOMAIN = "training_domain"  # in model.json
 MANIFEST = manifest.FILE_NAME
 # {folder of the network: the file that makes it one}
 _NETWORKS = {SAVED_MODEL_DIR: saved_model_operations.SAVED_MODEL, OPENVINO_DIR: openvino_operations.GRAPH}
@@ -272,12 +273,7 @@ def store_thresholds(path: str | os.PathLike, thresholds: Mapping[str, float], c
       ModelFolderError: there is no model.json, or it is not JSON.
     """
     target = pathlib.Path(path) / INFO
-    try:
-        info = given_files.read_json(target)
-    except FileNotFoundError as error:
-        raise ModelFolderError(f"{target}: no such file; give the folder that exporter_main_v2 wrote.") from error
-    except ValueError as error:
-        raise ModelFolderError(f"{target}: not JSON ({error}); export the model again.") from error
+    info = _stored_info(target)
     before = {**DEFAULT_THRESHOLDS, **info.get("thresholds", {})}
     info["thresholds"] = {name: float(thresholds[name]) for name in DEFAULT_THRESHOLDS}
     info[THRESHOLDS_CHOSEN] = {**chosen, "before": before}
@@ -285,6 +281,31 @@ def store_thresholds(path: str | os.PathLike, thresholds: Mapping[str, float], c
         atomic_write.write_json(beside, info)
     written = ", ".join(f"{name} {value:g} (before: {before[name]:g})" for name, value in info["thresholds"].items())
     return f"{written} stored in {target}; batch_infer uses them from now on."
+
+
+def store_training_domain(path: str | os.PathLike, described: Mapping[str, Any]) -> None:
+    """Writes what a model's training images look like into its model.json, where earlier numbers are replaced.
+
+    Args:
+      path: the folder.
+      described: of `domain.training_domain.TrainingDomain.as_json`.
+
+    Raises:
+      ModelFolderError: there is no model.json, or it is not JSON.
+    """
+    info = {**_stored_info(pathlib.Path(path) / INFO), TRAINING_DOMAIN: dict(described)}
+    with manifest.replacing_listed(path, INFO) as beside:
+        atomic_write.write_json(beside, info)
+
+
+def _stored_info(path: pathlib.Path) -> dict[str, Any]:
+    """Contents of a model.json that is to be changed."""
+    try:
+        return given_files.read_json(path)
+    except FileNotFoundError as error:
+        raise ModelFolderError(f"{path}: no such file; give the folder that exporter_main_v2 wrote.") from error
+    except ValueError as error:
+        raise ModelFolderError(f"{path}: not JSON ({error}); export the model again.") from error
 
 
 def chosen_at_other_temperature(path: str | os.PathLike, temperature: float) -> bool:

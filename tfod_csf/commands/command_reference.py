@@ -42,6 +42,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         "convert_checkpoint",
         "pack_model",
         "models",
+        "describe_domain",
         "model_check",
         "evaluate",
     ),

@@ -14,12 +14,13 @@ thresholds.html shows precision, recall and F1 against the score and recommends 
 Both pages are of the first reading of unknown cells (docs/EVALUATION.md).
 """
 
+import collections
 import datetime
 import functools
 import logging
 import pathlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -29,6 +30,7 @@ from tfod_csf.errors import UserError
 from tfod_csf.files import folder_lock
 
 if TYPE_CHECKING:
+    from tfod_csf.domain.training_domain import Judgment
     from tfod_csf.evaluation.evaluation_pages import EvaluationPages
     from tfod_csf.evaluation.model_evaluation import ModelEvaluation
     from tfod_csf.evaluation.thresholds.recommended import Recommendations
@@ -156,20 +158,36 @@ def _evaluate(
         labels.categories, thresholds.min_score, thresholds.unknown_below, FLAGS.matching_iou_threshold
     )
     found = labeled_detections.detect_labeled(model, images, thresholds, readings, on_cells)
-    _add_images(evaluation, pages, found, len(pairs) or None, problems, output_dir)
+    judgments = _add_images(evaluation, pages, found, len(pairs) or None, problems, output_dir)
     settings: dict[str, Any] = {"model": model.name, "fingerprint": model.fingerprint, "temperature": model.temperature}
     settings["data"] = FLAGS.input_path or FLAGS.images_dir
     recommendations = pages.recommendations()
     settings["recommended_thresholds"] = recommendations.as_json()
+    num_unlike = sum(not judgment.in_domain for judgment in judgments)
+    settings["domain_guard"] = {"images": len(judgments), "unlike_training": num_unlike} if judgments else None
     print("\n".join(evaluation.write(output_dir, model.name, settings)))
     data = pathlib.PurePath(settings["data"]).name
     facts = PageFacts(model.name, data, thresholds.min_score, tuple(remarks), datetime.date.today().isoformat())
     print("\n".join(pages.write(output_dir, recommendations, facts)))
+    print(_domain_words(judgments))
     print(f"{problems.summary()} (problems.csv); written to {output_dir}.")
     if FLAGS.store:
         print(matrix.store(folder, model, FLAGS.input_path or FLAGS.images_dir))
     if FLAGS.store_thresholds:
         print(_store_thresholds(folder, recommendations, data, model.temperature))
+
+
+def _domain_words(judgments: "Sequence[Judgment]") -> str:
+    """How many images are unlike those that the model was trained on, and in what most of them are."""
+    if not judgments:
+        return "The model has no domain guard: whether these images are like those of its training was not checked."
+    unlike = [judgment for judgment in judgments if not judgment.in_domain]
+    aspects = collections.Counter(one.aspect for judgment in unlike for one in judgment.differences)
+    listed = f" ({', '.join(f'{aspect}: {count}' for aspect, count in aspects.most_common())})" if unlike else ""
+    return (
+        f"Domain guard: {len(unlike)} of {len(judgments)} images ({100 * len(unlike) / len(judgments):.1f} %) are "
+        f"unlike those of the training{listed}."
+    )
 
 
 def _store_thresholds(folder: "ModelFolder", recommendations: "Recommendations", data: str, temperature: float) -> str:
@@ -227,18 +245,24 @@ def _add_images(
     total: int | None,
     problems: "ProblemLog",
     output_dir: pathlib.Path,
-) -> None:
-    """Examines all images; refuses a set of which none or too few can be used, problems.csv being written."""
+) -> "list[Judgment]":
+    """Examines all images; refuses a set of which none or too few can be used, problems.csv being written.
+
+    Returns:
+      What the domain guard says of each image; empty without one.
+    """
     from tfod_csf.evaluation.error_gallery.gallery import ExaminedImage
     from tfod_csf.problems import SKIPPED
     from tfod_csf.progress_bar import progress_bar
 
+    judgments: list[Judgment] = []
     try:
         for image in progress_bar(found, unit="image", total=total):
             groundtruth = next(iter(image.groundtruth.values()))
             examined = ExaminedImage(image.name, image.pixels, groundtruth, image.detections, image.cells)
             evaluation.add_image(image.image_id, image.groundtruth, image.detections, image.cells, image.has_unknown)
             pages.add_image(examined, image.patient_id, image.likely_cells, image.raw_scores)
+            judgments += [] if image.judgment is None else [image.judgment]
     except UserError:
         if problems.problems:
             problems.write_csv(output_dir / "problems.csv")
@@ -252,6 +276,7 @@ def _add_images(
     problems.check_skipped_files(
         num_skipped, num_images + num_skipped, FLAGS.max_skipped_fraction, "--max_skipped_fraction"
     )
+    return judgments
 
 
 if __name__ == "__main__":

@@ -53,6 +53,13 @@ flags.DEFINE_integer(
 )
 config_flags.define_config_override(FLAGS)
 flags.DEFINE_bool(
+    "domain_guard",
+    True,
+    "Describe the training images of the config in model.json, so that later runs say which images are unlike them; "
+    "at most 1000 are looked at. Without the records there is no guard; describe_domain adds it later.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_bool(
     "use_side_inputs", False, "Not supported; exists because TFOD has it (Context R-CNN).", flag_values=FLAGS
 )
 for _name in ("side_input_shapes", "side_input_types", "side_input_names"):
@@ -79,9 +86,17 @@ def main() -> None:
     for notice in supported.notices(config, parts=("model",)):
         print(notice)
 
-    from tfod_csf.export import exporter, parity_images
+    from tfod_csf.export import exporter, model_info, parity_images
+    from tfod_csf.inference.labeled import domain_description
+    from tfod_csf.progress_bar import bar_over
 
     exporter.use_only_the_cpu()
+    domain, guard_words = None, "No domain guard (--nodomain_guard)."
+    if FLAGS.domain_guard:
+        info = {"input_size": model_info.input_size(config.model.faster_rcnn)}
+        domain, guard_words = domain_description.describe_config(
+            exporter.training_records(config), classes, info, bar_over("image")
+        )
     options = exporter.ExportOptions(
         min_score=FLAGS.min_score,
         unknown_below=FLAGS.unknown_below,
@@ -89,12 +104,14 @@ def main() -> None:
         batch_signature=FLAGS.batch_signature,
         max_batch=FLAGS.max_batch,
         parity_images=parity_images.from_records(config),
+        training_domain=domain,
     )
     with folder_lock.only_writer(FLAGS.output_directory, swapped=True):
         differences = exporter.export(FLAGS.input_type, config, *paths, classes, options)
     print(
         f"Wrote {FLAGS.output_directory}; SavedModel and checkpoint differ by at most {max(differences.values()):.2g}."
     )
+    print(guard_words)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from tfod_csf.study.tile_grid import TileError, TileGrid, TileSettings
 
 _CELL_COLUMNS = ("patient_id", "image", "model", "predicted_class", "score", "raw_score", "status", "counted_as")
 _IMAGE_COLUMNS = ("patient_id", "image", "status", "model", "seconds", "cells", "limit_reached")
+_DOMAIN_COLUMNS = ("domain_distance", "in_domain", "unlike_training")
 _MORE_IMAGE_COLUMNS = ("sha256", "width", "height", "reason")
 _TILE_COLUMNS = ("tile_width", "tile_height", "tile_overlap")
 _SCORE_PREFIX = "score_"
@@ -359,7 +360,9 @@ def read_images(folder: str | os.PathLike, details: bool = False) -> pd.DataFram
       TableError: as `read_patient`.
     """
     path = pathlib.Path(folder) / "images.csv"
-    needed = (*_IMAGE_COLUMNS, *_MORE_IMAGE_COLUMNS) if details else _IMAGE_COLUMNS
+    needed: tuple[str, ...] = (*_IMAGE_COLUMNS, *_DOMAIN_COLUMNS)
+    if details:
+        needed = (*needed, *_MORE_IMAGE_COLUMNS)
     images = _read_csv(path, (*needed, *_TILE_COLUMNS))
     if "tile_width" in images and not details:
         return _read_csv(path, (*needed, "width", "height", *_TILE_COLUMNS))

@@ -16,6 +16,7 @@ import tensorflow as tf
 from tfod_csf import model_folder
 from tfod_csf.config.pipeline_config import load_pipeline_config, save_pipeline_config
 from tfod_csf.config.protos import pipeline_pb2
+from tfod_csf.domain.training_domain import TrainingDomain
 from tfod_csf.export import model_info, parity, parity_images, training_images
 from tfod_csf.export.detection_module import DetectionModule
 from tfod_csf.export.export_checks import ExportError, check_export, check_has_checkpoint
@@ -40,6 +41,7 @@ class ExportOptions:
       max_batch: images that batch_infer gives to serving_batch at a time, written into model.json; with 2 or more there
         is that signature.
       parity_images: uint8 [h, w, 3] images to compare on besides synthetic ones.
+      training_domain: what the training images look like, written into model.json; None writes nothing.
     """
 
     min_score: float = model_folder.DEFAULT_THRESHOLDS["min_score"]
@@ -48,6 +50,7 @@ class ExportOptions:
     batch_signature: bool = False
     max_batch: int = 1
     parity_images: tuple[np.ndarray, ...] = ()
+    training_domain: TrainingDomain | None = None
 
     @property
     def has_batch_signature(self) -> bool:
@@ -233,6 +236,7 @@ def _info(
         "step": int(reader.get_tensor(step)) if reader.has_tensor(step) else None,
         "training_data": training_data(pipeline_config),
         "training_images": training_images.describe(training_records(pipeline_config)),
+        **({model_folder.TRAINING_DOMAIN: options.training_domain.as_json()} if options.training_domain else {}),
         "largest_difference_from_checkpoint": max(differences.values()),
         "versions": model_info.versions(),
     }

@@ -15,6 +15,7 @@ import numpy as np
 
 from tfod_csf.detections import Detections, DetectionsError
 from tfod_csf.files import openvino_operations
+from tfod_csf.inference.domain_guard import DomainGuard
 from tfod_csf.inference.image_detector import DetectionFailedError
 from tfod_csf.inference.network import BatchNetwork, DetectorError, Network
 from tfod_csf.label_map import LabelMap
@@ -48,6 +49,7 @@ class Detector:
       max_detections_per_class: the model's limit, where known; kept for `cell_selection.select_cells`.
       temperature: of `score_temperature`; 1 leaves the scores as they are.
       max_batch: images at a time, of a network that takes several.
+      guards: the model's domain guard, or none.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Detector:
         max_detections_per_class: int | None = None,
         temperature: float = 1.0,
         max_batch: int = 1,
+        guards: Sequence[DomainGuard] = (),
     ):
         self.saved_model_dir = pathlib.Path(saved_model_dir)
         self.label_map = label_map
@@ -66,6 +69,7 @@ class Detector:
         self.fingerprint = fingerprint(self.saved_model_dir)
         self.max_detections_per_class = max_detections_per_class
         self.temperature = temperature
+        self.guards = tuple(guards)
         started = time.perf_counter()
         self._network = _load(self.saved_model_dir, input_type)
         self.load_seconds = time.perf_counter() - started
@@ -79,14 +83,17 @@ class Detector:
         limits = model_folder.info.get("limits", {})
         # Class-agnostic suppression has a limit for all classes together only, and the signature tells that one.
         per_class = None if limits.get("use_class_agnostic_nms") else limits.get("max_detections_per_class")
+        info_path = str(model_folder.path / "model.json")
+        guard = DomainGuard.of(model_folder.info, info_path)
         return cls(
             model_folder.network_dir,
             model_folder.label_map,
             input_type=model_folder.info.get("input_type"),
             name=model_folder.name,
             max_detections_per_class=per_class,
-            temperature=temperature_of(model_folder.info, str(model_folder.path / "model.json")),
+            temperature=temperature_of(model_folder.info, info_path),
             max_batch=int(model_folder.info.get("max_batch", 1)),
+            guards=() if guard is None else (guard,),
         )
 
     def _check_signature(self) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 from tfod_csf import np_box_ops
 from tfod_csf.detections import Detections
 from tfod_csf.inference.cell_selection import best_of_duplicates
+from tfod_csf.inference.domain_guard import guards_of
 from tfod_csf.inference.image_detector import ImageDetector
 from tfod_csf.label_map import LabelMap
 
@@ -44,6 +45,7 @@ class CellEnsemble:
         self.fingerprint = hashlib.sha256(joined.encode()).hexdigest()
         self.label_map = detectors[0].label_map
         self.temperature = 1.0  # the members' own are in their scores
+        self.guards = tuple(guard for detector in detectors for guard in guards_of(detector))
         limits = [d.max_detections_per_class for d in detectors if d.max_detections_per_class]
         self.max_detections_per_class = min(limits, default=None)
 

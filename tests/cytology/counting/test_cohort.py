@@ -97,7 +97,7 @@ def test_corrected_percentages_are_columns_of_both_tables(tmp_path):
     patients = cohorts.simulate(cohorts.CohortSettings(patients=2, images_per_patient=8))
     cohort_folder.write_cohort(tmp_path, patients, validation=validation)
     summary = cohort.write_differentials(tmp_path, tmp_path, corrections=read_corrections(tmp_path))
-    assert str(summary).endswith("; corrected percentages of 2")
+    assert str(summary).endswith("; corrected percentages of 2; no domain guard")
     assert csv_schemas.load("differentials").check(tmp_path / "differentials.csv") == 2
     row = rows_by_patient(tmp_path)["sim_0001"]
     shares = [float(row[f"{name}_corrected_percent"]) for name in WHITE_CELLS]

@@ -22,6 +22,7 @@ from tfod_csf.cytology.counting.differential_tables import wide_row, write_diffe
 from tfod_csf.cytology.counting.enough_cells import NOT_KNOWN
 from tfod_csf.cytology.counting.reference_ranges import ReferenceRange, load_reference_ranges
 from tfod_csf.cytology.counting.unknown_cells import UnnamedCells
+from tfod_csf.cytology.domain_flags import domain_flags
 from tfod_csf.files import atomic_write, csv_schemas, given_files
 from tfod_csf.wording import plural
 
@@ -39,6 +40,8 @@ class CohortSummary:
     enough_not_known: int = 0
     corrected: int = 0
     unlike_validation: int = 0
+    guarded: int = 0
+    unlike_training: int = 0
     with_failed_images: int = 0
 
     @classmethod
@@ -52,6 +55,8 @@ class CohortSummary:
             enough_not_known=int(result.enough.answer == NOT_KNOWN),
             corrected=int(bool(result.corrected and result.corrected.shares)),
             unlike_validation=int(bool(result.corrected and result.corrected.unlike)),
+            guarded=int(result.domain.in_domain is not None),
+            unlike_training=int(result.domain.in_domain is False),
             with_failed_images=int(result.images_failed > 0),
         )
 
@@ -64,8 +69,15 @@ class CohortSummary:
         return (
             f"{plural(self.patients, 'patient')}: {self.with_percentages} with percentages{self._unknown_text}, "
             f"{self.with_enough_cells} of them with enough cells for the tolerance{self._not_known_text}, "
-            f"{self.with_failed_images} with failed images{self._corrected_text}"
+            f"{self.with_failed_images} with failed images{self._corrected_text}{self._domain_text}"
         )
+
+    @property
+    def _domain_text(self) -> str:
+        if not self.guarded:
+            return "; no domain guard"
+        of = "" if self.guarded == self.patients else f" of {self.guarded} with a domain guard"
+        return f"; {self.unlike_training}{of} with images unlike the training's"
 
     @property
     def _unknown_text(self) -> str:
@@ -116,6 +128,7 @@ def patient_differential(
     if patient.skipped_models:
         note = "; ".join(filter(None, [*patient.skipped_models, result.note]))
         result = dataclasses.replace(result, note=note, skipped_models=patient.skipped_models)
+    result = result.with_domain(domain_flags(patient))
     if corrections is None:
         return result
     return result.with_corrected(corrected_differential(patient, corrections, bool(result.shares), rules.alpha))

@@ -24,6 +24,7 @@ from tfod_csf.cytology.counting.corrected_differential import CorrectedDifferent
 from tfod_csf.cytology.counting.enough_cells import NO, YES, EnoughCells, enough_cells
 from tfod_csf.cytology.counting.reference_ranges import WHITE_CELLS_PER_UL, ReferenceRange
 from tfod_csf.cytology.counting.unknown_cells import Readings, UnknownCells, UnnamedCells, unknown_cells
+from tfod_csf.cytology.domain_flags import DomainFlags
 from tfod_csf.wording import plural
 
 
@@ -100,6 +101,7 @@ class Differential:
       unknown_beyond_limit: whether so many white cells are unknown (`DifferentialRules.max_unknown_percent`) that the
         percentages are not to be relied on; None without percentages.
       absent_classes: white-cell classes that no model has and nobody has named a cell.
+      domain: which images are unlike those of the training; nothing is counted otherwise because of it.
       tables_sha256: `run_folder.digest_of` the tables that it was counted from; "" where it was not counted from files.
     """
 
@@ -126,6 +128,11 @@ class Differential:
     unknown_beyond_limit: bool | None = None
     absent_classes: tuple[str, ...] = ()
     tables_sha256: str = ""
+    domain: DomainFlags = dataclasses.field(default_factory=DomainFlags)
+
+    def with_domain(self, domain: DomainFlags) -> "Differential":
+        """With the domain guards' flags, and the remark on images that are unlike those of the training."""
+        return dataclasses.replace(self, domain=domain, note="; ".join(filter(None, [self.note, domain.note])))
 
     def with_corrected(self, corrected: CorrectedDifferential) -> "Differential":
         """With corrected percentages, and the remark on pictures that are unlike the validation's."""

@@ -106,6 +106,8 @@ def wide_row(result: Differential) -> dict[str, Any]:
         "models_range_points": result.models_range_points,
         "cells_per_ul": result.cells_per_ul,
         "pleocytosis": result.pleocytosis,
+        "images_unlike_training": len(result.domain.unlike) if result.domain.num_judged else None,
+        "in_domain": result.domain.in_domain,
         "case": result.case,
         "case_rule": result.case_rule,
         "not_corrected": result.corrected.why_not if result.corrected else "no confusion matrix",

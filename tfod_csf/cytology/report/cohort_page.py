@@ -31,6 +31,7 @@ _FILTERS = (
     ("x", "too many unknown cells to rely on the percentages"),
     ("f", "failed images"),
     ("l", "images at the model's limit"),
+    ("d", "images unlike those of the training"),
     ("p", "a preliminary report"),
     ("n", "a reviewed report that is not signed"),
 )
@@ -78,6 +79,7 @@ class CohortRow:
       percents, marks: {white-cell class: percent}, {white-cell class: mark} where percentages are shown.
       has_shares: whether there are percentages, shown or not.
       has_enough: `enough.answer` is yes.
+      in_domain: of `DomainFlags`.
       unknown, all_cells: numbers of cells.
     """
 
@@ -99,6 +101,7 @@ class CohortRow:
     unknown: float
     all_cells: float
     failures: Sequence[Sequence[str]]
+    in_domain: bool | None = None
 
 
 class CohortPages:
@@ -197,6 +200,8 @@ class CohortPages:
             "enough": row.has_enough,
             "not known": "k" in row.letters,
             "beyond": "x" in row.letters,
+            "guarded": row.in_domain is not None,
+            "unlike": row.in_domain is False,
             "unknown": row.unknown,
             "cells": row.all_cells,
             "images": row.images_used,
@@ -245,6 +250,11 @@ class CohortPages:
                 "Images used",
                 f"{n['images']:,}",
                 f"{n['failed']:,} failed, of {of_whom}" if n["failed"] else "none failed",
+            ),
+            (
+                "Half of the images or more unlike those of the training",
+                f"{n['unlike']:,}" if n["guarded"] else _NOTHING,
+                f"of {n['guarded']:,} with a domain guard" if n["guarded"] else "no domain guard",
             ),
             ("Reviewed by a person", f"{n['reviewed by a person']:,}", f"of {patients:,}"),
             ("Final reports", f"{n[f'status {report_status.FINAL}']:,}", self._not_final()),
@@ -338,6 +348,7 @@ def row_of(patient: CohortPatient, rules: DifferentialRules) -> CohortRow:
         "x": sentences.has_too_many_unknown(result, rules),
         "f": result.images_failed > 0,
         "l": patient.images_limited > 0,
+        "d": len(result.domain.unlike) > 0,
         "p": patient.status == report_status.PRELIMINARY,
         "n": patient.status == report_status.REVIEWED,
         "r": not patient.reviewers,
@@ -373,6 +384,7 @@ def row_of(patient: CohortPatient, rules: DifferentialRules) -> CohortRow:
         unknown=sum(result.unknown.likely.values()),
         all_cells=result.all_cells,
         failures=patient.failures,
+        in_domain=result.domain.in_domain,
     )
 
 

@@ -123,6 +123,7 @@ def live_line(patient: LivePatient, rules: DifferentialRules) -> str:
             *([shares] if shares else []),
             f"{_answer(patient.count, rules).lower()}{_missing_words(patient.count, rules)}",
             *([f"limited by {limit}s"] if limit else []),
+            *([result.domain.note] if result.domain.note else []),
             *([f"{len(patient.unusable)} not usable so far"] if patient.unusable else []),
         ]
     )

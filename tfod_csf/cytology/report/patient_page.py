@@ -124,6 +124,9 @@ def _remarks(page: PatientPage, facts: page_template.RunFacts) -> list[sentences
     remarks = sentences.remarks(page.result, facts.rules, page.patient.num_limited)
     if facts.threshold_remark:
         remarks.insert(0, sentences.Remark("look", facts.threshold_remark))
+    domain = sentences.domain_remark(page.result)
+    if domain:
+        remarks.insert(len(remarks) if page.result.domain.in_domain is not False else 0, domain)
     blood = clinical_remarks.blood_remark(page.result, page.of_patient, facts.rules.cases)
     if blood:
         remarks.append(sentences.Remark("look", blood))
@@ -159,10 +162,16 @@ def _image_rows(
                 "image": row["image"],
                 "size": f"{row['width']:.0f} × {row['height']:.0f}" if is_sized else "",
                 "counts": rows_of[row["image"]],
-                "remark": "detection limit reached" if row["limit_reached"] else "",
+                "remark": "; ".join(_image_remarks(row)),
             }
         )
     return sorted(rows, key=lambda row: row["number"])
+
+
+def _image_remarks(row: dict[str, Any]) -> list[str]:
+    limit = ["detection limit reached"] if row["limit_reached"] else []
+    unlike = row.get("in_domain") is False
+    return [*limit, *([f"unlike the training images: {row['unlike_training']}"] if unlike else [])]
 
 
 def _crops_missing(images_dir: str) -> str:

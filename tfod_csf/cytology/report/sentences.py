@@ -119,6 +119,25 @@ def remarks(result: Differential, rules: DifferentialRules, images_limited: int)
     return found
 
 
+def domain_remark(result: Differential) -> Remark | None:
+    """Whether the images are like those that the model was trained on; None where they all are."""
+    domain = result.domain
+    if domain.in_domain is None:
+        text = "The model has no domain guard: whether these images are like those of its training was not checked."
+        return Remark("note", text) if result.images_used else None
+    if not domain.unlike:
+        return None
+    verb = "is" if len(domain.unlike) == 1 else "are"
+    found = (
+        f"{len(domain.unlike)} of {plural(domain.num_judged, 'image')} {verb} unlike those that the model was trained "
+        f"on: {'; '.join(domain.differences)}."
+    )
+    if domain.in_domain:
+        return Remark("look", f"{found} Look at what was found on them (see Images).")
+    warning = "On such images a model can be wrong with high scores, and nothing else in this report shows it"
+    return Remark("look", f"{found} {warning}: compare with the slide.")
+
+
 def _why_not_enough(result: Differential, rules: DifferentialRules) -> str:
     if (result.reach_points or 0) > rules.tolerance_points:
         return f"An interval reaches {result.reach_points:.1f} points from its percentage"

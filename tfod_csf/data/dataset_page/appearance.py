@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tfod_csf.data.dataset_page.image_measures import to_lab
 from tfod_csf.data.dataset_page.record_survey import ImageFacts
+from tfod_csf.domain.cell_measures import to_lab
 from tfod_csf.errors import UserError
 
 PATIENT, LABORATORY = "patient", "laboratory"

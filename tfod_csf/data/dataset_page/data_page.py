@@ -19,9 +19,9 @@ from tfod_csf.data.dataset_page import anchor_fit, appearance, data_warnings, le
 from tfod_csf.data.dataset_page.anchor_fit import Anchors
 from tfod_csf.data.dataset_page.appearance import Appearance
 from tfod_csf.data.dataset_page.findings import DataFindings
-from tfod_csf.data.dataset_page.image_measures import to_lab
 from tfod_csf.data.dataset_page.record_survey import SIDES, ImageFacts, Survey, survey
 from tfod_csf.data.records.record_files import record_files
+from tfod_csf.domain.cell_measures import to_lab
 from tfod_csf.files import atomic_write, csv_schemas, record_set
 from tfod_csf.files.tfrecord import TFRecordError
 from tfod_csf.label_map import LabelMap

@@ -11,8 +11,9 @@ from markupsafe import Markup
 from tfod_csf.data.dataset_page import appearance, charts, leaks, shown_pictures
 from tfod_csf.data.dataset_page.anchor_fit import GOOD, POOR, Anchors
 from tfod_csf.data.dataset_page.findings import DataFindings
-from tfod_csf.data.dataset_page.image_measures import SAME_IMAGE, to_lab
+from tfod_csf.data.dataset_page.image_measures import SAME_IMAGE
 from tfod_csf.data.dataset_page.record_survey import SIDES, Cell, ImageFacts
+from tfod_csf.domain.cell_measures import to_lab
 from tfod_csf.pages import svg
 from tfod_csf.pages.html_page import PageTemplates
 from tfod_csf.wording import plural

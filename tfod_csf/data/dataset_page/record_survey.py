@@ -20,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from tfod_csf import cell_classes, worker_pool
 from tfod_csf.data.dataset_page import image_measures
 from tfod_csf.data.records.record_statistics import class_names, image_digest
+from tfod_csf.domain import cell_measures
 from tfod_csf.files import record_set
 from tfod_csf.files.tf_example import Features
 from tfod_csf.problems import Problem, ProblemLog
@@ -47,7 +48,7 @@ class ImageFacts:
       ignored: boxes of weight 0, which training takes neither for a class nor for background.
       at_edge: objects cut at an edge of the image, of each class.
       background, nucleus: RGB 0 .. 255; nucleus is None without a white cell.
-      edge_width: see `image_measures.edge_width`.
+      edge_width: see `cell_measures.edge_width`.
     """
 
     side: str
@@ -164,7 +165,7 @@ def _look_at(spellings: dict[str, str], item: tuple[str, str, bytes]) -> _Looked
     pixels = np.asarray(labeled.image)
     boxes, every_box = labeled.boxes, np.concatenate([labeled.boxes, labeled.ignored])
     is_red = np.array([cell_classes.canonical_name(name) == cell_classes.ERYTHROCYTE for name in labeled.classes], bool)
-    nucleus = image_measures.nucleus_color(pixels, boxes[~is_red])
+    nucleus = cell_measures.nucleus_color(pixels, boxes[~is_red])
     at_edge = np.flatnonzero(is_at_edge(boxes, labeled.image.width, labeled.image.height))
     prints = image_measures.turned_fingerprints(labeled.image, len(every_box))
     facts = ImageFacts(
@@ -177,9 +178,9 @@ def _look_at(spellings: dict[str, str], item: tuple[str, str, bytes]) -> _Looked
         cells=dict(Counter(labeled.classes)),
         ignored=len(labeled.ignored),
         at_edge=dict(Counter(labeled.classes[index] for index in at_edge)),
-        background=tuple(image_measures.background_color(pixels, every_box).tolist()),
+        background=tuple(cell_measures.background_color(pixels, every_box).tolist()),
         nucleus=None if nucleus is None else tuple(nucleus.tolist()),
-        edge_width=image_measures.edge_width(pixels, boxes),
+        edge_width=cell_measures.edge_width(pixels, boxes),
     )
     # A copy, because a part of an array keeps the whole one in memory.
     return _Looked(facts, boxes, labeled.classes, prints if side == "test" else prints[:1].copy())

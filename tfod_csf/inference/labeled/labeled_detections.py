@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tfod_csf.domain.training_domain import Judgment
+from tfod_csf.inference import domain_guard
 from tfod_csf.inference.cell_selection import Cells, ScoreThresholds, select_cells
 from tfod_csf.inference.image_detector import ImageDetector
 from tfod_csf.inference.labeled.ground_truth import LabeledImage, detections_dict
@@ -25,6 +27,7 @@ class LabeledDetections(NamedTuple):
       pixels: uint8 [H, W, 3] RGB.
       likely_cells: the same as `cells` of what would count as a cell with a min_score of `lowest_score`.
       raw_scores: [N] scores of `likely_cells` before a temperature.
+      judgment: of the detector's domain guard; None where it has none.
     """
 
     image_id: str
@@ -37,6 +40,7 @@ class LabeledDetections(NamedTuple):
     pixels: np.ndarray
     likely_cells: dict[str, Any]
     raw_scores: np.ndarray
+    judgment: Judgment | None = None
 
 
 def nothing(image: LabeledImage, cells: Cells) -> None:
@@ -78,4 +82,5 @@ def detect_labeled(
             pixels=image.pixels,
             likely_cells=detections_dict(likely),
             raw_scores=likely.raw_scores,
+            judgment=domain_guard.judge(detector, image.pixels, selected.detections.boxes, selected.predicted_class),
         )

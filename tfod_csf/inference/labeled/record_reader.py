@@ -9,8 +9,9 @@ one Example but of the script that wrote all of them: `check_records` refuses th
 
 import dataclasses
 import io
+import itertools
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -62,6 +63,7 @@ def read_records(
     problems: ProblemLog,
     decode_jpeg: JpegDecoder | None,
     skip_damaged: bool = False,
+    chosen: Container[int] | None = None,
 ) -> Iterator[LabeledImage]:
     """The usable examples of all shards, in order.
 
@@ -69,15 +71,19 @@ def read_records(
       decode_jpeg: of the detector that will see the images; None where pixels do not matter.
       skip_damaged: a damaged shard is read up to the damage; what is missing is a row, counted as often as there are
         records missing, as far as that is known.
+      chosen: numbers of the examples to decode, counted over all shards from 0; None decodes all.
 
     Raises:
       TFRecordError: a shard that is not whole (see `record_set.read_records`); with skip_damaged, only one of which no
         record can be read.
     """
+    numbers = itertools.count()
     for shard in shards:
         patients, number = RecordPatients.beside(shard), 0
         try:
             for number, record in enumerate(record_set.read_records(shard), start=1):
+                if chosen is not None and next(numbers) not in chosen:
+                    continue
                 labeled = _read_example(record, shard, f"example {number}", label_map, problems, decode_jpeg, patients)
                 if labeled is not None:
                     yield labeled

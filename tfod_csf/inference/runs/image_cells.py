@@ -6,8 +6,10 @@ import pathlib
 import numpy as np
 
 from tfod_csf.detections import Detections
+from tfod_csf.domain.training_domain import Judgment
+from tfod_csf.domain.unlike_words import unlike_words
 from tfod_csf.errors import UserError
-from tfod_csf.inference import drawing
+from tfod_csf.inference import domain_guard, drawing
 from tfod_csf.inference.cell_selection import Cells, ScoreThresholds, select_cells
 from tfod_csf.inference.image_detector import ImageDetector
 from tfod_csf.inference.tiles import tile_pictures, tiled_detection
@@ -59,7 +61,8 @@ def detect(
         if detections is None:
             detections = detector.detect(loaded.pixels, name, jpeg=loaded.jpeg)
         cells = select_cells(detections, detector.label_map, thresholds, detector.max_detections_per_class)
-        return TiledCells(cells, (), np.zeros((0, 2)))
+        judgment = domain_guard.judge(detector, loaded.pixels, cells.detections.boxes, cells.predicted_class)
+        return TiledCells(cells, (), np.zeros((0, 2)), judgment)
     found = tiled_detection.detect(detector, _picture(loaded), grid, thresholds, name)
     if isinstance(loaded, LargeTiff):
         loaded.check_unchanged()
@@ -120,3 +123,14 @@ def tile_columns(grid: TileGrid | None) -> dict[str, int]:
     if grid is None:
         return {}
     return dict(zip(_TILE_COLUMNS, (grid.settings.width, grid.settings.height, grid.settings.overlap), strict=True))
+
+
+def domain_columns(judgment: Judgment | None) -> dict[str, float | bool | str]:
+    """Columns of images.csv that say whether an image is like the training images; none without a domain guard."""
+    if judgment is None:
+        return {}
+    return {
+        "domain_distance": judgment.distance,
+        "in_domain": judgment.in_domain,
+        "unlike_training": unlike_words(judgment.differences),
+    }

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfod_csf import __version__, provenance, worker_pool
+from tfod_csf.inference import domain_guard
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.image_detector import ImageDetector
 from tfod_csf.inference.runs.batch import BatchResult
@@ -55,6 +56,7 @@ def record_at_start(
                 "fingerprint": detector.fingerprint,
                 "temperature": detector.temperature,
                 "classes": detector.label_map.names,
+                "domain_guards": domain_guard.fingerprints(detector),
             }
             for detector in detectors
         ],

@@ -30,7 +30,7 @@ from tfod_csf.wording import MAX_NAMED, named, plural
 # What the tables of one run have in common. Folders are named as each machine knows them and may differ.
 _IN_COMMON = ("version", "models", "thresholds", shards.EXAMINATION, shards.COUNTING, "models_vouched_for_by")
 _SETTINGS_IN_COMMON = ("patient_pattern", "ensemble", "deterministic", "draw")
-_OF_MODELS = ("name", "fingerprint", "temperature", "classes", run_folder.CLASSIFICATION)
+_OF_MODELS = ("name", "fingerprint", "temperature", "classes", "domain_guards", run_folder.CLASSIFICATION)
 _AT_START = ("version", "started", "finished", "settings", "models", "thresholds")
 
 

@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 
 from tfod_csf import __version__, run_folder
 from tfod_csf.files import atomic_write
+from tfod_csf.inference import domain_guard
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.image_detector import ImageDetector
 from tfod_csf.inference.runs.image_workers import IN_TURN, ImageWorkers, Wanted, WorkerLimits
@@ -67,11 +68,18 @@ class Examination:
         tiles = {"tiles": dataclasses.asdict(self.tiles)} if self.tiles else {}
         return {
             "version": __version__,
-            "models": {d.name: {"fingerprint": d.fingerprint, "temperature": d.temperature} for d in self.detectors},
+            "models": {detector.name: _model_settings(detector) for detector in self.detectors},
             "thresholds": dataclasses.asdict(self.thresholds),
             "draw": self.draw,
             **tiles,
         }
+
+
+def _model_settings(detector: ImageDetector) -> dict[str, Any]:
+    """What a patient's files depend on of a model."""
+    settings = {"fingerprint": detector.fingerprint, "temperature": detector.temperature}
+    digests = domain_guard.fingerprints(detector)
+    return {**settings, "domain_guards": digests} if digests else settings
 
 
 @dataclasses.dataclass(frozen=True)

@@ -241,7 +241,7 @@ def _run_image(
         cells = examined[detector.name] = found.cells
         rows.cells.extend(_cell_rows(job.patient_id, detector, cells))
         row = _image_row(job.patient_id, loaded.sha256, detector, cells, seconds)
-        rows.images.append(row | image_cells.tile_columns(grid))
+        rows.images.append(row | image_cells.domain_columns(found.judgment) | image_cells.tile_columns(grid))
         _add_to_summary(summary, detector.name, cells, seconds)
         image_cells.note_limits(image, detector.name, found, grid, problems)
     summary.failed += not examined

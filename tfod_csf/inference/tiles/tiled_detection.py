@@ -1,7 +1,8 @@
 """A detector over the tiles of a large picture: the cells of the whole picture, each once.
 
 Every tile is an image to the detector, with its own limit of detections. Thresholds, temperature and class scores are
-those of any image (`cell_selection`); `seams` says which of the tiles' cells are one.
+those of any image (`cell_selection`); `seams` says which of the tiles' cells are one. To a domain guard each tile is an
+image too: the picture is judged as the middle one of the tiles with cells.
 """
 
 import dataclasses
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from tfod_csf.detections import Detections
+from tfod_csf.domain.training_domain import Judgment
+from tfod_csf.inference import domain_guard
 from tfod_csf.inference.cell_selection import Cells, ScoreThresholds, distinct_cells, likely_cells
 from tfod_csf.inference.image_detector import DetectionFailedError, ImageDetector
 from tfod_csf.inference.tiles import seams
@@ -26,11 +29,13 @@ class TiledCells:
       cells: of the whole picture, boxes in its pixels.
       limited: tiles in which the detector gave as many cells as it can; some of theirs may be missing.
       too_large: [M, 2] height and width of the cells that are larger than the tiles' overlap (`seams`).
+      judgment: of the model's domain guard; None where it has none.
     """
 
     cells: Cells
     limited: Sequence[Tile]
     too_large: np.ndarray
+    judgment: Judgment | None = None
 
 
 def detect(
@@ -58,13 +63,20 @@ def detect(
     """
     found: list[Detections] = []
     limited: list[Tile] = []
+    judged: list[Judgment] = []
+    judged_empty: list[Judgment] = []
     for tile in grid:
         ymin, xmin, ymax, xmax = tile.box
         try:
-            detections = detector.detect(picture.read(ymin, xmin, ymax, xmax), image)
+            pixels = picture.read(ymin, xmin, ymax, xmax)
+            detections = detector.detect(pixels, image)
         except DetectionFailedError as error:
             raise DetectionFailedError(f"tile in {tile.name}: {error}") from error
         of_tile, limit_reached = likely_cells(detections, thresholds, detector.max_detections_per_class)
+        names = [detector.label_map.name_of(int(class_id)) for class_id in of_tile.classes]
+        judgment = domain_guard.judge(detector, pixels, of_tile.boxes, names)
+        if judgment is not None:
+            (judged if names else judged_empty).append(judgment)
         found.append(_moved(of_tile, tile, grid))
         if limit_reached:
             limited.append(tile)
@@ -74,7 +86,9 @@ def detect(
     merged = seams.merge(together.boxes, together.raw_scores, tiles, grid)
     sides = together.boxes[merged.too_large, 2:] - together.boxes[merged.too_large, :2]
     cells = distinct_cells(together.select(merged.kept), detector.label_map, thresholds, bool(limited))
-    return TiledCells(cells, limited, sides)
+    # Of a scan much is empty, as training images seldom are; what counts is where cells are.
+    of_tiles = judged or judged_empty
+    return TiledCells(cells, limited, sides, domain_guard.in_the_middle(of_tiles) if of_tiles else None)
 
 
 def _moved(detections: Detections, tile: Tile, grid: TileGrid) -> Detections:

@@ -8,6 +8,7 @@ import time
 import numpy as np
 
 from tfod_csf.detections import Detections
+from tfod_csf.inference.domain_guard import guards_of
 from tfod_csf.inference.image_detector import ImageDetector
 
 _MOST = 2000  # answers, of some 10 KB each
@@ -33,6 +34,7 @@ class RememberingDetector:
         self.label_map = detector.label_map
         self.max_detections_per_class = detector.max_detections_per_class
         self.temperature = detector.temperature
+        self.guards = guards_of(detector)
         self.remembered_seconds = 0.0
 
     def decode_jpeg(self, jpeg: bytes) -> np.ndarray | None:

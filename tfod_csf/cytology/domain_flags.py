@@ -1,0 +1,71 @@
+"""Which of a patient's images are unlike those that the models were trained on, by the models' domain guards.
+
+Nothing is counted otherwise because of it. A patient is unlike the training if at least half of the images are.
+"""
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+from tfod_csf.cytology.run_tables import PatientTables
+from tfod_csf.domain.unlike_words import COMPARED, aspects_in
+from tfod_csf.wording import plural
+
+
+@dataclasses.dataclass(frozen=True)
+class DomainFlags:
+    """The images of a patient compared with training images.
+
+    Attributes:
+      num_judged: images that a model with a domain guard examined; 0 without such a model.
+      unlike: names of those that are unlike the training images of at least one of these models.
+      differences: in what, for example "size: white cells 1.8 times as large on 7 images"; what most images have first.
+    """
+
+    num_judged: int = 0
+    unlike: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()
+
+    @property
+    def in_domain(self) -> bool | None:
+        """Whether less than half of the images are unlike; None where no guard judged any."""
+        return 2 * len(self.unlike) < self.num_judged if self.num_judged else None
+
+    @property
+    def note(self) -> str:
+        """For tables; "" where no image is unlike."""
+        if not self.unlike:
+            return ""
+        verb = "is" if len(self.unlike) == 1 else "are"
+        return (
+            f"{len(self.unlike)} of {plural(self.num_judged, 'image')} {verb} unlike the training images "
+            f"({', '.join(self.differences)})"
+        )
+
+
+def domain_flags(patient: PatientTables) -> DomainFlags:
+    """The flags of a patient, of all models that examined an image."""
+    if "in_domain" not in patient.images:
+        return DomainFlags()
+    judged: set[str] = set()
+    words: dict[str, list[str]] = {}
+    columns = (patient.images[name].tolist() for name in ("image", "in_domain", "unlike_training"))
+    for image, in_domain, unlike in zip(*columns, strict=True):
+        if in_domain is None:
+            continue
+        judged.add(image)
+        if not in_domain:
+            words.setdefault(image, []).extend(aspects_in(unlike))
+    return DomainFlags(len(judged), tuple(sorted(words)), tuple(_differences(words.values())))
+
+
+def _differences(of_images: Iterable[Sequence[str]]) -> list[str]:
+    """Aspects with the middle one of their texts, and how many images have them."""
+    texts: dict[str, list[str]] = collections.defaultdict(list)
+    images: collections.Counter[str] = collections.Counter()
+    for words in of_images:
+        for text in words:
+            texts[text.partition(":")[0]].append(text.replace(COMPARED, ""))
+        images.update({text.partition(":")[0] for text in words})
+    order = sorted(texts, key=lambda aspect: (-images[aspect], aspect))
+    return [f"{sorted(texts[one])[len(texts[one]) // 2]} on {plural(images[one], 'image')}" for one in order]

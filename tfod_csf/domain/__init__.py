@@ -1,0 +1,1 @@
+"""Do images look like those that a model was trained on?"""
