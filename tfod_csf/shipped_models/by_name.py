@@ -42,7 +42,10 @@ def find_existing(model: str | os.PathLike) -> pathlib.Path:
     """
     path = find(model)
     if not path.exists():
-        raise ShippedModelError(f"{path}: there is no such folder, and no model of that name ships ({listed()}).")
+        raise ShippedModelError(
+            f"{path}: there is no such folder, and no model of that name ships ({listed()}); give a folder that "
+            "exporter_main_v2 wrote."
+        )
     return path
 
 
