@@ -19,7 +19,7 @@ def faults(name: str) -> list[str]:
     found = []
     if len(content) > MAX_BYTES and not name.startswith(MAY_BE_LARGE):
         found.append(f"has {len(content):,} bytes, more than {MAX_BYTES:,}; keep data out of the repository")
-    if b"\0" in content or name.startswith(NOT_OURS) or not content:
+    if b"\0" in content or name.startswith(NOT_OURS) or name.endswith(".pb") or not content:
         return found
     if not content.endswith(b"\n") or content.endswith(b"\n\n"):
         found.append("must end with one line end")
