@@ -321,13 +321,13 @@ def _kinds(points: np.ndarray) -> np.ndarray:
     return min(found, key=lambda one: one[1])[0]
 
 
-def _spread_centers(points: np.ndarray, number: int, random: np.random.Generator) -> np.ndarray:
-    centers = points[[random.integers(len(points))]]
+def _spread_centers(points: np.ndarray, number: int, generator: np.random.Generator) -> np.ndarray:
+    centers = points[[generator.integers(len(points))]]
     while len(centers) < number:
         squares = _squares(points, centers).min(axis=1)
         if not squares.sum():
             break
-        centers = np.concatenate([centers, points[[random.choice(len(points), p=squares / squares.sum())]]])
+        centers = np.concatenate([centers, points[[generator.choice(len(points), p=squares / squares.sum())]]])
     return centers
 
 
