@@ -45,8 +45,8 @@ def test_images_are_counted_anew_and_a_removed_cell_does_not_count(study, tmp_pa
     columns = [*examined_study.CLASSES, "eosinophil", "unknown"]
     assert csv_schemas.load("images").check(tmp_path / "images.csv", columns) == 2
     a, b = (tmp_path / "images.csv").read_text(encoding="utf-8").splitlines()[1:]
-    assert a.endswith("m,1,no,0,0,0,0,1,0")
-    assert b.endswith("m,0,no,0,0,0,0,0,0")
+    assert a.endswith("m,1,no,,,,0,0,0,0,1,0")
+    assert b.endswith("m,0,no,,,,0,0,0,0,0,0")
     assert (removed.label, first.label, removed.is_decided) == ("", "eosinophil", True)
 
 
