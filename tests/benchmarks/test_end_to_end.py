@@ -11,7 +11,7 @@ def slides_dir(tmp_path):
     for patient in ("a", "b"):
         (tmp_path / patient).mkdir()
         for number in range(2):
-            Image.new("RGB", (120, 80), (200 + 20 * number, 10, ord(patient))).save(tmp_path / patient / f"{number}.jpg")
+            Image.new("RGB", (99, 80), (200 + 20 * number, 9, ord(patient))).save(tmp_path / patient / f"{number}.jpg")
     return tmp_path
 
 

@@ -2,6 +2,7 @@
 
 import collections
 import logging
+import threading
 
 import tensorflow as tf
 
@@ -21,6 +22,7 @@ class LeftOutBoxes:
 
     def __init__(self) -> None:
         self.boxes: dict[str, dict[str, int]] = collections.defaultdict(dict)
+        self._lock = threading.Lock()  # tf.data reads images in several threads
 
     def note(self, num_boxes: tf.Tensor, source_id: tf.Tensor, reason: str) -> None:
         """Notes a loss from within a tf.data function; nothing happens where num_boxes (scalar) is 0."""
@@ -31,12 +33,17 @@ class LeftOutBoxes:
         tf.cond(num_boxes > 0, lambda: [add(), tf.constant(True)][1], lambda: tf.constant(False))
 
     def _add(self, reason: str, source_id: tf.Tensor, num_boxes: tf.Tensor) -> None:
-        image, images = source_id.numpy().decode("utf-8", "replace"), self.boxes[reason]
-        if image in images:
-            return
-        images[image] = int(num_boxes)
-        if len(images) <= MAX_NAMED_IMAGES:
-            plural = "es are" if images[image] > 1 else " is"
-            _log.warning("%s: %d box%s ignored: %s", image or "image without a name", images[image], plural, reason)
-        if len(images) == MAX_NAMED_IMAGES:
+        image = source_id.numpy().decode("utf-8", "replace")
+        with self._lock:
+            images = self.boxes[reason]
+            if image not in images:
+                images[image] = int(num_boxes)
+                self._say(image, len(images), images[image], reason)
+
+    def _say(self, image: str, number: int, num_boxes: int, reason: str) -> None:
+        """Names the image, which is the number-th, or says that no further one is named."""
+        if number <= MAX_NAMED_IMAGES:
+            plural = "es are" if num_boxes > 1 else " is"
+            _log.warning("%s: %d box%s ignored: %s", image or "image without a name", num_boxes, plural, reason)
+        if number == MAX_NAMED_IMAGES:
             _log.warning("Further images that lose boxes for this reason are not named.")
