@@ -70,12 +70,13 @@ def test_a_folder_of_other_settings_is_refused(tmp_path, commands):
 
 def test_all_steps_in_their_order(tmp_path, commands, monkeypatch):
     monkeypatch.setattr(recipe.training_fields, "write_fields", lambda images, fields, folder: folder.mkdir())
+    monkeypatch.setattr(recipe.source_images, "write_study", lambda images, folder: folder.mkdir(exist_ok=True))
     network = {"feature_extractor": "resnet18", "num_steps": 3}
     for _ in range(2):
         recipe.run(tmp_path, IMAGES, FieldSettings(2), network)
     steps = ["create_csf_tf_record", "generate_pipeline_config", "model_main_tf2", "exporter_main_v2"]
-    assert commands.names == steps
+    assert commands.names == [*steps, "create_csf_tf_record", "describe_domain"]
     record = json.loads((tmp_path / "training.json").read_text())
-    assert record["finished"] == ["compose", "records", "config", "training", "export"]
+    assert record["finished"] == ["compose", "records", "config", "training", "export", *("study records", "domain")]
     assert record["settings"]["fields"]["scales"] == [0.6, 1.7]
     assert load_label_map(tmp_path / "label_map.pbtxt").names == list(recipe.CLASSES)

@@ -6,6 +6,7 @@ from PIL import Image, ImageFilter
 
 from tfod_csf.benchmarks.csf_small import source_images
 from tfod_csf.benchmarks.csf_small.source_images import NOT_SURE, SourceImagesError
+from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
 from tfod_csf.study.labelimg import Annotation, LabeledObject
 
@@ -102,6 +103,20 @@ def test_the_fingerprint_changes_with_a_box_and_a_fold(data_dir):
     assert first == source_images.data_fingerprint(source_images.read_source_images(data_dir))
     add(data_dir / "pbc_mgg/block_02", "LY_2.jpg", spotted(2), [("lymphocyte", 31)])
     assert first != source_images.data_fingerprint(source_images.read_source_images(data_dir))
+
+
+def test_the_images_are_written_as_a_study_with_their_names(data_dir, tmp_path):
+    images = by_name(data_dir)
+    for _ in range(2):
+        source_images.write_study([images["BA_b.jpg"], images["BloodImage_00000.jpg"]], tmp_path / "study")
+    paths = sorted(path.relative_to(tmp_path / "study").as_posix() for path in (tmp_path / "study").glob("*/*.xml"))
+    folders = ["bccd_differential_pseudo_patient_01/BloodImage_00000.xml", "pbc_dense_block_00/BA_b.xml"]
+    assert paths == folders
+    annotation = labelimg.read_annotation(tmp_path / "study" / folders[1], ProblemLog(quiet=True))
+    assert (annotation.width, annotation.height) == (68, 68)
+    assert sorted(one.name for one in annotation.objects) == ["erythrocyte", NOT_SURE, "unknown"]
+    copied = tmp_path / "study/pbc_dense_block_00/BA_b.jpg"
+    assert copied.read_bytes() == images["BA_b.jpg"].path.read_bytes()
 
 
 def test_the_class_table_counts_boxes_and_images(data_dir):

@@ -123,7 +123,8 @@ def test_written_fields_are_a_study_of_labelimg(images, tmp_path):
     composer, problems = FieldComposer(images, settings), ProblemLog(quiet=True)
     for number, path in enumerate(paths):
         annotation = labelimg.read_annotation(path, problems)
-        assert (annotation.width, annotation.height) == Image.open(path.with_suffix(".jpg")).size == (320, 320)
+        with Image.open(path.with_suffix(".jpg")) as image:
+            assert (annotation.width, annotation.height) == image.size == (320, 320)
         expected = composer.field(number).objects
         assert [one.name for one in annotation.objects] == [one.name for one in expected]
         np.testing.assert_allclose(labelimg.boxes_of(annotation.objects), labelimg.boxes_of(expected), atol=0.51)

@@ -212,6 +212,7 @@ def test_nothing_is_decided_about_a_picture_that_cannot_be_shown(browser, study)
             browser.press("2")  # which asks for the picture once more
             with contextlib.suppress(TimeoutError):
                 browser.wait("document.activeElement.className === 'cell'", seconds=10)
+        assert browser.evaluate("document.activeElement.className") == "cell"
         browser.press("2")
         browser.wait(f"{SAVED} && {PROGRESS}.startsWith('1 of 3')")
     decided = [entry["action"] for entry in entries(folder) if entry["action"] not in ("begin", "open", "active")]

@@ -2,9 +2,10 @@
 
     python -m tfod_csf.benchmarks.csf_small.recipe --data_dir=DATA --work_dir=WORK --without_fold=0
 
-Composes fields (training_fields), makes records of them, trains and exports; each step is a command of tfod_csf, as a
-user would run it. Run again, it resumes: finished steps are skipped, a training continues from its last checkpoint. In
-WORK: fields/, records/, pipeline.config, model/, exported/, and training.json, which says from what and how long.
+Composes fields (training_fields), makes records of them, trains, exports, and describes the images themselves for the
+model's domain guard; each step is a command of tfod_csf, as a user would run it. Run again, it resumes: finished steps
+are skipped, a training continues from its last checkpoint. In WORK: fields/, records/, pipeline.config, model/,
+exported/, study/, study_records/, and training.json, which says from what and how long.
 
 --without_fold and --without_laboratory hold images back to be measured with; the model that ships is trained on all.
 """
@@ -32,6 +33,11 @@ CLASSES = (*cell_classes.STUDY_CLASSES, cell_classes.UNKNOWN)
 TRAINING = "training.json"
 _TEST_FRACTION = 0.02  # fields that the loss is followed on; what is measured comes from images held back
 _HUE = "train_config { data_augmentation_options { random_adjust_hue { } } }"
+# Fields are square; the exported model takes images of any shape and does not pad them.
+_RESIZER = (
+    "model { faster_rcnn { image_resizer { keep_aspect_ratio_resizer "
+    "{ min_dimension: 320 max_dimension: 448 pad_to_max_dimension: false } } } }"
+)
 
 
 def kept(images: Sequence[SourceImage], without_fold: int | None, without_laboratory: str | None) -> list[SourceImage]:
@@ -140,7 +146,28 @@ def run(work_dir: pathlib.Path, images: Sequence[SourceImage], fields: FieldSett
     training = ["model_main_tf2", f"--pipeline_config_path={config}", f"--model_dir={model}", "--seed=1"]
     recipe.step("training", [*training, "--checkpoint_every_n=500"])
     exporting = ["exporter_main_v2", f"--pipeline_config_path={config}", f"--trained_checkpoint_dir={model}"]
-    recipe.step("export", [*exporting, f"--output_directory={work_dir / 'exported'}"], remove="exported")
+    exported = work_dir / "exported"
+    given = [f"--output_directory={exported}", f"--config_override={_RESIZER}", "--nodomain_guard"]
+    recipe.step("export", [*exporting, *given], remove="exported")
+    _describe_domain(recipe, work_dir, images, exported)
+
+
+def _describe_domain(
+    recipe: Recipe, work_dir: pathlib.Path, images: Sequence[SourceImage], exported: pathlib.Path
+) -> None:
+    """Images that people photograph are what a guard has to know, not composed fields."""
+    study, records = work_dir / "study", work_dir / "study_records"
+    source_images.write_study(images, study)
+    recipe.step(
+        "study records",
+        [
+            *("create_csf_tf_record", f"--images_dir={study}", f"--output_dir={records}", "--nodata_page"),
+            *(f"--label_map_path={work_dir / 'label_map.pbtxt'}", f"--test_fraction={_TEST_FRACTION}"),
+        ],
+    )
+    recipe.step(
+        "domain", ["describe_domain", f"--model={exported}", f"--input_path={records / 'train.record-?????-of-?????'}"]
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -23,10 +23,11 @@ from PIL import Image
 from tfod_csf import cell_classes, worker_pool
 from tfod_csf.data.dataset_page.image_measures import FINGERPRINT_LENGTH, SAME_IMAGE, turned_fingerprints
 from tfod_csf.errors import UserError
+from tfod_csf.files import atomic_write
 from tfod_csf.problems import ProblemLog
 from tfod_csf.progress_bar import progress_bar
 from tfod_csf.study import labelimg
-from tfod_csf.study.labelimg import LabeledObject
+from tfod_csf.study.labelimg import Annotation, LabeledObject
 
 NUM_FOLDS = 5
 PBC, BCCD = "pbc", "bccd"
@@ -226,6 +227,20 @@ def _alike(images: Sequence[SourceImage]) -> list[tuple[int, int]]:
             if earlier < later:
                 earliest[later] = min(earlier, earliest.get(later, earlier))
     return sorted(earliest.items())
+
+
+def write_study(images: Iterable[SourceImage], folder: pathlib.Path) -> None:
+    """Copies the images into a folder for each block, with their boxes as named here; what is there already stays."""
+    for image in images:
+        target = folder / f"{image.folder}_{image.block}" / image.path.name
+        if target.with_suffix(".xml").is_file():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write.copy_file(image.path, target)
+        with Image.open(target) as opened:
+            size = opened.size
+        annotation = Annotation(target, target.name, *size, list(image.objects), folder=target.parent.name)
+        labelimg.write_annotation(annotation, target.with_suffix(".xml"))
 
 
 def class_table(images: Iterable[SourceImage]) -> dict[tuple[str, int], Counter]:
