@@ -222,9 +222,11 @@
   };
   let lostField = "";
   const isFieldUnseen = () => {
-    const isLost = $("image").getAttribute("src") === lostField;
-    if (isLost) { $("image").src = lostField; notice(UNSEEN); }
-    return isLost;
+    const picture = $("image"), isLost = picture.getAttribute("src") === lostField;
+    if (!isLost && picture.complete && picture.naturalWidth) return false;
+    if (isLost) picture.src = lostField;  // once more
+    notice(isLost ? UNSEEN : "The picture of this field is still on its way, so nothing is decided about it yet.");
+    return true;
   };
 
   // Saying what a cell is.
