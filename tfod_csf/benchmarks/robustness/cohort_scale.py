@@ -14,17 +14,15 @@ resumes; its seconds are then those of the rest.
 
 import argparse
 import contextlib
-import os
+import dataclasses
 import pathlib
-import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from tfod_csf import cell_classes, run_folder
-from tfod_csf.benchmarks.robustness import trials
+from tfod_csf.benchmarks.robustness import command_usage
 from tfod_csf.files import atomic_write, csv_tables, given_files
 from tfod_csf.synthetic import cohort_folder, cohorts
 
@@ -80,24 +78,6 @@ def commands(run: pathlib.Path, out: pathlib.Path) -> dict[str, list[str]]:
     }
 
 
-def measure(command: Sequence[str]) -> dict[str, float]:
-    """Runs a command in a process of its own.
-
-    Returns:
-      seconds on the clock, cpu_seconds of it and its workers, memory_mb of the largest of them.
-
-    Raises:
-      RuntimeError: the command failed.
-    """
-    start = time.monotonic()
-    process = os.posix_spawn(sys.executable, [sys.executable, "-m", "tfod_csf", *command], trials.environment())
-    _, status, used = os.wait4(process, 0)
-    if os.waitstatus_to_exitcode(status):
-        raise RuntimeError(f"{command[0]} ended with {os.waitstatus_to_exitcode(status)}")
-    seconds = time.monotonic() - start
-    return {"seconds": seconds, "cpu_seconds": used.ru_utime + used.ru_stime, "memory_mb": used.ru_maxrss / 1024}
-
-
 @contextlib.contextmanager
 def _folder(path: str | None) -> Iterator[pathlib.Path]:
     if path is not None:
@@ -142,7 +122,7 @@ def _measured(kept: pathlib.Path, command: Sequence[str]) -> dict[str, float]:
     """What was measured earlier, or is now."""
     if kept.exists():
         return given_files.read_json(kept)
-    found = measure(command)
+    found = dataclasses.asdict(command_usage.measure(["-m", "tfod_csf", *command]))
     atomic_write.write_json(kept, found)
     return found
 

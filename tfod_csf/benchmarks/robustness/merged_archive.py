@@ -10,15 +10,13 @@ import argparse
 import dataclasses
 import hashlib
 import json
-import os
 import pathlib
-import sys
 import tempfile
-import time
 from collections.abc import Sequence
 
 from tfod_csf import run_folder
-from tfod_csf.benchmarks.robustness import trials
+from tfod_csf.benchmarks.robustness import command_usage
+from tfod_csf.benchmarks.robustness.command_usage import Used
 from tfod_csf.benchmarks.robustness.trials import Inputs, Trial
 from tfod_csf.inference.runs import patient_manifest, shards
 from tfod_csf.inference.runs.patient_manifest import ManifestRow
@@ -26,15 +24,6 @@ from tfod_csf.inference.runs.shards import Shard
 from tfod_csf.synthetic import slides
 
 _FIRST = "patient_001"
-
-
-@dataclasses.dataclass(frozen=True)
-class Used:
-    """What a process took: wall time, time on processors, and the most memory (resident, MB, on Linux)."""
-
-    seconds: float
-    cpu_seconds: float
-    memory_mb: float
 
 
 class Archive:
@@ -110,12 +99,7 @@ class Archive:
           RuntimeError: it failed.
         """
         flags = [f"--output_dir={self.output_dir}", f"--images_dir={self.images_dir}"]
-        command = [sys.executable, "-m", "tfod_csf", "merge_shards", *flags]
-        started = time.monotonic()
-        _, status, usage = os.wait4(os.posix_spawn(sys.executable, command, trials.environment()), 0)
-        if status:
-            raise RuntimeError(f"merge_shards ended with {os.waitstatus_to_exitcode(status)}.")
-        return Used(time.monotonic() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+        return command_usage.measure(["-m", "tfod_csf", "merge_shards", *flags])
 
 
 def _sha256(text: str) -> str:
