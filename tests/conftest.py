@@ -101,6 +101,14 @@ def hand_made_model(tmp_path_factory) -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
+def guarded_model(hand_made_model, tmp_path_factory) -> pathlib.Path:
+    """The hand-made model with a domain guard, see guarded_model.py."""
+    from tests.support import guarded_model
+
+    return guarded_model.save(hand_made_model, tmp_path_factory.mktemp("exported_models") / "guarded")
+
+
+@pytest.fixture(scope="session")
 def records_dir(tmp_path_factory) -> pathlib.Path:
     """The tiny records that tiny_training.py describes."""
     from tests.support import tiny_training

@@ -45,6 +45,17 @@ def test_the_share_of_images_and_what_most_of_them_have():
     )
 
 
+def test_what_was_said_of_one_image_is_not_said_of_another():
+    """All five differ in size: white cells are smaller on two and larger on two, stained parts are larger on one."""
+    sizes = ("white cells 0.6", "white cells 0.4", "stained parts 1.9", "white cells 12.0", "white cells 2.0")
+    rows = [(str(number), "m", False, f"size: {words} times as large") for number, words in enumerate(sizes)]
+    assert domain_flags(patient(*rows)).differences == (
+        "size: white cells 0.6 times as large on 2 images",
+        "size: white cells 12.0 times as large on 2 images",
+        "size: stained parts 1.9 times as large on 1 image",
+    )
+
+
 @pytest.mark.parametrize(("unlike", "in_domain"), [(0, True), (1, True), (2, False), (4, False)])
 def test_a_patient_is_unlike_if_half_of_the_images_are(unlike, in_domain):
     rows = [(str(number), "m", number >= unlike, BLUER if number < unlike else "") for number in range(4)]

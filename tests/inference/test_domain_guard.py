@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.constant_detector import ConstantDetector
 from tests.support.drawn_records import field
+from tests.support.guarded_model import BLUE
 from tfod_csf import run_folder
 from tfod_csf.domain import training_domain
 from tfod_csf.domain.picture_statistics import CellBoxes, measure
@@ -25,8 +26,6 @@ from tfod_csf.problems import ProblemLog
 from tfod_csf.study.patients import find_images
 from tfod_csf.study.pictures import PixelPicture
 from tfod_csf.study.tile_grid import TileGrid, TileSettings
-
-BLUE = (180, 190, 250)  # paper of another laboratory
 
 
 def cells_of(boxes) -> CellBoxes:

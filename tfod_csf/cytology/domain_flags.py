@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 from tfod_csf.cytology.run_tables import PatientTables
-from tfod_csf.domain.unlike_words import COMPARED, aspects_in
+from tfod_csf.domain.unlike_words import COMPARED, aspects_in, factor_in, same_words
 from tfod_csf.wording import plural
 
 
@@ -60,12 +60,15 @@ def domain_flags(patient: PatientTables) -> DomainFlags:
 
 
 def _differences(of_images: Iterable[Sequence[str]]) -> list[str]:
-    """Aspects with the middle one of their texts, and how many images have them."""
+    """What the images differ in, with the middle one of the factors, and on how many it was said so."""
     texts: dict[str, list[str]] = collections.defaultdict(list)
     images: collections.Counter[str] = collections.Counter()
     for words in of_images:
         for text in words:
-            texts[text.partition(":")[0]].append(text.replace(COMPARED, ""))
-        images.update({text.partition(":")[0] for text in words})
-    order = sorted(texts, key=lambda aspect: (-images[aspect], aspect))
-    return [f"{sorted(texts[one])[len(texts[one]) // 2]} on {plural(images[one], 'image')}" for one in order]
+            texts[same_words(text)].append(text.replace(COMPARED, ""))
+        images.update({same_words(text) for text in words})
+    order = sorted(texts, key=lambda same: (-images[same], same))
+    return [
+        f"{sorted(texts[same], key=factor_in)[len(texts[same]) // 2]} on {plural(images[same], 'image')}"
+        for same in order
+    ]

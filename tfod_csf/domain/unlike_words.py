@@ -3,6 +3,7 @@
 An example: "light: background yellower than in the training images; size: white cells 1.8 times as large".
 """
 
+import re
 from collections.abc import Sequence
 
 from tfod_csf.domain.picture_statistics import CLIPPED, CROWDING, DETAIL, FOCUS, LIGHT, SIZE, STAIN
@@ -14,6 +15,7 @@ _COLOR_WORDS = {"_lightness": ("lighter", "darker"), "_red": ("redder", "greener
 _COLORED = {"background": "background", "nucleus": "nuclei", "pale": "erythrocytes and other pale parts"}
 _SIZED = {"white_cell_size": "white cells", "erythrocyte_size": "erythrocytes", "stained_size": "stained parts"}
 COMPARED = " than in the training images"
+_FACTOR = re.compile(r"(\d+\.\d) times")
 
 
 def unlike_words(differences: Sequence[Difference]) -> str:
@@ -28,6 +30,27 @@ def unlike_words(differences: Sequence[Difference]) -> str:
 def aspects_in(words: str) -> list[str]:
     """The parts of `unlike_words`, one per aspect."""
     return words.split(SEPARATOR) if words else []
+
+
+def factor_in(part: str) -> float:
+    """The factor that a part of `unlike_words` names; 1 where it names none.
+
+    >>> factor_in("size: white cells 0.6 times as large")
+    0.6
+    """
+    found = _FACTOR.search(part)
+    return float(found[1]) if found else 1.0
+
+
+def same_words(part: str) -> str:
+    """What parts of `unlike_words` have in common that say the same of several images, in the same direction.
+
+    >>> same_words("size: white cells 0.6 times as large") == same_words("size: white cells 0.4 times as large")
+    True
+    >>> same_words("size: white cells 0.6 times as large") == same_words("size: white cells 1.9 times as large")
+    False
+    """
+    return _FACTOR.sub("more times" if factor_in(part) > 1 else "fewer times", part)
 
 
 def _words(one: Difference) -> str:

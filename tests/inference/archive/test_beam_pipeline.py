@@ -12,6 +12,7 @@ import textwrap
 import pytest
 
 from tests.support.constant_detector import DEADLY, DEADLY_ONCE, ONCE
+from tests.support.guarded_model import make_study
 from tests.support.hand_made_model import save_gray
 from tfod_csf.files import csv_schemas, csv_tables
 
@@ -26,7 +27,7 @@ pytestmark = [
 ]
 
 # Times, and the folder's name in the settings.
-TIMES = re.compile(r'"(started|finished|seconds|seconds_per_image|constant|hand_made)": ("[^"]*"|[\d.]+)')
+TIMES = re.compile(r'"(started|finished|seconds|seconds_per_image|constant|hand_made|guarded)": ("[^"]*"|[\d.]+)')
 
 
 def python(*arguments, path=(), **variables):
@@ -54,18 +55,19 @@ def results(folder):
     return found
 
 
-def test_the_results_are_those_of_batch_infer(tmp_path, hand_made_model):
-    images = tmp_path / "images"
+def test_the_results_are_those_of_batch_infer(tmp_path, guarded_model):
+    images = make_study(tmp_path / "images")
     for number in range(8):
         save_gray(images / ("p1", "=王", "p3", "p4")[number % 4] / f"{number}.png", 25 * number)
     (images / "p1" / "broken.jpg").write_bytes(b"no image")
     save_gray(images / "p4" / "copy.png", 0)  # the same picture as p1's
-    flags = (f"--model={hand_made_model}", f"--images_dir={images}")
+    flags = (f"--model={guarded_model}", f"--images_dir={images}", "--tile_size=160x120")
     python("-m", "tfod_csf", "batch_infer", *flags, f"--output_dir={tmp_path / 'one'}")
     python("-m", "tfod_csf", "archive_infer", *flags, f"--output_dir={tmp_path / 'many'}")
     one, many = results(tmp_path / "one"), results(tmp_path / "many")
     assert one == many
     assert {"run.json", "differentials.csv", "problems.csv", "patients/p3/pictures/2.png.jpg"} <= set(many)
+    assert {row["in_domain"] for row in many["patients/both/images.csv"]} == {"yes", "no"}
     assert csv_tables.read_rows(tmp_path / "many" / "archive" / "dead_letters.csv") == []
 
 
