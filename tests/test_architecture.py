@@ -33,7 +33,7 @@ PACKAGES = {
     "synthetic": {"files", "study"},
     "benchmarks": {
         *("config", "data", "domain", "modeling", "training", "inference", "export", "evaluation", "cytology"),
-        *("files", "study", "synthetic"),
+        *("files", "graphics", "study", "synthetic"),
     },
 }
 

@@ -87,6 +87,12 @@ def test_folds_hold_whole_blocks_and_what_belongs_together(data_dir):
     assert [images[f"BloodImage_{number:05d}.jpg"].fold for number in range(5)] == [0, 0, 1, 2, 0]
 
 
+def test_one_laboratory_alone_has_the_same_folds(data_dir):
+    both = source_images.read_source_images(data_dir)
+    bccd = source_images.read_source_images(data_dir, [source_images.BCCD])
+    assert bccd == both[:5]
+
+
 def test_what_is_alike_is_named(data_dir):
     images = by_name(data_dir)
     assert images["LY_a.jpg"].repeats == "pbc_mgg/block_03/LY_3.jpg"

@@ -15,7 +15,7 @@ import hashlib
 import pathlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 from PIL import Image
@@ -89,16 +89,22 @@ class SourceImage:
         return f"{self.folder}/{self.block}/{self.path.name}"
 
 
-def read_source_images(data_dir: pathlib.Path) -> list[SourceImage]:
+def read_source_images(data_dir: pathlib.Path, laboratories: Collection[str] = (PBC, BCCD)) -> list[SourceImage]:
     """All images of the four folders with their folds, sorted by key; of two labelings of an image, the dense one.
+
+    Args:
+      data_dir: holds the folders.
+      laboratories: whose folders are read; folds do not depend on it, as each laboratory has its own.
 
     Raises:
       SourceImagesError: a folder is missing, or an image has no XML that can be read.
     """
-    images = [image for folder in FOLDERS for image in _read_folder(data_dir / folder)]
+    folders = [folder for folder, (laboratory, _) in FOLDERS.items() if laboratory in laboratories]
+    images = [image for folder in folders for image in _read_folder(data_dir / folder)]
     dense = {image.path.name for image in images if image.folder == "bccd_dense"}
     images = [image for image in images if image.folder != "bccd_differential" or image.path.name not in dense]
-    groups, repeats = _bccd_groups(images, _overlapping(data_dir)), _pbc_repeats(images)
+    overlapping = _overlapping(data_dir) if BCCD in laboratories else []
+    groups, repeats = _bccd_groups(images, overlapping), _pbc_repeats(images)
     images = [
         dataclasses.replace(image, group=groups.get(image.key, ""), repeats=repeats.get(image.key, ""))
         for image in images
