@@ -100,6 +100,43 @@ def test_sparse_parts_hold_cut_out_cells_on_glass_only(images):
     assert names == {"erythrocyte", "lymphocyte", "neutrophil"}
 
 
+def test_stain_jitter_changes_colors_and_not_shapes_or_boxes(images):
+    plain = FieldComposer(images, FieldSettings(4, seed=5, mosaic=0.0, dense=1.0))
+    stained = FieldComposer(images, FieldSettings(4, seed=5, mosaic=0.0, dense=1.0, stain=0.15))
+    for number in range(4):
+        before, after = plain.field(number), stained.field(number)
+        assert before.objects == after.objects
+        glass = np.abs(before.pixels.astype(int) - GLASS).max(axis=-1) < 5
+        assert after.pixels[glass].std(axis=0).max() < 3  # glass stays even
+        cells = np.abs(before.pixels.astype(int) - GLASS).max(axis=-1) > 100
+        assert after.pixels[cells].mean() < after.pixels[glass].mean() - 20  # and cells darker than it
+        assert np.abs(before.pixels.astype(int) - after.pixels).mean() > 1
+
+
+def test_stain_jitter_of_next_to_nothing_changes_next_to_nothing():
+    pixels = np.random.default_rng(1).integers(0, 256, (20, 30, 3), np.uint8)
+    again = training_fields._restained(np.random.default_rng(2), pixels, 1e-6)
+    assert np.abs(again.astype(int) - pixels).max() <= 1
+
+
+def test_more_stain_is_darker():
+    """Density 2 ln 2 of gray 63 under glass 255: with all changes at their mean the picture stays as it is."""
+
+    class Mean:
+        def normal(self, mean, deviation, size=None):
+            return mean if size is None else np.full(size, mean)
+
+    class Stronger(Mean):
+        def normal(self, mean, deviation, size=None):
+            return np.log(1.5) if size is None and deviation == 0.2 else super().normal(mean, deviation, size)
+
+    pixels = np.full((6, 9, 3), 255, np.uint8)
+    pixels[:2] = 63
+    np.testing.assert_array_equal(training_fields._restained(Mean(), pixels, 0.2), pixels)
+    # 1.5 times the density: 256 / 4 ** 1.5 - 1 = 31.
+    np.testing.assert_array_equal(training_fields._restained(Stronger(), pixels, 0.2)[:2], 31)
+
+
 @pytest.mark.parametrize(
     ("xmin", "name"),
     [

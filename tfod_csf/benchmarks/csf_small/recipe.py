@@ -17,8 +17,8 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from tfod_csf import cell_classes
 from tfod_csf.benchmarks.csf_small import source_images, training_fields
@@ -38,6 +38,18 @@ _RESIZER = (
     "model { faster_rcnn { image_resizer { keep_aspect_ratio_resizer "
     "{ min_dimension: 320 max_dimension: 448 pad_to_max_dimension: false } } } }"
 )
+
+
+class Start(NamedTuple):
+    """Weights that a training starts from.
+
+    Attributes:
+      name: for training.json.
+      begin: from the recipe, its work folder with a pipeline.config, and the images to a change of that config.
+    """
+
+    name: str
+    begin: Callable[["Recipe", pathlib.Path, Sequence[SourceImage]], str]
 
 
 def kept(images: Sequence[SourceImage], without_fold: int | None, without_laboratory: str | None) -> list[SourceImage]:
@@ -92,14 +104,14 @@ class Recipe:
         if status:
             raise UserError(f"{self._work_dir}: the step {name} ended with status {status}; run again to resume.")
 
-    def compose(self, images: Sequence[SourceImage], fields: FieldSettings) -> None:
-        """Writes the fields unless that has finished before."""
-        if "compose" in self._record["finished"]:
+    def own_step(self, name: str, folder: str, action: Callable[[pathlib.Path], object]) -> None:
+        """Runs `action` with a folder below the work folder, which it fills, unless it has finished before."""
+        if name in self._record["finished"]:
             return
-        shutil.rmtree(self._work_dir / "fields", ignore_errors=True)
+        shutil.rmtree(self._work_dir / folder, ignore_errors=True)
         before = _cpu_seconds()
-        training_fields.write_fields(images, fields, self._work_dir / "fields")
-        self._took("compose", _cpu_seconds() - before, finished=True)
+        action(self._work_dir / folder)
+        self._took(name, _cpu_seconds() - before, finished=True)
 
     def _took(self, name: str, cpu_seconds: float, finished: bool) -> None:
         times = self._record["cpu_seconds"]
@@ -115,21 +127,29 @@ def _cpu_seconds() -> float:
     return sum(time.ru_utime + time.ru_stime for time in times)
 
 
-def run(work_dir: pathlib.Path, images: Sequence[SourceImage], fields: FieldSettings, network: dict[str, Any]) -> None:
+def run(
+    work_dir: pathlib.Path,
+    images: Sequence[SourceImage],
+    fields: FieldSettings,
+    network: dict[str, Any],
+    start: Start | None = None,
+) -> None:
     """All steps.
 
     Args:
       images: to train on.
       network: flags of generate_pipeline_config, by name.
+      start: makes the weights to start from; None: random ones.
     """
     settings = {
         "data": source_images.data_fingerprint(images),
         "images": len(images),
         "fields": {**vars(fields), "scales": list(fields.scales)},
         "network": network,
+        **({"start": start.name} if start else {}),
     }
     recipe = Recipe(work_dir, settings)
-    recipe.compose(images, fields)
+    recipe.own_step("compose", "fields", lambda folder: training_fields.write_fields(images, fields, folder))
     label_map, records = work_dir / "label_map.pbtxt", work_dir / "records"
     save_label_map(label_map_from_names(CLASSES), label_map)
     recipe.step(
@@ -144,7 +164,8 @@ def run(work_dir: pathlib.Path, images: Sequence[SourceImage], fields: FieldSett
     generating = ["generate_pipeline_config", f"--records_dir={records}", f"--output_path={config}"]
     recipe.step("config", [*generating, *flags, f"--config_override={_HUE}"])
     training = ["model_main_tf2", f"--pipeline_config_path={config}", f"--model_dir={model}", "--seed=1"]
-    recipe.step("training", [*training, "--checkpoint_every_n=500"])
+    begun = [f"--config_override={start.begin(recipe, work_dir, images)}"] if start else []
+    recipe.step("training", [*training, *begun, "--checkpoint_every_n=500"])
     exporting = ["exporter_main_v2", f"--pipeline_config_path={config}", f"--trained_checkpoint_dir={model}"]
     exported = work_dir / "exported"
     given = [f"--output_directory={exported}", f"--config_override={_RESIZER}", "--nodomain_guard"]
@@ -170,6 +191,17 @@ def _describe_domain(
     )
 
 
+def network_flags(steps: int, feature_extractor: str = "resnet18", batch_size: int = 8) -> dict[str, Any]:
+    """Flags of generate_pipeline_config, by name."""
+    return {
+        "feature_extractor": feature_extractor,
+        "num_steps": steps,
+        "batch_size": batch_size,
+        "max_detections": 150,
+        "first_stage_max_proposals": 150,
+    }
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
@@ -179,6 +211,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--without_laboratory", choices=(source_images.PBC, source_images.BCCD), help="laboratory to hold back")
     add("--fields", type=int, default=9000, help="fields to compose (default: 9000)")
     add("--seed", type=int, default=1, help="of the fields (default: 1)")
+    add("--stain", type=float, default=0.0, help="strength of the fields' stain jitter (default: none)")
+    add("--feature_extractor", default="resnet18", help="of generate_pipeline_config (default: resnet18)")
     add("--steps", type=int, default=5000, help="training steps (default: 5000)")
     add("--batch_size", type=int, default=8, help="fields of a step (default: 8)")
     return parser
@@ -191,14 +225,8 @@ def main() -> None:
         images = kept(
             source_images.read_source_images(options.data_dir), options.without_fold, options.without_laboratory
         )
-        fields = FieldSettings(options.fields, options.seed, pasted=3, dense=0.6, sparse=0.4)
-        network = {
-            "feature_extractor": "resnet18",
-            "num_steps": options.steps,
-            "batch_size": options.batch_size,
-            "max_detections": 150,
-            "first_stage_max_proposals": 150,
-        }
+        fields = FieldSettings(options.fields, options.seed, pasted=3, dense=0.6, sparse=0.4, stain=options.stain)
+        network = network_flags(options.steps, options.feature_extractor, options.batch_size)
         run(options.work_dir, images, fields, network)
     except UserError as error:
         sys.exit(f"recipe: error: {error}")

@@ -46,6 +46,8 @@ class FieldSettings:
       dense: share of parts from densely boxed images.
       sparse: share of parts that are glass with a few cut-out cells, as cerebrospinal fluid has few red cells. The
         other parts are of images drawn class by class, with whatever their laboratory has boxed in them.
+      stain: strength of the stain jitter: standard deviation of the changes of every part's optical densities and of
+        their mixing between the colors; 0: none.
     """
 
     number: int
@@ -55,6 +57,7 @@ class FieldSettings:
     pasted: int = 0
     dense: float = 0.4
     sparse: float = 0.0
+    stain: float = 0.0
 
 
 @dataclasses.dataclass
@@ -93,6 +96,12 @@ class FieldComposer:
         return canvas
 
     def _part(self, rng: np.random.Generator, height: int, width: int) -> _Part:
+        part = self._unstained_part(rng, height, width)
+        if self._settings.stain:
+            part.pixels = _restained(rng, part.pixels, self._settings.stain)
+        return part
+
+    def _unstained_part(self, rng: np.random.Generator, height: int, width: int) -> _Part:
         """A part of one source image, turned, with pasted cells where its own boxes are complete."""
         scale = float(np.exp(rng.uniform(*np.log(self._settings.scales))))
         kind = rng.random()
@@ -220,6 +229,20 @@ def _glass_color(pixels: Image.Image) -> np.ndarray:
     colors = np.asarray(pixels.resize((_THUMBNAIL, _THUMBNAIL)), float).reshape(-1, 3)
     gray = colors.sum(axis=1)
     return np.median(colors[gray >= np.percentile(gray, 67)], axis=0)
+
+
+def _restained(rng: np.random.Generator, pixels: np.ndarray, strength: float) -> np.ndarray:
+    """The part [h, w, 3] as if another laboratory had stained it and lit it otherwise.
+
+    A stain absorbs a part of the light (Beer and Lambert), so optical densities are changed, against the glass: all of
+    them, those of every color, and a little of one color goes over into another.
+    """
+    glass = _glass_color(Image.fromarray(pixels)) + 1
+    density = -np.log((pixels + 1.0) / glass)
+    gain = np.exp(rng.normal(0, strength) + rng.normal(0, strength, 3))
+    mixing = np.diag(gain) + rng.normal(0, strength / 2, (3, 3)) * (1 - np.eye(3))
+    light = np.minimum(glass * np.exp(rng.normal(0, strength / 2) + rng.normal(0, strength / 4, 3)), 256)
+    return np.clip(np.round(light * np.exp(-density @ mixing) - 1), 0, 255).astype(np.uint8)
 
 
 def _window(

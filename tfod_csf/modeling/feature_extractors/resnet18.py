@@ -1,4 +1,4 @@
-"""A small ResNet for CPUs, which TFOD does not have."""
+"""Small ResNets for CPUs, which TFOD does not have."""
 
 import tf_keras
 
@@ -6,16 +6,29 @@ from tfod_csf.modeling.feature_extractors.feature_extractor import Halves
 
 
 def build(first_stage_features_stride: int) -> Halves:
-    """official.vision's ResNet-18 with half the channels: 2.8 million weights, made to be trained on CPUs.
+    """official.vision's ResNet-18 with half the channels, made to be trained on CPUs.
 
     TFOD has no such network. The first half ends with the last group of the requested stride, the second half is the
-    group after it. Batch norm's momentum suits training runs of some thousand steps, not of 100,000.
+    group after it: 1.0 million weights at stride 8, 2.8 at 16.
     """
+    cut, end = {8: ("3", "4"), 16: ("4", "5")}[first_stage_features_stride]
+    return _halves(cut, end)
+
+
+def build_to_conv5() -> Halves:
+    """The same network at stride 8 with both of the groups after it as the second half: 2.8 million weights.
+
+    What a cell is comes from the proposal's own pixels, so a deeper second half costs as much for any size of image.
+    """
+    return _halves("3", "5")
+
+
+def _halves(cut: str, end: str) -> Halves:
+    """Batch norm's momentum suits training runs of some thousand steps, not of 100,000."""
     # Loading official.vision's backbones takes a second, which the large networks need not spend.
     from official.vision.modeling.backbones import resnet
 
     backbone = resnet.ResNet(18, depth_multiplier=0.5, norm_momentum=0.97, norm_epsilon=1e-3)
-    cut, end = {8: ("3", "4"), 16: ("4", "5")}[first_stage_features_stride]
     feature_maps = backbone.output
     proposal_features = tf_keras.Model(backbone.input, feature_maps[cut], name=f"resnet18_to_conv{cut}")
     box_classifier_features = tf_keras.Model(feature_maps[cut], feature_maps[end], name=f"resnet18_conv{end}")
