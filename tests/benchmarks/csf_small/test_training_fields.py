@@ -113,28 +113,36 @@ def test_stain_jitter_changes_colors_and_not_shapes_or_boxes(images):
         assert np.abs(before.pixels.astype(int) - after.pixels).mean() > 1
 
 
-def test_stain_jitter_of_next_to_nothing_changes_next_to_nothing():
-    pixels = np.random.default_rng(1).integers(0, 256, (20, 30, 3), np.uint8)
-    again = training_fields._restained(np.random.default_rng(2), pixels, 1e-6)
-    assert np.abs(again.astype(int) - pixels).max() <= 1
+class Unmoved:
+    """Random numbers that are all their mean, uniform ones the upper end."""
+
+    def normal(self, mean, deviation, size=None):
+        return mean if size is None else np.full(size, mean)
+
+    def uniform(self, low, high):
+        return high
 
 
 def test_more_stain_is_darker():
-    """Density 2 ln 2 of gray 63 under glass 255: with all changes at their mean the picture stays as it is."""
-
-    class Mean:
-        def normal(self, mean, deviation, size=None):
-            return mean if size is None else np.full(size, mean)
-
-    class Stronger(Mean):
-        def normal(self, mean, deviation, size=None):
-            return np.log(1.5) if size is None and deviation == 0.2 else super().normal(mean, deviation, size)
-
     pixels = np.full((6, 9, 3), 255, np.uint8)
     pixels[:2] = 63
-    np.testing.assert_array_equal(training_fields._restained(Mean(), pixels, 0.2), pixels)
-    # 1.5 times the density: 256 / 4 ** 1.5 - 1 = 31.
-    np.testing.assert_array_equal(training_fields._restained(Stronger(), pixels, 0.2)[:2], 31)
+    np.testing.assert_array_equal(training_fields._restained(Unmoved(), pixels, 0.2, (0.5, 1.0)), pixels)
+    # Gray 63 under glass of 255 has the density ln 4; with 1.5 times of it, 256 / 4 ** 1.5 - 1 = 31 is left.
+    again = training_fields._restained(Unmoved(), pixels, 0.2, (0.5, 1.5))
+    np.testing.assert_array_equal(again[:2], 31)
+    np.testing.assert_array_equal(again[2:], 255)
+
+
+def test_half_of_the_parts_are_blurred(images):
+    sharp = FieldComposer(images, FieldSettings(20, seed=5, mosaic=0.0, dense=1.0))
+    blurred = FieldComposer(images, FieldSettings(20, seed=5, mosaic=0.0, dense=1.0, blur=3.0))
+    changed = []
+    for number in range(20):
+        before, after = sharp.field(number), blurred.field(number)
+        assert before.objects == after.objects
+        edges = [np.abs(np.diff(part.pixels.astype(int), axis=0)).max() for part in (before, after)]
+        changed.append(edges[1] < edges[0])
+    assert 4 <= sum(changed) <= 16
 
 
 @pytest.mark.parametrize(

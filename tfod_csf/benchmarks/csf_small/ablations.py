@@ -98,7 +98,12 @@ def _starting_at(checkpoint: pathlib.Path) -> str:
 
 ROWS = {
     "base": Row("half-width ResNet-18, stride 8; fields as described in training_fields"),
-    "stain": Row("stain jitter of 0.12", fields=dataclasses.replace(_BASE, stain=0.12)),
+    "stain": Row("mild stain jitter", fields=dataclasses.replace(_BASE, stain=0.12)),
+    "blur": Row("half of the parts blurred", fields=dataclasses.replace(_BASE, blur=2.5)),
+    "cameras": Row(
+        "strong stain jitter, densities of 0.3 to 1.3, half of the parts blurred",
+        fields=dataclasses.replace(_BASE, stain=0.25, density=(0.3, 1.3), blur=2.5),
+    ),
     "conv5": Row("second stage of both groups, conv4 and conv5", network={"feature_extractor": "resnet18_conv5"}),
     "annealed": Row("learning rate to a hundredth instead of a tenth", network={"decay_factor": 0.9}),
     "as_labeled": Row(

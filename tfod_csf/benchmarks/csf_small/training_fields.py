@@ -46,8 +46,11 @@ class FieldSettings:
       dense: share of parts from densely boxed images.
       sparse: share of parts that are glass with a few cut-out cells, as cerebrospinal fluid has few red cells. The
         other parts are of images drawn class by class, with whatever their laboratory has boxed in them.
-      stain: strength of the stain jitter: standard deviation of the changes of every part's optical densities and of
-        their mixing between the colors; 0: none.
+      stain: strength of the stain jitter: standard deviation of the logarithms of the factors that a part's optical
+        densities get, color by color; 0: none.
+      density: smallest and largest factor of all of a part's densities; its logarithm is uniform. A pale stain or a
+        bright camera has small ones.
+      blur: largest standard deviation, px, of the blur of half of the parts; other cameras are less sharp.
     """
 
     number: int
@@ -58,6 +61,8 @@ class FieldSettings:
     dense: float = 0.4
     sparse: float = 0.0
     stain: float = 0.0
+    density: tuple[float, float] = (1.0, 1.0)
+    blur: float = 0.0
 
 
 @dataclasses.dataclass
@@ -96,12 +101,16 @@ class FieldComposer:
         return canvas
 
     def _part(self, rng: np.random.Generator, height: int, width: int) -> _Part:
-        part = self._unstained_part(rng, height, width)
-        if self._settings.stain:
-            part.pixels = _restained(rng, part.pixels, self._settings.stain)
+        """A part as another laboratory's stain and camera may show it."""
+        part, settings = self._plain_part(rng, height, width), self._settings
+        if settings.stain or settings.density != (1.0, 1.0):
+            part.pixels = _restained(rng, part.pixels, settings.stain, settings.density)
+        if settings.blur and rng.random() < 0.5:
+            blurred = Image.fromarray(part.pixels).filter(ImageFilter.GaussianBlur(rng.uniform(0, settings.blur)))
+            part.pixels = np.array(blurred)
         return part
 
-    def _unstained_part(self, rng: np.random.Generator, height: int, width: int) -> _Part:
+    def _plain_part(self, rng: np.random.Generator, height: int, width: int) -> _Part:
         """A part of one source image, turned, with pasted cells where its own boxes are complete."""
         scale = float(np.exp(rng.uniform(*np.log(self._settings.scales))))
         kind = rng.random()
@@ -231,18 +240,21 @@ def _glass_color(pixels: Image.Image) -> np.ndarray:
     return np.median(colors[gray >= np.percentile(gray, 67)], axis=0)
 
 
-def _restained(rng: np.random.Generator, pixels: np.ndarray, strength: float) -> np.ndarray:
+def _restained(
+    rng: np.random.Generator, pixels: np.ndarray, strength: float, density: tuple[float, float]
+) -> np.ndarray:
     """The part [h, w, 3] as if another laboratory had stained it and lit it otherwise.
 
-    A stain absorbs a part of the light (Beer and Lambert), so optical densities are changed, against the glass: all of
-    them, those of every color, and a little of one color goes over into another.
+    A stain absorbs a share of the light (Beer and Lambert), so what changes are optical densities, against the glass:
+    all of them by a factor within `density`, those of every color by one of their own, and a little of one color goes
+    over into another. The glass gets another tint and brightness.
     """
     glass = _glass_color(Image.fromarray(pixels)) + 1
-    density = -np.log((pixels + 1.0) / glass)
-    gain = np.exp(rng.normal(0, strength) + rng.normal(0, strength, 3))
-    mixing = np.diag(gain) + rng.normal(0, strength / 2, (3, 3)) * (1 - np.eye(3))
+    densities = -np.log((pixels + 1.0) / glass)
+    factors = np.exp(rng.uniform(*np.log(density)) + rng.normal(0, strength, 3))
+    mixing = np.diag(factors) + rng.normal(0, strength / 2, (3, 3)) * (1 - np.eye(3)) * factors.mean()
     light = np.minimum(glass * np.exp(rng.normal(0, strength / 2) + rng.normal(0, strength / 4, 3)), 256)
-    return np.clip(np.round(light * np.exp(-density @ mixing) - 1), 0, 255).astype(np.uint8)
+    return np.clip(np.round(light * np.exp(-densities @ mixing) - 1), 0, 255).astype(np.uint8)
 
 
 def _window(
