@@ -145,6 +145,14 @@ def test_half_of_the_parts_are_blurred(images):
     assert 4 <= sum(changed) <= 16
 
 
+@pytest.mark.parametrize(("changed", "least", "most"), [(0.0, 0, 0), (0.5, 4, 16), (1.0, 20, 20)])
+def test_a_share_of_the_parts_stays_as_photographed(images, changed, least, most):
+    plain = FieldComposer(images, FieldSettings(20, seed=5, mosaic=0.0, dense=1.0))
+    some = FieldComposer(images, FieldSettings(20, seed=5, mosaic=0.0, dense=1.0, stain=0.2, changed=changed))
+    different = [(plain.field(number).pixels != some.field(number).pixels).any() for number in range(20)]
+    assert least <= sum(different) <= most
+
+
 @pytest.mark.parametrize(
     ("xmin", "name"),
     [

@@ -31,6 +31,8 @@ from tfod_csf.label_map import label_map_from_names, save_label_map
 # In this order; `unknown` are white cells of another type than the three.
 CLASSES = (*cell_classes.STUDY_CLASSES, cell_classes.UNKNOWN)
 TRAINING = "training.json"
+# Of the fields' settings: how far stain, light and sharpness of most parts are changed.
+OTHER_LABORATORIES = {"stain": 0.25, "density": (0.3, 1.3), "blur": 2.5, "changed": 0.75}
 _TEST_FRACTION = 0.02  # fields that the loss is followed on; what is measured comes from images held back
 _HUE = "train_config { data_augmentation_options { random_adjust_hue { } } }"
 # Fields are square; the exported model takes images of any shape and does not pad them.
@@ -144,7 +146,7 @@ def run(
     settings = {
         "data": source_images.data_fingerprint(images),
         "images": len(images),
-        "fields": {**vars(fields), "scales": list(fields.scales)},
+        "fields": {**vars(fields), "scales": list(fields.scales), "density": list(fields.density)},
         "network": network,
         **({"start": start.name} if start else {}),
     }
@@ -199,6 +201,7 @@ def network_flags(steps: int, feature_extractor: str = "resnet18", batch_size: i
         "batch_size": batch_size,
         "max_detections": 150,
         "first_stage_max_proposals": 150,
+        "decay_factor": 0.92,
     }
 
 
@@ -211,7 +214,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--without_laboratory", choices=(source_images.PBC, source_images.BCCD), help="laboratory to hold back")
     add("--fields", type=int, default=9000, help="fields to compose (default: 9000)")
     add("--seed", type=int, default=1, help="of the fields (default: 1)")
-    add("--stain", type=float, default=0.0, help="strength of the fields' stain jitter (default: none)")
+    add("--as_photographed", action="store_true", help="no changes of stain, light and sharpness in the fields")
     add("--feature_extractor", default="resnet18", help="of generate_pipeline_config (default: resnet18)")
     add("--steps", type=int, default=5000, help="training steps (default: 5000)")
     add("--batch_size", type=int, default=8, help="fields of a step (default: 8)")
@@ -225,7 +228,8 @@ def main() -> None:
         images = kept(
             source_images.read_source_images(options.data_dir), options.without_fold, options.without_laboratory
         )
-        fields = FieldSettings(options.fields, options.seed, pasted=3, dense=0.6, sparse=0.4, stain=options.stain)
+        changes = {} if options.as_photographed else OTHER_LABORATORIES
+        fields = FieldSettings(options.fields, options.seed, pasted=3, dense=0.6, sparse=0.4, **changes)
         network = network_flags(options.steps, options.feature_extractor, options.batch_size)
         run(options.work_dir, images, fields, network)
     except UserError as error:

@@ -51,6 +51,7 @@ class FieldSettings:
       density: smallest and largest factor of all of a part's densities; its logarithm is uniform. A pale stain or a
         bright camera has small ones.
       blur: largest standard deviation, px, of the blur of half of the parts; other cameras are less sharp.
+      changed: share of parts that stain, density and blur apply to; the others stay as they were photographed.
     """
 
     number: int
@@ -63,6 +64,7 @@ class FieldSettings:
     stain: float = 0.0
     density: tuple[float, float] = (1.0, 1.0)
     blur: float = 0.0
+    changed: float = 1.0
 
 
 @dataclasses.dataclass
@@ -103,6 +105,8 @@ class FieldComposer:
     def _part(self, rng: np.random.Generator, height: int, width: int) -> _Part:
         """A part as another laboratory's stain and camera may show it."""
         part, settings = self._plain_part(rng, height, width), self._settings
+        if settings.changed < 1 and rng.random() >= settings.changed:
+            return part
         if settings.stain or settings.density != (1.0, 1.0):
             part.pixels = _restained(rng, part.pixels, settings.stain, settings.density)
         if settings.blur and rng.random() < 0.5:
