@@ -60,8 +60,8 @@ def test_a_row_learns_neither_from_its_fold_nor_from_the_other_laboratory(tmp_pa
     monkeypatch.setattr(recipe, "run", lambda *arguments: given.append(arguments))
     images = [image("pbc_mgg", 0), image("pbc_dense", 1), image("bccd_dense", 1)]
     ablations.train(ablations.ROWS["annealed"], tmp_path, images)
-    ((work_dir, kept, fields, network, start),) = given
-    assert (work_dir, kept, start) == (tmp_path, images[1:2], None)
+    ((work_dir, kept, fields, network, start, changes),) = given
+    assert (work_dir, kept, start, changes) == (tmp_path, images[1:2], None, "")
     assert fields == ablations.ROWS["base"].fields
     assert (network["decay_factor"], network["num_steps"], network["feature_extractor"]) == (0.9, 3000, "resnet18")
 
@@ -73,6 +73,7 @@ def test_a_row_differs_from_the_first_in_one_thing():
             row.fields != base.fields,
             row.network != base.network,
             row.start is not base.start,
+            row.changes != base.changes,
         ]
         assert sum(differences) == (name != "base"), name
 
