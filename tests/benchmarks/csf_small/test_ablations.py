@@ -32,14 +32,14 @@ def write_tested(work_dir: pathlib.Path, name: str, values: dict[str, str], cpu_
 
 
 def test_the_table_shows_rows_that_were_tested_in_their_order(tmp_path):
-    write_tested(tmp_path, "from_drawn", {"monocyte": ""}, {"start": 120.0, "training": 60.0, "export": 600.0})
+    write_tested(tmp_path, "from_synthetic", {"monocyte": ""}, {"start": 120.0, "training": 60.0, "export": 600.0})
     write_tested(
         tmp_path, "base", {"lymphocyte": "0.94364", "other laboratory: white found": "0.8"}, {"training": 1083.0}
     )
-    base, drawn = ablations.table(tmp_path)
+    base, synthetic = ablations.table(tmp_path)
     assert (base["row"], base["steps"], base["cpu_minutes"]) == ("base", 3000, 18.1)  # 1083 / 60 = 18.05
     assert (base["lymphocyte"], base["monocyte"], base["other laboratory: white found"]) == (0.944, 0.5, 0.8)
-    assert (drawn["row"], drawn["cpu_minutes"], drawn["monocyte"]) == ("from_drawn", 3.0, None)
+    assert (synthetic["row"], synthetic["cpu_minutes"], synthetic["monocyte"]) == ("from_synthetic", 3.0, None)
 
     lines = ablations.write_table(tmp_path).read_text().splitlines()
     assert len(lines) == 4
@@ -47,7 +47,7 @@ def test_the_table_shows_rows_that_were_tested_in_their_order(tmp_path):
     assert lines[2].startswith(f"| base | {ablations.ROWS['base'].difference} | 3000 | 18.1 | 0.500 | 0.944 | 0.500 |")
     assert " | 3.0 | 0.500 | 0.500 | n/a |" in lines[3]
     with (tmp_path / "ablations.csv").open() as opened:
-        assert [row["row"] for row in csv.DictReader(opened)] == ["base", "from_drawn"]
+        assert [row["row"] for row in csv.DictReader(opened)] == ["base", "from_synthetic"]
 
 
 def test_a_table_of_no_rows(tmp_path):
@@ -83,7 +83,7 @@ def test_a_start_is_made_once_and_given_to_the_training(tmp_path, monkeypatch):
     monkeypatch.setattr(recipe.subprocess, "run", lambda command, check: ran.append(command[3:]) or _Ended())
     work = recipe.Recipe(tmp_path, {})
     for _ in range(2):
-        change = ablations.ROWS["from_drawn"].start.begin(work, tmp_path, [])
+        change = ablations.ROWS["from_synthetic"].start.begin(work, tmp_path, [])
     assert [command[0] for command in ran] == [
         "synthesize",
         "create_csf_tf_record",

@@ -28,7 +28,7 @@ from tfod_csf.files import atomic_write, csv_tables
 FOLD = 0
 _NUM_FIELDS = 7000
 _BASE = FieldSettings(_NUM_FIELDS, seed=1, pasted=3, dense=0.6, sparse=0.4)
-_CLASSIFIER_STEPS, _DRAWN_STEPS = 1200, 1000
+_CLASSIFIER_STEPS, _SYNTHETIC_STEPS = 1200, 1000
 _DECAY_FACTOR = 0.95  # to a tenth, as the paper's configuration is generated
 _IN_DOMAIN, _OTHER = "In domain", "A laboratory that was not trained on"
 # Columns after those of the training: (title, set, figure, reading, class).
@@ -80,15 +80,15 @@ def _classifier(work: Recipe, work_dir: pathlib.Path, images: Sequence[SourceIma
     return _starting_at(work_dir / "start" / "ckpt-0")
 
 
-def _drawn(work: Recipe, work_dir: pathlib.Path, images: Sequence[SourceImage]) -> str:
-    """The same network, trained on drawn slides, whose classes are others: its heads are not copied."""
+def _synthetic(work: Recipe, work_dir: pathlib.Path, images: Sequence[SourceImage]) -> str:
+    """The same network, trained on synthetic slides, whose classes are others: its heads are not copied."""
     slides, records, config = (work_dir / "start" / name for name in ("slides", "records", "pipeline.config"))
     drawing = ["synthesize", f"--output_dir={slides}", "--num_patients=40", "--images_per_patient=8", "--seed=7"]
-    work.step("drawn slides", [*drawing, "--width=427", "--height=320"], remove="start/slides")
-    work.step("drawn records", ["create_csf_tf_record", f"--images_dir={slides}", f"--output_dir={records}"])
-    flags = [f"--{name}={value}" for name, value in recipe.network_flags(_DRAWN_STEPS).items()]
+    work.step("synthetic slides", [*drawing, "--width=427", "--height=320"], remove="start/slides")
+    work.step("synthetic records", ["create_csf_tf_record", f"--images_dir={slides}", f"--output_dir={records}"])
+    flags = [f"--{name}={value}" for name, value in recipe.network_flags(_SYNTHETIC_STEPS).items()]
     work.step(
-        "drawn config", ["generate_pipeline_config", f"--records_dir={records}", f"--output_path={config}", *flags]
+        "synthetic config", ["generate_pipeline_config", f"--records_dir={records}", f"--output_path={config}", *flags]
     )
     model = work_dir / "start" / "model"
     work.step("start", ["model_main_tf2", f"--pipeline_config_path={config}", f"--model_dir={model}", "--seed=1"])
@@ -126,7 +126,9 @@ ROWS = {
     "from_classifier": Row(
         "starts from a classifier of cut-out white cells", steps=2000, start=Start("classifier", _classifier)
     ),
-    "from_drawn": Row("starts from 1,000 steps of drawn slides", steps=2000, start=Start("drawn", _drawn)),
+    "from_synthetic": Row(
+        "starts from 1,000 steps of synthetic slides", steps=2000, start=Start("synthetic", _synthetic)
+    ),
 }
 
 

@@ -17,7 +17,6 @@ from tfod_csf.benchmarks.csf_small.source_images import SourceImage
 from tfod_csf.config.pipeline_config import load_pipeline_config
 from tfod_csf.modeling import model_builder
 from tfod_csf.modeling.faster_rcnn import FasterRCNN
-from tfod_csf.network_input.image_normalizer import subtract_channel_means
 from tfod_csf.training.checkpoints import checkpoint_view
 
 CROP_PX = 112
@@ -66,16 +65,17 @@ def white_cells(images: Sequence[SourceImage]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _classifier(detector: FasterRCNN) -> tf_keras.Model:
-    """Both halves of the detector's backbone with a dense layer on top."""
+    """From crops of gray levels: both halves of the detector's backbone with a dense layer on top."""
     extractor = detector.feature_extractor
     crops = tf_keras.Input((CROP_PX, CROP_PX, 3))
-    features = extractor.box_classifier_features(extractor.proposal_features(crops))
+    normalized = extractor.image_normalizer.normalize(crops)
+    features = extractor.box_classifier_features(extractor.proposal_features(normalized))
     pooled = tf_keras.layers.GlobalAveragePooling2D()(features)
     return tf_keras.Model(crops, tf_keras.layers.Dense(len(_NAMES), activation="softmax")(pooled))
 
 
 def _batches(crops: np.ndarray, labels: np.ndarray) -> tf.data.Dataset:
-    """Endless; every class as often, turned, mirrored, lighter or darker, preprocessed as the detector does."""
+    """Endless; every class as often, turned, mirrored, lighter or darker."""
     by_class = [
         tf.data.Dataset.from_tensor_slices((crops[labels == label], labels[labels == label]))
         .shuffle(4096, seed=1)
@@ -90,4 +90,4 @@ def _changed(crop: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     crop = tf.image.random_flip_left_right(crop)
     crop = tf.image.random_hue(tf.image.random_saturation(crop, 0.8, 1.25), 0.02)
     crop = tf.image.random_brightness(tf.image.random_contrast(crop, 0.8, 1.25), 0.2)
-    return subtract_channel_means(tf.cast(crop, tf.float32)), label
+    return tf.cast(crop, tf.float32), label
