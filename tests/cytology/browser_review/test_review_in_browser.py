@@ -17,6 +17,7 @@ from tests.support import examined_study
 from tests.support.browser_review import BrowserDesk
 from tfod_csf.cytology.browser_review import desk
 from tfod_csf.cytology.browser_review.journal import FILE_NAME
+from tfod_csf.cytology.browser_review.shown_pictures import ShownPictures
 
 pytestmark = pytest.mark.slow
 
@@ -26,6 +27,8 @@ SAVED = "document.body.dataset.waiting === '0'"
 NOTICE = "document.getElementById('notice').textContent"
 CROP_OF_3 = "document.querySelector('.cell[data-cell=\"3\"] img').getAttribute('src')"
 PROGRESS = "document.getElementById('progress').textContent"
+CROP_SHOWN = "(one => one.complete && one.naturalWidth > 0)(document.activeElement.querySelector('img'))"
+CROPS_SHOWN = "[...document.querySelectorAll('.cell img')].every((one) => one.complete && one.naturalWidth > 0)"
 FIELD_SHOWN = "document.getElementById('image').complete && document.getElementById('image').naturalWidth > 0"
 
 
@@ -78,6 +81,7 @@ def test_300_cells_are_reviewed_with_the_keyboard_alone(browser, tmp_path):
         assert browser.evaluate("document.querySelectorAll('.cell').length") == 300
         for _ in range(300):
             image, cell_id = browser.evaluate(CHOSEN)
+            browser.wait(CROP_SHOWN)
             browser.press(KEYS[right_name(image, cell_id)])
         browser.wait(SAVED)
         assert browser.evaluate(PROGRESS).startswith("300 of 300 cells decided, 0 unknown left, 0 of 10 fields")
@@ -107,14 +111,17 @@ def test_two_windows_at_once_lose_nothing_and_overwrite_nothing_unseen(browser, 
         assert browser.evaluate(CHOSEN) == ["=王__day1__a.jpg", 2]  # the unknown one comes first
         first, second = browser.session, browser.attach()
         open_first_patient(browser, address)
+        browser.wait(CROPS_SHOWN)
         browser.press("3")
         browser.wait(SAVED)
         browser.use(first)
+        browser.wait(CROPS_SHOWN)
         browser.press("2")
         browser.wait(f"{NOTICE}.includes('another window')")
         name = "document.querySelector('.cell[data-cell=\"2\"]').closest('.group').dataset.group"
         browser.wait(f"{name} === 'neutrophil'")
         browser.use(second)
+        browser.wait(CROPS_SHOWN)
         browser.press("1")  # the next cell, whatever the other window did
         browser.wait(SAVED)
         browser.use(first)
@@ -220,10 +227,38 @@ def test_nothing_is_decided_about_a_picture_that_cannot_be_shown(browser, study)
     assert decided == ["name"]
 
 
+def test_a_cell_is_named_only_once_its_picture_is_there(browser, study, monkeypatch):
+    """In the gallery its crop, in the field the field's picture."""
+    folder, crop, field, may_go_on = study.export(), ShownPictures.crop, ShownPictures.field, threading.Event()
+
+    def slow(answer):
+        def wait(*arguments):
+            assert may_go_on.wait(60)
+            return answer(*arguments)
+
+        return wait
+
+    monkeypatch.setattr(ShownPictures, "crop", slow(crop))
+    monkeypatch.setattr(ShownPictures, "field", slow(field))
+    with study.serving(folder) as address:
+        open_first_patient(browser, address)
+        for keys in (("2",), ("f", "3")):
+            for key in keys:
+                browser.press(key)
+            browser.wait(f"{NOTICE}.includes('still on its way')")
+        assert browser.evaluate(PROGRESS).startswith("0 of 3 cells decided")
+        may_go_on.set()
+        browser.wait(FIELD_SHOWN)
+        browser.press("3")
+        browser.wait(f"{SAVED} && {PROGRESS}.startsWith('1 of 3 cells decided')")
+    assert [entry["name"] for entry in entries(folder) if entry["action"] == "name"] == ["neutrophil"]
+
+
 def test_a_key_that_is_held_down_decides_once(browser, study):
     folder = study.export()
     with study.serving(folder) as address:
         open_first_patient(browser, address)
+        browser.wait(CROPS_SHOWN)
         browser.press("2", repeats=5)
         assert browser.evaluate(CHOSEN)[1] == 1
         browser.press("ArrowRight", repeats=1)
@@ -324,6 +359,7 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed(browser, study):
     folder = study.root / "made by the command"
     with started(study, folder) as (process, address):
         open_first_patient(browser, address)
+        browser.wait(CROPS_SHOWN)
         browser.press("2")
         browser.wait(SAVED)
         process.kill()

@@ -209,24 +209,21 @@
     return next < 0 ? cells.length : next;
   };
 
-  // Nobody decides about a picture that cannot be shown.
+  // Nobody decides about a picture that cannot be shown, or is not there yet.
   const UNSEEN = "This picture cannot be shown, so nothing is decided about it: its file is gone or was replaced, or the server does not answer.";
-  const isUnseen = (image, id) => {
-    const button = buttonOf(image, id), isLost = Boolean(button?.classList.contains("unseen"));
-    if (isLost) {
-      const picture = button.querySelector("img");
-      picture.src = picture.src;  // once more
-      notice(UNSEEN);
-    }
-    return isLost;
+  const ON_ITS_WAY = "This picture is still on its way, so nothing is decided about it yet.";
+  const isUnseenPicture = (picture, isLost) => {
+    if (!isLost && picture.complete && picture.naturalWidth) return false;
+    if (isLost) picture.src = picture.src;  // once more
+    notice(isLost ? UNSEEN : ON_ITS_WAY);
+    return true;
   };
   let lostField = "";
-  const isFieldUnseen = () => {
-    const picture = $("image"), isLost = picture.getAttribute("src") === lostField;
-    if (!isLost && picture.complete && picture.naturalWidth) return false;
-    if (isLost) picture.src = lostField;  // once more
-    notice(isLost ? UNSEEN : "The picture of this field is still on its way, so nothing is decided about it yet.");
-    return true;
+  const isFieldUnseen = () => isUnseenPicture($("image"), $("image").getAttribute("src") === lostField);
+  const isUnseen = (image, id) => {
+    if (view === "field") return isFieldUnseen();  // its crop may never have been asked for
+    const button = buttonOf(image, id);
+    return Boolean(button) && isUnseenPicture(button.querySelector("img"), button.classList.contains("unseen"));
   };
 
   // Saying what a cell is.
