@@ -56,6 +56,19 @@ def test_what_was_said_of_one_image_is_not_said_of_another():
     )
 
 
+def test_many_differences_are_counted_and_not_all_listed():
+    listed = [BLUER, LARGER, "crowding: more of the image is stained", "focus: edges of white cells 2.0 times as wide"]
+    assert len(domain_flags(patient(("1", "m", False, "; ".join(listed)))).differences) == 4
+    more = "; ".join([*listed, "structure: less contrast", "detail: less fine detail, as of blur or larger cells"])
+    flags = domain_flags(patient(("1", "m", False, more), ("2", "m", False, LARGER)))
+    assert flags.differences == (
+        f"{LARGER} on 2 images",
+        "crowding: more of the image is stained on 1 image",
+        "detail: less fine detail, as of blur or larger cells on 1 image",
+        "and 3 other differences",
+    )
+
+
 @pytest.mark.parametrize(("unlike", "in_domain"), [(0, True), (1, True), (2, False), (4, False)])
 def test_a_patient_is_unlike_if_half_of_the_images_are(unlike, in_domain):
     rows = [(str(number), "m", number >= unlike, BLUER if number < unlike else "") for number in range(4)]

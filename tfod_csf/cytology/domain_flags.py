@@ -11,6 +11,8 @@ from tfod_csf.cytology.run_tables import PatientTables
 from tfod_csf.domain.unlike_words import COMPARED, aspects_in, factor_in, same_words
 from tfod_csf.wording import plural
 
+_MAX_DIFFERENCES = 4  # in words; each image has all of its own
+
 
 @dataclasses.dataclass(frozen=True)
 class DomainFlags:
@@ -19,7 +21,8 @@ class DomainFlags:
     Attributes:
       num_judged: images that a model with a domain guard examined; 0 without such a model.
       unlike: names of those that are unlike the training images of at least one of these models.
-      differences: in what, for example "size: white cells 1.8 times as large on 7 images"; what most images have first.
+      differences: in what, for example "size: white cells 1.8 times as large on 7 images"; what most images have first,
+        and how many more there are.
     """
 
     num_judged: int = 0
@@ -68,7 +71,10 @@ def _differences(of_images: Iterable[Sequence[str]]) -> list[str]:
             texts[same_words(text)].append(text.replace(COMPARED, ""))
         images.update({same_words(text) for text in words})
     order = sorted(texts, key=lambda same: (-images[same], same))
-    return [
+    shown = [
         f"{sorted(texts[same], key=factor_in)[len(texts[same]) // 2]} on {plural(images[same], 'image')}"
         for same in order
     ]
+    if len(shown) <= _MAX_DIFFERENCES:
+        return shown
+    return [*shown[: _MAX_DIFFERENCES - 1], f"and {len(shown) - _MAX_DIFFERENCES + 1} other differences"]
