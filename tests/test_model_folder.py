@@ -13,6 +13,7 @@ from tfod_csf.classification import ClassificationError
 from tfod_csf.files import manifest
 from tfod_csf.files.saved_model_operations import SavedModelError
 from tfod_csf.model_folder import DEFAULT_THRESHOLDS, ModelFolder, ModelFolderError, fingerprint
+from tfod_csf.shipped_models import by_name
 from tfod_csf.synthetic import cohort_folder, cohorts
 
 
@@ -33,6 +34,12 @@ def test_paths_name_and_label_map(folder):
     assert model.checkpoint_dir == folder / "checkpoint"
     assert model.pipeline_config_path == folder / "pipeline.config"
     assert ModelFolder.open(folder / "saved_model").path == folder
+
+
+def test_a_table_names_a_model_that_ships_and_the_path_of_another(folder, monkeypatch):
+    assert ModelFolder.open(folder).name_or_path == str(folder)
+    monkeypatch.setattr(by_name, "SHIPPED_MODELS", folder.parent)
+    assert ModelFolder.open(folder).name_or_path == folder.name
 
 
 def test_without_model_json_the_default_thresholds_count(folder):

@@ -134,6 +134,11 @@ class ModelFolder:
         return self.path.resolve().name
 
     @property
+    def name_or_path(self) -> str:
+        """For tables: the name of a model that ships, which is the same everywhere, or the path of another."""
+        return self.name if by_name.is_shipped(self.path) else str(self.path)
+
+    @property
     def version(self) -> str | None:
         """Of a model that pack_model wrote; None of others."""
         return self.info.get(VERSION)

@@ -41,11 +41,6 @@ def test_a_path_that_exists_wins(shipped):
     assert by_name.find("small") == pathlib.Path("small")
 
 
-def test_a_table_names_a_model_that_ships_and_the_path_of_another(shipped, tmp_path):
-    assert by_name.shown(shipped / "small") == "small"
-    assert by_name.shown(tmp_path / "exported_models" / "small") == str(tmp_path / "exported_models" / "small")
-
-
 def test_an_unknown_name_is_an_error_that_lists_the_names(shipped):
     ending = r"ships \(these do: small\); give a folder that exporter_main_v2 wrote\.$"
     with pytest.raises(UserError, match=f"csf_big: there is no such folder, .* {ending}"):

@@ -25,7 +25,6 @@ from tfod_csf.inference.labeled import ground_truth, record_reader
 from tfod_csf.inference.labeled.ground_truth import LabeledImage
 from tfod_csf.model_folder import ModelFolder
 from tfod_csf.problems import ProblemLog
-from tfod_csf.shipped_models import by_name
 
 # Large enough for the matrix product's full speed, small enough to be timed beside every image.
 _MATRIX_SIZE = 1536
@@ -135,7 +134,7 @@ def _row(one: _Format, reference: _Format) -> dict[str, Any]:
     """The columns of one model."""
     seconds = [turn.seconds for turn in one.turns]
     row = {
-        "model": by_name.shown(one.folder.path),
+        "model": one.folder.name_or_path,
         "compute_dtype": one.name,
         "images_per_second": 1 / statistics.median(seconds),
         "seconds_per_image": statistics.median(seconds),

@@ -59,11 +59,6 @@ def is_shipped(path: str | os.PathLike) -> bool:
     return pathlib.Path(path).resolve().is_relative_to(SHIPPED_MODELS.resolve())
 
 
-def shown(path: pathlib.Path) -> str:
-    """How a model is named in a table: by the name of one that ships, which is the same everywhere, or by its path."""
-    return path.name if is_shipped(path) else str(path)
-
-
 def refuse_to_change(path: str | os.PathLike) -> None:
     """For commands that store something in a model's folder.
 
