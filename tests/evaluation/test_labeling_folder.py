@@ -78,6 +78,17 @@ def test_other_images_are_copied(tmp_path, suffix):
     assert written(path).read_bytes() == path.read_bytes()
 
 
+def test_which_files_have_not_to_be_read_to_know_that_they_are_shown_as_read(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    upright().save(tmp_path / "plain.jpg")
+    upright().save(tmp_path / "turned.jpg", exif=exif)
+    upright().convert("L").save(tmp_path / "gray.jpg")
+    upright().save(tmp_path / "plain.png")
+    found = {path.name for path in tmp_path.iterdir() if labeling_folder.is_shown_as_read(path.read_bytes())}
+    assert found == {"plain.jpg"}
+
+
 def test_content_and_name_agree(tmp_path):
     upright().save(tmp_path / "a.png")
     (tmp_path / "a.png").rename(tmp_path / "a.jpg")

@@ -32,6 +32,7 @@ LabelImg 1.8.6 (pip install labelImg) needs Python 3.9 or older; on newer ones i
 ready-made Windows program brings its own.
 """
 _FORMATS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP"}
+_EXIF_ORIENTATION = 0x0112
 _TIFF_SUFFIXES = (".tif", ".tiff")
 
 
@@ -67,6 +68,12 @@ def new(target: pathlib.Path, instructions: str, classes: Sequence[str]) -> Iter
         atomic_write.write_text(folder / INSTRUCTIONS, instructions + _OPENING)
         atomic_write.write_text(folder / "classes.txt", "".join(f"{name}\n" for name in classes))
         yield folder
+
+
+def is_shown_as_read(data: bytes) -> bool:
+    """Whether a file is a JPEG of three channels that EXIF does not turn; any other has to be read to tell."""
+    with Image.open(io.BytesIO(data)) as image:
+        return image.format == "JPEG" and image.mode == "RGB" and image.getexif().get(_EXIF_ORIENTATION, 1) == 1
 
 
 def write_image(loaded: LoadedImage, target: pathlib.Path) -> pathlib.Path:

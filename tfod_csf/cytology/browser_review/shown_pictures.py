@@ -83,7 +83,7 @@ class ShownPictures:
     def _picture(self, patient: str, name: str, image: ShownImage) -> Picture:
         key = (patient, name)
         if key not in self._open:
-            picture = open_picture(self._folder / patient / name, image.sha256)
+            picture = open_picture(self._folder / patient / name, image.picture_sha256)
             if picture is None:
                 raise PictureError(f"{self._folder / patient / name}: is gone, or not the picture that was exported.")
             self._open[key] = picture

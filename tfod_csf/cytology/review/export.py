@@ -26,10 +26,11 @@ from tfod_csf.cytology.review.sidecar import (
     Sidecar,
     write_sidecar,
 )
+from tfod_csf.evaluation import labeling_folder
 from tfod_csf.files import atomic_write, given_files
 from tfod_csf.files.checksums import file_sha256
 from tfod_csf.problems import ProblemLog
-from tfod_csf.study import labelimg
+from tfod_csf.study import image_io, labelimg
 from tfod_csf.study.image_limits import MAX_FILE_BYTES, MAX_PIXELS
 from tfod_csf.study.labelimg import Annotation, LabeledObject
 
@@ -151,20 +152,39 @@ def _image_bytes(row: Mapping, images: Mapping[str, pathlib.Path], problems: Pro
     return data
 
 
+def _write_picture(
+    target: pathlib.Path, path: pathlib.Path, row: Mapping, data: bytes, problems: ProblemLog
+) -> str | None:
+    """Writes an image so that LabelImg shows the pixels that were examined.
+
+    Returns:
+      The sha256 of what was written where it is not the file itself, else ""; None where it cannot be written.
+    """
+    if labeling_folder.is_shown_as_read(data):
+        atomic_write.write_bytes(target, data)
+        return ""
+    loaded, sha256 = image_io.read_image(path, ProblemLog(quiet=True))
+    if loaded is None or (sha256, loaded.width, loaded.height) != (row["sha256"], row["width"], row["height"]):
+        problems.skipped(path, "the image is not read as batch_infer read it", "Run batch_infer again.")
+        return None
+    written_sha256 = file_sha256(labeling_folder.write_image(loaded, target))
+    return "" if written_sha256 == row["sha256"] else written_sha256
+
+
 def _object_of(cell: ShownCell) -> LabeledObject:
     xmin, ymin, xmax, ymax = map(float, cell.box)
     return LabeledObject(cell.name, xmin, ymin, xmax, ymax, difficult=cell.difficult)
 
 
-def _write_image(
-    target: pathlib.Path, folder_name: str, name: str, row: Mapping, data: bytes, cells: Sequence[Cell]
+def _write_xml(
+    target: pathlib.Path, folder_name: str, name: str, row: Mapping, rewritten_sha256: str, cells: Sequence[Cell]
 ) -> ShownImage:
+    """Writes the boxes of an image whose picture is there."""
     shown = tuple(shown_cell(cell) for cell in cells if cell.counted_as)
     objects = [_object_of(cell) for cell in shown]
     xml_path = (target / name).with_suffix(".xml")
     annotation = Annotation(xml_path, name, row["width"], row["height"], objects, folder=folder_name)
     labelimg.write_annotation(annotation, xml_path)
-    atomic_write.write_bytes(target / name, data)
     return ShownImage(
         image=row["image"],
         sha256=row["sha256"],
@@ -173,6 +193,7 @@ def _write_image(
         xml_sha256=file_sha256(xml_path),
         verified=False,
         cells=shown,
+        rewritten_sha256=rewritten_sha256,
     )
 
 
@@ -244,9 +265,12 @@ def _write_patient(
     images = {}
     for image, name in names.items():
         data = _image_bytes(rows[image], source.images, problems)
-        if data is not None:
+        if data is None:
+            continue
+        rewritten_sha256 = _write_picture(target / name, source.images[image], rows[image], data, problems)
+        if rewritten_sha256 is not None:
             cells = by_image.get(image, [])
-            images[name] = _write_image(target, source.folder.name, name, rows[image], data, cells)
+            images[name] = _write_xml(target, source.folder.name, name, rows[image], rewritten_sha256, cells)
     if not images:
         raise _NothingToShowError(f"none of the {len(rows)} images that model {source.model!r} examined can be shown")
     used = sorted({cell.label for cell in table.cells} - {""})

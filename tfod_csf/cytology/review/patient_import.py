@@ -314,6 +314,6 @@ def _inputs(review_dir: pathlib.Path, machine: pathlib.Path, reviewed: Mapping[s
     inputs = {f"run/{name}": file_sha256(machine / name) for name in ("cells.csv", "images.csv")}
     inputs[FILE_NAME] = file_sha256(review_dir / FILE_NAME)
     for one in reviewed.values():
-        inputs[one.path.name] = one.shown.sha256
+        inputs[one.path.name] = one.shown.picture_sha256
         inputs[one.path.with_suffix(".xml").name] = one.xml_sha256
     return dict(sorted(inputs.items()))

@@ -125,7 +125,7 @@ def read_folder(
             reason = f"as it was exported, although an edited one has been imported; {_AS_BEFORE}"
             problems.skipped(xml, reason, "If this is an old copy of the folder, import the one you edited last.")
             continue
-        if path.is_file() and file_sha256(path) != shown.sha256:
+        if path.is_file() and file_sha256(path) != shown.picture_sha256:
             reason = f"not the picture the reviewer was given; {_AS_BEFORE}"
             problems.skipped(path, reason, "Put the exported picture back and review it again.")
             continue

@@ -60,6 +60,8 @@ class ShownImage:
       width, height: pixels.
       xml_sha256: of the XML as it was written, to tell whether anybody saved it.
       verified: whether a person has marked the image as checked.
+      rewritten_sha256: of the picture in the folder, where it was written again, because LabelImg would show the image
+        file otherwise than it was read; "" where it is a copy.
     """
 
     image: str
@@ -69,6 +71,12 @@ class ShownImage:
     xml_sha256: str
     verified: bool
     cells: tuple[ShownCell, ...]
+    rewritten_sha256: str = ""  # exports of version 0.2.0 have none
+
+    @property
+    def picture_sha256(self) -> str:
+        """Of the picture in the folder."""
+        return self.rewritten_sha256 or self.sha256
 
 
 @dataclasses.dataclass(frozen=True)

@@ -55,7 +55,7 @@ def write_training_images(
         if shown.image not in verified:
             continue
         source = review_dir / name
-        if not source.is_file() or file_sha256(source) != shown.sha256:
+        if not source.is_file() or file_sha256(source) != shown.picture_sha256:
             reason = "the picture is missing or was swapped; it is not in the training data"
             problems.skipped(source, reason, "Put the exported picture back.")
             continue
