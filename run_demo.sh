@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sets up the environment and runs the whole study on synthetic slides; 10 to 12 minutes of computing on two cores.
-# Writes to demo/ (or the folder given as argument); a second run resumes, or starts over with --fresh.
+# Sets up the environment and runs the whole study on synthetic slides, from the model that ships; two to five minutes of
+# computing on two cores. Writes to demo/ (or the folder given as argument); a second run resumes, or starts over with --fresh.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . ./environment.sh
@@ -18,18 +18,34 @@ if [ "${fresh:-no}" = yes ] && [ -f "$demo_dir/slides/truth.csv" ]; then rm -rf 
 mkdir -p "$demo_dir"
 SECONDS=0
 
-synthesize() { # FOLDER PATIENTS IMAGES SEED
-  [ -f "$1/truth.csv" ] || { rm -rf "$1"; tfod_csf synthesize --output_dir="$1" --num_patients="$2" \
-    --images_per_patient="$3" --seed="$4" --width=400 --height=300; }
-}
-printf '\n== 0. Synthetic slides: 24 labeled patients to learn from, 5 new ones to diagnose\n'
-synthesize "$demo_dir/slides" 24 8 1
-synthesize "$demo_dir/new_patients" 5 14 2
+model=csf_small
+# The images are of one size, so none has to be padded for a batch, which saves a third of the training.
+unpadded='model{faster_rcnn{image_resizer{keep_aspect_ratio_resizer{pad_to_max_dimension:false}}}}'
+# Cells of rare kinds are no class of the study: they count neither for nor against a model.
+evaluate_flags=--unknown_boxes=ignore
 
-FEATURE_EXTRACTOR=resnet18 NUM_STEPS=${DEMO_STEPS:-2000} CHECKPOINT_EVERY_N=500 EVAL_EVERY_N=500 TEST_FRACTION=0.2 \
-  PATIENTS_DIR="$demo_dir/new_patients" GENERATE_FLAGS="${DEMO_GENERATE_FLAGS:-}" TRAIN_FLAGS="--seed=1 --log_every_n=50" \
-  ./run_study.sh "$demo_dir/slides" "$demo_dir/study"
+synthesize() { # FOLDER PATIENTS IMAGES SEED [FLAGS]
+  [ -f "$1/truth.csv" ] || { rm -rf "$1"; tfod_csf synthesize --output_dir="$1" --num_patients="$2" \
+    --images_per_patient="$3" --seed="$4" --width=400 --height=300 "${@:5}"; }
+}
+map_of() { # FOLDER, which evaluate wrote
+  awk -F, '$1 == "PascalBoxes_Precision/mAP@0.5IOU" { printf "%.3f", $2 }' "$1/metrics.csv"
+}
+printf '\n== 0. Synthetic slides: 40 labeled patients to learn from, 5 new ones to diagnose\n'
+synthesize "$demo_dir/slides" 40 4 1
+synthesize "$demo_dir/new_patients" 5 8 2 --white_cells_per_patient=120
+
+FINE_TUNE_FROM=$model NUM_STEPS=${DEMO_STEPS:-300} CHECKPOINT_EVERY_N=100 EVAL_EVERY_N=100 TEST_FRACTION=0.2 \
+  PATIENTS_DIR="$demo_dir/new_patients" GENERATE_FLAGS="--config_override=$unpadded ${DEMO_GENERATE_FLAGS:-}" \
+  TRAIN_FLAGS="--seed=1 --log_every_n=50" EVALUATE_FLAGS=$evaluate_flags ./run_study.sh "$demo_dir/slides" "$demo_dir/study"
+
+printf '\n== Before the training: %s as it ships on the same held-out images\n' "$model"
+tfod_csf evaluate --model="$model" --input_path="$demo_dir/study/tfrecords/test.record-?????-of-?????" \
+  --output_dir="$demo_dir/evaluation_before" "$evaluate_flags"
 
 printf '\n== The five new patients: what the model found beside the truth\n'
 tfod_csf compare_with_truth --inference_dir="$demo_dir/study/patients" --truth="$demo_dir/new_patients/truth.csv"
-printf '\nThe demo took %d min %02d s of computing.\n' $((SECONDS / 60)) $((SECONDS % 60))
+
+printf '\nmAP@0.5 on held-out patients: %s before the training, %s after it.\n' \
+  "$(map_of "$demo_dir/evaluation_before")" "$(map_of "$demo_dir/study/evaluation")"
+printf 'The demo took %d min %02d s of computing.\n' $((SECONDS / 60)) $((SECONDS % 60))

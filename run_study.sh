@@ -7,7 +7,13 @@
 # OUT_DIR     everything that is made; run the same line again to resume where it stopped
 #
 # Copy this file and edit it for your slides; or set the variables below in front of the line, for example
-#   FEATURE_EXTRACTOR=resnet50 PATIENTS_DIR=new_patients ./run_study.sh slides study
+#   PATIENTS_DIR=new_patients ./run_study.sh slides study
+#
+# Training starts from csf_small, a small network of blood cells that ships with this package and that two CPU cores can
+# train; classes of yours that it knows by name are copied, the others are learned from nothing. Other starts:
+#   FINE_TUNE_FROM=FOLDER            a model of your own, a folder of exporter_main_v2
+#   FEATURE_EXTRACTOR=resnet50       a COCO checkpoint, as the paper; docs/CHECKPOINTS.md: what to download. Wants a GPU
+#   FEATURE_EXTRACTOR=resnet18       nothing: a small network from scratch
 set -euo pipefail
 
 if [ $# -ne 2 ] || [ ! -d "$1" ]; then
@@ -25,15 +31,27 @@ class_map=${CLASS_MAP:-}
 # image: the paper's split; patient: a person is never on both sides, which is what we recommend.
 split_by=${SPLIT_BY:-patient}
 test_fraction=${TEST_FRACTION:-0.1}
-# resnet50, resnet101, resnet152 (start from a COCO checkpoint, want a GPU) or resnet18 (from scratch, on two cores).
-feature_extractor=${FEATURE_EXTRACTOR:-resnet50}
-# The paper's 32,000 steps; training ends earlier when the loss has saturated.
-num_steps=${NUM_STEPS:-32000}
+# What training starts from (see above), and with how many steps: the paper's 32,000, or 5,000 from a trained model.
+# Training ends earlier when the loss has saturated.
+if [ -n "${FEATURE_EXTRACTOR:-}" ]; then
+  if [ -n "${FINE_TUNE_FROM:-}" ]; then
+    echo "error: set FINE_TUNE_FROM (here $FINE_TUNE_FROM), whose network is the model's, or FEATURE_EXTRACTOR (here $FEATURE_EXTRACTOR), not both." >&2
+    exit 1
+  fi
+  start="--feature_extractor=$FEATURE_EXTRACTOR"
+  num_steps=${NUM_STEPS:-32000}
+else
+  model=${FINE_TUNE_FROM:-csf_small}
+  if [ -d "$model" ]; then model=$(cd "$model" && pwd); fi
+  start="--fine_tune_from=$model"
+  num_steps=${NUM_STEPS:-5000}
+fi
 checkpoint_every_n=${CHECKPOINT_EVERY_N:-1000}
 eval_every_n=${EVAL_EVERY_N:-1000}
-# Further flags for single commands, for example GENERATE_FLAGS="--fine_tune_checkpoint=my_checkpoint".
+# Further flags for single commands, for example GENERATE_FLAGS="--batch_size=8".
 read -r -a generate_flags <<< "${GENERATE_FLAGS:-}"
 read -r -a train_flags <<< "${TRAIN_FLAGS:---stop_when_saturated}"
+read -r -a evaluate_flags <<< "${EVALUATE_FLAGS:-}"
 read -r -a infer_flags <<< "${INFER_FLAGS:-}"
 
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -47,9 +65,9 @@ step "1. LabelImg XML to TFRecords"
 tfod_csf create_csf_tf_record --images_dir="$images_dir" --output_dir="$out_dir/tfrecords" \
   --split_by="$split_by" --test_fraction="$test_fraction" --class_map="$class_map"
 
-step "2. pipeline.config with the paper's settings"
+step "2. pipeline.config with the paper's settings, ${start#--}"
 tfod_csf generate_pipeline_config --records_dir="$out_dir/tfrecords" --output_path="$out_dir/pipeline.config" \
-  --feature_extractor="$feature_extractor" --num_steps="$num_steps" ${generate_flags[@]+"${generate_flags[@]}"}
+  "$start" --num_steps="$num_steps" ${generate_flags[@]+"${generate_flags[@]}"}
 
 step "3. Training; watch it with: tensorboard --logdir=$out_dir/model"
 tfod_csf model_main_tf2 --pipeline_config_path="$out_dir/pipeline.config" --model_dir="$out_dir/model" \
@@ -61,7 +79,7 @@ tfod_csf exporter_main_v2 --pipeline_config_path="$out_dir/pipeline.config" \
 
 step "5. The exported model on the images it was not trained on"
 tfod_csf evaluate --model="$out_dir/exported_model" --input_path="$out_dir/tfrecords/test.record-?????-of-?????" \
-  --output_dir="$out_dir/evaluation"
+  --output_dir="$out_dir/evaluation" ${evaluate_flags[@]+"${evaluate_flags[@]}"}
 
 step "6. Every patient: cells, labeled pictures, differentials"
 tfod_csf batch_infer --model="$out_dir/exported_model" --images_dir="$patients_dir" \

@@ -45,6 +45,29 @@ def test_truth_is_what_the_xml_says_and_files_do_not_depend_on_processes(tmp_pat
     assert sum(row["erythrocyte"] for row in rows) > 0
 
 
+def test_patients_with_few_white_cells_get_more_fields(tmp_path):
+    patient = dataclasses.replace(slides.plan_patients(1, seed=0)[0], white_cells_per_field=2.5)
+    # A field of 640 x 480 px, whatever its pixels; then one of half the height.
+    assert slides.num_fields(patient, SMALL, 3) == 3
+    assert slides.num_fields(patient, SMALL, 3, white_cells=100) == 40
+    assert slides.num_fields(patient, SMALL, 41, white_cells=100) == 41
+    assert slides.num_fields(patient, slides.FieldSettings(160, 60), 1, white_cells=100) == 80
+    slides.synthesize(tmp_path / "few", 2, 1, seed=1, settings=SMALL, num_processes=1)
+    rows = slides.synthesize(tmp_path / "more", 2, 1, 1, SMALL, 1, white_cells_per_patient=15)
+    # Means of 1.5 to 4 white cells in a field of the first kind, 12 to 22 of the second.
+    assert 4 <= rows[0]["images"] <= 10
+    assert rows[1]["images"] in (1, 2)
+    for row in rows:
+        assert len(list((tmp_path / "more" / row["patient_id"]).glob("*.jpg"))) == row["images"]
+        annotations = [
+            labelimg.read_annotation(path, ProblemLog())
+            for path in (tmp_path / "more" / row["patient_id"]).glob("*.xml")
+        ]
+        assert sum(len(one.objects) for one in annotations) == sum(row[name] for name in slides.CLASSES)
+    own, more = _digests(tmp_path / "few" / "patient_001"), _digests(tmp_path / "more" / "patient_001")
+    assert own.items() <= more.items()  # the first fields are the same
+
+
 def test_boxes_lie_in_the_image_around_a_cell():
     patient = slides.plan_patients(5, seed=2)[4]
     pixels, objects = slides.render_field(patient, 0, slides.FieldSettings(320, 240))

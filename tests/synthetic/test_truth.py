@@ -42,6 +42,18 @@ def test_differences_are_found_minus_true(tmp_path):
     assert csv_schemas.load("truth_comparison").check(tmp_path / "truth_comparison.csv") == 6
 
 
+def test_the_largest_difference_is_of_patients_with_100_white_cells_or_more():
+    def patient(white_cells, found):
+        return truth.PatientComparison("p", "high WBC", white_cells, 0, (50, 30, 20), found)
+
+    few, near, far = patient(99, (90, 5, 5)), patient(100, (52, 29, 19)), patient(300, (50, 26.6, 23.4))
+    sentence = truth.largest_difference([few, near, far])
+    assert sentence == "2 patients with 100 or more white cells: largest difference of a percentage 3.4 points."
+    sentence = truth.largest_difference([near, patient(200, None)])
+    assert sentence.endswith("a percentage 2.0 points; no percentages of 1 patient of them.")
+    assert truth.largest_difference([few]) == "0 patients with 100 or more white cells: no percentages to compare."
+
+
 def test_patients_with_too_many_unknown_cells_are_counted_in_the_last_line(tmp_path, capsys):
     percents = {"lymphocyte_percent": 50, "monocyte_percent": 25, "neutrophil_percent": 25}
     row = {"patient_id": "p1", "white_cells": 96, **percents, "unknown_beyond_limit": "yes"}

@@ -34,6 +34,7 @@ def main() -> None:
     with folder_lock.only_writer(inference_dir):
         truth.write_comparison(comparisons, output)
     print(truth.format_comparison(comparisons))
+    print(truth.largest_difference(comparisons))
     unreliable = sum(one.unknown_beyond_limit for one in comparisons)
     words = f"; {plural(unreliable, 'patient')} with too many unknown white cells: percentages not to be relied on"
     print(f"Wrote {output}{words if unreliable else ''}.")

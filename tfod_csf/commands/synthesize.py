@@ -18,6 +18,13 @@ flags.DEFINE_integer(
     "num_patients", 10, "Number of patients; the five kinds take turns.", lower_bound=1, flag_values=FLAGS
 )
 flags.DEFINE_integer("images_per_patient", 15, "Number of fields of each patient.", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_integer(
+    "white_cells_per_patient",
+    0,
+    "Give a patient more fields than --images_per_patient where it is expected to have fewer white cells than these.",
+    lower_bound=0,
+    flag_values=FLAGS,
+)
 flags.DEFINE_integer("width", 640, "Width of a field in pixels; cells scale with it.", flag_values=FLAGS)
 flags.DEFINE_integer("height", 480, "Height of a field in pixels.", flag_values=FLAGS)
 flags.DEFINE_float(
@@ -40,7 +47,13 @@ def main() -> None:
     output_dir = common_flags.output_dir(FLAGS)
     with folder_lock.only_writer(output_dir):
         rows = slides.synthesize(
-            output_dir, FLAGS.num_patients, FLAGS.images_per_patient, FLAGS.seed, settings, FLAGS.num_processes
+            output_dir,
+            FLAGS.num_patients,
+            FLAGS.images_per_patient,
+            FLAGS.seed,
+            settings,
+            FLAGS.num_processes,
+            FLAGS.white_cells_per_patient,
         )
     cells = {name: sum(row[name] for row in rows) for name in slides.CLASSES}
     print(

@@ -7,6 +7,8 @@ a cell cut by the edge counts when at least `MIN_VISIBLE` of it is in the field.
 import dataclasses
 import functools
 import io
+import itertools
+import math
 import os
 import pathlib
 from collections.abc import Sequence
@@ -110,8 +112,19 @@ def plan_patients(num_patients: int, seed: int) -> list[Patient]:
     return patients
 
 
+def _reference_areas(settings: FieldSettings) -> float:
+    """How many fields of 640 x 480 reference pixels, in which cells have their typical size, one field is."""
+    return settings.width_px * settings.height_px / (settings.width_px / REFERENCE_WIDTH_PX) ** 2 / (640 * 480)
+
+
+def num_fields(patient: Patient, settings: FieldSettings, at_least: int, white_cells: int = 0) -> int:
+    """Fields of a patient: `at_least`, or as many as are expected to hold `white_cells`, rare kinds included."""
+    expected_per_field = patient.white_cells_per_field * _reference_areas(settings)
+    return max(at_least, math.ceil(white_cells / expected_per_field))
+
+
 def _kinds_in_field(patient: Patient, settings: FieldSettings, rng: np.random.Generator) -> list[str]:
-    area = settings.width_px * settings.height_px / (settings.width_px / REFERENCE_WIDTH_PX) ** 2 / (640 * 480)
+    area = _reference_areas(settings)
     num_white = rng.poisson(patient.white_cells_per_field * area)
     kinds = list(rng.choice(WHITE_CELLS, size=num_white, p=patient.shares))
     kinds = [str(rng.choice(cells.RARE_KINDS)) if rng.uniform() < settings.rare_fraction else kind for kind in kinds]
@@ -267,10 +280,12 @@ def synthesize(
     seed: int = 0,
     settings: FieldSettings | None = None,
     num_processes: int | None = None,
+    white_cells_per_patient: int = 0,
 ) -> list[dict]:
     """Writes patients to `output_dir/<patient_id>/<patient_id>_NNN.{jpg,xml}`, and `truth.csv` to `output_dir`.
 
-    The files do not depend on `num_processes`.
+    The files do not depend on `num_processes`. A patient has `images_per_patient` fields, or more where that many are
+    not expected to hold `white_cells_per_patient`; what they hold is random.
 
     Returns:
       The rows of truth.csv: patient_id, case, images and the number of cells of each of `CLASSES`.
@@ -287,14 +302,15 @@ def synthesize(
     if (output_dir / "truth.csv").exists():
         raise UserError(f"{output_dir}: already holds synthetic slides; name an empty folder or delete this one.")
     patients = plan_patients(num_patients, seed)
-    jobs = [(patient, index) for patient in patients for index in range(images_per_patient)]
+    num_images = [num_fields(patient, settings, images_per_patient, white_cells_per_patient) for patient in patients]
+    jobs = [(patient, index) for patient, own in zip(patients, num_images, strict=True) for index in range(own)]
     write = functools.partial(_write_field, output_dir, settings)
     _refuse_other_files(output_dir, jobs)
     written = worker_pool.ordered_map(write, jobs, num_processes or min(worker_pool.available_cores(), len(jobs)))
-    counts = list(progress_bar(written, unit="image", total=len(jobs), desc="rendering"))
+    counts = iter(list(progress_bar(written, unit="image", total=len(jobs), desc="rendering")))
     rows = []
-    for index, patient in enumerate(patients):
-        own = counts[index * images_per_patient : (index + 1) * images_per_patient]
+    for patient, images in zip(patients, num_images, strict=True):
+        own = list(itertools.islice(counts, images))
         totals = {cell_class: sum(count[cell_class] for count in own) for cell_class in CLASSES}
         rows.append({"patient_id": patient.patient_id, "case": patient.case.name, "images": len(own), **totals})
     csv_schemas.load("truth").write_into(output_dir, rows)

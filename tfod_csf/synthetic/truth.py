@@ -6,6 +6,9 @@ import os
 from tfod_csf.cell_classes import WHITE_CELLS
 from tfod_csf.errors import UserError
 from tfod_csf.files import csv_schemas
+from tfod_csf.wording import plural
+
+ENOUGH_WHITE_CELLS = 100  # in fewer, one cell is more than a point
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,3 +109,16 @@ def format_comparison(comparisons: list[PatientComparison]) -> str:
             f"{_percent(one.true_percent)}  {_percent(one.found_percent)}   {largest}"
         )
     return "\n".join(lines)
+
+
+def largest_difference(comparisons: list[PatientComparison]) -> str:
+    """A sentence about the patients who have at least `ENOUGH_WHITE_CELLS` in the slides."""
+    large = [one for one in comparisons if one.true_white_cells >= ENOUGH_WHITE_CELLS]
+    compared = [one for one in large if one.differences_points]
+    who = f"{plural(len(large), 'patient')} with {ENOUGH_WHITE_CELLS} or more white cells"
+    if not compared:
+        return f"{who}: no percentages to compare."
+    points = max(abs(point) for one in compared for point in one.differences_points or ())
+    missing = len(large) - len(compared)
+    without = f"; no percentages of {plural(missing, 'patient')} of them" if missing else ""
+    return f"{who}: largest difference of a percentage {points:.1f} points{without}."
