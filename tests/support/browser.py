@@ -84,11 +84,15 @@ class Browser:
 
     def open_address(self, address: str, width: int = 1200, height: int = 900) -> None:
         """As `open`, of any address; one on a server only of 127.0.0.1 (`running(with_server=True)`)."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.call("Emulation.setDeviceMetricsOverride", **metrics)
+        self._navigate("about:blank")  # what the page of before still says is not of this one
         self.console.clear()
         self.requests.clear()
         self.blocked.clear()
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        self.call("Emulation.setDeviceMetricsOverride", **metrics)
+        self._navigate(address)
+
+    def _navigate(self, address: str) -> None:
         self.call("Page.navigate", url=address)
         ready = "document.readyState === 'complete' && [...document.images].every((image) => image.complete)"
         deadline = time.monotonic() + 60

@@ -134,14 +134,12 @@ def test_a_cell_is_dragged_to_a_class_and_a_box_is_drawn_removed_and_undone(brow
     folder = study.export()
     with study.serving(folder) as address:
         open_first_patient(browser, address)
-        browser.wait("document.querySelector('.cell[data-cell=\"2\"] img').naturalWidth > 0")
+        browser.wait(CROPS_SHOWN)
         cell = middle_of(browser, "document.querySelector('.cell[data-cell=\"2\"]')")
         browser.drag(cell, middle_of(browser, "document.querySelector('.classes [data-name=monocyte]')"))
         browser.wait(f"{SAVED} && {PROGRESS}.startsWith('1 of 3')")
         browser.press("f")
-        browser.wait(
-            "document.getElementById('image').naturalWidth > 0 && document.querySelectorAll('.box').length === 3"
-        )
+        browser.wait(f"{FIELD_SHOWN} && document.querySelectorAll('.box').length === 3")
         x, y, width, height = browser.evaluate(
             "(({ x, y, width, height }) => [x, y, width, height])"
             "(document.getElementById('image').getBoundingClientRect())"
@@ -169,7 +167,7 @@ def test_a_box_is_moved_and_resized_with_the_mouse_and_with_keys(browser, study)
         open_first_patient(browser, address)
         browser.press("f")
         browser.wait("document.querySelectorAll('.box.chosen').length === 1")
-        browser.wait("document.getElementById('image').naturalWidth > 0")
+        browser.wait(FIELD_SHOWN)
         x, y, width = browser.evaluate(
             "(({ x, y, width }) => [x, y, width])(document.getElementById('image').getBoundingClientRect())"
         )
@@ -285,7 +283,7 @@ def test_a_key_pressed_before_a_drawn_box_has_come_names_no_other_cell(browser, 
         open_first_patient(browser, address)
         browser.press("f")
         browser.wait("document.querySelectorAll('.box.chosen').length === 1")
-        browser.wait("document.getElementById('image').naturalWidth > 0")
+        browser.wait(FIELD_SHOWN)
         x, y, width, height = browser.evaluate(
             "(({ x, y, width, height }) => [x, y, width, height])"
             "(document.getElementById('image').getBoundingClientRect())"
