@@ -29,7 +29,6 @@ FOLD = 0
 _NUM_FIELDS = 7000
 _BASE = FieldSettings(_NUM_FIELDS, seed=1, pasted=3, dense=0.6, sparse=0.4)
 _CLASSIFIER_STEPS, _SYNTHETIC_STEPS = 1200, 1000
-_DECAY_FACTOR = 0.95  # to a tenth, as the paper's configuration is generated
 _IN_DOMAIN, _OTHER = "In domain", "A laboratory that was not trained on"
 # Columns after those of the training: (title, set, figure, reading, class).
 _FIGURES = (
@@ -138,7 +137,7 @@ def train(row: Row, work_dir: pathlib.Path, images: Sequence[SourceImage]) -> No
     Args:
       images: all source images.
     """
-    network = {**recipe.network_flags(row.steps), "decay_factor": _DECAY_FACTOR, **row.network}
+    network = {**recipe.network_flags(row.steps), **row.network}
     recipe.run(work_dir, recipe.kept(images, FOLD, BCCD), row.fields, network, row.start, row.changes)
 
 

@@ -137,7 +137,7 @@ def run(
     fields: FieldSettings,
     network: dict[str, Any],
     start: Start | None = None,
-    changes: str = MORE_CELLS,
+    changes: str = "",
 ) -> None:
     """All steps.
 
@@ -198,15 +198,14 @@ def _describe_domain(
     )
 
 
-def network_flags(steps: int, feature_extractor: str = "resnet18", batch_size: int = 8) -> dict[str, Any]:
-    """Flags of generate_pipeline_config, by name."""
+def network_flags(steps: int, batch_size: int = 8) -> dict[str, Any]:
+    """Flags of generate_pipeline_config, by name, of the model that ships."""
     return {
-        "feature_extractor": feature_extractor,
+        "feature_extractor": "resnet18",
         "num_steps": steps,
         "batch_size": batch_size,
         "max_detections": 150,
         "first_stage_max_proposals": 150,
-        "decay_factor": 0.92,
     }
 
 
@@ -219,7 +218,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--without_laboratory", choices=(source_images.PBC, source_images.BCCD), help="laboratory to hold back")
     add("--fields", type=int, default=9000, help="fields to compose (default: 9000)")
     add("--seed", type=int, default=1, help="of the fields (default: 1)")
-    add("--as_photographed", action="store_true", help="no changes of stain, light and sharpness in the fields")
+    add(
+        "--other_laboratories",
+        action="store_true",
+        help="change stain, light and sharpness of most of the fields' parts",
+    )
+    add("--more_cells", action="store_true", help="learn from 64 proposals of a field, half of them cells")
+    add("--decay_factor", type=float, default=0.95, help="of the learning rate, 45 times (default: 0.95)")
     add("--feature_extractor", default="resnet18", help="of generate_pipeline_config (default: resnet18)")
     add("--steps", type=int, default=5000, help="training steps (default: 5000)")
     add("--batch_size", type=int, default=8, help="fields of a step (default: 8)")
@@ -233,10 +238,14 @@ def main() -> None:
         images = kept(
             source_images.read_source_images(options.data_dir), options.without_fold, options.without_laboratory
         )
-        changes = {} if options.as_photographed else OTHER_LABORATORIES
+        changes = OTHER_LABORATORIES if options.other_laboratories else {}
         fields = FieldSettings(options.fields, options.seed, pasted=3, dense=0.6, sparse=0.4, **changes)
-        network = network_flags(options.steps, options.feature_extractor, options.batch_size)
-        run(options.work_dir, images, fields, network)
+        network = {
+            **network_flags(options.steps, options.batch_size),
+            "feature_extractor": options.feature_extractor,
+            "decay_factor": options.decay_factor,
+        }
+        run(options.work_dir, images, fields, network, changes=MORE_CELLS if options.more_cells else "")
     except UserError as error:
         sys.exit(f"recipe: error: {error}")
 
