@@ -9,7 +9,7 @@ import io
 import pathlib
 from collections.abc import Iterator, Sequence
 
-from PIL import Image
+from PIL import ExifTags, Image
 
 from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write
@@ -32,7 +32,6 @@ LabelImg 1.8.6 (pip install labelImg) needs Python 3.9 or older; on newer ones i
 ready-made Windows program brings its own.
 """
 _FORMATS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP"}
-_EXIF_ORIENTATION = 0x0112
 _TIFF_SUFFIXES = (".tif", ".tiff")
 
 
@@ -73,7 +72,7 @@ def new(target: pathlib.Path, instructions: str, classes: Sequence[str]) -> Iter
 def is_shown_as_read(data: bytes) -> bool:
     """Whether a file is a JPEG of three channels that EXIF does not turn; any other has to be read to tell."""
     with Image.open(io.BytesIO(data)) as image:
-        return image.format == "JPEG" and image.mode == "RGB" and image.getexif().get(_EXIF_ORIENTATION, 1) == 1
+        return image.format == "JPEG" and image.mode == "RGB" and image.getexif().get(ExifTags.Base.Orientation, 1) == 1
 
 
 def write_image(loaded: LoadedImage, target: pathlib.Path) -> pathlib.Path:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from tfod_csf.files import checksums, given_files
@@ -43,7 +43,6 @@ _SUFFIXES_OF |= {"BMP": (".bmp",), "WEBP": (".webp",)}
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 # Pictures that a labeling program may have shown of an image with an EXIF orientation.
 TURNED, STORED = "turned", "stored"
-_EXIF_ORIENTATION = 0x0112
 _TIFF_BITS_PER_SAMPLE = 258
 # What Pillow raises on damaged files besides OSError; none of these is documented.
 _DAMAGED = (SyntaxError, ValueError, TypeError, EOFError, LookupError, ArithmeticError, AttributeError, struct.error)
@@ -187,7 +186,7 @@ def _is_turned(
     LabelImg and picture viewers show the turned image, so that is the rule; but when the annotation's size agrees only
     with the stored pixels, its boxes were drawn on those. When it agrees with both, the file does not tell.
     """
-    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     if orientation not in range(2, 9):
         return False, "", False
     stored = image.size
