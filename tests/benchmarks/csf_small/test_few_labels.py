@@ -13,7 +13,7 @@ import pytest
 from tests.support.constant_detector import CountingDetector
 from tests.support.gray_images import save_gray
 from tests.support.saved_models import ONE_EMPTY_GRAPH
-from tfod_csf.benchmarks.csf_small import few_labels, source_images
+from tfod_csf.benchmarks.csf_small import few_labels, recipe, source_images
 from tfod_csf.benchmarks.csf_small.few_labels import FewLabels, Settings, Training
 from tfod_csf.benchmarks.csf_small.held_out import CLASSES
 from tfod_csf.benchmarks.csf_small.source_images import SourceImage
@@ -113,8 +113,7 @@ def commands(monkeypatch):
         return types.SimpleNamespace(returncode=0)
 
     monkeypatch.setattr(subprocess, "run", run)
-    usage = lambda who: types.SimpleNamespace(ru_utime=done.clock, ru_stime=1.0)  # noqa: E731
-    monkeypatch.setattr(few_labels.resource, "getrusage", usage)
+    monkeypatch.setattr(recipe, "cpu_seconds", lambda: done.clock)
     return done
 
 

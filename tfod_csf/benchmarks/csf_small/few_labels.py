@@ -31,7 +31,6 @@ import hashlib
 import itertools
 import json
 import pathlib
-import resource
 import shutil
 import subprocess
 import sys
@@ -42,7 +41,7 @@ from typing import Any
 import numpy as np
 
 from tfod_csf import cell_classes, provenance
-from tfod_csf.benchmarks.csf_small import few_labels_results, source_images
+from tfod_csf.benchmarks.csf_small import few_labels_results, recipe, source_images
 from tfod_csf.benchmarks.csf_small.few_labels_results import SCRATCH, STARTS, TRAINED
 from tfod_csf.benchmarks.csf_small.held_out import CLASSES
 from tfod_csf.benchmarks.csf_small.kept_detections import KeptDetections
@@ -328,12 +327,11 @@ def _run(*command: str) -> float:
     Raises:
       UserError: it failed.
     """
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before = recipe.cpu_seconds()
     status = subprocess.run([sys.executable, "-m", "tfod_csf", *command], check=False).returncode
     if status:
         raise UserError(f"{command[0]} ended with status {status}; its own message says why. Run again to resume.")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return recipe.cpu_seconds() - before
 
 
 def all_trainings(

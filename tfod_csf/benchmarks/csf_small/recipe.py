@@ -102,9 +102,9 @@ class Recipe:
             return
         if remove:
             shutil.rmtree(self._work_dir / remove, ignore_errors=True)
-        before = _cpu_seconds()
+        before = cpu_seconds()
         status = subprocess.run([sys.executable, "-m", "tfod_csf", *command], check=False).returncode
-        self._took(name, _cpu_seconds() - before, finished=status == 0)
+        self._took(name, cpu_seconds() - before, finished=status == 0)
         if status:
             raise UserError(f"{self._work_dir}: the step {name} ended with status {status}; run again to resume.")
 
@@ -113,9 +113,9 @@ class Recipe:
         if name in self._record["finished"]:
             return
         shutil.rmtree(self._work_dir / folder, ignore_errors=True)
-        before = _cpu_seconds()
+        before = cpu_seconds()
         action(self._work_dir / folder)
-        self._took(name, _cpu_seconds() - before, finished=True)
+        self._took(name, cpu_seconds() - before, finished=True)
 
     def _took(self, name: str, cpu_seconds: float, finished: bool) -> None:
         times = self._record["cpu_seconds"]
@@ -125,8 +125,8 @@ class Recipe:
         atomic_write.write_json(self._work_dir / TRAINING, self._record)
 
 
-def _cpu_seconds() -> float:
-    """Of this process and of those it has waited for."""
+def cpu_seconds() -> float:
+    """What the operating system has counted of this process and of those it has waited for."""
     times = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(time.ru_utime + time.ru_stime for time in times)
 
