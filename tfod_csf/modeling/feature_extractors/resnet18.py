@@ -9,14 +9,14 @@ def build(first_stage_features_stride: int) -> Halves:
     """official.vision's ResNet-18 with half the channels, made to be trained on CPUs.
 
     TFOD has no such network. The first half ends with the last group of the requested stride, the second half is the
-    group after it: 1.0 million weights at stride 8, 2.8 at 16.
+    group after it: 0.7 million weights at stride 8, 2.8 at 16, of detectors of five classes with 1.0 and 3.4.
     """
     cut, end = {8: ("3", "4"), 16: ("4", "5")}[first_stage_features_stride]
     return _halves(cut, end)
 
 
 def build_to_conv5() -> Halves:
-    """The same network at stride 8 with both of the groups after it as the second half: 2.8 million weights.
+    """The same network at stride 8 with both of the groups after it as the second half: 2.8 of 3.1 million weights.
 
     What a cell is comes from the proposal's own pixels, so a deeper second half costs as much for any size of image.
     """
