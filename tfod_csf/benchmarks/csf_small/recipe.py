@@ -17,13 +17,14 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tfod_csf import cell_classes
 from tfod_csf.benchmarks.csf_small import source_images, training_fields
 from tfod_csf.benchmarks.csf_small.source_images import SourceImage
 from tfod_csf.benchmarks.csf_small.training_fields import FieldSettings
+from tfod_csf.config import paper_settings
 from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write
 from tfod_csf.label_map import label_map_from_names, save_label_map
@@ -37,6 +38,15 @@ _TEST_FRACTION = 0.02  # fields that the loss is followed on; what is measured c
 _HUE = "train_config { data_augmentation_options { random_adjust_hue { } } }"
 # TFOD's 25 % of the proposals that a step learns from are mostly red cells; the types of white cells need more of them.
 MORE_CELLS = "model { faster_rcnn { second_stage_batch_size: 64 second_stage_balance_fraction: 0.5 } }"
+# A first half that is one group deeper, with a quarter of the anchors.
+STRIDE_16 = (
+    "model { faster_rcnn { feature_extractor { first_stage_features_stride: 16 } "
+    "first_stage_anchor_generator { grid_anchor_generator { height_stride: 16 width_stride: 16 } } } }"
+)
+_ADAM = (
+    "train_config { optimizer { adam_optimizer { learning_rate { exponential_decay_learning_rate "
+    "{ initial_learning_rate: 0.001 decay_steps: %d decay_factor: %g } } } use_moving_average: false } }"
+)
 # Fields are square; the exported model takes images of any shape and does not pad them.
 _RESIZER = (
     "model { faster_rcnn { image_resizer { keep_aspect_ratio_resizer "
@@ -209,6 +219,17 @@ def network_flags(steps: int, batch_size: int = 8) -> dict[str, Any]:
     }
 
 
+def adam(network: Mapping[str, Any]) -> str:
+    """The change of a pipeline.config that replaces the paper's RMSprop; the learning rate falls as the network's does.
+
+    >>> "decay_steps: 100 decay_factor: 0.95" in adam({"num_steps": 4500})
+    True
+    """
+    training = paper_settings.Training(num_steps=network["num_steps"])
+    factor = network.get("decay_factor", training.decay_factor)
+    return _ADAM % (paper_settings.decay_steps_for(training), factor)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
@@ -224,6 +245,8 @@ def _parser() -> argparse.ArgumentParser:
         help="change stain, light and sharpness of most of the fields' parts",
     )
     add("--more_cells", action="store_true", help="learn from 64 proposals of a field, half of them cells")
+    add("--first_stage_features_stride", type=int, choices=(8, 16), default=8, help="default: %(default)s")
+    add("--optimizer", choices=("rms_prop", "adam"), default="rms_prop", help="default: %(default)s, the paper's")
     add("--decay_factor", type=float, default=0.95, help="of the learning rate, 45 times (default: 0.95)")
     add("--feature_extractor", default="resnet18", help="of generate_pipeline_config (default: resnet18)")
     add("--steps", type=int, default=5000, help="training steps (default: 5000)")
@@ -238,14 +261,17 @@ def main() -> None:
         images = kept(
             source_images.read_source_images(options.data_dir), options.without_fold, options.without_laboratory
         )
-        changes = OTHER_LABORATORIES if options.other_laboratories else {}
-        fields = FieldSettings(options.fields, options.seed, pasted=3, dense=0.6, sparse=0.4, **changes)
+        changed = OTHER_LABORATORIES if options.other_laboratories else {}
+        fields = FieldSettings(options.fields, options.seed, pasted=3, dense=0.6, sparse=0.4, **changed)
         network = {
             **network_flags(options.steps, options.batch_size),
             "feature_extractor": options.feature_extractor,
             "decay_factor": options.decay_factor,
         }
-        run(options.work_dir, images, fields, network, changes=MORE_CELLS if options.more_cells else "")
+        changes = [MORE_CELLS] if options.more_cells else []
+        changes += [STRIDE_16] if options.first_stage_features_stride == 16 else []
+        changes += [adam(network)] if options.optimizer == "adam" else []
+        run(options.work_dir, images, fields, network, changes=" ".join(changes))
     except UserError as error:
         sys.exit(f"recipe: error: {error}")
 
