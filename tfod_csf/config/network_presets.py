@@ -111,27 +111,7 @@ def _tensorflow_1(name: str, checkpoint: str, **fields: Any) -> _Network:
 
 
 _INCEPTION_RESNET_V2_SIZES = ("640x640", "1024x1024")
-
-
 # By the short name of the feature extractor.
-def _resnet18(short: str) -> _Network:
-    """A network for CPUs, which are trained from scratch."""
-    return _Network(
-        f"faster_rcnn_{short}_keras",
-        f"faster_rcnn_{short}",
-        ("320x320",),
-        lambda size: "",
-        {
-            "least_detections": 100,
-            "first_stage_features_stride": 8,
-            "aspect_ratios": (1.0,),
-            "first_stage_minibatch_size": 64,
-            "second_stage_batch_size": 32,
-            "rms_prop_epsilon": 0.01,
-        },
-    )
-
-
 _NETWORKS = {
     **{f"resnet{depth}": _resnet(depth) for depth in (50, 101, 152)},
     **{f"resnet{depth}_fpn": _feature_pyramid(depth) for depth in (50, 101, 152)},
@@ -157,8 +137,20 @@ _NETWORKS = {
         initial_crop_size=17,
         maxpool_kernel_size=1,
     ),
-    "resnet18": _resnet18("resnet18"),
-    "resnet18_conv5": _resnet18("resnet18_conv5"),
+    "resnet18": _Network(
+        "faster_rcnn_resnet18_keras",
+        "faster_rcnn_resnet18",
+        ("320x320",),
+        lambda size: "",
+        {
+            "least_detections": 100,
+            "first_stage_features_stride": 8,
+            "aspect_ratios": (1.0,),
+            "first_stage_minibatch_size": 64,
+            "second_stage_batch_size": 32,
+            "rms_prop_epsilon": 0.01,
+        },
+    ),
 }
 FEATURE_EXTRACTORS = tuple(_NETWORKS)
 

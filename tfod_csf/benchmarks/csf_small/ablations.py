@@ -106,7 +106,6 @@ ROWS = {
         "strong stain jitter, densities of 0.3 to 1.3, half of the parts blurred",
         fields=dataclasses.replace(_BASE, stain=0.25, density=(0.3, 1.3), blur=2.5),
     ),
-    "conv5": Row("second stage of both groups, conv4 and conv5", network={"feature_extractor": "resnet18_conv5"}),
     "more_cells": Row(
         "64 proposals of an image in a step, half of them cells, instead of 32 and a quarter",
         changes=recipe.MORE_CELLS,

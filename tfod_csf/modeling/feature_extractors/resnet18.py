@@ -9,25 +9,13 @@ def build(first_stage_features_stride: int) -> Halves:
     """official.vision's ResNet-18 with half the channels, made to be trained on CPUs.
 
     TFOD has no such network. The first half ends with the last group of the requested stride, the second half is the
-    group after it: 0.7 million weights at stride 8, 2.8 at 16, of detectors of five classes with 1.0 and 3.4.
+    group after it: 0.7 million weights at stride 8, 2.8 at 16, of detectors of five classes with 1.0 and 3.4. Batch
+    norm's momentum suits training runs of some thousand steps, not of 100,000.
     """
-    cut, end = {8: ("3", "4"), 16: ("4", "5")}[first_stage_features_stride]
-    return _halves(cut, end)
-
-
-def build_to_conv5() -> Halves:
-    """The same network at stride 8 with both of the groups after it as the second half: 2.8 of 3.1 million weights.
-
-    What a cell is comes from the proposal's own pixels, so a deeper second half costs as much for any size of image.
-    """
-    return _halves("3", "5")
-
-
-def _halves(cut: str, end: str) -> Halves:
-    """Batch norm's momentum suits training runs of some thousand steps, not of 100,000."""
     # Loading official.vision's backbones takes a second, which the large networks need not spend.
     from official.vision.modeling.backbones import resnet
 
+    cut, end = {8: ("3", "4"), 16: ("4", "5")}[first_stage_features_stride]
     backbone = resnet.ResNet(18, depth_multiplier=0.5, norm_momentum=0.97, norm_epsilon=1e-3)
     feature_maps = backbone.output
     proposal_features = tf_keras.Model(backbone.input, feature_maps[cut], name=f"resnet18_to_conv{cut}")
