@@ -94,6 +94,7 @@ def test_remarks_do_not_claim_the_papers_values_for_others(run):
     assert "is not there yet" not in text
     adam = "train_config { optimizer { adam_optimizer { learning_rate { constant_learning_rate { } } } } }"
     assert "optimizer: adam_optimizer; the paper's is RMSprop" in run(f"--config_override={adam}")[1]
+    assert "; Adam (the paper's is RMSprop)" in run("--optimizer=adam")[1]
 
 
 @pytest.mark.parametrize(
@@ -109,6 +110,8 @@ def test_remarks_do_not_claim_the_papers_values_for_others(run):
         (["--config_override=model { faster_rcnn { number_of_stages: 3 } }"], "number_of_stages: 3 is not supported"),
         (["--records_dir=/absent"], "there is no such file; run create_csf_tf_record first"),
         (["--batch_size=0"], "batch_size"),
+        (["--optimizer=adam", "--rms_prop_epsilon=0.1"], "--rms_prop_epsilon: is of RMSprop, and --optimizer is adam"),
+        (["--optimizer=sgd"], "optimizer"),
     ],
 )
 def test_mistakes_are_one_sentence_and_write_nothing(run, arguments, words):

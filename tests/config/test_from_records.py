@@ -138,6 +138,15 @@ def test_remarks_on_a_config_that_is_not_the_papers():
     )
 
 
+def test_the_remark_on_adam_says_its_learning_rate():
+    network = network_preset("resnet18")
+    config = paper_settings.generate(network, training=paper_settings.Training(num_steps=900, optimizer="adam"))
+    assert from_records.remarks_on(config, network, None, "")[2] == (
+        "learning rate: 0.001 (the paper's), times 0.95 every 20 steps (not given in the paper); Adam (the paper's is "
+        "RMSprop)"
+    )
+
+
 def test_text_with_remarks_is_the_config_under_comments():
     config = paper_settings.generate(network_preset("resnet18"))
     text = from_records.text_with_remarks(config, ["first remark", "second"])

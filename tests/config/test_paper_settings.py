@@ -67,6 +67,18 @@ def test_arguments_reach_their_fields():
     assert list(config.eval_input_reader[0].tf_record_input_reader.input_path) == ["b.record"]
 
 
+def test_adam_falls_as_rms_prop_does_and_keeps_no_moving_averages():
+    optimizer = generate(
+        network_preset("resnet18"), training=Training(num_steps=90, optimizer="adam")
+    ).train_config.optimizer
+    assert optimizer.WhichOneof("optimizer") == "adam_optimizer"
+    schedule = optimizer.adam_optimizer.learning_rate.exponential_decay_learning_rate
+    assert (schedule.initial_learning_rate, schedule.decay_factor) == pytest.approx((0.001, 0.95))
+    assert schedule.decay_steps == 2  # 90 // 45
+    assert optimizer.adam_optimizer.epsilon == pytest.approx(1e-8)  # the schema's default
+    assert not optimizer.use_moving_average
+
+
 def test_from_scratch_trains_batch_norm_and_names_no_checkpoint():
     config = generate(network_preset("resnet50"), training=Training(fine_tune_checkpoint=""))
     assert config.model.faster_rcnn.feature_extractor.batch_norm_trainable

@@ -78,6 +78,13 @@ flags.DEFINE_string(
 )
 flags.DEFINE_integer("batch_size", 4, "Images per training step, all GPUs together.", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_integer("num_steps", 32000, "Training steps.", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_enum(
+    "optimizer",
+    "rms_prop",
+    ["rms_prop", "adam"],
+    "The paper's RMSprop, or Adam, which was better where a small network is trained from scratch.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_float(
     "initial_learning_rate", 0.001, "Learning rate of the first steps.", lower_bound=0.0, flag_values=FLAGS
 )
@@ -96,7 +103,9 @@ flags.DEFINE_float(
     upper_bound=1.0,
     flag_values=FLAGS,
 )
-flags.DEFINE_float("rms_prop_epsilon", None, "Epsilon of RMSprop; default: 1.0.", lower_bound=0.0, flag_values=FLAGS)
+flags.DEFINE_float(
+    "rms_prop_epsilon", None, "Epsilon of RMSprop; default: 1.0, for resnet18 0.01.", lower_bound=0.0, flag_values=FLAGS
+)
 common_flags.define_numbers(
     FLAGS,
     "anchor_scales",
@@ -161,6 +170,8 @@ def _check_flags() -> None:
     from tfod_csf.config.network_presets import network_preset
     from tfod_csf.config.pipeline_config import ConfigError
 
+    if FLAGS.optimizer == "adam" and FLAGS.rms_prop_epsilon is not None:
+        raise ConfigError("--rms_prop_epsilon: is of RMSprop, and --optimizer is adam; leave one of the two out.")
     if FLAGS.fine_tune_from:
         given = [name for name in _OF_THE_MODEL if FLAGS[name].present]
         if given:

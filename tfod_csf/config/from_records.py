@@ -139,18 +139,23 @@ def remarks_on(
 
 
 def _optimizer_remark(optimizer: optimizer_pb2.Optimizer) -> str:
-    rms_prop = optimizer.rms_prop_optimizer
-    if rms_prop.learning_rate.WhichOneof("learning_rate") != "exponential_decay_learning_rate":
-        return (
-            f"optimizer: {optimizer.WhichOneof('optimizer')}; the paper's is RMSprop with exponential decay from 0.001"
-        )
-    schedule = rms_prop.learning_rate.exponential_decay_learning_rate
+    kind = optimizer.WhichOneof("optimizer")
+    learning_rate = getattr(optimizer, kind).learning_rate
+    is_exponential = learning_rate.WhichOneof("learning_rate") == "exponential_decay_learning_rate"
+    if not is_exponential or kind == "momentum_optimizer":
+        return f"optimizer: {kind}; the paper's is RMSprop with exponential decay from 0.001"
+    schedule = learning_rate.exponential_decay_learning_rate
     rate = f"{schedule.initial_learning_rate:.3g}"
-    return (
+    decay = (
         f"learning rate: {rate} (the paper's{'' if rate == '0.001' else ' is 0.001'}), times "
-        f"{schedule.decay_factor:.3g} every {schedule.decay_steps} steps (not given in the paper); RMSprop momentum "
-        f"{rms_prop.momentum_optimizer_value:.3g}, decay {rms_prop.decay:.3g}, epsilon {rms_prop.epsilon:.3g} "
-        "(not given in the paper)"
+        f"{schedule.decay_factor:.3g} every {schedule.decay_steps} steps (not given in the paper)"
+    )
+    if kind == "adam_optimizer":
+        return f"{decay}; Adam (the paper's is RMSprop)"
+    rms_prop = optimizer.rms_prop_optimizer
+    return (
+        f"{decay}; RMSprop momentum {rms_prop.momentum_optimizer_value:.3g}, decay {rms_prop.decay:.3g}, epsilon "
+        f"{rms_prop.epsilon:.3g} (not given in the paper)"
     )
 
 

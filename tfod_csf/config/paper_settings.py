@@ -14,8 +14,9 @@ from google.protobuf import text_format
 from tfod_csf.config import extractor_types
 from tfod_csf.config.detection_limits import ZOO_ANCHOR_SCALES, DetectionLimits, limits_for
 from tfod_csf.config.network_presets import NetworkPreset
-from tfod_csf.config.protos import faster_rcnn_pb2, pipeline_pb2, train_pb2
+from tfod_csf.config.protos import faster_rcnn_pb2, optimizer_pb2, pipeline_pb2, train_pb2
 
+RMS_PROP, ADAM = OPTIMIZERS = ("rms_prop", "adam")
 _FIXED_SETTINGS = """
 model {
   faster_rcnn {
@@ -112,6 +113,7 @@ class Training:
         is, from scratch.
       fine_tune_checkpoint_type: what to restore from it; "detection" restores the two feature extractors; None: what
         the preset's zoo model holds.
+      optimizer: "rms_prop", the paper's, or "adam".
     """
 
     batch_size: int = 4
@@ -122,6 +124,7 @@ class Training:
     rms_prop_epsilon: float | None = None
     fine_tune_checkpoint: str | None = None
     fine_tune_checkpoint_type: str | None = None
+    optimizer: str = RMS_PROP
 
 
 def generate(
@@ -210,14 +213,7 @@ def _fill_in_training(config: pipeline_pb2.TrainEvalPipelineConfig, network: Net
     train = config.train_config
     train.batch_size = training.batch_size
     train.num_steps = training.num_steps
-    rms_prop = train.optimizer.rms_prop_optimizer
-    schedule = rms_prop.learning_rate.exponential_decay_learning_rate
-    schedule.initial_learning_rate = training.initial_learning_rate
-    schedule.decay_steps = decay_steps_for(training)
-    schedule.decay_factor = training.decay_factor
-    rms_prop.momentum_optimizer_value = 0.9
-    rms_prop.decay = 0.9
-    rms_prop.epsilon = network.rms_prop_epsilon if training.rms_prop_epsilon is None else training.rms_prop_epsilon
+    _fill_in_optimizer(train.optimizer, network, training)
     checkpoint = training.fine_tune_checkpoint
     if checkpoint is None:
         checkpoint = network.zoo_checkpoint
@@ -227,6 +223,19 @@ def _fill_in_training(config: pipeline_pb2.TrainEvalPipelineConfig, network: Net
         train.fine_tune_checkpoint_version = train_pb2.V2
     # Batches of four are too small for batch norm statistics to be better than COCO's; from scratch there are none yet.
     config.model.faster_rcnn.feature_extractor.batch_norm_trainable = not checkpoint
+
+
+def _fill_in_optimizer(optimizer: optimizer_pb2.Optimizer, network: NetworkPreset, training: Training) -> None:
+    is_adam = training.optimizer == ADAM
+    chosen = optimizer.adam_optimizer if is_adam else optimizer.rms_prop_optimizer
+    schedule = chosen.learning_rate.exponential_decay_learning_rate
+    schedule.initial_learning_rate = training.initial_learning_rate
+    schedule.decay_steps = decay_steps_for(training)
+    schedule.decay_factor = training.decay_factor
+    if not is_adam:
+        chosen.momentum_optimizer_value = 0.9
+        chosen.decay = 0.9
+        chosen.epsilon = network.rms_prop_epsilon if training.rms_prop_epsilon is None else training.rms_prop_epsilon
 
 
 def _fill_in_readers(config: pipeline_pb2.TrainEvalPipelineConfig, records: Records) -> None:

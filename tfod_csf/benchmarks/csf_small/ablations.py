@@ -26,7 +26,7 @@ from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write, csv_tables
 
 FOLD = 0
-_NUM_FIELDS, _STEPS = 7000, 3000
+_NUM_FIELDS = 7000
 _BASE = FieldSettings(_NUM_FIELDS, seed=1, pasted=3, dense=0.6, sparse=0.4)
 _CLASSIFIER_STEPS, _SYNTHETIC_STEPS = 1200, 1000
 _IN_DOMAIN, _OTHER = "In domain", "A laboratory that was not trained on"
@@ -60,7 +60,7 @@ class Row:
     """
 
     difference: str
-    steps: int = _STEPS
+    steps: int = 3000
     fields: FieldSettings = _BASE
     network: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     start: Start | None = None
@@ -110,7 +110,7 @@ ROWS = {
         "64 proposals of an image in a step, half of them cells, instead of 32 and a quarter",
         changes=recipe.MORE_CELLS,
     ),
-    "adam": Row("Adam instead of RMSprop", changes=recipe.adam(recipe.network_flags(_STEPS))),
+    "adam": Row("Adam instead of RMSprop", network={"optimizer": "adam"}),
     "annealed": Row("learning rate to a hundredth instead of a tenth", network={"decay_factor": 0.9}),
     "as_labeled": Row(
         "images as they are labeled, class by class: red cells without boxes are background",

@@ -17,14 +17,13 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from tfod_csf import cell_classes
 from tfod_csf.benchmarks.csf_small import source_images, training_fields
 from tfod_csf.benchmarks.csf_small.source_images import SourceImage
 from tfod_csf.benchmarks.csf_small.training_fields import FieldSettings
-from tfod_csf.config import paper_settings
 from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write
 from tfod_csf.label_map import label_map_from_names, save_label_map
@@ -42,10 +41,6 @@ MORE_CELLS = "model { faster_rcnn { second_stage_batch_size: 64 second_stage_bal
 STRIDE_16 = (
     "model { faster_rcnn { feature_extractor { first_stage_features_stride: 16 } "
     "first_stage_anchor_generator { grid_anchor_generator { height_stride: 16 width_stride: 16 } } } }"
-)
-_ADAM = (
-    "train_config { optimizer { adam_optimizer { learning_rate { exponential_decay_learning_rate "
-    "{ initial_learning_rate: 0.001 decay_steps: %d decay_factor: %g } } } use_moving_average: false } }"
 )
 # Fields are square; the exported model takes images of any shape and does not pad them.
 _RESIZER = (
@@ -219,17 +214,6 @@ def network_flags(steps: int, batch_size: int = 8) -> dict[str, Any]:
     }
 
 
-def adam(network: Mapping[str, Any]) -> str:
-    """The change of a pipeline.config that replaces the paper's RMSprop; the learning rate falls as the network's does.
-
-    >>> "decay_steps: 100 decay_factor: 0.95" in adam({"num_steps": 4500})
-    True
-    """
-    training = paper_settings.Training(num_steps=network["num_steps"])
-    factor = network.get("decay_factor", training.decay_factor)
-    return _ADAM % (paper_settings.decay_steps_for(training), factor)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
@@ -266,11 +250,11 @@ def main() -> None:
         network = {
             **network_flags(options.steps, options.batch_size),
             "feature_extractor": options.feature_extractor,
+            "optimizer": options.optimizer,
             "decay_factor": options.decay_factor,
         }
         changes = [MORE_CELLS] if options.more_cells else []
         changes += [STRIDE_16] if options.first_stage_features_stride == 16 else []
-        changes += [adam(network)] if options.optimizer == "adam" else []
         run(options.work_dir, images, fields, network, changes=" ".join(changes))
     except UserError as error:
         sys.exit(f"recipe: error: {error}")
