@@ -1,5 +1,6 @@
 """Distances from training images whose statistics are made of normal random numbers."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -55,6 +56,30 @@ def test_between_two_laboratories_nothing_is_like_either():
     assert shares_outside(domain, images(100, 2, -100.0)) < 0.05
     assert shares_outside(domain, images(100, 3, 100.0)) < 0.05
     assert shares_outside(domain, images(100, 4, 0.0)) == 1
+
+
+def test_a_rare_kind_that_varies_more_has_wider_limits_of_its_own():
+    """Sixty images of a thousand have twice the spread: limits of all together would flag a third of such images."""
+    known = np.concatenate([images(940, 0, -200.0), 200 + 2 * images(60, 1)])
+    domain = describe(known, [""] * 1000)
+    new = 200 + 2 * images(400, 2)
+    wide = domain.centers[:, 0] > 0
+    assert domain.widths[wide].min() > 1.2
+    assert domain.widths.max() <= training_domain._WIDEST
+    assert (domain.widths[~wide] == 1).all()
+    narrow = dataclasses.replace(domain, widths=np.ones(len(wide)))
+    assert shares_outside(narrow, new) > 2 * shares_outside(domain, new)
+    assert shares_outside(domain, images(400, 3, -200.0)) < 0.04
+
+
+def test_the_width_of_a_kind_is_its_own_quantile_where_clearly_more_images_are_beyond():
+    ratios, kinds = np.full(200, 0.5), np.repeat([0, 1], 100)
+    ratios[:5] = 1.2  # 2 of 100 are expected, and 2 + 3 * 1.4 = 6.2 are not clearly more
+    ratios[100:107] = [1.1, 1.2, 1.3, 1.31, 1.32, 1.33, 1.4]
+    # The 99th of 100 sorted ratios is the second largest; twice the 95 % quantile (1.1) is larger.
+    assert training_domain._widths(ratios, kinds, 2).tolist() == [1.0, 1.33]
+    ratios[100:107] = 9.0
+    assert training_domain._widths(ratios, kinds, 3).tolist() == [1.0, 1.5, 1.0]
 
 
 def test_limits_are_wider_where_patients_differ():
@@ -147,6 +172,13 @@ def test_what_is_stored_judges_as_what_was_described():
     assert read.as_json() == domain.as_json()
 
 
+def test_a_model_that_was_stored_without_widths_has_one_width():
+    stored = describe(images(300), [""] * 300).as_json()
+    del stored["widths"]
+    read = TrainingDomain.of_json(stored, "model.json")
+    assert read.widths.tolist() == [1.0] * len(read.centers)
+
+
 def test_too_few_images():
     with pytest.raises(TrainingDomainError, match=r"49 images are too few .* 50 are needed"):
         describe(images(49), [""] * 49)
@@ -161,6 +193,8 @@ def test_too_few_images():
         {"centers": []},
         {"limits": {}},
         {"limits": {"light": -1}},
+        {"widths": [0.5]},
+        {"widths": [1.0, 1.0]},
         {"covariances": {}},
         {"covariances": {name: [[1.0]] for name in ASPECTS}},
         {"images": None},

@@ -10,7 +10,9 @@ which that is smallest, is the image's distance: above 1 it is unlike the traini
 The limits are not those of the images that centers and covariances are from, to which every image is nearer than to
 others: training images are dealt into folds by patients, and those of each fold are measured by a domain made of the
 others. The limit of an aspect is the 99 % quantile of these distances (`_limit`); then all limits are multiplied by the
-98 % quantile of the largest ratio.
+98 % quantile of the largest ratio. Of a kind that varies more than the others, so that clearly more than 2 % of its
+images are beyond, the limits are wider by its own quantile (Mondrian conformal prediction: Vovk, Gammerman and Shafer
+2005, section 4.5), at most by half.
 
 Shape shorthand in this module: N training images, K kinds, S statistics in the order of `STATISTICS`.
 """
@@ -35,6 +37,8 @@ _SMALLEST_KIND = 0.02  # of the images; fewer are outliers, and no kind of their
 _MIN_MEASURED = 20  # images; a statistic that fewer have is not used
 _SHRINKAGE = 0.2
 _FARTHEST = 5.0  # robust deviations; what is farther counts as so far, for kinds and covariances
+_WIDEST = 1.5  # times the limits of all kinds; more would let other laboratories in
+_CLEARLY = 3.0  # standard errors of a share
 _LEAST_LIMIT = 1.5  # spreads; what is nearer is never unlike, however alike the training images are
 _FORMAT = 1
 _DIGITS = 4
@@ -94,6 +98,7 @@ class TrainingDomain:
       centers: float [K, S], NaN where a kind has nothing to measure a statistic on.
       covariances: {aspect: [s, s]}, s the number of its statistics; NaN on the diagonal where one is not used.
       limits: {aspect: distance in it from which an image is unlike}; without the aspects that too few images have.
+      widths: float [K], by which the limits are multiplied for the images of each kind, at least 1.
       images: N.
       groups: patients they are of.
       grouped: whether folds were of whole patients; False where the records name none, or a single one.
@@ -102,6 +107,7 @@ class TrainingDomain:
     centers: np.ndarray
     covariances: Mapping[str, np.ndarray]
     limits: Mapping[str, float]
+    widths: np.ndarray
     images: int
     groups: int
     grouped: bool
@@ -112,7 +118,7 @@ class TrainingDomain:
         Args:
           statistics: [S] of `picture_statistics.measure`.
         """
-        ratios = _ratios(self.distances(statistics[None]), self.limits)[:, 0]
+        ratios = _ratios(self.distances(statistics[None]), self.limits)[:, 0] / self.widths
         kind = int(ratios.max(axis=0).argmin())
         found = dict(zip(self.limits, ratios[:, kind].tolist(), strict=True))
         unlike = sorted((name for name, ratio in found.items() if ratio > 1), key=lambda name: -found[name])
@@ -159,6 +165,7 @@ class TrainingDomain:
             "centers": [_rounded(center) for center in self.centers],
             "covariances": {name: [_rounded(row) for row in rows] for name, rows in self.covariances.items()},
             "limits": {name: float(f"{limit:.{_DIGITS}g}") for name, limit in self.limits.items()},
+            "widths": _rounded(self.widths),
         }
 
     @classmethod
@@ -174,10 +181,12 @@ class TrainingDomain:
         try:
             if stored["format"] != _FORMAT or stored["statistics"] != list(STATISTICS):
                 raise ValueError("it is of another version of the statistics")
+            centers = np.array(stored["centers"], float).reshape(-1, len(STATISTICS))
             found = cls(
-                np.array(stored["centers"], float).reshape(-1, len(STATISTICS)),
+                centers,
                 {name: np.array(stored["covariances"][name], float) for name in ASPECTS},
                 {name: float(stored["limits"][name]) for name in ASPECTS if name in stored["limits"]},
+                np.array(stored.get("widths", [1.0] * len(centers)), float),  # older models have one width
                 int(stored["images"]),
                 int(stored["groups"]),
                 bool(stored["grouped"]),
@@ -187,6 +196,8 @@ class TrainingDomain:
                     raise ValueError(f"the numbers of {name} make no sense")
             if not len(found.centers) or not found.limits:
                 raise ValueError("there are no centers or no limits")
+            if found.widths.shape != (len(found.centers),) or not (found.widths >= 1).all():
+                raise ValueError("the widths make no sense")
         except (KeyError, TypeError, ValueError) as error:
             raise TrainingDomainError(
                 f"{path}: training_domain is not what this version writes ({error}); run describe_domain again."
@@ -218,9 +229,30 @@ def describe(statistics: np.ndarray, groups: Sequence[str]) -> TrainingDomain:
         found = np.concatenate([distances[name] for distances in nearest])
         if np.isfinite(found).sum() >= _MIN_MEASURED:
             limits[name] = max(_limit(found[np.isfinite(found)], _OF_ASPECT), _SAME)
-    ratios = np.concatenate([_ratios(distances, limits).max(axis=0).min(axis=1) for distances in held_out])
-    limits = {name: max(limit * _limit(ratios, QUANTILE), _LEAST_LIMIT) for name, limit in limits.items()}
-    return dataclasses.replace(_domain(statistics), limits=limits, groups=len(set(groups) - {""}), grouped=grouped)
+    ratios = np.empty(len(statistics))
+    for fold, distances in enumerate(held_out):
+        ratios[folds == fold] = _ratios(distances, limits).max(axis=0).min(axis=1)
+    domain = _domain(statistics)
+    kinds = _ratios(domain.distances(statistics), limits).max(axis=0).argmin(axis=1)
+    of_all = max(_limit(ratios, QUANTILE), _SAME)
+    return dataclasses.replace(
+        domain,
+        limits={name: max(limit * of_all, _LEAST_LIMIT) for name, limit in limits.items()},
+        widths=_widths(ratios / of_all, kinds, len(domain.centers)),
+        groups=len(set(groups) - {""}),
+        grouped=grouped,
+    )
+
+
+def _widths(ratios: np.ndarray, kinds: np.ndarray, number: int) -> np.ndarray:
+    """[K] of the kinds 0 to `number` - 1, from held-out images' largest ratios to the limits of all kinds."""
+    found = np.ones(number)
+    for kind in range(number):
+        own = ratios[kinds == kind]
+        expected = (1 - QUANTILE) * len(own)
+        if np.sum(own > 1) > expected + _CLEARLY * np.sqrt(QUANTILE * expected):
+            found[kind] = min(_limit(own, QUANTILE), _WIDEST)
+    return found
 
 
 def _apart(statistics: np.ndarray, centers: np.ndarray) -> np.ndarray:
@@ -285,7 +317,7 @@ def _domain(statistics: np.ndarray) -> TrainingDomain:
     spread = _robust(apart)[1]
     apart = apart.clip(-_FARTHEST * spread, _FARTHEST * spread)
     covariances = {name: _covariance(apart[:, columns], _LEAST[columns]) for name, columns in _COLUMNS.items()}
-    return TrainingDomain(centers, covariances, {}, len(statistics), 0, False)
+    return TrainingDomain(centers, covariances, {}, np.ones(len(centers)), len(statistics), 0, False)
 
 
 def _robust(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
