@@ -60,6 +60,7 @@ def record(images, start, minutes, mean, **more):
         "seed": 1,
         "batch_size": 4,
         "learning_rate": 0.001,
+        "optimizer": "rms_prop",
         "labeled_images": f"f{images}",
         "test_images": "t",
         "network": "n",

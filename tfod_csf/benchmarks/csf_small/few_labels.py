@@ -72,13 +72,14 @@ class Settings:
     Attributes:
       test_fold: of bccd, to test with.
       seed: of the order of labeling and of the trainings.
-      batch_size, learning_rate: of the trainings; the rate is that of the first step.
+      batch_size, learning_rate, optimizer: of the trainings; the rate is that of the first step.
     """
 
     test_fold: int = 1
     seed: int = 1
     batch_size: int = 4
     learning_rate: float = 0.001
+    optimizer: str = "rms_prop"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -273,7 +274,7 @@ class FewLabels:
         _run(
             *("generate_pipeline_config", f"--fine_tune_from={self._start.path}", f"--records_dir={records}"),
             *(f"--output_path={config}", f"--num_steps={steps}", f"--batch_size={self._settings.batch_size}"),
-            f"--initial_learning_rate={self._settings.learning_rate}",
+            *(f"--initial_learning_rate={self._settings.learning_rate}", f"--optimizer={self._settings.optimizer}"),
             *([f"--config_override={_FROM_SCRATCH}"] if start == SCRATCH else []),
         )
         training = ["model_main_tf2", f"--pipeline_config_path={config}", f"--model_dir={folder / 'model'}"]
@@ -358,6 +359,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=settings.seed, help="of labeling and training (default: %(default)s)")
     add("--batch_size", type=int, default=settings.batch_size, help="images of a step (default: %(default)s)")
     add("--learning_rate", type=float, default=settings.learning_rate, help="of the first step (default: %(default)s)")
+    add("--optimizer", choices=("rms_prop", "adam"), default=settings.optimizer, help="default: %(default)s")
     return parser
 
 
@@ -393,7 +395,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         asked = asked_trainings(options.sizes, options.starts, options.budgets)
         images = source_images.read_source_images(options.data_dir, [BCCD])
-        settings = Settings(options.test_fold, options.seed, options.batch_size, options.learning_rate)
+        settings = Settings(
+            options.test_fold, options.seed, options.batch_size, options.learning_rate, options.optimizer
+        )
         few = FewLabels(images, options.out, options.start, settings)
         if any(training.start == TRAINED for training in asked):
             few.test_start()

@@ -27,7 +27,16 @@ START_WORDS = {TRAINED: "from the model", SCRATCH: "from scratch"}
 FEWEST_CELLS = 8
 _MEAN = "mean"
 _READINGS = ((IGNORED, STUDY_CLASSES), (WHITE_CELL, (WHITE_CELL,)))
-_FROM_SETTINGS = ("images", "with_complete_boxes", "start", "minutes", "seed", "batch_size", "learning_rate")
+_FROM_SETTINGS = (
+    "images",
+    "with_complete_boxes",
+    "start",
+    "minutes",
+    "seed",
+    "batch_size",
+    "learning_rate",
+    "optimizer",
+)
 _FROM_RECORD = ("steps", "cpu_seconds")
 _FINGERPRINTS = ("labeled_images", "test_images", "network", "model")
 _COLUMNS = (
