@@ -4,10 +4,12 @@ import subprocess
 import types
 
 import pytest
+from google.protobuf import text_format
 
 from tfod_csf.benchmarks.csf_small import recipe
 from tfod_csf.benchmarks.csf_small.source_images import SourceImage
 from tfod_csf.benchmarks.csf_small.training_fields import FieldSettings
+from tfod_csf.config.protos import pipeline_pb2
 from tfod_csf.errors import UserError
 from tfod_csf.label_map import load_label_map
 
@@ -32,14 +34,20 @@ def test_a_fold_and_a_laboratory_are_held_back():
 @pytest.fixture
 def commands(monkeypatch):
     """Commands that were run instead of being run; `status` is what they end with."""
-    ran = types.SimpleNamespace(names=[], status=0)
+    ran = types.SimpleNamespace(names=[], commands=[], status=0)
 
     def run(command, check):
         ran.names.append(command[3])
+        ran.commands.append(command)
         return types.SimpleNamespace(returncode=ran.status)
 
     monkeypatch.setattr(subprocess, "run", run)
     return ran
+
+
+def flag(command: list[str], name: str) -> str:
+    (value,) = [one.split("=", 1)[1] for one in command if one.startswith(f"--{name}=")]
+    return value
 
 
 def test_a_step_that_failed_is_run_again_and_one_that_finished_is_not(tmp_path, commands):
@@ -79,4 +87,27 @@ def test_all_steps_in_their_order(tmp_path, commands, monkeypatch):
     record = json.loads((tmp_path / "training.json").read_text())
     assert record["finished"] == ["compose", "records", "config", "training", "export", *("study records", "domain")]
     assert record["settings"]["fields"]["scales"] == [0.6, 1.7]
+    assert "refinement" not in record["settings"]
     assert load_label_map(tmp_path / "label_map.pbtxt").names == list(recipe.CLASSES)
+
+
+def test_a_refined_model_is_what_is_exported(tmp_path, commands, monkeypatch):
+    monkeypatch.setattr(recipe.training_fields, "write_fields", lambda images, fields, folder: folder.mkdir())
+    monkeypatch.setattr(recipe.source_images, "write_study", lambda images, folder: folder.mkdir(exist_ok=True))
+    refinement = recipe.Refinement(FieldSettings(3, seed=5), steps=90)
+    for _ in range(2):
+        recipe.run(tmp_path, IMAGES, FieldSettings(2), {"num_steps": 3}, refinement=refinement)
+    assert commands.names[3:6] == ["create_csf_tf_record", "model_main_tf2", "exporter_main_v2"]
+    assert len(commands.names) == 8  # the second time there is nothing to do
+    override = flag(commands.commands[4], "config_override")
+    changed = text_format.Parse(override, pipeline_pb2.TrainEvalPipelineConfig())
+    assert changed.train_config.fine_tune_checkpoint == str(tmp_path / "model")
+    rate = changed.train_config.optimizer.adam_optimizer.learning_rate.exponential_decay_learning_rate
+    assert (changed.train_config.num_steps, rate.decay_steps) == (90, 2)  # 90 // 45
+    assert rate.initial_learning_rate == pytest.approx(0.0004)
+    assert list(changed.train_input_reader.tf_record_input_reader.input_path) == [
+        str(tmp_path / "refining_records" / "train.record-?????-of-?????")
+    ]
+    assert flag(commands.commands[5], "trained_checkpoint_dir") == str(tmp_path / "refined_model")
+    settings = json.loads((tmp_path / "training.json").read_text())["settings"]["refinement"]
+    assert (settings[0]["number"], settings[0]["seed"], settings[1:]) == (3, 5, [90, 0.0004])

@@ -2,10 +2,11 @@
 
     python -m tfod_csf.benchmarks.csf_small.recipe --data_dir=DATA --work_dir=WORK --without_fold=0
 
-Composes fields (training_fields), makes records of them, trains, exports, and describes the images themselves for the
-model's domain guard; each step is a command of tfod_csf, as a user would run it. Run again, it resumes: finished steps
-are skipped, a training continues from its last checkpoint. In WORK: fields/, records/, pipeline.config, model/,
-exported/, study/, study_records/, and training.json, which says from what and how long.
+Composes fields (training_fields), makes records of them, trains, then trains once more with further fields, whose stain
+and sharpness are as photographed, exports, and describes the images themselves for the model's domain guard; each step
+is a command of tfod_csf, as a user would run it. Run again, it resumes: finished steps are skipped, a training resumes
+from its last checkpoint. In WORK: fields/, records/, pipeline.config, model/, refining_fields/, refining_records/,
+refined_model/, exported/, study/, study_records/, and training.json, which says from what and how long.
 
 --without_fold and --without_laboratory hold images back to be measured with. The model that ships is made by the
 command above: fold 0 says how good it is.
@@ -25,6 +26,7 @@ from tfod_csf import cell_classes
 from tfod_csf.benchmarks.csf_small import source_images, training_fields
 from tfod_csf.benchmarks.csf_small.source_images import SourceImage
 from tfod_csf.benchmarks.csf_small.training_fields import FieldSettings
+from tfod_csf.config import paper_settings
 from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write
 from tfod_csf.label_map import label_map_from_names, save_label_map
@@ -34,6 +36,7 @@ CLASSES = (*cell_classes.STUDY_CLASSES, cell_classes.UNKNOWN)
 TRAINING = "training.json"
 # Of the fields' settings: how far stain, light and sharpness of most parts are changed.
 OTHER_LABORATORIES = {"stain": 0.25, "density": (0.3, 1.3), "blur": 2.5, "changed": 0.75}
+_UNCHANGED_FIELDS = 9000  # of the second training
 _TEST_FRACTION = 0.02  # fields that the loss is followed on; what is measured comes from images held back
 _HUE = "train_config { data_augmentation_options { random_adjust_hue { } } }"
 # TFOD's 25 % of the proposals that a step learns from are mostly red cells; the types of white cells need more of them.
@@ -42,6 +45,13 @@ MORE_CELLS = "model { faster_rcnn { second_stage_batch_size: 64 second_stage_bal
 STRIDE_16 = (
     "model { faster_rcnn { feature_extractor { first_stage_features_stride: 16 } "
     "first_stage_anchor_generator { grid_anchor_generator { height_stride: 16 width_stride: 16 } } } }"
+)
+# A second training: another learning rate, from a checkpoint, with further records.
+_REFINED = (
+    'train_config { fine_tune_checkpoint: "%s" fine_tune_checkpoint_type: "full" fine_tune_checkpoint_version: V2 '
+    "num_steps: %d optimizer { adam_optimizer { learning_rate { exponential_decay_learning_rate "
+    "{ initial_learning_rate: %g decay_steps: %d } } } } } "
+    'train_input_reader { tf_record_input_reader { input_path: "%s" } }'
 )
 # Fields are square; the exported model takes images of any shape and does not pad them.
 _RESIZER = (
@@ -60,6 +70,20 @@ class Start(NamedTuple):
 
     name: str
     begin: Callable[["Recipe", pathlib.Path, Sequence[SourceImage]], str]
+
+
+class Refinement(NamedTuple):
+    """A second training, with Adam, on fields of both trainings.
+
+    Attributes:
+      fields: further ones.
+      steps: of the second training.
+      learning_rate: of its first step.
+    """
+
+    fields: FieldSettings
+    steps: int
+    learning_rate: float = 0.0004
 
 
 def kept(images: Sequence[SourceImage], without_fold: int | None, without_laboratory: str | None) -> list[SourceImage]:
@@ -144,6 +168,7 @@ def run(
     network: dict[str, Any],
     start: Start | None = None,
     changes: str = "",
+    refinement: Refinement | None = None,
 ) -> None:
     """All steps.
 
@@ -152,26 +177,20 @@ def run(
       network: flags of generate_pipeline_config, by name.
       start: makes the weights to start from; None: random ones.
       changes: of the generated pipeline.config, as its text.
+      refinement: None: no second training.
     """
     settings = {
         "data": source_images.data_fingerprint(images),
         "images": len(images),
-        "fields": {**vars(fields), "scales": list(fields.scales), "density": list(fields.density)},
+        "fields": _field_settings(fields),
         "network": network,
         "changes": changes,
         **({"start": start.name} if start else {}),
+        **({"refinement": [_field_settings(refinement.fields), *refinement[1:]]} if refinement else {}),
     }
     recipe = Recipe(work_dir, settings)
-    recipe.own_step("compose", "fields", lambda folder: training_fields.write_fields(images, fields, folder))
-    label_map, records = work_dir / "label_map.pbtxt", work_dir / "records"
-    save_label_map(label_map_from_names(CLASSES), label_map)
-    recipe.step(
-        "records",
-        [
-            *("create_csf_tf_record", f"--images_dir={work_dir / 'fields'}", f"--output_dir={records}"),
-            *(f"--label_map_path={label_map}", f"--test_fraction={_TEST_FRACTION}", "--nodata_page", "--num_shards=4"),
-        ],
-    )
+    save_label_map(label_map_from_names(CLASSES), work_dir / "label_map.pbtxt")
+    records = _records_of_fields(recipe, work_dir, images, fields)
     config, model = work_dir / "pipeline.config", work_dir / "model"
     flags = [f"--{name}={value}" for name, value in network.items()]
     generating = ["generate_pipeline_config", f"--records_dir={records}", f"--output_path={config}"]
@@ -179,11 +198,49 @@ def run(
     training = ["model_main_tf2", f"--pipeline_config_path={config}", f"--model_dir={model}", "--seed=1"]
     begun = [f"--config_override={start.begin(recipe, work_dir, images)}"] if start else []
     recipe.step("training", [*training, *begun, "--checkpoint_every_n=500"])
+    if refinement:
+        model = _refine(recipe, work_dir, images, refinement)
     exporting = ["exporter_main_v2", f"--pipeline_config_path={config}", f"--trained_checkpoint_dir={model}"]
     exported = work_dir / "exported"
     given = [f"--output_directory={exported}", f"--config_override={_RESIZER}", "--nodomain_guard"]
     recipe.step("export", [*exporting, *given], remove="exported")
     _describe_domain(recipe, work_dir, images, exported)
+
+
+def _field_settings(fields: FieldSettings) -> dict[str, Any]:
+    """As JSON gives them back."""
+    return {**vars(fields), "scales": list(fields.scales), "density": list(fields.density)}
+
+
+def _records_of_fields(
+    recipe: Recipe, work_dir: pathlib.Path, images: Sequence[SourceImage], fields: FieldSettings, prefix: str = ""
+) -> pathlib.Path:
+    """Folder of the records of fields; `prefix` is of its name, and of the steps'."""
+    folder, records = f"{prefix}fields", work_dir / f"{prefix}records"
+    recipe.own_step(f"{prefix}compose", folder, lambda made: training_fields.write_fields(images, fields, made))
+    recipe.step(
+        f"{prefix}records",
+        [
+            *("create_csf_tf_record", f"--images_dir={work_dir / folder}", f"--output_dir={records}"),
+            *(f"--label_map_path={work_dir / 'label_map.pbtxt'}", f"--test_fraction={_TEST_FRACTION}"),
+            *("--nodata_page", "--num_shards=4"),
+        ],
+    )
+    return records
+
+
+def _refine(
+    recipe: Recipe, work_dir: pathlib.Path, images: Sequence[SourceImage], refinement: Refinement
+) -> pathlib.Path:
+    """Folder of the second training's checkpoints."""
+    records = _records_of_fields(recipe, work_dir, images, refinement.fields, "refining_")
+    first, refined, steps = work_dir / "model", work_dir / "refined_model", refinement.steps
+    falls = paper_settings.decay_steps_for(paper_settings.Training(num_steps=steps))
+    shards = records / "train.record-?????-of-?????"
+    changes = _REFINED % (first, steps, refinement.learning_rate, falls, shards)
+    training = ["model_main_tf2", f"--pipeline_config_path={work_dir / 'pipeline.config'}", f"--model_dir={refined}"]
+    recipe.step("refinement", [*training, "--seed=1", "--checkpoint_every_n=500", f"--config_override={changes}"])
+    return refined
 
 
 def _describe_domain(
@@ -240,6 +297,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--decay_factor", type=float, default=0.92, help="of the learning rate, 45 times (default: %(default)s)")
     add("--steps", type=int, default=8000, help="training steps (default: %(default)s)")
+    add("--refining_steps", type=int, default=2400, help="of a second training, 0 for none (default: %(default)s)")
     add("--batch_size", type=int, default=8, help="fields of a step (default: 8)")
     return parser
 
@@ -260,7 +318,9 @@ def main() -> None:
         }
         changes = [MORE_CELLS] if options.more_cells else []
         changes += [STRIDE_16] if options.first_stage_features_stride == 16 else []
-        run(options.work_dir, images, fields, network, changes=" ".join(changes))
+        unchanged = FieldSettings(_UNCHANGED_FIELDS, options.seed, pasted=3, dense=0.6, sparse=0.4)
+        refinement = Refinement(unchanged, options.refining_steps) if options.refining_steps else None
+        run(options.work_dir, images, fields, network, changes=" ".join(changes), refinement=refinement)
     except UserError as error:
         sys.exit(f"recipe: error: {error}")
 
