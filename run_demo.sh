@@ -19,7 +19,8 @@ mkdir -p "$demo_dir"
 SECONDS=0
 
 model=csf_small
-# Adam needs fewer steps than the paper's RMSprop. The images are of one size, so none has to be padded for a batch, which saves a third of the training.
+# Adam needs fewer steps than the paper's RMSprop. The images are of one size, so none has to be padded for a batch, which
+# saves a third of the training.
 unpadded='model{faster_rcnn{image_resizer{keep_aspect_ratio_resizer{pad_to_max_dimension:false}}}}'
 # Cells of rare kinds are no class of the study: they count neither for nor against a model.
 evaluate_flags=--unknown_boxes=ignore
