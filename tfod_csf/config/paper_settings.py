@@ -113,7 +113,7 @@ class Training:
         is, from scratch.
       fine_tune_checkpoint_type: what to restore from it; "detection" restores the two feature extractors; None: what
         the preset's zoo model holds.
-      optimizer: "rms_prop", the paper's, or "adam".
+      optimizer: of `OPTIMIZERS`; "rms_prop" is the paper's.
     """
 
     batch_size: int = 4

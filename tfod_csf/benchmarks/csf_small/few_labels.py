@@ -46,6 +46,7 @@ from tfod_csf.benchmarks.csf_small.few_labels_results import SCRATCH, STARTS, TR
 from tfod_csf.benchmarks.csf_small.held_out import CLASSES
 from tfod_csf.benchmarks.csf_small.kept_detections import KeptDetections
 from tfod_csf.benchmarks.csf_small.source_images import BCCD, NUM_FOLDS, SourceImage
+from tfod_csf.config import paper_settings
 from tfod_csf.config.from_model import StartingModel
 from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write
@@ -79,7 +80,7 @@ class Settings:
     seed: int = 1
     batch_size: int = 4
     learning_rate: float = 0.001
-    optimizer: str = "rms_prop"
+    optimizer: str = paper_settings.RMS_PROP
 
 
 @dataclasses.dataclass(frozen=True)
@@ -359,7 +360,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=settings.seed, help="of labeling and training (default: %(default)s)")
     add("--batch_size", type=int, default=settings.batch_size, help="images of a step (default: %(default)s)")
     add("--learning_rate", type=float, default=settings.learning_rate, help="of the first step (default: %(default)s)")
-    add("--optimizer", choices=("rms_prop", "adam"), default=settings.optimizer, help="default: %(default)s")
+    add("--optimizer", choices=paper_settings.OPTIMIZERS, default=settings.optimizer, help="default: %(default)s")
     return parser
 
 

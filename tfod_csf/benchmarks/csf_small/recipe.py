@@ -291,8 +291,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--first_stage_features_stride", type=int, choices=(8, 16), default=16, help="default: %(default)s")
     add(
         "--optimizer",
-        choices=("rms_prop", "adam"),
-        default="adam",
+        choices=paper_settings.OPTIMIZERS,
+        default=paper_settings.ADAM,
         help="default: %(default)s; the paper's is rms_prop",
     )
     add("--decay_factor", type=float, default=0.92, help="of the learning rate, 45 times (default: %(default)s)")
