@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sets up the environment and runs the whole study on synthetic slides, from the model that ships; about five minutes of
-# CPU time on a fast machine. Writes to demo/ (or the folder given as argument); a second run resumes, or starts over with --fresh.
+# Sets up the environment and runs the whole study on synthetic slides, from the model that ships; less than three
+# minutes on two fast cores. Writes to demo/ (or the folder given as argument); a second run resumes, or starts over with --fresh.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . ./environment.sh
