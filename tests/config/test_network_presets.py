@@ -55,10 +55,10 @@ def test_wrong_feature_extractor_is_refused():
 def test_committed_presets_have_their_own_names_and_types():
     presets = network_presets.committed_presets()
     names = [preset.name for preset in presets]
-    # Three depths at three sizes, three pyramids, Inception ResNet v2 at two sizes, TensorFlow 1's five, one for CPUs.
-    assert len(names) == len(set(names)) == 3 * 3 + 3 + 2 + 5 + 1
+    # Three depths at three sizes, three pyramids, Inception ResNet v2 at two sizes, TensorFlow 1's five, two for CPUs.
+    assert len(names) == len(set(names)) == 3 * 3 + 3 + 2 + 5 + 2
     assert names[0] == "faster_rcnn_resnet50_v1_640x640"
-    assert names[-1] == "faster_rcnn_resnet18_320x320"
+    assert names[-2:] == ["faster_rcnn_resnet18_320x320", "faster_rcnn_resnet18_instance_norm_320x320"]
     assert {preset.feature_extractor_type for preset in presets} <= set(extractor_types.SUPPORTED)
 
 

@@ -43,14 +43,15 @@ flags.DEFINE_string(
     "resnet50",
     "The network: resnet50, resnet101, resnet152, with feature pyramids resnet50_fpn, resnet101_fpn, resnet152_fpn, "
     "inception_resnet_v2_keras, of TensorFlow 1 inception_v2, faster_rcnn_resnet50, faster_rcnn_resnet101, "
-    "faster_rcnn_resnet152, faster_rcnn_inception_resnet_v2, or, for CPUs, resnet18.",
+    "faster_rcnn_resnet152, faster_rcnn_inception_resnet_v2, or, for CPUs, resnet18 and "
+    "resnet18_instance_norm.",
     flag_values=FLAGS,
 )
 flags.DEFINE_string(
     "input_size",
     "",
     "Input size in pixels, MINxMAX: 640x640, 800x1333 (padded), 1024x1024 (stretched, as in the model zoo) or any "
-    "other; default: 640x640, for TensorFlow 1 600x1024, for resnet18 320x320.",
+    "other; default: 640x640, for TensorFlow 1 600x1024, for those for CPUs 320x320.",
     flag_values=FLAGS,
 )
 flags.DEFINE_string(
@@ -66,7 +67,7 @@ flags.DEFINE_string(
     None,
     "Checkpoint to start from: a folder, a prefix (ckpt-0) or a .tar.gz; empty: train from scratch; default: the model "
     "zoo's COCO checkpoint in pre-trained-models/, for feature pyramids and faster_rcnn_resnet152 ImageNet's, for "
-    "resnet18 none.",
+    "those for CPUs none.",
     flag_values=FLAGS,
 )
 flags.DEFINE_string(
@@ -104,7 +105,7 @@ flags.DEFINE_float(
     flag_values=FLAGS,
 )
 flags.DEFINE_float(
-    "rms_prop_epsilon", None, "Epsilon of RMSprop; default: 1.0, for resnet18 0.01.", lower_bound=0.0, flag_values=FLAGS
+    "rms_prop_epsilon", None, "Epsilon of RMSprop; default: 1.0, for those for CPUs 0.01.", lower_bound=0.0, flag_values=FLAGS
 )
 common_flags.define_numbers(
     FLAGS,

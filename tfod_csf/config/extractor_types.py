@@ -39,6 +39,7 @@ TYPES = {
     "faster_rcnn_resnet101_fpn_keras": ExtractorType((8, 16), is_feature_pyramid=True),
     "faster_rcnn_resnet152_fpn_keras": ExtractorType((8, 16), is_feature_pyramid=True),
     "faster_rcnn_resnet18_keras": ExtractorType((8, 16)),
+    "faster_rcnn_resnet18_instance_norm_keras": ExtractorType((8, 16)),
     "faster_rcnn_inception_v2": ExtractorType((8, 16), MINUS_ONE_TO_ONE, "InceptionV2"),
     "faster_rcnn_resnet50": ExtractorType((8, 16), slim_scope="resnet_v1_50"),
     "faster_rcnn_resnet101": ExtractorType((8, 16), slim_scope="resnet_v1_101"),

@@ -1,4 +1,4 @@
-"""Feature extractor and input size: combinations of TFOD's zoos and samples for Faster R-CNN, and one for CPUs."""
+"""Feature extractor and input size: combinations of TFOD's zoos and samples for Faster R-CNN, and two for CPUs."""
 
 import re
 from collections.abc import Callable
@@ -110,6 +110,24 @@ def _tensorflow_1(name: str, checkpoint: str, **fields: Any) -> _Network:
     return _Network(f"faster_rcnn_{name}", f"faster_rcnn_{name}", ("600x1024",), lambda size: path, fields)
 
 
+def _resnet18(name: str) -> _Network:
+    """The networks for CPUs, which have no published checkpoint."""
+    return _Network(
+        f"{name}_keras",
+        name,
+        ("320x320",),
+        lambda size: "",
+        {
+            "least_detections": 100,
+            "first_stage_features_stride": 8,
+            "aspect_ratios": (1.0,),
+            "first_stage_minibatch_size": 64,
+            "second_stage_batch_size": 32,
+            "rms_prop_epsilon": 0.01,
+        },
+    )
+
+
 _INCEPTION_RESNET_V2_SIZES = ("640x640", "1024x1024")
 # By the short name of the feature extractor.
 _NETWORKS = {
@@ -137,20 +155,8 @@ _NETWORKS = {
         initial_crop_size=17,
         maxpool_kernel_size=1,
     ),
-    "resnet18": _Network(
-        "faster_rcnn_resnet18_keras",
-        "faster_rcnn_resnet18",
-        ("320x320",),
-        lambda size: "",
-        {
-            "least_detections": 100,
-            "first_stage_features_stride": 8,
-            "aspect_ratios": (1.0,),
-            "first_stage_minibatch_size": 64,
-            "second_stage_batch_size": 32,
-            "rms_prop_epsilon": 0.01,
-        },
-    ),
+    "resnet18": _resnet18("faster_rcnn_resnet18"),
+    "resnet18_instance_norm": _resnet18("faster_rcnn_resnet18_instance_norm"),
 }
 FEATURE_EXTRACTORS = tuple(_NETWORKS)
 

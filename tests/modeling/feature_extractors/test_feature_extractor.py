@@ -45,6 +45,37 @@ def test_frozen_batch_norm_keeps_its_statistics_and_trains_gamma_and_beta():
             np.testing.assert_array_equal(in_training, outside)
 
 
+_INSTANCE_NORM = "faster_rcnn_resnet18_instance_norm_keras"
+
+
+@pytest.mark.parametrize("stride", [8, 16])
+def test_instance_norm_is_batch_norm_of_one_image(stride, tmp_path):
+    batch_norm = extractor_builder.build("faster_rcnn_resnet18_keras", stride)
+    instance_norm = extractor_builder.build(_INSTANCE_NORM, stride)
+    # A checkpoint of the one starts the other: the names are the same, all but batch norm's statistics.
+    for half in ("proposal_features", "box_classifier_features"):
+        prefix = tf.train.Checkpoint(model=getattr(batch_norm, half)).write(str(tmp_path / half))
+        status = tf.train.Checkpoint(model=getattr(instance_norm, half)).read(prefix)
+        status.assert_existing_objects_matched().expect_partial()
+    image = tf.random.stateless_normal([1, 64, 96, 3], seed=[1, 2]) * 50.0
+    alone = instance_norm.proposal_features(image)
+    np.testing.assert_allclose(alone, batch_norm.proposal_features(image, training=True), atol=1e-4)
+    # An image beside it changes nothing, in training or not.
+    beside = tf.concat([image, tf.random.stateless_normal([1, 64, 96, 3], seed=[3, 4]) * 5.0], 0)
+    for training in (False, True):
+        np.testing.assert_allclose(instance_norm.proposal_features(beside, training=training)[:1], alone, atol=1e-4)
+
+
+def test_instance_norm_takes_no_notice_of_a_paler_stain_and_survives_an_empty_picture():
+    extractor = extractor_builder.build(_INSTANCE_NORM)
+    image = tf.random.stateless_normal([1, 64, 64, 3], seed=[1, 2]) * 50.0
+    (features,) = extractor.extract_proposal_features(image, training=False)
+    (paler,) = extractor.extract_proposal_features(image * 0.5, training=False)
+    np.testing.assert_allclose(paler, features, atol=0.02 * np.abs(features).max())
+    (empty,) = extractor.extract_proposal_features(tf.zeros([1, 64, 64, 3]), training=False)
+    np.testing.assert_array_equal(empty, 0)
+
+
 def test_slim_types_refuse_small_images_and_inception_v2_keeps_its_stride():
     extractor = extractor_builder.build("faster_rcnn_inception_v2", first_stage_features_stride=8)
     with pytest.raises(tf.errors.InvalidArgumentError, match="at least 33 px in both height and width"):

@@ -22,6 +22,7 @@ _BUILDERS: dict[str, Callable[[int], Halves]] = {
     "faster_rcnn_resnet152_keras": lambda stride: resnet_v1.build(152),
     "faster_rcnn_inception_resnet_v2_keras": inception_resnet_v2.build,
     "faster_rcnn_resnet18_keras": resnet18.build,
+    "faster_rcnn_resnet18_instance_norm_keras": resnet18.build_instance_norm,
     "faster_rcnn_inception_v2": lambda stride: slim_inception_v2.build(),
     "faster_rcnn_resnet50": lambda stride: slim_resnet_v1.build(50, stride),
     "faster_rcnn_resnet101": lambda stride: slim_resnet_v1.build(101, stride),
