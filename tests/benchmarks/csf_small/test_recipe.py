@@ -104,10 +104,13 @@ def test_a_refined_model_is_what_is_exported(tmp_path, commands, monkeypatch):
     assert changed.train_config.fine_tune_checkpoint == str(tmp_path / "model")
     rate = changed.train_config.optimizer.adam_optimizer.learning_rate.exponential_decay_learning_rate
     assert (changed.train_config.num_steps, rate.decay_steps) == (90, 2)  # 90 // 45
-    assert rate.initial_learning_rate == pytest.approx(0.0004)
+    assert rate.initial_learning_rate == pytest.approx(0.0006)
     assert list(changed.train_input_reader.tf_record_input_reader.input_path) == [
         str(tmp_path / "refining_records" / "train.record-?????-of-?????")
     ]
+    extractor = changed.model.faster_rcnn.feature_extractor
+    assert extractor.type == "faster_rcnn_resnet18_instance_norm_keras"
     assert flag(commands.commands[5], "trained_checkpoint_dir") == str(tmp_path / "refined_model")
+    assert flag(commands.commands[5], "pipeline_config_path") == str(tmp_path / "refined_model" / "pipeline.config")
     settings = json.loads((tmp_path / "training.json").read_text())["settings"]["refinement"]
-    assert (settings[0]["number"], settings[0]["seed"], settings[1:]) == (3, 5, [90, 0.0004])
+    assert (settings[0]["number"], settings[0]["seed"], settings[1:]) == (3, 5, [90, 0.0006, recipe.INSTANCE_NORM])
