@@ -111,6 +111,10 @@ ROWS = {
         changes=recipe.MORE_CELLS,
     ),
     "adam": Row("Adam instead of RMSprop", network={"optimizer": "adam"}),
+    "instance_norm": Row(
+        "Adam, and a first half that normalizes each image by itself",
+        network={"optimizer": "adam", "feature_extractor": "resnet18_instance_norm"},
+    ),
     "annealed": Row("learning rate to a hundredth instead of a tenth", network={"decay_factor": 0.9}),
     "as_labeled": Row(
         "images as they are labeled, class by class: red cells without boxes are background",
