@@ -105,7 +105,11 @@ flags.DEFINE_float(
     flag_values=FLAGS,
 )
 flags.DEFINE_float(
-    "rms_prop_epsilon", None, "Epsilon of RMSprop; default: 1.0, for those for CPUs 0.01.", lower_bound=0.0, flag_values=FLAGS
+    "rms_prop_epsilon",
+    None,
+    "Epsilon of RMSprop; default: 1.0, for those for CPUs 0.01.",
+    lower_bound=0.0,
+    flag_values=FLAGS,
 )
 common_flags.define_numbers(
     FLAGS,

@@ -92,25 +92,57 @@ def test_all_steps_in_their_order(tmp_path, commands, monkeypatch):
 
 
 def test_a_refined_model_is_what_is_exported(tmp_path, commands, monkeypatch):
-    monkeypatch.setattr(recipe.training_fields, "write_fields", lambda images, fields, folder: folder.mkdir())
+    composed = []
+    monkeypatch.setattr(
+        recipe.training_fields,
+        "write_fields",
+        lambda images, fields, folder: (folder.mkdir(parents=True), composed.append((len(images), fields.number))),
+    )
     monkeypatch.setattr(recipe.source_images, "write_study", lambda images, folder: folder.mkdir(exist_ok=True))
-    refinement = recipe.Refinement(FieldSettings(3, seed=5), steps=90)
+    refinements = [
+        recipe.Refinement(FieldSettings(3, seed=5), 90, 0.0006, recipe.INSTANCE_NORM),
+        recipe.Refinement(FieldSettings(4), 45, 0.0003, laboratory="bccd"),
+    ]
     for _ in range(2):
-        recipe.run(tmp_path, IMAGES, FieldSettings(2), {"num_steps": 3}, refinement=refinement)
-    assert commands.names[3:6] == ["create_csf_tf_record", "model_main_tf2", "exporter_main_v2"]
-    assert len(commands.names) == 8  # the second time there is nothing to do
-    override = flag(commands.commands[4], "config_override")
-    changed = text_format.Parse(override, pipeline_pb2.TrainEvalPipelineConfig())
+        recipe.run(tmp_path, IMAGES, FieldSettings(2), {"num_steps": 3}, refinements=refinements)
+    of_bccd = sum(image.laboratory == "bccd" for image in IMAGES)
+    assert 0 < of_bccd < len(IMAGES)
+    assert composed == [(len(IMAGES), 2), (len(IMAGES), 3), (of_bccd, 4)]
+    assert commands.names[3:8] == ["create_csf_tf_record", "model_main_tf2"] * 2 + ["exporter_main_v2"]
+    assert len(commands.names) == 10  # the second time there is nothing to do
+    first, second = tmp_path / "refinement_1", tmp_path / "refinement_2"
+    changed = _changes(commands.commands[4])
+    assert changed.model.faster_rcnn.feature_extractor.type == "faster_rcnn_resnet18_instance_norm_keras"
     assert changed.train_config.fine_tune_checkpoint == str(tmp_path / "model")
     rate = changed.train_config.optimizer.adam_optimizer.learning_rate.exponential_decay_learning_rate
     assert (changed.train_config.num_steps, rate.decay_steps) == (90, 2)  # 90 // 45
     assert rate.initial_learning_rate == pytest.approx(0.0006)
-    assert list(changed.train_input_reader.tf_record_input_reader.input_path) == [
-        str(tmp_path / "refining_records" / "train.record-?????-of-?????")
+    shards = str(first / "records" / "train.record-?????-of-?????")
+    assert list(changed.train_input_reader.tf_record_input_reader.input_path) == [shards]
+    # The second continues the first, with its config, and that is what is exported.
+    assert flag(commands.commands[6], "pipeline_config_path") == str(first / "model" / "pipeline.config")
+    assert _changes(commands.commands[6]).train_config.fine_tune_checkpoint == str(first / "model")
+    assert flag(commands.commands[7], "trained_checkpoint_dir") == str(second / "model")
+    assert flag(commands.commands[7], "pipeline_config_path") == str(second / "model" / "pipeline.config")
+    settings = json.loads((tmp_path / "training.json").read_text())["settings"]["refinements"]
+    assert [(one["fields"]["number"], one["steps"], one["laboratory"]) for one in settings] == [
+        (3, 90, ""),
+        (4, 45, "bccd"),
     ]
-    extractor = changed.model.faster_rcnn.feature_extractor
-    assert extractor.type == "faster_rcnn_resnet18_instance_norm_keras"
-    assert flag(commands.commands[5], "trained_checkpoint_dir") == str(tmp_path / "refined_model")
-    assert flag(commands.commands[5], "pipeline_config_path") == str(tmp_path / "refined_model" / "pipeline.config")
-    settings = json.loads((tmp_path / "training.json").read_text())["settings"]["refinement"]
-    assert (settings[0]["number"], settings[0]["seed"], settings[1:]) == (3, 5, [90, 0.0006, recipe.INSTANCE_NORM])
+
+
+def test_the_refinements_that_ship_and_those_without_steps_or_images():
+    def given(*arguments):
+        flags = ["--data_dir=data", "--work_dir=work", *arguments]
+        return recipe._refinements(recipe._parser().parse_args(flags))
+
+    first, second = given()
+    assert (first.steps, first.fields.changed, first.fields.stain, first.laboratory) == (4500, 1.0, 0.0, "")
+    assert (second.steps, second.fields.number, second.laboratory) == (3000, 19000, "pbc")
+    assert (second.fields.stain, second.fields.changed) == (recipe.OTHER_LABORATORIES["stain"], 0.47)
+    assert given("--refining_steps", "7", "0") == [first._replace(steps=7)]
+    assert given("--without_laboratory=pbc") == [first]
+
+
+def _changes(command):
+    return text_format.Parse(flag(command, "config_override"), pipeline_pb2.TrainEvalPipelineConfig())

@@ -2,17 +2,20 @@
 
     python -m tfod_csf.benchmarks.csf_small.recipe --data_dir=DATA --work_dir=WORK --without_fold=0
 
-Composes fields (training_fields), makes records of them, trains, then trains once more with further fields, whose stain
-and sharpness are as photographed, and with a first half that normalizes each image by itself, exports, and describes the images themselves for the model's domain guard; each step
-is a command of tfod_csf, as a user would run it. Run again, it resumes: finished steps are skipped, a training resumes
-from its last checkpoint. In WORK: fields/, records/, pipeline.config, model/, refining_fields/, refining_records/,
-refined_model/, exported/, study/, study_records/, and training.json, which says from what and how long.
+Composes fields (training_fields), makes records of them, trains, and refines: trains again from there, with further
+fields, first with some whose stain and sharpness are as photographed and with a first half that normalizes each image
+by itself, then with further ones of PBC, which has more cells of each class. Exports, and describes the images
+themselves for the model's domain guard. Each step is a command of tfod_csf, as a user would run it. Run again, it
+resumes: finished steps are skipped, a training resumes from its last checkpoint. In WORK: fields/, records/,
+pipeline.config, model/, refinement_1/ and refinement_2/ with the same, exported/, study/, study_records/, and
+training.json, which says from what and how long.
 
 --without_fold and --without_laboratory hold images back to be measured with. The model that ships is made by the
 command above: fold 0 says how good it is.
 """
 
 import argparse
+import dataclasses
 import json
 import pathlib
 import resource
@@ -36,7 +39,8 @@ CLASSES = (*cell_classes.STUDY_CLASSES, cell_classes.UNKNOWN)
 TRAINING = "training.json"
 # Of the fields' settings: how far stain, light and sharpness of most parts are changed.
 OTHER_LABORATORIES = {"stain": 0.25, "density": (0.3, 1.3), "blur": 2.5, "changed": 0.75}
-_UNCHANGED_FIELDS = 9000  # of the second training
+_UNCHANGED_FIELDS = 9000  # of the first refinement
+_PBC_FIELDS, _PBC_CHANGED = 19000, 0.47  # of the second: how many, and the share of their parts that is changed
 _TEST_FRACTION = 0.02  # fields that the loss is followed on; what is measured comes from images held back
 _HUE = "train_config { data_augmentation_options { random_adjust_hue { } } }"
 # TFOD's 25 % of the proposals that a step learns from are mostly red cells; the types of white cells need more of them.
@@ -48,7 +52,7 @@ STRIDE_16 = (
 )
 # Batch norm learns faster; of a laboratory that it has not seen, instance norm recognizes more.
 INSTANCE_NORM = 'model { faster_rcnn { feature_extractor { type: "faster_rcnn_resnet18_instance_norm_keras" } } }'
-# A second training: another learning rate, from a checkpoint, with further records.
+# Another learning rate, from a checkpoint, with further records.
 _REFINED = (
     'train_config { fine_tune_checkpoint: "%s" fine_tune_checkpoint_type: "full" fine_tune_checkpoint_version: V2 '
     "num_steps: %d optimizer { adam_optimizer { learning_rate { exponential_decay_learning_rate "
@@ -75,19 +79,21 @@ class Start(NamedTuple):
 
 
 class Refinement(NamedTuple):
-    """A second training, with Adam, on fields of both trainings.
+    """A further training, with Adam, on the fields so far and further ones.
 
     Attributes:
       fields: further ones.
-      steps: of the second training.
+      steps: of this training.
       learning_rate: of its first step.
-      changes: of the first training's pipeline.config, as its text.
+      changes: of the pipeline.config so far, as its text.
+      laboratory: whose images the further fields are of; "": all.
     """
 
     fields: FieldSettings
     steps: int
-    learning_rate: float = 0.0006
-    changes: str = INSTANCE_NORM
+    learning_rate: float
+    changes: str = ""
+    laboratory: str = ""
 
 
 def kept(images: Sequence[SourceImage], without_fold: int | None, without_laboratory: str | None) -> list[SourceImage]:
@@ -172,7 +178,7 @@ def run(
     network: dict[str, Any],
     start: Start | None = None,
     changes: str = "",
-    refinement: Refinement | None = None,
+    refinements: Sequence[Refinement] = (),
 ) -> None:
     """All steps.
 
@@ -181,7 +187,7 @@ def run(
       network: flags of generate_pipeline_config, by name.
       start: makes the weights to start from; None: random ones.
       changes: of the generated pipeline.config, as its text.
-      refinement: None: no second training.
+      refinements: in their order.
     """
     settings = {
         "data": source_images.data_fingerprint(images),
@@ -190,11 +196,11 @@ def run(
         "network": network,
         "changes": changes,
         **({"start": start.name} if start else {}),
-        **({"refinement": [_field_settings(refinement.fields), *refinement[1:]]} if refinement else {}),
+        **({"refinements": [_refinement_settings(one) for one in refinements]} if refinements else {}),
     }
     recipe = Recipe(work_dir, settings)
     save_label_map(label_map_from_names(CLASSES), work_dir / "label_map.pbtxt")
-    records = _records_of_fields(recipe, work_dir, images, fields)
+    records = _records_of_fields(recipe, work_dir, images, fields, "")
     config, model = work_dir / "pipeline.config", work_dir / "model"
     flags = [f"--{name}={value}" for name, value in network.items()]
     generating = ["generate_pipeline_config", f"--records_dir={records}", f"--output_path={config}"]
@@ -202,14 +208,20 @@ def run(
     training = ["model_main_tf2", f"--pipeline_config_path={config}", f"--model_dir={model}", "--seed=1"]
     begun = [f"--config_override={start.begin(recipe, work_dir, images)}"] if start else []
     recipe.step("training", [*training, *begun, "--checkpoint_every_n=500"])
-    if refinement:
-        model = _refine(recipe, work_dir, images, refinement)
-    # The training's own copy of the config has the changes of the second training.
+    for number, refinement in enumerate(refinements, 1):
+        of_laboratory = [one for one in images if refinement.laboratory in ("", one.laboratory)]
+        model = _refine(recipe, work_dir, of_laboratory, refinement, model, f"refinement_{number}")
+    # A training's own copy of the config has the changes of the refinements.
     trained = ["exporter_main_v2", f"--pipeline_config_path={model / 'pipeline.config'}"]
     exported = work_dir / "exported"
     given = [f"--output_directory={exported}", f"--config_override={_RESIZER}", "--nodomain_guard"]
     recipe.step("export", [*trained, f"--trained_checkpoint_dir={model}", *given], remove="exported")
     _describe_domain(recipe, work_dir, images, exported)
+
+
+def _refinement_settings(refinement: Refinement) -> dict[str, Any]:
+    """As JSON gives them back."""
+    return {**refinement._asdict(), "fields": _field_settings(refinement.fields)}
 
 
 def _field_settings(fields: FieldSettings) -> dict[str, Any]:
@@ -218,13 +230,14 @@ def _field_settings(fields: FieldSettings) -> dict[str, Any]:
 
 
 def _records_of_fields(
-    recipe: Recipe, work_dir: pathlib.Path, images: Sequence[SourceImage], fields: FieldSettings, prefix: str = ""
+    recipe: Recipe, work_dir: pathlib.Path, images: Sequence[SourceImage], fields: FieldSettings, name: str
 ) -> pathlib.Path:
-    """Folder of the records of fields; `prefix` is of its name, and of the steps'."""
-    folder, records = f"{prefix}fields", work_dir / f"{prefix}records"
-    recipe.own_step(f"{prefix}compose", folder, lambda made: training_fields.write_fields(images, fields, made))
+    """Folder of the records of fields; `name` is of the training, and of its folder: "" for the first one."""
+    folder, records = pathlib.PurePath(name, "fields"), work_dir / name / "records"
+    step = f"{name} " if name else ""
+    recipe.own_step(f"{step}compose", str(folder), lambda made: training_fields.write_fields(images, fields, made))
     recipe.step(
-        f"{prefix}records",
+        f"{step}records",
         [
             *("create_csf_tf_record", f"--images_dir={work_dir / folder}", f"--output_dir={records}"),
             *(f"--label_map_path={work_dir / 'label_map.pbtxt'}", f"--test_fraction={_TEST_FRACTION}"),
@@ -235,17 +248,22 @@ def _records_of_fields(
 
 
 def _refine(
-    recipe: Recipe, work_dir: pathlib.Path, images: Sequence[SourceImage], refinement: Refinement
+    recipe: Recipe,
+    work_dir: pathlib.Path,
+    images: Sequence[SourceImage],
+    refinement: Refinement,
+    model: pathlib.Path,
+    name: str,
 ) -> pathlib.Path:
-    """Folder of the second training's checkpoints."""
-    records = _records_of_fields(recipe, work_dir, images, refinement.fields, "refining_")
-    first, refined, steps = work_dir / "model", work_dir / "refined_model", refinement.steps
+    """Folder of the refinement's checkpoints; `model` is that of the training before it."""
+    records = _records_of_fields(recipe, work_dir, images, refinement.fields, name)
+    refined, steps = work_dir / name / "model", refinement.steps
     falls = paper_settings.decay_steps_for(paper_settings.Training(num_steps=steps))
     shards = records / "train.record-?????-of-?????"
-    changes = _REFINED % (first, steps, refinement.learning_rate, falls, shards)
-    training = ["model_main_tf2", f"--pipeline_config_path={work_dir / 'pipeline.config'}", f"--model_dir={refined}"]
+    changes = _REFINED % (model, steps, refinement.learning_rate, falls, shards)
+    training = ["model_main_tf2", f"--pipeline_config_path={model / 'pipeline.config'}", f"--model_dir={refined}"]
     changed = f"--config_override={changes} {refinement.changes}"
-    recipe.step("refinement", [*training, "--seed=1", "--checkpoint_every_n=500", changed])
+    recipe.step(name, [*training, "--seed=1", "--checkpoint_every_n=500", changed])
     return refined
 
 
@@ -303,9 +321,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--decay_factor", type=float, default=0.92, help="of the learning rate, 45 times (default: %(default)s)")
     add("--steps", type=int, default=8000, help="training steps (default: %(default)s)")
-    add("--refining_steps", type=int, default=4500, help="of a second training, 0 for none (default: %(default)s)")
+    add(
+        "--refining_steps",
+        type=int,
+        nargs=2,
+        default=[4500, 3000],
+        help="training steps of the two refinements, 0 for none (default: 4500 3000)",
+    )
     add("--batch_size", type=int, default=8, help="fields of a step (default: 8)")
     return parser
+
+
+def _refinements(options: argparse.Namespace) -> list[Refinement]:
+    """Those that have steps and images; without the images of PBC there is no second one."""
+    unchanged = FieldSettings(_UNCHANGED_FIELDS, options.seed, pasted=3, dense=0.6, sparse=0.4)
+    mixed = dataclasses.replace(unchanged, number=_PBC_FIELDS, seed=options.seed + 1)
+    mixed = dataclasses.replace(mixed, **{**OTHER_LABORATORIES, "changed": _PBC_CHANGED})
+    given = [
+        Refinement(unchanged, options.refining_steps[0], 0.0006, INSTANCE_NORM),
+        Refinement(mixed, options.refining_steps[1], 0.0003, laboratory=source_images.PBC),
+    ]
+    has_pbc = options.without_laboratory != source_images.PBC
+    return [one for one in given if one.steps and (has_pbc or not one.laboratory)]
 
 
 def main() -> None:
@@ -324,9 +361,8 @@ def main() -> None:
         }
         changes = [MORE_CELLS] if options.more_cells else []
         changes += [STRIDE_16] if options.first_stage_features_stride == 16 else []
-        unchanged = FieldSettings(_UNCHANGED_FIELDS, options.seed, pasted=3, dense=0.6, sparse=0.4)
-        refinement = Refinement(unchanged, options.refining_steps) if options.refining_steps else None
-        run(options.work_dir, images, fields, network, changes=" ".join(changes), refinement=refinement)
+        refinements = _refinements(options)
+        run(options.work_dir, images, fields, network, changes=" ".join(changes), refinements=refinements)
     except UserError as error:
         sys.exit(f"recipe: error: {error}")
 
