@@ -104,10 +104,10 @@ def test_a_refined_model_is_what_is_exported(tmp_path, commands, monkeypatch):
         recipe.Refinement(FieldSettings(4), 45, 0.0003, laboratory="bccd"),
     ]
     for _ in range(2):
-        recipe.run(tmp_path, IMAGES, FieldSettings(2), {"num_steps": 3}, refinements=refinements)
+        recipe.run(tmp_path, IMAGES, FieldSettings(2), {"num_steps": 3}, refinements=refinements, laboratory="pbc")
     of_bccd = sum(image.laboratory == "bccd" for image in IMAGES)
     assert 0 < of_bccd < len(IMAGES)
-    assert composed == [(len(IMAGES), 2), (len(IMAGES), 3), (of_bccd, 4)]
+    assert composed == [(len(IMAGES) - of_bccd, 2), (len(IMAGES), 3), (of_bccd, 4)]
     assert commands.names[3:8] == ["create_csf_tf_record", "model_main_tf2"] * 2 + ["exporter_main_v2"]
     assert len(commands.names) == 10  # the second time there is nothing to do
     first, second = tmp_path / "refinement_1", tmp_path / "refinement_2"
@@ -136,12 +136,14 @@ def test_the_refinements_that_ship_and_those_without_steps_or_images():
         flags = ["--data_dir=data", "--work_dir=work", *arguments]
         return recipe._refinements(recipe._parser().parse_args(flags))
 
-    first, second = given()
-    assert (first.steps, first.fields.changed, first.fields.stain, first.laboratory) == (4500, 1.0, 0.0, "")
-    assert (second.steps, second.fields.number, second.laboratory) == (3000, 19000, "pbc")
-    assert (second.fields.stain, second.fields.changed) == (recipe.OTHER_LABORATORIES["stain"], 0.47)
-    assert given("--refining_steps", "7", "0") == [first._replace(steps=7)]
-    assert given("--without_laboratory=pbc") == [first]
+    first, second, third = given()
+    assert (first.steps, first.fields.stain, first.changes) == (4500, 0.0, recipe.INSTANCE_NORM)
+    assert (second.steps, second.fields.stain, second.fields.changed) == (3000, 0.25, 1.0)
+    assert (third.steps, third.fields.number, third.fields.changed) == (1500, 12000, 0.75)
+    assert [one.laboratory for one in (first, second, third)] == ["pbc", "pbc", ""]
+    assert given("--refining_steps", "7", "0", "0") == [first._replace(steps=7)]
+    assert given("--without_laboratory=bccd") == [first, second]
+    assert [one.laboratory for one in given("--without_laboratory=pbc")] == ["", ""]
 
 
 def _changes(command):

@@ -2,13 +2,13 @@
 
     python -m tfod_csf.benchmarks.csf_small.recipe --data_dir=DATA --work_dir=WORK --without_fold=0
 
-Composes fields (training_fields), makes records of them, trains, and refines: trains again from there, with further
-fields, first with some whose stain and sharpness are as photographed and with a first half that normalizes each image
-by itself, then with further ones of PBC, which has more cells of each class. Exports, and describes the images
-themselves for the model's domain guard. Each step is a command of tfod_csf, as a user would run it. Run again, it
-resumes: finished steps are skipped, a training resumes from its last checkpoint. In WORK: fields/, records/,
-pipeline.config, model/, refinement_1/ and refinement_2/ with the same, exported/, study/, study_records/, and
-training.json, which says from what and how long.
+Composes fields of PBC (training_fields), which has more cells of each class, makes records of them, trains, and
+refines: trains again from there, with further fields too; first with some whose stain and sharpness are as
+photographed, and with a first half that normalizes each image by itself, then with some that are all changed, at last
+with fields of both laboratories. Exports, and describes the images themselves for the model's domain guard. Each step
+is a command of tfod_csf, as a user would run it. Run again, it resumes: finished steps are skipped, a training
+resumes from its last checkpoint. In WORK: fields/, records/, pipeline.config, model/, refinement_1/ and so on with
+the same, exported/, study/, study_records/, and training.json, which says from what and how long.
 
 --without_fold and --without_laboratory hold images back to be measured with. The model that ships is made by the
 command above: fold 0 says how good it is.
@@ -39,8 +39,7 @@ CLASSES = (*cell_classes.STUDY_CLASSES, cell_classes.UNKNOWN)
 TRAINING = "training.json"
 # Of the fields' settings: how far stain, light and sharpness of most parts are changed.
 OTHER_LABORATORIES = {"stain": 0.25, "density": (0.3, 1.3), "blur": 2.5, "changed": 0.75}
-_UNCHANGED_FIELDS = 9000  # of the first refinement
-_PBC_FIELDS, _PBC_CHANGED = 19000, 0.47  # of the second: how many, and the share of their parts that is changed
+_REFINING_FIELDS = 7000  # of each of the first two refinements
 _TEST_FRACTION = 0.02  # fields that the loss is followed on; what is measured comes from images held back
 _HUE = "train_config { data_augmentation_options { random_adjust_hue { } } }"
 # TFOD's 25 % of the proposals that a step learns from are mostly red cells; the types of white cells need more of them.
@@ -179,6 +178,7 @@ def run(
     start: Start | None = None,
     changes: str = "",
     refinements: Sequence[Refinement] = (),
+    laboratory: str = "",
 ) -> None:
     """All steps.
 
@@ -188,6 +188,7 @@ def run(
       start: makes the weights to start from; None: random ones.
       changes: of the generated pipeline.config, as its text.
       refinements: in their order.
+      laboratory: whose images the fields of the first training are of; "": all.
     """
     settings = {
         "data": source_images.data_fingerprint(images),
@@ -196,11 +197,12 @@ def run(
         "network": network,
         "changes": changes,
         **({"start": start.name} if start else {}),
+        **({"laboratory": laboratory} if laboratory else {}),
         **({"refinements": [_refinement_settings(one) for one in refinements]} if refinements else {}),
     }
     recipe = Recipe(work_dir, settings)
     save_label_map(label_map_from_names(CLASSES), work_dir / "label_map.pbtxt")
-    records = _records_of_fields(recipe, work_dir, images, fields, "")
+    records = _records_of_fields(recipe, work_dir, _of(laboratory, images), fields, "")
     config, model = work_dir / "pipeline.config", work_dir / "model"
     flags = [f"--{name}={value}" for name, value in network.items()]
     generating = ["generate_pipeline_config", f"--records_dir={records}", f"--output_path={config}"]
@@ -209,14 +211,17 @@ def run(
     begun = [f"--config_override={start.begin(recipe, work_dir, images)}"] if start else []
     recipe.step("training", [*training, *begun, "--checkpoint_every_n=500"])
     for number, refinement in enumerate(refinements, 1):
-        of_laboratory = [one for one in images if refinement.laboratory in ("", one.laboratory)]
-        model = _refine(recipe, work_dir, of_laboratory, refinement, model, f"refinement_{number}")
+        model = _refine(recipe, work_dir, _of(refinement.laboratory, images), refinement, model, f"refinement_{number}")
     # A training's own copy of the config has the changes of the refinements.
     trained = ["exporter_main_v2", f"--pipeline_config_path={model / 'pipeline.config'}"]
     exported = work_dir / "exported"
     given = [f"--output_directory={exported}", f"--config_override={_RESIZER}", "--nodomain_guard"]
     recipe.step("export", [*trained, f"--trained_checkpoint_dir={model}", *given], remove="exported")
     _describe_domain(recipe, work_dir, images, exported)
+
+
+def _of(laboratory: str, images: Sequence[SourceImage]) -> list[SourceImage]:
+    return [one for one in images if laboratory in ("", one.laboratory)]
 
 
 def _refinement_settings(refinement: Refinement) -> dict[str, Any]:
@@ -324,25 +329,31 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--refining_steps",
         type=int,
-        nargs=2,
-        default=[4500, 3000],
-        help="training steps of the two refinements, 0 for none (default: 4500 3000)",
+        nargs=3,
+        default=[4500, 3000, 1500],
+        help="training steps of the refinements, 0 for none (default: 4500 3000 1500)",
     )
     add("--batch_size", type=int, default=8, help="fields of a step (default: 8)")
     return parser
 
 
 def _refinements(options: argparse.Namespace) -> list[Refinement]:
-    """Those that have steps and images; without the images of PBC there is no second one."""
-    unchanged = FieldSettings(_UNCHANGED_FIELDS, options.seed, pasted=3, dense=0.6, sparse=0.4)
-    mixed = dataclasses.replace(unchanged, number=_PBC_FIELDS, seed=options.seed + 1)
-    mixed = dataclasses.replace(mixed, **{**OTHER_LABORATORIES, "changed": _PBC_CHANGED})
+    """Those that have steps; the last one has something to add where there are two laboratories."""
+    unchanged = FieldSettings(_REFINING_FIELDS, options.seed, pasted=3, dense=0.6, sparse=0.4)
+    changed = dataclasses.replace(unchanged, **{**OTHER_LABORATORIES, "changed": 1.0})
+    both = dataclasses.replace(unchanged, number=options.fields, **OTHER_LABORATORIES)
+    laboratory = _first_laboratory(options)
     given = [
-        Refinement(unchanged, options.refining_steps[0], 0.0006, INSTANCE_NORM),
-        Refinement(mixed, options.refining_steps[1], 0.0003, laboratory=source_images.PBC),
+        Refinement(unchanged, options.refining_steps[0], 0.0006, INSTANCE_NORM, laboratory),
+        Refinement(changed, options.refining_steps[1], 0.0003, laboratory=laboratory),
+        Refinement(both, options.refining_steps[2], 0.0002),
     ]
-    has_pbc = options.without_laboratory != source_images.PBC
-    return [one for one in given if one.steps and (has_pbc or not one.laboratory)]
+    return [one for one in given[: 2 if options.without_laboratory else 3] if one.steps]
+
+
+def _first_laboratory(options: argparse.Namespace) -> str:
+    """BCCD's few lymphocytes and monocytes, shown as often as PBC's, made the types of PBC's cells worse."""
+    return "" if options.without_laboratory == source_images.PBC else source_images.PBC
 
 
 def main() -> None:
@@ -362,7 +373,15 @@ def main() -> None:
         changes = [MORE_CELLS] if options.more_cells else []
         changes += [STRIDE_16] if options.first_stage_features_stride == 16 else []
         refinements = _refinements(options)
-        run(options.work_dir, images, fields, network, changes=" ".join(changes), refinements=refinements)
+        run(
+            options.work_dir,
+            images,
+            fields,
+            network,
+            changes=" ".join(changes),
+            refinements=refinements,
+            laboratory=_first_laboratory(options),
+        )
     except UserError as error:
         sys.exit(f"recipe: error: {error}")
 
