@@ -119,6 +119,7 @@ def test_a_refined_model_is_what_is_exported(tmp_path, commands, monkeypatch):
     assert rate.initial_learning_rate == pytest.approx(0.0006)
     shards = str(first / "records" / "train.record-?????-of-?????")
     assert list(changed.train_input_reader.tf_record_input_reader.input_path) == [shards]
+    assert changed.train_config.max_number_of_boxes == changed.train_input_reader.max_number_of_boxes == 200
     # The second continues the first, with its config, and that is what is exported.
     assert flag(commands.commands[6], "pipeline_config_path") == str(first / "model" / "pipeline.config")
     assert _changes(commands.commands[6]).train_config.fine_tune_checkpoint == str(first / "model")
@@ -139,7 +140,7 @@ def test_the_refinements_that_ship_and_those_without_steps_or_images():
     first, second, third = given()
     assert (first.steps, first.fields.stain, first.changes) == (4500, 0.0, recipe.INSTANCE_NORM)
     assert (second.steps, second.fields.stain, second.fields.changed) == (3000, 0.25, 1.0)
-    assert (third.steps, third.fields.number, third.fields.changed) == (1500, 12000, 0.75)
+    assert (third.steps, third.fields.number, third.fields.changed) == (1200, 12000, 0.75)
     assert [one.laboratory for one in (first, second, third)] == ["pbc", "pbc", ""]
     assert given("--refining_steps", "7", "0", "0") == [first._replace(steps=7)]
     assert given("--without_laboratory=bccd") == [first, second]

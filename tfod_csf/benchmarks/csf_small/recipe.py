@@ -40,6 +40,7 @@ TRAINING = "training.json"
 # Of the fields' settings: how far stain, light and sharpness of most parts are changed.
 OTHER_LABORATORIES = {"stain": 0.25, "density": (0.3, 1.3), "blur": 2.5, "changed": 0.75}
 _REFINING_FIELDS = 7000  # of each of the first two refinements
+_MOST_BOXES = 200  # of a field; the first training's config has what its own fields need, which may be less
 _TEST_FRACTION = 0.02  # fields that the loss is followed on; what is measured comes from images held back
 _HUE = "train_config { data_augmentation_options { random_adjust_hue { } } }"
 # TFOD's 25 % of the proposals that a step learns from are mostly red cells; the types of white cells need more of them.
@@ -54,9 +55,9 @@ INSTANCE_NORM = 'model { faster_rcnn { feature_extractor { type: "faster_rcnn_re
 # Another learning rate, from a checkpoint, with further records.
 _REFINED = (
     'train_config { fine_tune_checkpoint: "%s" fine_tune_checkpoint_type: "full" fine_tune_checkpoint_version: V2 '
-    "num_steps: %d optimizer { adam_optimizer { learning_rate { exponential_decay_learning_rate "
+    "max_number_of_boxes: %d num_steps: %d optimizer { adam_optimizer { learning_rate { exponential_decay_learning_rate "
     "{ initial_learning_rate: %g decay_steps: %d } } } } } "
-    'train_input_reader { tf_record_input_reader { input_path: "%s" } }'
+    'train_input_reader { max_number_of_boxes: %d tf_record_input_reader { input_path: "%s" } }'
 )
 # Fields are square; the exported model takes images of any shape and does not pad them.
 _RESIZER = (
@@ -265,7 +266,7 @@ def _refine(
     refined, steps = work_dir / name / "model", refinement.steps
     falls = paper_settings.decay_steps_for(paper_settings.Training(num_steps=steps))
     shards = records / "train.record-?????-of-?????"
-    changes = _REFINED % (model, steps, refinement.learning_rate, falls, shards)
+    changes = _REFINED % (model, _MOST_BOXES, steps, refinement.learning_rate, falls, _MOST_BOXES, shards)
     training = ["model_main_tf2", f"--pipeline_config_path={model / 'pipeline.config'}", f"--model_dir={refined}"]
     changed = f"--config_override={changes} {refinement.changes}"
     recipe.step(name, [*training, "--seed=1", "--checkpoint_every_n=500", changed])
@@ -330,8 +331,8 @@ def _parser() -> argparse.ArgumentParser:
         "--refining_steps",
         type=int,
         nargs=3,
-        default=[4500, 3000, 1500],
-        help="training steps of the refinements, 0 for none (default: 4500 3000 1500)",
+        default=[4500, 3000, 1200],
+        help="training steps of the refinements, 0 for none (default: 4500 3000 1200)",
     )
     add("--batch_size", type=int, default=8, help="fields of a step (default: 8)")
     return parser
