@@ -55,7 +55,8 @@ INSTANCE_NORM = 'model { faster_rcnn { feature_extractor { type: "faster_rcnn_re
 # Another learning rate, from a checkpoint, with further records.
 _REFINED = (
     'train_config { fine_tune_checkpoint: "%s" fine_tune_checkpoint_type: "full" fine_tune_checkpoint_version: V2 '
-    "max_number_of_boxes: %d num_steps: %d optimizer { adam_optimizer { learning_rate { exponential_decay_learning_rate "
+    "max_number_of_boxes: %d num_steps: %d "
+    "optimizer { adam_optimizer { learning_rate { exponential_decay_learning_rate "
     "{ initial_learning_rate: %g decay_steps: %d } } } } } "
     'train_input_reader { max_number_of_boxes: %d tf_record_input_reader { input_path: "%s" } }'
 )
