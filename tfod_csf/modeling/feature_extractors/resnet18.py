@@ -30,8 +30,8 @@ def build_instance_norm(first_stage_features_stride: int) -> Halves:
     """The same network, whose first half normalizes each channel of each image by that image (instance norm).
 
     Batch norm takes what it knows of pictures from those of the training; a laboratory whose stain is paler changes
-    every channel's mean and spread. The second half, which sees one cell at a time, keeps batch norm: there, how much
-    an image differs from others is what tells cells apart. Weights have the names that `build` gives them, so that a
+    every channel's mean and spread. The second half, which sees one cell at a time, keeps batch norm: by itself a cell
+    could not be compared with others (not tried). Weights have the names that `build` gives them, so that a
     checkpoint of that network starts this one. Source: Pan et al., Two at Once: Enhancing Learning and Generalization
     Capacities via IBN-Net, ECCV 2018, which mixes both norms in the first groups.
     """
