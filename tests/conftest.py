@@ -42,6 +42,13 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(skip)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Random weights are the same in each run, whichever tests ran before, also those of fixtures made for this test."""
+    if "tf_keras" in sys.modules:
+        sys.modules["tf_keras"].utils.set_random_seed(1)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def signals_of_a_terminal():
     """What runs in the background may ignore Ctrl-C and hang-ups, and so would the programs that tests send them to."""

@@ -105,5 +105,6 @@ def test_a_signal_is_passed_on_and_the_command_awaited(monkeypatch, comes):
     with pytest.raises(Stopped) as stopped:
         command_steps.run_command("evaluate", [])
     assert stopped.value.number == signal.SIGTERM
+    started[0].stdout.close()
     assert started[0].returncode == 7
     assert signal.getsignal(signal.SIGTERM) == before
