@@ -22,12 +22,15 @@ from tfod_csf.benchmarks.csf_small.composed_patients import CompositionSettings
 from tfod_csf.benchmarks.csf_small.recipe import Recipe, Start
 from tfod_csf.benchmarks.csf_small.source_images import BCCD, PBC, SourceImage
 from tfod_csf.benchmarks.csf_small.training_fields import FieldSettings
+from tfod_csf.config import paper_settings
 from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write, csv_tables
 
 FOLD = 0
 _NUM_FIELDS = 7000
 _BASE = FieldSettings(_NUM_FIELDS, seed=1, pasted=3, dense=0.6, sparse=0.4)
+_CAMERAS = dataclasses.replace(_BASE, stain=0.25, density=(0.3, 1.3), blur=2.5)
+_INSTANCE_NORM = {"feature_extractor": "resnet18_instance_norm"}
 _CLASSIFIER_STEPS, _SYNTHETIC_STEPS = 1200, 1000
 _IN_DOMAIN, _OTHER = "In domain", "A laboratory that was not trained on"
 # Columns after those of the training: (title, set, figure, reading, class).
@@ -85,7 +88,8 @@ def _synthetic(work: Recipe, work_dir: pathlib.Path, images: Sequence[SourceImag
     drawing = ["synthesize", f"--output_dir={slides}", "--num_patients=40", "--images_per_patient=8", "--seed=7"]
     work.step("synthetic slides", [*drawing, "--width=427", "--height=320"], remove="start/slides")
     work.step("synthetic records", ["create_csf_tf_record", f"--images_dir={slides}", f"--output_dir={records}"])
-    flags = [f"--{name}={value}" for name, value in recipe.network_flags(_SYNTHETIC_STEPS).items()]
+    network = {**recipe.network_flags(_SYNTHETIC_STEPS), "optimizer": paper_settings.ADAM}
+    flags = [f"--{name}={value}" for name, value in network.items()]
     work.step(
         "synthetic config", ["generate_pipeline_config", f"--records_dir={records}", f"--output_path={config}", *flags]
     )
@@ -99,21 +103,16 @@ def _starting_at(checkpoint: pathlib.Path) -> str:
 
 
 ROWS = {
-    "base": Row("half-width ResNet-18, stride 8; fields as described in training_fields"),
+    "base": Row("half-width ResNet-18, stride 8, Adam; fields as described in training_fields"),
+    "rms_prop": Row("RMSprop instead of Adam", network={"optimizer": paper_settings.RMS_PROP}),
+    "instance_norm": Row("a first half that normalizes each image by itself", network=_INSTANCE_NORM),
+    "cameras": Row("strong stain jitter, densities of 0.3 to 1.3, half of the parts blurred", fields=_CAMERAS),
+    "both": Row("instance_norm and cameras", fields=_CAMERAS, network=_INSTANCE_NORM),
     "stain": Row("mild stain jitter", fields=dataclasses.replace(_BASE, stain=0.12)),
     "blur": Row("half of the parts blurred", fields=dataclasses.replace(_BASE, blur=2.5)),
-    "cameras": Row(
-        "strong stain jitter, densities of 0.3 to 1.3, half of the parts blurred",
-        fields=dataclasses.replace(_BASE, stain=0.25, density=(0.3, 1.3), blur=2.5),
-    ),
     "more_cells": Row(
         "64 proposals of an image in a step, half of them cells, instead of 32 and a quarter",
         changes=recipe.MORE_CELLS,
-    ),
-    "adam": Row("Adam instead of RMSprop", network={"optimizer": "adam"}),
-    "instance_norm": Row(
-        "Adam, and a first half that normalizes each image by itself",
-        network={"optimizer": "adam", "feature_extractor": "resnet18_instance_norm"},
     ),
     "annealed": Row("learning rate to a hundredth instead of a tenth", network={"decay_factor": 0.9}),
     "as_labeled": Row(
@@ -141,7 +140,7 @@ def train(row: Row, work_dir: pathlib.Path, images: Sequence[SourceImage]) -> No
     Args:
       images: all source images.
     """
-    network = {**recipe.network_flags(row.steps), **row.network}
+    network = {**recipe.network_flags(row.steps), "optimizer": paper_settings.ADAM, **row.network}
     recipe.run(work_dir, recipe.kept(images, FOLD, BCCD), row.fields, network, row.start, row.changes)
 
 
