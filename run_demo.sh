@@ -39,7 +39,7 @@ synthesize "$demo_dir/slides" 40 4 1
 synthesize "$demo_dir/new_patients" 5 8 2 --white_cells_per_patient=120
 
 FINE_TUNE_FROM=$model NUM_STEPS=${DEMO_STEPS:-300} CHECKPOINT_EVERY_N=100 EVAL_EVERY_N=100 TEST_FRACTION=0.2 \
-  PATIENTS_DIR="$demo_dir/new_patients" GENERATE_FLAGS="--optimizer=adam --config_override=$network ${DEMO_GENERATE_FLAGS:-}" \
+  PATIENTS_DIR="$demo_dir/new_patients" GENERATE_FLAGS="--optimizer=adam --config_override=$network" \
   TRAIN_FLAGS="--seed=1 --log_every_n=50" EVALUATE_FLAGS=$evaluate_flags ./run_study.sh "$demo_dir/slides" "$demo_dir/study"
 
 printf '\n== Before the training: %s as it ships on the same held-out images\n' "$model"
