@@ -38,6 +38,15 @@ def test_equal_figures_are_equal_files_and_nothing_warns_of_missing_letters(tmp_
             assert np.asarray(picture.convert("L")).min() < 100
 
 
+def test_a_reference_line_is_named_along_it_or_in_the_legend(tmp_path):
+    with figures.drawing(tmp_path / "a.png", 3, 2) as (_, (axes,)):
+        figures.reference_line(axes, "half", y=0.5)
+        figures.reference_line(axes, "quarter", y=0.25, in_legend=True)
+    assert [text.get_text() for text in axes.texts if text.get_text()] == ["half"]
+    assert axes.get_legend_handles_labels()[1] == ["quarter"]
+    assert [line.get_ydata()[0] for line in axes.lines] == [0.5, 0.25]
+
+
 def test_an_error_while_drawing_leaves_no_file(tmp_path):
     with pytest.raises(ValueError, match="stop"), figures.drawing(tmp_path / "a.png", 3, 2):
         raise ValueError("stop")

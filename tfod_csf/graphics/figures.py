@@ -104,14 +104,24 @@ def save(figure: Figure, path: str | os.PathLike) -> None:
     atomic_write.write_bytes(path, encoded.getbuffer())
 
 
-def reference_line(axes: Axes, text: str, x: float | None = None, y: float | None = None, along: float = 0.02) -> None:
+def reference_line(
+    axes: Axes,
+    text: str,
+    x: float | None = None,
+    y: float | None = None,
+    along: float = 0.02,
+    in_legend: bool = False,
+) -> None:
     """A dotted line across the plot with its meaning written along it.
 
     Args:
       x or y: where the line crosses the axis, in data units.
       along: where the text begins (vertical line) or ends short of (horizontal line), as a fraction of the axes.
+      in_legend: the legend says what it means instead; for plots where text along the line would cover data.
     """
     line: dict[str, Any] = {"color": INK, "linestyle": (0, (1, 2)), "linewidth": 1.1, "zorder": 1.5}
+    if in_legend:
+        line["label"], text = text, ""
     text_style: dict[str, Any] = {
         "textcoords": "offset points",
         "va": "bottom",

@@ -145,8 +145,7 @@ def _draw(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
                 for start in STARTS:
                     _draw_line(panel, [row for row in of_size if row["start"] == start and row["minutes"]], column)
                 if untrained and untrained[column] is not None:
-                    # Named in the legend: beside the line, the name would cover the figures at 1.0.
-                    panel.axhline(untrained[column], color=figures.INK, linestyle=":", label="the model as it is")
+                    figures.reference_line(panel, "the model as it is", y=untrained[column], in_legend=True)
                 panel.set(ylim=(0, 1.02), xscale="log", xlim=(minutes[0] / 1.4, minutes[-1] * 1.4))
                 panel.set_xticks(minutes, [f"{one:g}" for one in minutes])
                 panel.minorticks_off()
