@@ -292,12 +292,13 @@ def _describe_domain(
     )
 
 
-def network_flags(steps: int, batch_size: int = 8) -> dict[str, Any]:
+def network_flags(steps: int, batch_size: int = 8, optimizer: str = paper_settings.ADAM) -> dict[str, Any]:
     """Flags of generate_pipeline_config, by name, that all trainings have in common."""
     return {
         "feature_extractor": "resnet18",
         "num_steps": steps,
         "batch_size": batch_size,
+        "optimizer": optimizer,
         "max_detections": 150,
         "first_stage_max_proposals": 150,
     }
@@ -368,8 +369,7 @@ def main() -> None:
         changed = OTHER_LABORATORIES if options.other_laboratories else {}
         fields = FieldSettings(options.fields, options.seed, pasted=3, dense=0.6, sparse=0.4, **changed)
         network = {
-            **network_flags(options.steps, options.batch_size),
-            "optimizer": options.optimizer,
+            **network_flags(options.steps, options.batch_size, options.optimizer),
             "decay_factor": options.decay_factor,
         }
         changes = [MORE_CELLS] if options.more_cells else []
