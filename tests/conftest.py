@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item):
+def pytest_runtest_setup():
     """Random weights are the same in each run, whichever tests ran before; so are those of fixtures."""
     if "tf_keras" in sys.modules:
         sys.modules["tf_keras"].utils.set_random_seed(1)
