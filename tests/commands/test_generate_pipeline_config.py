@@ -74,7 +74,8 @@ def test_flags_and_override_change_what_they_name(run):
         "--num_steps=900",
         "--batch_size=2",
         "--nouse_class_agnostic_nms",
-        "--config_override=train_config { gradient_clipping_by_norm: 5.0 }",
+        "--config_override=train_config { gradient_clipping_by_norm: 5.0 num_steps: 901 }",
+        "--config_override=train_config { num_steps: 902 }",
     )
     assert status == 0
     model = config.model.faster_rcnn
@@ -83,7 +84,7 @@ def test_flags_and_override_change_what_they_name(run):
     assert list(model.first_stage_anchor_generator.grid_anchor_generator.scales) == pytest.approx([0.1, 0.2])
     assert not model.second_stage_post_processing.batch_non_max_suppression.use_class_agnostic_nms
     train = config.train_config
-    assert (train.batch_size, train.num_steps, train.gradient_clipping_by_norm) == (2, 900, 5.0)
+    assert (train.batch_size, train.num_steps, train.gradient_clipping_by_norm) == (2, 902, 5.0)
     assert not train.fine_tune_checkpoint
 
 

@@ -22,11 +22,12 @@ def define_pipeline_config_path(flag_values: flags.FlagValues, required: bool = 
 
 
 def define_config_override(flag_values: flags.FlagValues) -> None:
-    """--config_override; TFOD's exporter has it."""
-    flags.DEFINE_string(
+    """--config_override, as TFOD's exporter has it, but that each one given counts."""
+    flags.DEFINE_multi_string(
         "config_override",
-        "",
-        'Fields to change, as text of a pipeline.config, for example "train_config { batch_size: 2 }".',
+        [],
+        'Fields to change, as text of a pipeline.config, for example "train_config { batch_size: 2 }". '
+        "Several are merged in the order given.",
         flag_values=flag_values,
     )
 
@@ -63,12 +64,11 @@ def load_config(flag_values: flags.FlagValues) -> "TrainEvalPipelineConfig":
 
 
 def overridden(config: "TrainEvalPipelineConfig", flag_values: flags.FlagValues) -> "TrainEvalPipelineConfig":
-    """A config with --config_override merged over it.
+    """A config with every --config_override merged over it, in the order given.
 
     Raises:
       UserError: a text that is not part of a pipeline.config.
     """
     from tfod_csf.config import pipeline_config
 
-    text = flag_values["config_override"].value
-    return pipeline_config.override(config, text) if text else config
+    return pipeline_config.override(config, *flag_values["config_override"].value)
