@@ -129,6 +129,15 @@ def test_fields_that_say_how_much_is_done_at_once(serialized, write_records, rea
     assert asked_for == {"map": 4 * os.cpu_count(), "prefetch": tf.data.AUTOTUNE}
 
 
+def test_a_dataset_has_no_tuning_thread_that_its_end_may_wait_for(serialized, write_records, reader_of, model_config):
+    reader = reader_of(write_records("a.record", [serialized()]))
+    for dataset in (
+        inputs.eval_input(eval_pb2.EvalConfig(), reader, model_config),
+        inputs.train_input(train_config(), reader, model_config, seed=1),
+    ):
+        assert dataset.options().autotune.enabled is False
+
+
 def test_unknown_classes_are_left_out_and_named(
     serialized, write_records, reader_of, model_config, label_map_path, caplog
 ):

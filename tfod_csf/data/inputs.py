@@ -315,7 +315,11 @@ def _batches(
     if batch_size > 1 and not has_one_size:
         dataset = dataset.map(_refuse_unequal_sizes)
     prefetch = tf.data.AUTOTUNE if config.num_prefetch_batches < 0 else config.num_prefetch_batches
-    return dataset.prefetch(prefetch)
+    # TensorFlow's tuner of parallel calls has nothing to choose here, and its thread may miss the signal that the
+    # dataset is no longer needed; then the end of a run waits for it, up to a minute.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.prefetch(prefetch).with_options(options)
 
 
 def _refuse_unequal_sizes(features: Example, labels: Example) -> Batch:
