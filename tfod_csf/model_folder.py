@@ -56,6 +56,7 @@ CLASSIFICATION = "classification.json"
 MODEL_CARD = "MODEL_CARD.md"
 VERSION = "model_version"  # in model.json of a model that pack_model wrote
 THRESHOLDS_CHOSEN = "thresholds_chosen"  # in model.json
+TRAINING_IMAGES = "training_images"  # in model.json
 TRAINING_DOMAIN = "training_domain"  # in model.json
 MANIFEST = manifest.FILE_NAME
 # {folder of the network: the file that makes it one}

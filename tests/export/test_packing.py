@@ -196,6 +196,18 @@ def test_weights_that_half_precision_cannot_hold(tiny_exported_model, tmp_path):
         exporter._in_dtype(np.array([65520.0]), tf.float16, "kernel")
 
 
+def test_the_size_of_training_images_is_kept_or_not(packed, tiny_exported_model, tmp_path):
+    from tfod_csf.commands import command_line
+
+    exported = ModelFolder.open(tiny_exported_model).info["training_images"]
+    assert (exported["width"], exported["height"]) == (160, 120)
+    assert ModelFolder.open(packed).info["training_images"] == exported
+    card, output = packed / "MODEL_CARD.md", tmp_path / "csf_any_scale"
+    given = [f"--model={tiny_exported_model}", "--model_version=1.0", f"--model_card={card}", f"--output_dir={output}"]
+    assert command_line.main(["pack_model", *given, "--notraining_images"]) == 0
+    assert "training_images" not in ModelFolder.open(output).info
+
+
 def test_mistakes_are_one_sentence_and_write_nothing(packed, tiny_exported_model, tmp_path, capsys):
     from tfod_csf.commands import command_line
 

@@ -5,7 +5,7 @@ light, size of the cells, focus, ...; docs/DOMAIN.md). exporter_main_v2 does thi
 are there; this command is for models exported without them, for frozen graphs of TensorFlow 1, and for a model that
 was validated on further images, whose records are then given too. Nothing else of the model changes.
 
-Example: tfod_csf describe_domain --model=exported_models/csf --input_path=tfrecords/train.record
+Example: tfod_csf describe_domain --model=exported_models/csf --input_path='tfrecords/train.record-*'
 """
 
 import sys

@@ -29,6 +29,13 @@ flags.DEFINE_string(
     required=True,
     flag_values=FLAGS,
 )
+flags.DEFINE_bool(
+    "training_images",
+    True,
+    "Keep in model.json how large the training images were, by which --tile_size=model and its notices go; not for a "
+    "model whose training images were enlarged and reduced, so that cells had no one size.",
+    flag_values=FLAGS,
+)
 common_flags.define_output_dir(FLAGS, "Folder to write, called as the model is to be called; made if absent.")
 common_flags.define_trust(FLAGS)
 
@@ -49,7 +56,7 @@ def main() -> None:
 
     exporter.use_only_the_cpu()
     with folder_lock.only_writer(output, swapped=True):
-        packed = packing.pack(source, output, FLAGS.model_version, card)
+        packed = packing.pack(source, output, FLAGS.model_version, card, FLAGS.training_images)
     found = packed.from_source
     print(
         f"Wrote {output}, {packed.num_bytes / 1e6:.1f} MB. {found.num_cells - found.num_missing} of {found.num_cells} "

@@ -235,7 +235,7 @@ def _info(
         "checkpoint": checkpoint,
         "step": int(reader.get_tensor(step)) if reader.has_tensor(step) else None,
         "training_data": training_data(pipeline_config),
-        "training_images": training_images.describe(training_records(pipeline_config)),
+        model_folder.TRAINING_IMAGES: training_images.describe(training_records(pipeline_config)),
         **({model_folder.TRAINING_DOMAIN: options.training_domain.as_json()} if options.training_domain else {}),
         "largest_difference_from_checkpoint": max(differences.values()),
         "versions": model_info.versions(),

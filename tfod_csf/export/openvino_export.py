@@ -54,7 +54,7 @@ class _Tolerance:
 _TOLERANCES = {FP32: _Tolerance(0.0, 1e-3, 1e-3), BF16: _Tolerance(0.05, 0.05, 0.5), INT8: _Tolerance(0.05, 0.05, 0.5)}
 # What of the SavedModel's model.json holds for the IR too.
 _KEPT = ("feature_extractor", "input_size", "classes", "thresholds", "limits", "checkpoint", "step", "training_data")
-_KEPT += ("training_images", model_folder.TRAINING_DOMAIN)
+_KEPT += (model_folder.TRAINING_IMAGES, model_folder.TRAINING_DOMAIN)
 
 
 class OpenVINOExportError(UserError):

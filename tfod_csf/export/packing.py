@@ -17,7 +17,7 @@ computes, and finds what the export finds.
 import dataclasses
 import pathlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,9 @@ class Packed:
     from_source: DetectionDifferences
 
 
-def pack(source: ModelFolder, output: pathlib.Path, version: str, card: pathlib.Path) -> Packed:
+def pack(
+    source: ModelFolder, output: pathlib.Path, version: str, card: pathlib.Path, keep_training_images: bool = True
+) -> Packed:
     """Writes the packed folder; its name is that of the model.
 
     Args:
@@ -65,6 +67,7 @@ def pack(source: ModelFolder, output: pathlib.Path, version: str, card: pathlib.
       output: made; an earlier packed model in it is replaced.
       version: of the model, for model.json.
       card: MODEL_CARD.md.
+      keep_training_images: whether model.json keeps `training_images`, by which tiles are judged.
 
     Raises:
       ExportError: see `export_checks.check_packing`; a weight that float16 cannot hold; or the packed model finds
@@ -85,7 +88,9 @@ def pack(source: ModelFolder, output: pathlib.Path, version: str, card: pathlib.
         differences = _compare_with_source(source, (*drawn, *others), packed)
         SelfTest.made_of(drawn, packed[: len(drawn)], source.thresholds["min_score"], _tolerance(source)).write(part)
         largest = max(compared.values())
-        atomic_write.write_json(part / model_folder.INFO, _info(source, version, largest, differences))
+        left_out = _OF_OTHER_SCORES if keep_training_images else (*_OF_OTHER_SCORES, model_folder.TRAINING_IMAGES)
+        info = _info(source, version, largest, differences, left_out)
+        atomic_write.write_json(part / model_folder.INFO, info)
         manifest.write(part)
     num_bytes = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     return Packed(num_bytes, largest, differences)
@@ -172,9 +177,11 @@ def _compare_with_source(
     return differences
 
 
-def _info(source: ModelFolder, version: str, largest: float, differences: DetectionDifferences) -> Mapping[str, Any]:
+def _info(
+    source: ModelFolder, version: str, largest: float, differences: DetectionDifferences, left_out: Sequence[str]
+) -> Mapping[str, Any]:
     """model.json: that of the export, without paths."""
-    kept = {name: value for name, value in source.info.items() if name not in _OF_OTHER_SCORES}
+    kept = {name: value for name, value in source.info.items() if name not in left_out}
     checkpoint = pathlib.PurePath(str(kept.get("checkpoint", ""))).name
     return {
         **kept,

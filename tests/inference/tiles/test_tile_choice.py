@@ -62,4 +62,5 @@ def test_an_overlap_below_the_largest_cell_and_an_unknown_training_are_noted():
     (small,) = reasons(TileSettings(2592, 1944, 243), m=INFO)
     assert small.startswith("the largest annotated cell of the training is 300 pixels long, and tiles overlap by 243;")
     (unknown,) = reasons(TileSettings(2592, 1944, 243), old=OLD)
-    assert "does not say how large the training images were" in unknown
+    assert "does not say how large the training images were, nor the largest cell in them" in unknown
+    assert unknown.endswith("no larger than the overlap of 243 pixels, is not known")

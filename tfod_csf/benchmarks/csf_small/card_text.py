@@ -126,7 +126,7 @@ def _sentences(found: SetFigures) -> str:
         f"Scores of cells taken for one of the three: expected calibration error "
         f"{text(score_reliability.CALIBRATION_ERROR, calibration)}; accuracy "
         f"{text(score_reliability.ACCURACY, calibration)}.",
-        f"With a {at}: coverage {text(score_reliability.COVERAGE, at)}, accuracy "
+        f"With a {at}: coverage (share of these cells) {text(score_reliability.COVERAGE, at)}, accuracy "
         f"{text(score_reliability.ACCURACY, at)}.",
     ]
     return "\n".join(f"- {line}" for line in lines)
@@ -154,9 +154,11 @@ def _patients_table(found: SetFigures) -> str:
     header = ["composed patients", "unknown apart: mean", "largest", "as predicted: mean", "largest"]
     images = ", ".join(f"{name} {number}" for name, number in composed_patients.images_of_class(found.held).items())
     return (
-        "Patients composed of these images: difference of a white-cell percentage from the labels', in points, mean "
-        "over classes and patients, and the largest of one (mean of the paper's four patients: "
-        f"{composed_patients.PAPER_POINTS}). Images with one white cell: {images}. "
+        "Patients composed of these images in the mixtures of the paper's patients 1 to 4 (percent of lymphocytes, "
+        "monocytes and neutrophils) and in an even one: difference of a white-cell percentage from the labels', in "
+        "points, mean over classes and patients, and the largest of one (mean of the paper's four patients: "
+        f"{composed_patients.PAPER_POINTS}). Unknown cells are counted apart, as batch_infer does, or under the class "
+        f"that the network gave them (--count_unknown=as_predicted). Images with one white cell: {images}. "
         f"{_REPEATED}: images of a class are used several times, because there are too few. The intervals lean "
         "upwards: the chance of a sample of images adds to every difference.\n\n" + _table(header, rows)
     )

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tfod_csf.domain.input_scale import input_scale
+from tfod_csf.model_folder import TRAINING_IMAGES
 from tfod_csf.study.tile_grid import TileError, TileSettings, parse_tile_size
 
 OF_THE_MODEL = "model"
@@ -34,7 +35,7 @@ class TrainingImages:
     @classmethod
     def of(cls, info: Mapping[str, Any]) -> "TrainingImages | None":
         """What a model.json says; None where it says nothing that can be used."""
-        found = info.get("training_images")
+        found = info.get(TRAINING_IMAGES)
         try:
             return cls(int(found["width"]), int(found["height"]), int(found.get("largest_box") or 0)) if found else None
         except (TypeError, ValueError, KeyError, AttributeError):
@@ -97,10 +98,15 @@ def notices(tiles: TileSettings, models: Mapping[str, Mapping[str, Any]]) -> Ite
         images = TrainingImages.of(info)
         if images is None:
             reason = (
-                f"model.json does not say how large the training images were; whether cells in tiles of {tiles} are as "
-                "large as in training is not known"
+                "model.json does not say how large the training images were, nor the largest cell in them; whether "
+                f"cells in tiles of {tiles} are as large as in training, and no larger than the overlap of "
+                f"{tiles.overlap} pixels, is not known"
             )
-            yield name, reason, "Give --tile_size of the training images, and compare some tiles' pictures."
+            yield (
+                name,
+                reason,
+                "Give the --tile_size that its card says, or that of the training images, and compare pictures.",
+            )
             continue
         size, in_training = (input_scale(info, side.width, side.height) for side in (tiles, images))
         factors = [now / then for now, then in zip(size, in_training)]
