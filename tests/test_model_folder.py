@@ -143,7 +143,7 @@ def test_a_folder_that_does_not_match_needs_trust(listed_folder, name, content, 
     path = listed_folder / name
     path.parent.mkdir(exist_ok=True)
     path.unlink() if content is None else path.write_bytes(content)
-    with pytest.raises(ModelFolderError, match=rf"my_model: {words}; .* or give --trust"):
+    with pytest.raises(ModelFolderError, match=rf"my_model: {words}; .* Commands that have --trust open it"):
         ModelFolder.open(listed_folder)
     with pytest.raises(ModelFolderError, match=words):
         model_folder.check_unchanged(listed_folder)

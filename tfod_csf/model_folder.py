@@ -181,8 +181,8 @@ def _check_trust(path: pathlib.Path, reasons: Sequence[str], trust: bool) -> str
     """Who vouches for a model against which these reasons speak, see `ModelFolder`."""
     if reasons and not trust:
         raise ModelFolderError(
-            f"{path}: {'; '.join(reasons)}; copy or export the model again, or give --trust if you know why it differs "
-            "and who made it."
+            f"{path}: {'; '.join(reasons)}; copy or export the model again. Commands that have --trust open it as it "
+            "is, if you know why it differs and who made it."
         )
     if reasons:
         _log.warning("%s: opened because of --trust, although %s.", path, "; ".join(reasons))
@@ -302,6 +302,11 @@ def store_training_domain(path: str | os.PathLike, described: Mapping[str, Any])
     info = {**_stored_info(pathlib.Path(path) / INFO), TRAINING_DOMAIN: dict(described)}
     with manifest.replacing_listed(path, INFO) as beside:
         atomic_write.write_json(beside, info)
+
+
+def check_storable(path: str | os.PathLike) -> None:
+    """Raises ModelFolderError where nothing can be stored in a model's model.json, before long work for it begins."""
+    _stored_info(pathlib.Path(path) / INFO)
 
 
 def _stored_info(path: pathlib.Path) -> dict[str, Any]:

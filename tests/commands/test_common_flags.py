@@ -6,6 +6,7 @@ import pytest
 from absl import flags
 
 from tfod_csf.commands import command_reference, common_flags
+from tfod_csf.commands.flag_parsers import ListFlag
 from tfod_csf.errors import UserError
 from tfod_csf.label_map import LabelMapError
 
@@ -110,6 +111,18 @@ def test_a_flag_means_the_same_in_every_command():
     one_thing += ["tolerance_points", "replicates", "population", "patient_table", "reference_ranges"]
     one_thing += ["rescale_boxes", "ignore_difficult_instances", "config_override", "pipeline_config_path"]
     assert {name: len(texts[name]) for name in one_thing} == dict.fromkeys(one_thing, 1)
+
+
+def test_a_list_that_is_given_twice_keeps_both_parts_in_every_command():
+    lists = {
+        f"{name} --{flag_name}": flag_values[flag_name]
+        for name in COMMANDS
+        for flag_values in [command_reference.command_module(name).FLAGS]
+        for flag_name in flag_values
+        if isinstance(flag_values[flag_name].parser, flags.ListParser)
+    }
+    assert "describe_domain --input_path" in lists
+    assert [where for where, flag in lists.items() if not isinstance(flag, ListFlag)] == []
 
 
 @pytest.mark.parametrize(

@@ -66,13 +66,18 @@ def test_a_changed_self_test_is_refused_as_any_changed_file_is(copied_model, cap
     assert f"{EXPECTED} was changed" in text
 
 
-def test_a_model_without_a_self_test_and_no_model_at_all(copied_model, capsys):
+def test_a_model_without_a_self_test_and_no_model_at_all(tiny_exported_model, copied_model, tmp_path, capsys):
     shutil.rmtree(copied_model / "self_test")
     (copied_model / "SHA256SUMS").unlink()
     manifest.write(copied_model)
     status, text = check(capsys, copied_model)
     assert status == 1
     assert f"{EXPECTED}: no such file; a model that TFOD or an earlier version exported has no self-test" in text
+    status, text = check(capsys, copied_model, tmp_path / "none", tiny_exported_model)
+    assert status == 1
+    assert f"{tiny_exported_model}: " in text
+    assert "has no self-test" in text
+    assert str(tmp_path / "none") in text
     status, text = check(capsys)
     assert (status, "--model is required" in text) == (1, True)
     status, text = check(capsys, "--modle=a")

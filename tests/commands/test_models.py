@@ -1,5 +1,8 @@
 """The models command: what it lists, what it says of one, copies, and that nothing is changed where it ships."""
 
+import shutil
+import stat
+
 import pytest
 
 from tfod_csf.commands import command_line
@@ -67,6 +70,17 @@ def test_a_copy_is_the_same_model_and_may_be_changed(run, csf_tiny, tmp_path):
     assert (status, "own is there already; give a new folder" in text) == (1, True)
     status, text = run("models", f"--output_dir={tmp_path / 'all'}")
     assert (status, "--output_dir copies one model; give its name" in text) == (1, True)
+
+
+def test_a_copy_may_be_changed_where_the_installation_may_not(run, csf_tiny, tmp_path, monkeypatch):
+    installed = shutil.copytree(csf_tiny, tmp_path / "installed" / "csf_tiny")
+    for path in (*installed.rglob("*"), installed):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    monkeypatch.setattr(by_name, "SHIPPED_MODELS", installed.parent)
+    copy = tmp_path / "own"
+    assert run("models", "csf_tiny", f"--output_dir={copy}")[0] == 0
+    assert ModelFolder.open(copy).sha256 == ModelFolder.open(installed).sha256
+    assert all(path.stat().st_mode & stat.S_IWUSR for path in (copy, *copy.rglob("*")))
 
 
 def test_what_ships_is_not_changed(run, csf_tiny, records_dir, tmp_path):

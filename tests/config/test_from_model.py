@@ -80,3 +80,10 @@ def test_remarks_say_which_classes_are_known_and_whether_cells_fit_the_anchors(s
     small = box_statistics.from_boxes([(640, 480, [(0, 0, 40, 40, "Monocyte")])])
     assert "cells are 10 to 10 px" in from_model.remarks(start, records, small)[0]
     assert "outside of the anchors are found badly" in from_model.remarks(start, records, small)[0]
+
+
+def test_the_saved_model_within_a_folder_means_the_folder(tiny_exported_model):
+    folder = StartingModel.open(tiny_exported_model)
+    within = StartingModel.open(tiny_exported_model / "saved_model")
+    assert within.given == folder.given == str(tiny_exported_model)
+    assert within.network == folder.network

@@ -29,6 +29,14 @@ def test_about_two_images_in_a_hundred_of_the_same_kind_are_flagged():
     assert 0.01 < np.mean(outside) < 0.035
 
 
+@pytest.mark.parametrize("number", [50, 100])
+def test_about_two_in_a_hundred_are_flagged_by_few_training_images_too(number):
+    outside = [
+        shares_outside(describe(images(number, seed), [""] * number), images(300, 90 + seed)) for seed in range(8)
+    ]
+    assert 0.005 < np.mean(outside) < 0.035
+
+
 def test_an_image_far_away_in_one_statistic_is_unlike_in_its_aspect():
     domain = describe(images(300), [""] * 300)
     image = np.zeros(S)
@@ -104,7 +112,21 @@ def test_no_group_is_in_two_folds():
     folds, grouped = training_domain._folds(["a"] * 12)
     assert not grouped
     assert np.bincount(folds).tolist() == [3, 3, 2, 2, 2]
-    assert not training_domain._folds(["a"] * 6 + [""])[1]
+    assert not training_domain._folds(["a"] * 60 + [""])[1]
+
+
+@pytest.mark.parametrize(("sizes", "grouped"), [((85, 15), False), ((300, 10, 9), False), ((300, 10, 10), True)])
+def test_one_patient_with_nearly_all_images(sizes, grouped):
+    groups = [f"p{patient}" for patient, size in enumerate(sizes) for _ in range(size)]
+    domain = describe(images(len(groups)), groups)
+    assert domain.grouped is grouped
+    assert domain.groups == len(sizes)
+    assert domain.judge(images(1, 7)[0]).in_domain
+
+
+def test_images_of_which_nothing_could_be_measured():
+    with pytest.raises(TrainingDomainError, match="of 60 images fewer than 20 have anything to measure"):
+        describe(np.full((60, S), np.nan), [""] * 60)
 
 
 def test_a_quantile_by_hand():

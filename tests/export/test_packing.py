@@ -11,6 +11,7 @@ import pytest
 from tests.support import named_process, tiny_training
 from tfod_csf.config.pipeline_config import load_pipeline_config
 from tfod_csf.errors import UserError
+from tfod_csf.export import packing
 from tfod_csf.label_map import label_map_from_names, save_label_map
 from tfod_csf.model_folder import ModelFolder
 from tfod_csf.shipped_models import by_name
@@ -200,12 +201,20 @@ def test_the_size_of_training_images_is_kept_or_not(packed, tiny_exported_model,
     from tfod_csf.commands import command_line
 
     exported = ModelFolder.open(tiny_exported_model).info["training_images"]
-    assert (exported["width"], exported["height"]) == (160, 120)
+    assert set(exported) == {"width", "height", "images", "of", "largest_box"}
     assert ModelFolder.open(packed).info["training_images"] == exported
     card, output = packed / "MODEL_CARD.md", tmp_path / "csf_any_scale"
     given = [f"--model={tiny_exported_model}", "--model_version=1.0", f"--model_card={card}", f"--output_dir={output}"]
     assert command_line.main(["pack_model", *given, "--notraining_images"]) == 0
     assert "training_images" not in ModelFolder.open(output).info
+
+
+def test_thresholds_chosen_at_a_temperature_that_is_not_copied_are_those_from_before():
+    own, before = {"min_score": 0.4, "unknown_below": 0.6}, {"min_score": 0.5, "unknown_below": 0.8}
+    chosen = {"temperature": 1.8, "before": before}
+    assert packing._thresholds({"thresholds": own}) == own
+    assert packing._thresholds({"thresholds": own, "thresholds_chosen": {**chosen, "temperature": 1.0}}) == own
+    assert packing._thresholds({"thresholds": own, "thresholds_chosen": chosen}) == before
 
 
 def test_mistakes_are_one_sentence_and_write_nothing(packed, tiny_exported_model, tmp_path, capsys):
@@ -226,6 +235,11 @@ def test_mistakes_are_one_sentence_and_write_nothing(packed, tiny_exported_model
     assert "--model_version=1 0: expected letters, digits and dots" in run(model_version="1 0")[1]
     assert "csf_tiny: has no checkpoint; give a folder of exporter_main_v2" in run(model=packed)[1]
     assert "holds card.md, which no export wrote" in run(output_dir=tmp_path)[1]
+    before = sorted(tiny_exported_model.rglob("*"))
+    assert (
+        "is an export, with a checkpoint/ that a packed model does not have" in run(output_dir=tiny_exported_model)[1]
+    )
+    assert sorted(tiny_exported_model.rglob("*")) == before
 
 
 def test_paths_of_a_config_are_reduced_to_names():

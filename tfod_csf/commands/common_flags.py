@@ -18,11 +18,16 @@ _RUN_REMEDY = "give the output folder of batch_infer"
 
 
 def define_list(
-    flag_values: flags.FlagValues, name: str, default: list[str] | None, text: str, choices: Sequence[str] = ()
+    flag_values: flags.FlagValues,
+    name: str,
+    default: list[str] | None,
+    text: str,
+    choices: Sequence[str] = (),
+    required: bool = False,
 ) -> None:
     """A list flag; absl's own would silently keep only the last of several, or take the commas for text."""
     flag = ListFlag(ListParser(choices), flags.ArgumentSerializer(), name, default, text)
-    flags.DEFINE_flag(flag, flag_values)
+    flags.DEFINE_flag(flag, flag_values, required=required)
 
 
 def define_numbers(

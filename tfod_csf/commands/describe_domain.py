@@ -19,12 +19,12 @@ FLAGS = flags.FlagValues()
 flags.DEFINE_string(
     "model", None, "Exported model folder, whose model.json gets the description.", required=True, flag_values=FLAGS
 )
-flags.DEFINE_list(
+common_flags.define_list(
+    FLAGS,
     "input_path",
     None,
-    "TFRecords of images that the model was trained or validated on, separated by commas: files, globs or name@N.",
+    "TFRecords of images that the model was trained or validated on: files, globs or name@N.",
     required=True,
-    flag_values=FLAGS,
 )
 flags.DEFINE_integer("max_images", 1000, "Images that are measured, spread evenly.", lower_bound=50, flag_values=FLAGS)
 common_flags.define_trust(FLAGS)
@@ -45,6 +45,7 @@ def main() -> None:
         shards += [path for path in found if path not in shards]
     folder = model_folder.ModelFolder.open(FLAGS.model, FLAGS.trust)
     by_name.refuse_to_change(folder.path)
+    model_folder.check_storable(folder.path)
 
     from tfod_csf.inference.labeled import domain_description
     from tfod_csf.progress_bar import bar_over

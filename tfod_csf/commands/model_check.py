@@ -36,16 +36,22 @@ def main() -> None:
     from tfod_csf.inference.self_test import SelfTest
     from tfod_csf.model_folder import ModelFolder
 
-    folders = [ModelFolder.open(path, FLAGS.trust) for path in FLAGS.model]
-    tests = [SelfTest.read(folder.path) for folder in folders]
+    opened, failed = [], []
+    for path in FLAGS.model:  # the other models are checked, and what was found about those before is not lost
+        try:
+            folder = ModelFolder.open(path, FLAGS.trust)
+            opened.append((folder, SelfTest.read(folder.path)))
+        except UserError as error:
+            failed.append(str(error).rstrip("."))
+    if not opened:
+        raise UserError(f"{' / '.join(failed)}.")
 
     from tfod_csf.inference.detector import Detector
 
-    failed = []
-    for folder, test in zip(folders, tests, strict=True):
+    for folder, test in opened:
         try:
             differences = test.run(Detector.open(folder))
-        except UserError as error:  # the other models are checked, and what was found about those before is not lost
+        except UserError as error:
             failed.append(f"{folder.path}: does not run here ({str(error).rstrip('.')})")
             continue
         faults = test.faults(differences)

@@ -103,7 +103,9 @@ def _copy(folder: "ModelFolder") -> str:
     if output.exists():
         raise UserError(f"--output_dir={output} is there already; give a new folder.")
     with atomic_write.replacing_folder(output, may_exist=False) as part:
-        shutil.copytree(folder.path, part, dirs_exist_ok=True)
+        for path in sorted(folder.path.rglob("*")):  # without its rights: an installation may forbid to write
+            copied = part / path.relative_to(folder.path)
+            copied.mkdir() if path.is_dir() else shutil.copyfile(path, copied)
     return f"Copied {folder.name} {folder.version} to {output}; use it with --model={output}."
 
 

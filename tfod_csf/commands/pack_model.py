@@ -63,6 +63,11 @@ def main() -> None:
         f"detections (the export's and the packed model's) are also in the other; scores differ by at most "
         f"{found.largest_score:.2g}, boxes by {found.largest_box_px:.2g} px."
     )
+    if packed.thresholds_reset:
+        print(
+            "Its thresholds are those from before evaluate --store_thresholds, which chose on scores at the "
+            "temperature of calibrate; run both with the new folder."
+        )
 
 
 if __name__ == "__main__":

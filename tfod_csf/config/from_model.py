@@ -56,7 +56,8 @@ class StartingModel:
                 "that it was made of."
             )
         network = load_pipeline_config(folder.pipeline_config_path).model.faster_rcnn
-        return cls(os.fspath(given), network, folder.label_map, folder.version)
+        # A model folder's saved_model/ opens the folder as well, but holds no checkpoint.
+        return cls(folder.name_or_path, network, folder.label_map, folder.version)
 
     @property
     def preset(self) -> NetworkPreset:

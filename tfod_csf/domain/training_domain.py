@@ -9,14 +9,15 @@ which that is smallest, is the image's distance: above 1 it is unlike the traini
 
 The limits are not those of the images that centers and covariances are from, to which every image is nearer than to
 others: training images are dealt into folds by patients, and those of each fold are measured by a domain made of the
-others. The limit of an aspect is the 99 % quantile of these distances (`_limit`); then all limits are multiplied by the
-98 % quantile of the largest ratio. Of a kind that varies more than the others, so that clearly more than 2 % of its
-images are beyond, the limits are wider by its own quantile (Mondrian conformal prediction: Vovk, Gammerman and Shafer
-2005, section 4.5), at most by half.
+others. The limit of an aspect is the 99 % quantile of these distances (`_limit`), or the one that three images exceed
+where that is lower; then all limits are multiplied by the 98 % quantile of the largest ratio. Of a kind that varies
+more than the others, so that clearly more than 2 % of its images are beyond, the limits are wider by its own quantile
+(Mondrian conformal prediction: Vovk, Gammerman and Shafer 2005, section 4.5), at most by half.
 
 Shape shorthand in this module: N training images, K kinds, S statistics in the order of `STATISTICS`.
 """
 
+import collections
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,6 +29,7 @@ from tfod_csf.errors import UserError
 
 QUANTILE = 0.98  # of the training images are within all limits
 _OF_ASPECT = 0.99
+_BEYOND = 3  # images at least are beyond the limit of an aspect, or the share of all aspects would have no say
 _TYPICAL = 0.95
 MIN_IMAGES = 50
 NUM_FOLDS = 5
@@ -213,7 +215,7 @@ def describe(statistics: np.ndarray, groups: Sequence[str]) -> TrainingDomain:
       groups: whose each image is; "" where nobody knows.
 
     Raises:
-      TrainingDomainError: fewer than MIN_IMAGES.
+      TrainingDomainError: fewer than MIN_IMAGES, or nothing that was measured on enough of them.
     """
     if len(statistics) < MIN_IMAGES:
         raise TrainingDomainError(
@@ -227,8 +229,13 @@ def describe(statistics: np.ndarray, groups: Sequence[str]) -> TrainingDomain:
     limits = {}
     for name in ASPECTS:
         found = np.concatenate([distances[name] for distances in nearest])
-        if np.isfinite(found).sum() >= _MIN_MEASURED:
-            limits[name] = max(_limit(found[np.isfinite(found)], _OF_ASPECT), _SAME)
+        found = found[np.isfinite(found)]
+        if len(found) >= _MIN_MEASURED:
+            limits[name] = max(_limit(found, min(_OF_ASPECT, 1 - _BEYOND / len(found))), _SAME)
+    if not limits:
+        raise TrainingDomainError(
+            f"of {len(statistics)} images fewer than {_MIN_MEASURED} have anything to measure: are they empty?"
+        )
     ratios = np.empty(len(statistics))
     for fold, distances in enumerate(held_out):
         ratios[folds == fold] = _ratios(distances, limits).max(axis=0).min(axis=1)
@@ -276,10 +283,11 @@ def _ratios(distances: Mapping[str, np.ndarray], limits: Mapping[str, float]) ->
 def _folds(groups: Sequence[str]) -> tuple[np.ndarray, bool]:
     """([N] fold of each image, whether a group is in one fold only).
 
-    Groups are dealt by size, each into the fold with the fewest images. Images without a group are one each; with fewer
-    than two groups all are, because there is nothing else to deal.
+    Groups are dealt by size, each into the fold with the fewest images. Images without a group are one each; all are
+    where too few images are of other groups than the largest, because there is nothing else to measure that one by.
     """
-    grouped = len(set(groups)) >= 2 and "" not in groups
+    of_others = len(groups) - max(collections.Counter(groups).values())
+    grouped = of_others >= _MIN_MEASURED and "" not in groups
     names = [group if grouped else str(number) for number, group in enumerate(groups)]
     sizes = {name: names.count(name) for name in dict.fromkeys(names)} if grouped else dict.fromkeys(names, 1)
     totals = [0] * min(NUM_FOLDS, len(sizes))

@@ -24,7 +24,10 @@ _EXPORTED_NAMES = {
     model_folder.MANIFEST,
 }
 # What is written into a packed model afterwards is part of it, and is made again when it is packed again.
-_PACKED_NAMES = _EXPORTED_NAMES | {model_folder.CLASSIFICATION, model_folder.MODEL_CARD}
+_PACKED_NAMES = (_EXPORTED_NAMES - {model_folder.CHECKPOINT_DIR, model_folder.OPENVINO_DIR}) | {
+    model_folder.CLASSIFICATION,
+    model_folder.MODEL_CARD,
+}
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]*")
 
 
@@ -63,6 +66,11 @@ def check_packing(source: ModelFolder, output: pathlib.Path, version: str, card:
         raise ExportError(f"--model_version={version}: expected letters, digits and dots, such as 1.0.")
     if not card.is_file():
         raise ExportError(f"--model_card={card}: there is no such file; a model does not ship without its card.")
+    if (output / model_folder.CHECKPOINT_DIR).exists():
+        raise ExportError(
+            f"--output_dir={output} is an export, with a {model_folder.CHECKPOINT_DIR}/ that a packed model does not "
+            "have and that would be lost; give a new folder."
+        )
     check_replaceable(output, "--output_dir", _PACKED_NAMES)
 
 

@@ -26,7 +26,7 @@ from tfod_csf import model_folder
 from tfod_csf.config.pipeline_config import load_pipeline_config, save_pipeline_config
 from tfod_csf.config.protos import pipeline_pb2
 from tfod_csf.detections import Detections
-from tfod_csf.export import export_checks, exporter, parity, parity_images
+from tfod_csf.export import export_checks, exporter, model_info, parity, parity_images
 from tfod_csf.export.detection_module import DetectionModule
 from tfod_csf.export.export_checks import ExportError
 from tfod_csf.files import atomic_write, manifest
@@ -50,11 +50,14 @@ class Packed:
       num_bytes: of all files.
       largest_difference: of any output from the network restored from the packed weights.
       from_source: how far its detections are from those of the export.
+      thresholds_reset: whether its thresholds are those of the export before they were chosen on scores at a
+        temperature, which is not copied.
     """
 
     num_bytes: int
     largest_difference: float
     from_source: DetectionDifferences
+    thresholds_reset: bool
 
 
 def pack(
@@ -93,7 +96,7 @@ def pack(
         atomic_write.write_json(part / model_folder.INFO, info)
         manifest.write(part)
     num_bytes = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
-    return Packed(num_bytes, largest, differences)
+    return Packed(num_bytes, largest, differences, info["thresholds"] != source.info["thresholds"])
 
 
 def without_paths(config: pipeline_pb2.TrainEvalPipelineConfig) -> pipeline_pb2.TrainEvalPipelineConfig:
@@ -177,6 +180,12 @@ def _compare_with_source(
     return differences
 
 
+def _thresholds(info: Mapping[str, Any]) -> dict[str, float]:
+    """Of a model.json, for scores without its temperature."""
+    chosen = info.get(model_folder.THRESHOLDS_CHOSEN) or {}
+    return dict(chosen["before"] if chosen.get("temperature", 1.0) != 1.0 else info["thresholds"])
+
+
 def _info(
     source: ModelFolder, version: str, largest: float, differences: DetectionDifferences, left_out: Sequence[str]
 ) -> Mapping[str, Any]:
@@ -185,11 +194,14 @@ def _info(
     checkpoint = pathlib.PurePath(str(kept.get("checkpoint", ""))).name
     return {
         **kept,
+        "thresholds": _thresholds(source.info),
         "checkpoint": checkpoint,
         model_folder.VERSION: version,
         "weights_dtype": WEIGHTS_DTYPE,
         "largest_difference_from_checkpoint": largest,
+        "versions": model_info.versions(),
         "packed_from": {
+            "versions": source.info.get("versions"),
             "fingerprint": model_folder.fingerprint(source.saved_model_dir),
             "vouched_for_by": source.vouched_for_by,
             "difference": dataclasses.asdict(differences),

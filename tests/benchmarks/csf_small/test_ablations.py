@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import pathlib
 
@@ -32,7 +33,12 @@ def write_tested(work_dir: pathlib.Path, name: str, values: dict[str, str], cpu_
 
 
 def test_the_table_shows_rows_that_were_tested_in_their_order(tmp_path):
-    write_tested(tmp_path, "from_synthetic", {"monocyte": ""}, {"start": 120.0, "training": 60.0, "export": 600.0})
+    write_tested(
+        tmp_path,
+        "from_synthetic",
+        {"monocyte": "", "neutrophil": "nan"},
+        {"start": 120.0, "training": 60.0, "export": 600.0},
+    )
     write_tested(
         tmp_path, "base", {"lymphocyte": "0.94364", "other laboratory: white found": "0.8"}, {"training": 1083.0}
     )
@@ -45,9 +51,34 @@ def test_the_table_shows_rows_that_were_tested_in_their_order(tmp_path):
     assert len(lines) == 4
     assert lines[0].startswith("| row | difference | steps | cpu_minutes | white found | lymphocyte | monocyte |")
     assert lines[2].startswith(f"| base | {ablations.ROWS['base'].difference} | 3000 | 18.1 | 0.500 | 0.944 | 0.500 |")
-    assert " | 3.0 | 0.500 | 0.500 | n/a |" in lines[3]
+    assert " | 3.0 | 0.500 | 0.500 | n/a | n/a |" in lines[3]
     with (tmp_path / "ablations.csv").open() as opened:
         assert [row["row"] for row in csv.DictReader(opened)] == ["base", "from_synthetic"]
+
+
+def test_figures_of_other_labels_are_computed_again(tmp_path, monkeypatch):
+    written = []
+    fingerprints = ["0123", "0123", "4567"]
+    monkeypatch.setattr(ablations.source_images, "data_fingerprint", lambda images: fingerprints[len(written)])
+
+    class Figures:
+        def __init__(self, images, out, settings):
+            self.out, self.settings = out, settings
+
+        def write(self, tests):
+            record = {"data_fingerprint": fingerprints[len(written)], "settings": dataclasses.asdict(self.settings)}
+            written.append(len(tests))
+            self.out.mkdir(exist_ok=True)
+            (self.out / "card_figures.json").write_text(json.dumps(record))
+            (self.out / "card_figures.md").touch()
+
+    monkeypatch.setattr(ablations, "CardFigures", Figures)
+    ablations.test(tmp_path, [])
+    ablations.test(tmp_path, [])
+    assert written == [2]
+    fingerprints[1] = "4567"
+    ablations.test(tmp_path, [])
+    assert written == [2, 2]
 
 
 def test_a_table_of_no_rows(tmp_path):

@@ -43,6 +43,9 @@ def test_labeled_cells_by_predicted_class():
     assert figure(rows, BALANCED_ACCURACY, ANY_CLASS).estimate.value == pytest.approx((1 / 2 + 1 + 1 / 3) / 3)
     assert figure(rows, BALANCED_ACCURACY, THREE_CLASSES).estimate.value == pytest.approx((1 / 2 + 1 + 1) / 3)
     assert figure(rows, BALANCED_ACCURACY, ANY_CLASS).cells == 6
+    without_cells = cell_types.figures(held(*IMAGES, ([], [])), replicates=50)
+    for row, same in zip(rows, without_cells, strict=True):
+        assert (row.units, row.cells) == (same.units, same.cells)
     assert figure(rows, RECALL, ANY_CLASS, "neutrophil").estimate.value == pytest.approx(1 / 3)
 
 

@@ -150,7 +150,7 @@ def test_a_training_from_a_model(few, images, tmp_path, commands):
     assert record["figures"]["erythrocyte"] == {"ap": 0.0, "cells": 1}
     assert record["figures"]["monocyte"]["ap"] is None
     config = config_of(tmp_path, training)
-    assert config.train_config.fine_tune_checkpoint == str(by_name.find_existing("csf_small"))
+    assert config.train_config.fine_tune_checkpoint == "csf_small"  # by whatever path it was found
     assert config.train_config.batch_size == 4
     assert not config.model.faster_rcnn.feature_extractor.batch_norm_trainable
     with open(tmp_path / "out/records/images_003/records/split.csv", encoding="utf-8", newline="") as file:
@@ -170,6 +170,14 @@ def test_from_scratch_is_the_same_network_without_a_checkpoint(few, tmp_path, co
     scratch.model.faster_rcnn.feature_extractor.batch_norm_trainable = False
     assert scratch.model == trained.model
     assert scratch.train_config.optimizer == trained.train_config.optimizer
+
+
+def test_a_step_that_took_no_time_is_not_kept(few, tmp_path, commands, monkeypatch):
+    monkeypatch.setattr(recipe, "cpu_seconds", lambda: 0.0)
+    for _ in range(2):
+        with pytest.raises(UserError, match="a training of 40 steps took 0 CPU seconds, one of 10 steps 0, so that"):
+            few().run(Training(2, "model", 1))
+    assert not list((tmp_path / "out").rglob("calibration.json"))
 
 
 def test_what_is_finished_is_kept_and_what_was_interrupted_begins_again(few, tmp_path, commands):

@@ -64,6 +64,25 @@ def test_a_step_that_failed_is_run_again_and_one_that_finished_is_not(tmp_path, 
     assert record["cpu_seconds"]["training"] >= 0
 
 
+def test_the_time_of_an_interrupted_step_counts(tmp_path, monkeypatch):
+    clock = iter([0.0, 100.0, 100.0, 105.0, 105.0, 112.0])
+    monkeypatch.setattr(recipe, "cpu_seconds", lambda: next(clock))
+
+    def interrupted(*arguments, **keywords):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        recipe.Recipe(tmp_path, SETTINGS).step("training", ["model_main_tf2"])
+    monkeypatch.setattr(subprocess, "run", lambda command, check: types.SimpleNamespace(returncode=0))
+    recipe.Recipe(tmp_path, SETTINGS).step("training", ["model_main_tf2"])
+    with pytest.raises(KeyboardInterrupt):
+        recipe.Recipe(tmp_path, SETTINGS).own_step("compose", "fields", interrupted)
+    record = json.loads((tmp_path / "training.json").read_text())
+    assert record["cpu_seconds"] == {"training": 105.0, "compose": 7.0}
+    assert record["finished"] == ["training"]
+
+
 def test_what_an_interrupted_step_left_is_removed(tmp_path, commands):
     (tmp_path / "exported").mkdir()
     recipe.Recipe(tmp_path, SETTINGS).step("export", ["exporter_main_v2"], remove="exported")

@@ -125,12 +125,6 @@ def test_the_images_are_written_as_a_study_with_their_names(data_dir, tmp_path):
     assert copied.read_bytes() == images["BA_b.jpg"].path.read_bytes()
 
 
-def test_the_class_table_counts_boxes_and_images(data_dir):
-    table = source_images.class_table(source_images.read_source_images(data_dir))
-    assert table["pbc_mgg", 1] == {"lymphocyte": 1, "unknown": 1, "images": 2}
-    assert table["bccd_dense", 2] == {"neutrophil": 1, "erythrocyte": 1, "images": 1}
-
-
 @pytest.mark.parametrize(
     ("missing", "words"),
     [

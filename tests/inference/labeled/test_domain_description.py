@@ -79,6 +79,10 @@ def test_the_command_stores_the_description_and_the_model_is_still_the_exported_
     assert folder.vouched_for_by == "SHA256SUMS"
     assert len(Detector.open(folder).guards) == 1
     assert len(Detector.open(ModelFolder.open(hand_made_model)).guards) == 0
+    other = shutil.copyfile(records, tmp_path / "other.record")
+    status, text = describe(capsys, f"--model={model}", f"--input_path={records}", f"--input_path={other}")
+    assert status == 0
+    assert "from 120 training images" in text
     status, text = describe(capsys, f"--model={model}", f"--input_path={records},{records}", "--max_images=50")
     assert status == 0
     assert "replaced in" in text
@@ -89,3 +93,13 @@ def test_the_command_refuses_records_that_are_not_there(hand_made_model, tmp_pat
     status, text = describe(capsys, f"--model={hand_made_model}", f"--input_path={tmp_path}/none.record")
     assert status == 1
     assert f"--input_path={tmp_path}/none.record: no such file" in text
+
+
+def test_the_command_refuses_a_folder_in_which_nothing_can_be_stored_before_it_measures(
+    records, hand_made_model, tmp_path, capsys
+):
+    model = shutil.copytree(hand_made_model, tmp_path / "model")
+    (model / "model.json").unlink()
+    status, text = describe(capsys, f"--model={model}", f"--input_path={records}")
+    assert status == 1
+    assert f"{model / 'model.json'}: no such file; give the folder that exporter_main_v2 wrote" in text

@@ -11,6 +11,7 @@ import argparse
 import csv
 import dataclasses
 import json
+import math
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -144,15 +145,25 @@ def train(row: Row, work_dir: pathlib.Path, images: Sequence[SourceImage]) -> No
 
 
 def test(work_dir: pathlib.Path, images: Sequence[SourceImage]) -> None:
-    """Writes the row's card figures into `work_dir`/figures unless they are there."""
+    """Writes the row's card figures into `work_dir`/figures unless they are there, of these images."""
     out = work_dir / "figures"
-    if (out / "card_figures.md").is_file():
+    settings = FigureSettings(replicates=200, composition=CompositionSettings(patients=5, samples=20))
+    if _has_figures(out, images, settings):
         return
     exported = str(work_dir / "exported")
     other = card_figures.other_laboratory_test(exported, BCCD)
     tests = [*card_figures.in_domain_tests(exported, PBC, str(FOLD)), other]
-    settings = FigureSettings(replicates=200, composition=CompositionSettings(patients=5, samples=20))
     CardFigures(images, out, settings).write(tests)
+
+
+def _has_figures(out: pathlib.Path, images: Sequence[SourceImage], settings: FigureSettings) -> bool:
+    """Whether a folder holds figures of these images and labels, so that all rows are compared on the same ones."""
+    record = out / "card_figures.json"
+    if not (record.is_file() and (out / "card_figures.md").is_file()):
+        return False
+    kept = json.loads(record.read_text(encoding="utf-8"))
+    wanted = json.loads(json.dumps(dataclasses.asdict(settings)))  # as JSON gives them back: lists for tuples
+    return (kept["data_fingerprint"], kept["settings"]) == (source_images.data_fingerprint(images), wanted)
 
 
 def table(work_dir: pathlib.Path) -> list[dict[str, Any]]:
@@ -186,7 +197,7 @@ def _figures(path: pathlib.Path) -> dict[str, float | None]:
 
 
 def _number(text: str) -> float | None:
-    return round(float(text), 3) if text else None
+    return round(float(text), 3) if text and not math.isnan(float(text)) else None
 
 
 def write_table(work_dir: pathlib.Path) -> pathlib.Path:

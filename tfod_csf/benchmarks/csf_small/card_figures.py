@@ -71,7 +71,7 @@ class FigureSettings:
 
     Attributes:
       seed: of all random choices.
-      replicates: bootstrap samples of an interval.
+      replicates: bootstrap samples of an interval; those of shares of cells have 2,000.
       composition: of the composed patients.
       every: one of so many images is used; for a first look.
     """
@@ -190,7 +190,7 @@ class CardFigures:
         rows = [
             *detection_precision.figures(held, settings.replicates, settings.seed),
             *cell_types.figures(held, settings.replicates, settings.seed),
-            *score_reliability.figures(held),
+            *score_reliability.figures(held, settings.seed),
             *composed_patients.figures(held, settings.composition),
         ]
         names = [f"`{kept[test.model].fingerprint[:8]}` on fold {', '.join(map(str, test.folds))}" for test in tests]

@@ -87,23 +87,24 @@ def figures(held: HeldOutSet, replicates: int = 1000, seed: int = 0) -> list[Fig
     rows = [*_matrix(predicted, PREDICTED), *_matrix(counted, COUNTED_AS)]
     for reading, columns in ((ANY_CLASS, 5), (THREE_CLASSES, 3)):
         estimate = bootstrap(predicted, lambda sums, c=columns: balanced_accuracy(sums, c), replicates, seed)
-        cells = int(predicted[:, :3, :columns].sum())
+        of_image = predicted[:, :3, :columns].sum(axis=(1, 2))
+        cells, units_with = int(of_image.sum()), int(np.count_nonzero(of_image))
         note = "a class has no cell that was found" if math.isnan(estimate.value) else held_out.note_of(estimate, cells)
-        rows.append(Figure(BALANCED_ACCURACY, reading, "", estimate, len(predicted), cells, note))
+        rows.append(Figure(BALANCED_ACCURACY, reading, "", estimate, units_with, cells, note))
     for row, name in enumerate(WHITE_CELLS):
         right, found = predicted[:, row, row], predicted[:, row, :5].sum(axis=1)
-        rows.append(held_out.share(RECALL, ANY_CLASS, name, right, found))
+        rows.append(held_out.share(RECALL, ANY_CLASS, name, right, found, seed))
     for row, name in enumerate(ROWS):
         wrong = counted[:, row, [column for column in range(3) if column != row]].sum(axis=1)
-        rows.append(held_out.share(DECIDED_WRONGLY, COUNTED_AS, name, wrong, counted[:, row].sum(axis=1)))
+        rows.append(held_out.share(DECIDED_WRONGLY, COUNTED_AS, name, wrong, counted[:, row].sum(axis=1), seed))
     return rows
 
 
 def _matrix(tables: np.ndarray, reading: str) -> list[Figure]:
     """A row for each cell of the matrix; the class is "label > given"."""
-    total = tables.sum(axis=0)
+    total, units = tables.sum(axis=0), np.count_nonzero(tables.sum(axis=2), axis=0).tolist()
     return [
-        Figure(CELLS, reading, f"{label} > {given}", _count(total[row, column]), len(tables), int(total[row].sum()))
+        Figure(CELLS, reading, f"{label} > {given}", _count(total[row, column]), units[row], int(total[row].sum()))
         for row, label in enumerate(ROWS)
         for column, given in enumerate(COLUMNS)
     ]

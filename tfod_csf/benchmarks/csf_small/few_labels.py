@@ -265,6 +265,11 @@ class FewLabels:
             records = self._records(min(SIZES[0], len(self._order)))
             took = [self._train(folder / f"steps_{number}", records, start, number) for number in steps]
             step_seconds = (took[1] - took[0]) / (steps[1] - steps[0])
+            if step_seconds <= 0:
+                raise UserError(
+                    f"{folder}: a training of {steps[1]} steps took {took[1]:.0f} CPU seconds, one of {steps[0]} steps "
+                    f"{took[0]:.0f}, so that a step cannot be measured; run again with nothing else running."
+                )
             return {"start_seconds": took[0] - steps[0] * step_seconds, "step_seconds": step_seconds}
 
         return _kept(folder / "calibration.json", settings, measure)
@@ -312,7 +317,8 @@ def _kept(path: pathlib.Path, settings: dict[str, Any], make: Callable[[], dict[
     if path.is_file():
         record = json.loads(path.read_text(encoding="utf-8"))
         if record["settings"] != settings:
-            changed = sorted(name for name in settings if record["settings"].get(name) != settings[name])
+            kept = record["settings"]
+            changed = sorted(name for name in settings.keys() | kept.keys() if kept.get(name) != settings.get(name))
             raise UserError(f"{path}: is of other settings ({', '.join(changed)}); give a new folder.")
         return record
     if path.name != _SETTINGS:

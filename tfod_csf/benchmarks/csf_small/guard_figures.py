@@ -247,7 +247,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             found = patients.find_images(folder, ProblemLog(quiet=True))
             paths = [pathlib.Path(one.path) for one in found]
             _print_row(pathlib.Path(folder).name, _spread(paths, options.most), figures.of_file)
-        chosen = with_one_white_cell((one for one in images if one.laboratory == source_images.PBC), options.changed)
+        chosen = with_one_white_cell(
+            (one for one in images if one.laboratory == source_images.PBC and not one.repeats), options.changed
+        )
         for name, (change, strengths) in CHANGES.items():
             for strength in strengths:
                 kind = f"{name} {strength:g}" if any(strengths) else name

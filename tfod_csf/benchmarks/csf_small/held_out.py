@@ -150,13 +150,14 @@ def interval(value: float, again: np.ndarray, num_units: int) -> Estimate:
     return Estimate(value, float(low), float(high))
 
 
-def share(name: str, reading: str, class_name: str, parts: np.ndarray, wholes: np.ndarray) -> Figure:
+def share(name: str, reading: str, class_name: str, parts: np.ndarray, wholes: np.ndarray, seed: int = 0) -> Figure:
     """The share of summed parts in summed wholes.
 
     Args:
       parts, wholes: int [U] cells of each unit.
+      seed: of the samples of its interval, 2,000.
     """
-    found = proportion(parts, wholes)
+    found = proportion(parts, wholes, seed)
     note = note_of(found.value, found.cells)
     if found.note and not math.isnan(found.value.low):
         note = "all samples are alike; the interval takes cells as independent"

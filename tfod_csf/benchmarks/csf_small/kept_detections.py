@@ -9,12 +9,13 @@ stopped run resumes.
 
 import pathlib
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from tfod_csf.benchmarks.csf_small.source_images import SourceImage
-from tfod_csf.detections import Detections
+from tfod_csf.detections import Detections, DetectionsError
 from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write, checksums
 from tfod_csf.inference.detector import Detector
@@ -27,6 +28,17 @@ from tfod_csf.study import image_io
 
 _ARRAYS = ("boxes", "classes", "scores", "multiclass_scores")
 _RAW = "raw_multiclass_scores"
+# What reading a damaged .npz file may raise, depending on which of its bytes are damaged.
+_DAMAGED = (
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+    DetectionsError,
+)
 
 
 class KeptDetectionsError(UserError):
@@ -107,5 +119,5 @@ def _read(path: pathlib.Path, key: str) -> Detections:
             width, height = stored["size"].tolist()
             arrays = {name: stored[name] for name in (*_ARRAYS, _RAW) if name in stored}
             return Detections(key, width, height, num_at_limit=bool(stored["num_at_limit"]), **arrays)
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise KeptDetectionsError(f"{path}: is damaged ({error}); delete it, and it is computed again.") from error

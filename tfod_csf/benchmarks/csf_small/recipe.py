@@ -143,9 +143,12 @@ class Recipe:
             return
         if remove:
             shutil.rmtree(self._work_dir / remove, ignore_errors=True)
+        status = None
         before = cpu_seconds()
-        status = subprocess.run([sys.executable, "-m", "tfod_csf", *command], check=False).returncode
-        self._took(name, cpu_seconds() - before, finished=status == 0)
+        try:
+            status = subprocess.run([sys.executable, "-m", "tfod_csf", *command], check=False).returncode
+        finally:
+            self._took(name, cpu_seconds() - before, finished=status == 0)
         if status:
             raise UserError(f"{self._work_dir}: the step {name} ended with status {status}; run again to resume.")
 
@@ -154,9 +157,13 @@ class Recipe:
         if name in self._record["finished"]:
             return
         shutil.rmtree(self._work_dir / folder, ignore_errors=True)
+        is_finished = False
         before = cpu_seconds()
-        action(self._work_dir / folder)
-        self._took(name, cpu_seconds() - before, finished=True)
+        try:
+            action(self._work_dir / folder)
+            is_finished = True
+        finally:
+            self._took(name, cpu_seconds() - before, is_finished)
 
     def _took(self, name: str, cpu_seconds: float, finished: bool) -> None:
         times = self._record["cpu_seconds"]

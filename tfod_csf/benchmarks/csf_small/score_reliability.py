@@ -62,7 +62,7 @@ def at_threshold(unknown_below: float) -> str:
     return f"score of {unknown_below:g} or more"
 
 
-def figures(held: HeldOutSet) -> list[Figure]:
+def figures(held: HeldOutSet, seed: int = 0) -> list[Figure]:
     """Calibration error, coverage and accuracy at unknown_below, and the bins of a reliability diagram."""
     cells, units = white_cells(held)
     number, num_units = len(cells.truth), len(np.unique(held_out.units_of(held.distinct)))
@@ -76,9 +76,9 @@ def figures(held: HeldOutSet) -> list[Figure]:
     error = calibration.expected_calibration_error(cells)
     return [
         Figure(CALIBRATION_ERROR, ALL_SCORES, "", _alone(error), np.count_nonzero(per_unit[0]), number, _NO_INTERVAL),
-        held_out.share(ACCURACY, ALL_SCORES, "", per_unit[3], per_unit[0]),
-        held_out.share(COVERAGE, at, "", per_unit[1], per_unit[0]),
-        held_out.share(ACCURACY, at, "", per_unit[2], per_unit[1]),
+        held_out.share(ACCURACY, ALL_SCORES, "", per_unit[3], per_unit[0], seed),
+        held_out.share(COVERAGE, at, "", per_unit[1], per_unit[0], seed),
+        held_out.share(ACCURACY, at, "", per_unit[2], per_unit[1], seed),
         *_bins(cells),
     ]
 

@@ -14,7 +14,7 @@ import dataclasses
 import hashlib
 import pathlib
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
@@ -190,10 +190,27 @@ def _bccd_folds(images: Iterable[SourceImage]) -> dict[str, int]:
 
 
 def _pbc_repeats(images: Iterable[SourceImage]) -> dict[str, str]:
-    """{key: key of the earliest picture that it is like}, where there is one; those of pbc_mgg come first."""
+    """{key: key of the first picture that it is like, perhaps by way of others}; those of pbc_mgg come first."""
     of_pbc = [image for image in images if image.laboratory == PBC]
     of_pbc.sort(key=lambda image: (image.folder != "pbc_mgg", image.key))
-    return {of_pbc[later].key: of_pbc[first].key for later, first in _alike(of_pbc)}
+    firsts = _firsts(len(of_pbc), _alike(of_pbc))
+    return {
+        image.key: of_pbc[first].key for image, first in zip(of_pbc, firsts, strict=True) if of_pbc[first] is not image
+    }
+
+
+def _firsts(number: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
+    """For each of 0 .. number - 1 the smallest number that it is connected with by pairs.
+
+    >>> _firsts(5, [(3, 1), (4, 3)])
+    [0, 1, 2, 1, 1]
+    """
+    first = list(range(number))
+    for one, other in pairs:
+        low, high = sorted((first[one], first[other]))
+        if low != high:
+            first = [low if connected == high else connected for connected in first]
+    return first
 
 
 def _pbc_folds(images: Iterable[SourceImage]) -> dict[str, int]:
@@ -219,20 +236,19 @@ def _fingerprints(image: SourceImage) -> np.ndarray:
 
 
 def _alike(images: Sequence[SourceImage]) -> list[tuple[int, int]]:
-    """(later, earliest picture that it is like), numbers in `images`, in rising order of the later."""
+    """(later, earlier) of all pictures that are like each other, numbers in `images`."""
     read = worker_pool.ordered_map(_fingerprints, images, worker_pool.available_cores())
     found = list(progress_bar(read, unit="image", total=len(images), desc="comparing pictures"))
     first = np.array([prints[0] if len(prints) else np.zeros(FINGERPRINT_LENGTH, np.float32) for prints in found])
-    earliest: dict[int, int] = {}
+    pairs: set[tuple[int, int]] = set()
     for start in range(0, len(images), _AT_A_TIME):
         some = found[start : start + _AT_A_TIME]
         turned = np.concatenate(some)
         owners = np.repeat(np.arange(start, start + len(some)), [len(prints) for prints in some])
         rows, columns = np.nonzero(turned @ first.T >= SAME_IMAGE)
-        for later, earlier in zip(owners[rows].tolist(), columns.tolist(), strict=True):
-            if earlier < later:
-                earliest[later] = min(earlier, earliest.get(later, earlier))
-    return sorted(earliest.items())
+        found_here = zip(owners[rows].tolist(), columns.tolist(), strict=True)
+        pairs.update((later, earlier) for later, earlier in found_here if earlier < later)
+    return sorted(pairs)
 
 
 def write_study(images: Iterable[SourceImage], folder: pathlib.Path) -> None:
@@ -247,12 +263,3 @@ def write_study(images: Iterable[SourceImage], folder: pathlib.Path) -> None:
             size = opened.size
         annotation = Annotation(target, target.name, *size, list(image.objects), folder=target.parent.name)
         labelimg.write_annotation(annotation, target.with_suffix(".xml"))
-
-
-def class_table(images: Iterable[SourceImage]) -> dict[tuple[str, int], Counter]:
-    """{(folder, fold): objects of each class}."""
-    table: dict[tuple[str, int], Counter] = defaultdict(Counter)
-    for image in images:
-        table[image.folder, image.fold].update(one.name for one in image.objects)
-        table[image.folder, image.fold]["images"] += 1
-    return table

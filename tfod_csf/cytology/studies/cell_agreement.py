@@ -155,11 +155,12 @@ class Proportion:
     note: str = ""
 
 
-def proportion(parts: np.ndarray, wholes: np.ndarray) -> Proportion:
+def proportion(parts: np.ndarray, wholes: np.ndarray, seed: int = 0) -> Proportion:
     """The share of summed parts in summed wholes.
 
     Args:
       parts, wholes: [P] cells per patient.
+      seed: of the bootstrap samples.
     """
     cells = int(wholes.sum())
     if not cells:
@@ -169,7 +170,7 @@ def proportion(parts: np.ndarray, wholes: np.ndarray) -> Proportion:
         with np.errstate(divide="ignore", invalid="ignore"):
             return sums[..., 0] / sums[..., 1]
 
-    found = bootstrap(np.stack([parts, wholes], axis=-1), share)
+    found = bootstrap(np.stack([parts, wholes], axis=-1), share, seed=seed)
     if math.isnan(found.low):
         return Proportion(found, cells, FEW_PATIENTS)
     if found.low == found.high and found.value in (0, 1):

@@ -82,7 +82,11 @@ def describe_config(
 
 def described_words(domain: TrainingDomain) -> str:
     """What a domain was made of."""
-    of = f"of {domain.groups} patients" if domain.grouped else "taken one by one, because patients are not known"
+    of = (
+        f"of {domain.groups} patients"
+        if domain.grouped
+        else "taken one by one, because patients are not known or nearly all are of one"
+    )
     return f"Domain guard: from {domain.images} training images {of}, in {len(domain.centers)} kinds."
 
 
