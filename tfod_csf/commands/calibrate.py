@@ -21,6 +21,7 @@ from tfod_csf.errors import UserError
 if TYPE_CHECKING:
     from tfod_csf.classification import Classification
     from tfod_csf.cytology.annotated_cells import ImageCells
+    from tfod_csf.cytology.studies.calibration_tables import CalibrationResult
 
 FLAGS = flags.FlagValues()
 common_flags.define_inference_dir(FLAGS, "Output folder of batch_infer on the validation images.")
@@ -111,25 +112,32 @@ def _calibrate() -> None:
     )
     print(calibration_tables.class_table(result.classes, thresholds.unknown_below))
     print(result.changes)
-    further = 1.0
-    if FLAGS.model and not result.is_improvement:
-        print(f"not stored in {FLAGS.model}/model.json: the temperature does not bring scores nearer to accuracy.")
-    elif FLAGS.model:
-        made_with = calibration_tables.run_temperature(run, name)
-        stored = calibration_tables.store_temperature(
-            FLAGS.model, result, made_with, annotations_dir=FLAGS.annotations_dir, inference_dir=FLAGS.inference_dir
-        )
-        print(f"temperature {stored:.4f} stored in {FLAGS.model}/model.json; batch_infer uses it from now on.")
-        if model_folder.chosen_at_other_temperature(FLAGS.model, stored):
-            print(
-                f"unknown_below in {FLAGS.model}/model.json was chosen on scores of the earlier temperature; run "
-                "evaluate --store_thresholds again."
-            )
-        further = stored / made_with
+    further = _store_temperature(result, run, name) if FLAGS.model else 1.0
     if matrix is not None:
         print(_store_matrix(matrix, annotations, further))
     elif further != 1 and (pathlib.Path(FLAGS.model) / "classification.json").is_file():
         print(f"{FLAGS.model}/classification.json is of the earlier temperature; run calibrate --store to replace it.")
+
+
+def _store_temperature(result: "CalibrationResult", run: dict, name: str) -> float:
+    """Stores the temperature where it is an improvement; returns what it is divided by that of the run."""
+    from tfod_csf import model_folder
+    from tfod_csf.cytology.studies import calibration_tables
+
+    if not result.is_improvement:
+        print(f"not stored in {FLAGS.model}/model.json: the temperature does not bring scores nearer to accuracy.")
+        return 1.0
+    made_with = calibration_tables.run_temperature(run, name)
+    stored = calibration_tables.store_temperature(
+        FLAGS.model, result, made_with, annotations_dir=FLAGS.annotations_dir, inference_dir=FLAGS.inference_dir
+    )
+    print(f"temperature {stored:.4f} stored in {FLAGS.model}/model.json; batch_infer uses it from now on.")
+    if model_folder.chosen_at_other_temperature(FLAGS.model, stored):
+        print(
+            f"unknown_below in {FLAGS.model}/model.json was chosen on scores of the earlier temperature; run "
+            "evaluate --store_thresholds again."
+        )
+    return stored / made_with
 
 
 def _matrix_of(run: dict, name: str) -> "Classification":

@@ -131,11 +131,7 @@ def _evaluate(
     pairs, shards = _find_labeled_images(problems)
     if FLAGS.store or FLAGS.store_thresholds:
         validation.refuse_training_records(folder, shards)
-    remarks = []
-    for shard in validation.training_records(folder, shards):
-        words = "the model was trained on this record; the metrics say nothing about new images."
-        logging.getLogger("tfod_csf").warning("%s: %s", shard, words)
-        remarks.append(f"{pathlib.PurePath(shard).name}: {words}")
+    remarks = _remarks_on_training_records(folder, shards)
     from tfod_csf.evaluation.evaluation_pages import EvaluationPages
     from tfod_csf.evaluation.model_evaluation import ModelEvaluation
     from tfod_csf.evaluation.page_facts import PageFacts
@@ -175,6 +171,18 @@ def _evaluate(
         print(matrix.store(folder, model, FLAGS.input_path or FLAGS.images_dir))
     if FLAGS.store_thresholds:
         print(_store_thresholds(folder, recommendations, data, model.temperature))
+
+
+def _remarks_on_training_records(folder: "ModelFolder", shards: list[str]) -> list[str]:
+    """For the pages, of records that the model was trained on; they are in the log too."""
+    from tfod_csf.inference.labeled import validation
+
+    remarks = []
+    for shard in validation.training_records(folder, shards):
+        words = "the model was trained on this record; the metrics say nothing about new images."
+        logging.getLogger("tfod_csf").warning("%s: %s", shard, words)
+        remarks.append(f"{pathlib.PurePath(shard).name}: {words}")
+    return remarks
 
 
 def _domain_words(judgments: "Sequence[Judgment]") -> str:
