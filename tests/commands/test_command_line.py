@@ -10,6 +10,7 @@ import pytest
 from absl import flags
 
 from tfod_csf.commands import command_line, command_reference
+from tfod_csf.errors import UserError
 
 NAMES = [*command_line.command_names(), *command_reference.ALIASES]
 
@@ -109,6 +110,19 @@ def test_unknown_command_is_one_sentence_and_status_1(capsys, typed, hint):
 )
 def test_mistyped_flags_are_one_sentence(arguments, sentence):
     assert run_quietly(arguments) == (1, f"tfod_csf {arguments[0]}: error: {sentence}\n")
+
+
+@pytest.mark.parametrize("empty", ["--manifest=", "--model=", "--tile_size="])
+def test_a_flag_without_a_value_is_refused(empty):
+    given = ["--model=csf_small", "--images_dir=a", "--output_dir=b", empty]
+    with pytest.raises(UserError, match=f"^{empty} has no value; give one, or leave the flag out.$"):
+        command_line.check_arguments("batch_infer", given)
+
+
+def test_values_that_may_be_empty():
+    given = ["--output_path=a", "--fine_tune_checkpoint=", "--config_override="]
+    command_line.check_arguments("generate_pipeline_config", given)
+    command_line.check_arguments("create_csf_tf_record", ["--images_dir=a", "--class_map="])
 
 
 def test_a_path_the_system_refuses_is_one_sentence(tmp_path, capsys):

@@ -140,3 +140,23 @@ def test_mistakes_are_reported_before_the_first_training(images_dir, tmp_path, m
 def test_the_output_may_not_lie_among_the_images(images_dir, capsys):
     assert run(images_dir, images_dir / "out") == 1
     assert "lies in --images_dir" in capsys.readouterr().err
+
+
+def test_flags_given_twice_count_together(images_dir, tmp_path, monkeypatch):
+    ran = {}
+
+    def fail(name, arguments):
+        ran[name] = arguments
+        return 1
+
+    monkeypatch.setattr(command_steps, "run_command", fail)
+    twice = ("--generate_flags=--feature_extractor=resnet18", "--generate_flags=--num_steps=3")
+    assert run(images_dir, tmp_path, "--num_folds=2", *twice) == 1
+    assert {"--feature_extractor=resnet18", "--num_steps=3"} <= set(ran["generate_pipeline_config"])
+
+
+def test_files_of_somebody_else_are_not_replaced(images_dir, tmp_path, capsys):
+    (tmp_path / "folds.csv").write_text("mine")
+    assert run(images_dir, tmp_path) == 1
+    assert "holds folds.csv, but no cross_validation.json" in capsys.readouterr().err
+    assert (tmp_path / "folds.csv").read_text() == "mine"

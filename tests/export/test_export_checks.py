@@ -73,3 +73,11 @@ def test_a_folder_without_checkpoint_is_named(tmp_path):
 def test_the_checks_do_not_start_tensorflow():
     code = "import sys; import tfod_csf.export.export_checks; sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_output_folder_that_holds_an_input_is_refused(tmp_path):
+    config = tmp_path / "model" / "pipeline.config"
+    export_checks.check_inputs_are_elsewhere(tmp_path / "out", {"pipeline_config_path": str(config), "other": None})
+    for inputs in ({"pipeline_config_path": str(config)}, {"other": None, "frozen_graph": str(config.parent)}):
+        with pytest.raises(UserError, match=r"lies in --output_directory=.*model, which is replaced as a whole"):
+            export_checks.check_inputs_are_elsewhere(config.parent, inputs)

@@ -33,6 +33,8 @@ _PLAIN_WORDS = {
     "could not convert string to float: .*": "expected a number",
     r"\('Non-boolean argument to boolean flag', .*\)": "expected true or false",
 }
+# Of flags whose default is not empty, those that may be: training from scratch, nothing to change, no prefix.
+_MAY_BE_EMPTY = ("fine_tune_checkpoint", "config_override", "image_prefix")
 _LONG_DASHES = ("\u2010", "\u2011", "\u2012", "\u2013", "\u2014", "\u2212")
 # An error without a path that the program itself has made.
 _OWN_FAULTS = (errno.EBADF, errno.EINVAL)
@@ -84,6 +86,7 @@ def _parse(name: str, flag_values: flags.FlagValues, arguments: list[str], bare_
     else:
         unknown = rest[1:]
     if not unknown:
+        _refuse_empty_values(flag_values)
         _refuse_remote_paths(flag_values)
         return
     if unknown[0].startswith(_LONG_DASHES):
@@ -103,6 +106,15 @@ def check_arguments(name: str, arguments: Sequence[str]) -> None:
       UserError: the command would refuse a flag or value.
     """
     _parse(name, command_reference.command_module(name).FLAGS, list(arguments))
+
+
+def _refuse_empty_values(flag_values: flags.FlagValues) -> None:
+    """An empty value of a flag whose default is not empty is a mistake in a script, such as --manifest="$UNSET"."""
+    for name in flag_values:
+        flag = flag_values[name]
+        values = flag.value if isinstance(flag, flags.MultiFlag) else [flag.value]
+        if flag.present and flag.default != "" and flag.name not in _MAY_BE_EMPTY and "" in (values or ()):
+            raise UserError(f"--{name}= has no value; give one, or leave the flag out.")
 
 
 def _refuse_remote_paths(flag_values: flags.FlagValues) -> None:

@@ -37,15 +37,18 @@ config_flags.define_config_override(FLAGS)
 def main() -> None:
     """Checks config and output folder, converts, and says what of the checkpoint was used."""
     from tfod_csf.config import supported
+    from tfod_csf.export import export_checks
     from tfod_csf.files import folder_lock
 
+    output_directory = pathlib.Path(FLAGS.output_directory)
+    inputs = ("pipeline_config_path", "trained_checkpoint_prefix")
+    export_checks.check_inputs_are_elsewhere(output_directory, {name: FLAGS[name].value for name in inputs})
     config = config_flags.load_config(FLAGS)
     supported.check_supported(config, parts=("model",))
 
     from tfod_csf.export import checkpoint_conversion
     from tfod_csf.training.checkpoints.match_report import count_parts
 
-    output_directory = pathlib.Path(FLAGS.output_directory)
     with folder_lock.only_writer(output_directory, swapped=True):
         conversion = checkpoint_conversion.convert(
             config, FLAGS.trained_checkpoint_prefix, output_directory, FLAGS.use_moving_averages

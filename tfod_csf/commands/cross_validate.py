@@ -23,6 +23,7 @@ from tfod_csf.commands import command_line, command_steps, common_flags, record_
 from tfod_csf.data.annotated.fold_folder import FoldFolder
 from tfod_csf.errors import UserError
 from tfod_csf.files import folder_lock
+from tfod_csf.problems import is_list_of_problems
 
 STATE = "cross_validation.json"
 _RECORDS_STEP = "records"
@@ -56,15 +57,15 @@ flags.DEFINE_integer(
     "seed", 0, "Seed of the folds and of the trainings: another seed, other folds.", lower_bound=0, flag_values=FLAGS
 )
 record_flags.define_labels(FLAGS)
-flags.DEFINE_string(
+flags.DEFINE_multi_string(
     "generate_flags",
-    "",
+    [],
     'Flags of generate_pipeline_config for all folds, for example "--feature_extractor=resnet18 --num_steps=2000".',
     flag_values=FLAGS,
 )
-flags.DEFINE_string(
+flags.DEFINE_multi_string(
     "train_flags",
-    "",
+    [],
     'Flags of model_main_tf2 for all folds, for example "--stop_when_saturated --checkpoint_every_n=500".',
     flag_values=FLAGS,
 )
@@ -89,6 +90,7 @@ def main() -> None:
         fold_results,
     )
 
+    _refuse_foreign_files(output_dir)
     with folder_lock.only_writer(output_dir):
         steps = command_steps.CommandSteps(output_dir / STATE, _settings())
         if not steps.is_finished(_RECORDS_STEP):
@@ -115,16 +117,30 @@ def main() -> None:
     print(f"\nWrote cross_validation.csv and .html to {output_dir}.")
 
 
+def _refuse_foreign_files(output_dir: pathlib.Path) -> None:
+    """Refuses a folder of somebody else's that holds files with names that are written."""
+    if (output_dir / STATE).exists():
+        return
+    for name in ("folds.csv", "problems.csv", "cross_validation.csv", "cross_validation.html"):
+        path = output_dir / name
+        if path.exists() and not is_list_of_problems(path):
+            raise UserError(
+                f"--output_dir={output_dir}: holds {name}, but no {STATE}, so it is not known whose it is; give a new "
+                "folder, or move it away."
+            )
+
+
 def _further_flags(name: str, own: tuple[str, ...]) -> list[str]:
     """The flags in a flag.
 
     Raises:
       UserError: a quotation mark is missing, or a flag is given that this command gives itself.
     """
+    given = " ".join(FLAGS[name].value)
     try:
-        arguments = shlex.split(FLAGS[name].value)
+        arguments = shlex.split(given)
     except ValueError as error:
-        raise UserError(f"--{name}={FLAGS[name].value}: {error}; put values with blanks in quotation marks.") from error
+        raise UserError(f"--{name}={given}: {error}; put values with blanks in quotation marks.") from error
     for argument in arguments:
         given = argument.lstrip("-").partition("=")[0]
         if given in own or given.removeprefix("no") in own:
@@ -136,6 +152,7 @@ def _further_flags(name: str, own: tuple[str, ...]) -> list[str]:
 def _settings() -> dict[str, object]:
     """What must be the same when the run is resumed."""
     values = {name: FLAGS[name].value for name in FLAGS if FLAGS[name].name == name and name not in _FREE_FLAGS}
+    values |= {name: " ".join(FLAGS[name].value) for name in ("generate_flags", "train_flags")}
     return {**values, "images_dir": os.path.abspath(FLAGS.images_dir)}
 
 

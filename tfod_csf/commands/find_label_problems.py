@@ -42,6 +42,8 @@ flags.DEFINE_integer(
 common_flags.define_trust(FLAGS)
 common_flags.define_problem_limits(FLAGS)
 
+_IN_PLACE = "Correct the original by label_problems.csv, or label its objects as boxes first."
+
 
 def main() -> None:
     """Runs the model over the labeled images, writes, and says how much was found."""
@@ -82,9 +84,11 @@ def _find(model: "Detector", files: list["AnnotatedFile"], output_dir: pathlib.P
     shown = {place: ranked[place] for place in problem_list.places_to_show(ranked, FLAGS.max_review)}
     review = output_dir / review_folder.FOLDER
     with labeling_folder.new(review, review_folder.TEXT, model.label_map.names) as folder:
-        pictures = _write_review(model, files, shown, folder)
-        problem_list.write_table(ranked, {problem.image for problem in shown.values()}, output_dir)
+        pictures, not_written = _write_review(model, files, shown, folder, problems)
+        in_review = {problem.image for problem in shown.values()} - not_written
+        problem_list.write_table(ranked, in_review, output_dir)
         problem_page.write_page(ranked, pictures, num_images, num_labels, model.name, output_dir)
+    problems.write_csv(output_dir / "problems.csv")
     counts = ", ".join(f"{number} {kind}" for kind, number in problem_list.counts_of(ranked).most_common())
     print(f"{num_images} images, {num_labels} labels; to check: {counts or 'nothing'}.")
     print(f"{problems.summary()} (problems.csv); written to {output_dir}: look at {problem_page.PAGE}.")
@@ -119,9 +123,13 @@ def _problems_of(model: "Detector", read: "AnnotatedImage") -> list["LabelProble
 
 
 def _write_review(
-    model: "Detector", files: list["AnnotatedFile"], shown: dict[int, "LabelProblem"], folder: pathlib.Path
-) -> dict[int, str]:
-    """Writes the images of these problems, {place: problem}, into the review folder; {place: picture}."""
+    model: "Detector",
+    files: list["AnnotatedFile"],
+    shown: dict[int, "LabelProblem"],
+    folder: pathlib.Path,
+    problems: "ProblemLog",
+) -> tuple[dict[int, str], set[str]]:
+    """Writes the images of problems, {place: problem}, into the review folder; {place: picture}, images not written."""
     from tfod_csf.evaluation.label_problems import problem_page, review_folder
     from tfod_csf.problems import ProblemLog
     from tfod_csf.study.pictures import PixelPicture
@@ -130,14 +138,18 @@ def _write_review(
     for place, problem in shown.items():
         places.setdefault(problem.image, []).append(place)
     pictures: dict[int, str] = {}
+    not_written = set()
     for file in files:
         of_image = places.get(file.image.key, [])
         read = _read(model, file, ProblemLog(quiet=True)) if of_image else None  # its rows are in problems.csv
         if read is not None:
-            review_folder.write_image(read, [shown[place] for place in of_image], folder)
+            reason = review_folder.write_image(read, [shown[place] for place in of_image], folder)
+            if reason:
+                problems.noted(file.xml_path, f"not in {review_folder.FOLDER}/: {reason}", _IN_PLACE)
+                not_written.add(file.image.key)
             picture = PixelPicture(read.loaded.pixels)
             pictures |= {place: problem_page.picture_of(picture, shown[place]) for place in of_image}
-    return pictures
+    return pictures, not_written
 
 
 if __name__ == "__main__":

@@ -40,6 +40,8 @@ def main() -> None:
 
     output_directory = pathlib.Path(FLAGS.output_directory)
     export_checks.check_replaceable(output_directory)
+    inputs = ("frozen_graph", "label_map_path", "pipeline_config_path")
+    export_checks.check_inputs_are_elsewhere(output_directory, {name: FLAGS[name].value for name in inputs})
     classes = label_map.load_label_map(FLAGS.label_map_path)
     config = pipeline_config.load_pipeline_config(FLAGS.pipeline_config_path) if FLAGS.pipeline_config_path else None
     if config is not None and not config.model.HasField("faster_rcnn"):

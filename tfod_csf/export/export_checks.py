@@ -2,7 +2,7 @@
 
 import pathlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from tfod_csf import model_folder
 from tfod_csf.config import supported
@@ -84,6 +84,24 @@ def check_replaceable(
         raise ExportError(
             f"{flag}={output} holds {foreign[0] if foreign else 'a file'}, which no export wrote; give a new folder."
         )
+
+
+def check_inputs_are_elsewhere(output: pathlib.Path, inputs: Mapping[str, str | None]) -> None:
+    """Refuses an output folder that holds what is read, which replacing the folder would delete.
+
+    Args:
+      inputs: {flag: its path, or None}.
+
+    Raises:
+      ExportError: naming flag and path.
+    """
+    folder = output.resolve()
+    for flag, given in inputs.items():
+        if given and folder in (pathlib.Path(given).resolve(), *pathlib.Path(given).resolve().parents):
+            raise ExportError(
+                f"--{flag}={given} lies in --output_directory={output}, which is replaced as a whole; give a new "
+                "folder."
+            )
 
 
 def check_has_checkpoint(path: pathlib.Path) -> None:

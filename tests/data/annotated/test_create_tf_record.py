@@ -292,3 +292,23 @@ def test_a_shard_that_this_program_did_not_list_is_neither_removed_nor_mixed_in(
     assert run(f"--images_dir={images}", "--class_map=platelet=", f"--output_dir={foreign.parent}") == 1
     assert "is not listed in a dataset_report.json" in capsys.readouterr().err
     assert foreign.read_bytes() == b"of another program"
+
+
+@pytest.mark.parametrize("name", ["label_map.pbtxt", "annotations.csv", "split.csv", "problems.csv"])
+def test_files_of_somebody_else_are_not_replaced(flags, tmp_path, capsys, name):
+    foreign = tmp_path / "out" / name
+    foreign.parent.mkdir()
+    foreign.write_text("mine")
+    assert run(*flags) == 1
+    assert f"{foreign}: lies in the output folder, which has no dataset_report.json" in capsys.readouterr().err
+    assert contents(foreign.parent) == {name: hashlib.sha256(b"mine").hexdigest()}
+
+
+def test_the_given_label_map_stays_as_it_is_where_it_lies_in_the_output_folder(flags, tmp_path):
+    path = tmp_path / "out" / "label_map.pbtxt"
+    path.parent.mkdir()
+    items = "".join(f"item {{ id: {n} name: '{name}' }}\n" for n, name in enumerate(cell_classes.STUDY_CLASSES, 1))
+    path.write_text(f"# ours\n{items}")
+    for _ in range(2):
+        assert run(*flags, f"--label_map_path={path}") == 0
+        assert path.read_text() == f"# ours\n{items}"

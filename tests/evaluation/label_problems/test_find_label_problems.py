@@ -74,3 +74,17 @@ def test_labels_that_the_class_map_drops_or_renames_stay_in_the_review_folder(tm
     assert run(*given, "--class_map=platelet=,Mono=monocyte") == 0
     written = labelimg.read_annotation(tmp_path / "out" / "review" / "p" / "a.xml", ProblemLog(quiet=True))
     assert [o.name for o in written.objects if not o.name.startswith("check_")] == ["Mono", "platelet", "unknown"]
+
+
+def test_an_xml_whose_objects_cannot_all_be_written_again_is_not_in_the_review_folder(tmp_path, hand_made_model):
+    save_labeled(tmp_path / "images" / "p", "a", ("monocyte", 8, 10, 34, 36), FAINT)
+    xml = tmp_path / "images" / "p" / "a.xml"
+    polygon = "<object><name>monocyte</name><polygon><x1>1</x1><y1>2</y1></polygon></object></annotation>"
+    xml.write_text(xml.read_text().replace("</annotation>", polygon))
+    out = tmp_path / "out"
+    assert run(f"--images_dir={tmp_path / 'images'}", f"--model={hand_made_model}", f"--output_dir={out}") == 0
+    assert list((out / "review").rglob("a.*")) == []
+    assert {row["in_review"] for row in csv_tables.read_rows(out / "label_problems.csv")} == {"no"}
+    (noted,) = [row for row in csv_tables.read_rows(out / "problems.csv") if row["reason"].startswith("not in review/")]
+    assert noted["file"] == str(xml)
+    assert "1 object of its XML cannot be used and would be lost" in noted["reason"]

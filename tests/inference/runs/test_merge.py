@@ -166,6 +166,11 @@ def test_shards_that_have_not_begun_or_not_finished_are_named(small, tmp_path):
         run_shard("2/3", small, out, Stops())
     run_shard("1/3", small, out)
     refused(out, "shard 2/3, begun at 2022-01-24T09:30:00+08:00, is not finished; shard 3/3 has not begun.")
+    path = out / "shards" / "1-of-3" / "shard.json"
+    whole = path.read_text()
+    path.write_text(json.dumps({"shard": "1/3", "finished": "x"}))
+    refused(out, f"shard 1/3: {path} has no version; another version wrote it, or it was changed")
+    path.write_text(whole)
     run = run_shard("2/3", small, out)
     assert 0 < len(run.result.reused) < len(run.result.summaries)
     run_shard("3/3", small, out)

@@ -11,6 +11,7 @@ import pytest
 from tests.support import constant_detector
 from tests.support.constant_detector import ConstantDetector, CountingDetector
 from tests.support.gray_images import save_gray
+from tfod_csf import run_folder
 from tfod_csf.inference.cell_selection import ScoreThresholds
 from tfod_csf.inference.runs import batch_run
 from tfod_csf.inference.runs.batch import BatchError
@@ -256,3 +257,7 @@ def test_results_of_other_settings_are_refused_before_an_image_is_taken(tmp_path
     (images / "p1" / "a.png").unlink()
     with pytest.raises(BatchError, match="with other models, thresholds or tiles"):
         watch(tmp_path, [], thresholds=ScoreThresholds(min_score=0.6))
+    stamp = tmp_path / "out" / "patients" / "p1" / run_folder.STAMP
+    stamp.write_text(json.dumps({"files": json.loads(stamp.read_text())["files"]}))
+    with pytest.raises(BatchError, match="examination was interrupted, not in this input; put the images back"):
+        watch(tmp_path, [])

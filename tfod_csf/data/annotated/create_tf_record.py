@@ -20,7 +20,7 @@ from tfod_csf.data.dataset_page import data_page
 from tfod_csf.data.records import tf_example_encoder as encoder
 from tfod_csf.files import atomic_write, csv_schemas, record_set, tfrecord
 from tfod_csf.label_map import LabelMap
-from tfod_csf.problems import ProblemLog
+from tfod_csf.problems import ProblemLog, is_list_of_problems
 from tfod_csf.progress_bar import progress_bar
 from tfod_csf.study import image_io
 from tfod_csf.study.patients import AnnotatedFile, find_pairs
@@ -223,11 +223,31 @@ def create_csf_tf_record(options: RecordOptions, problems: ProblemLog) -> Datase
     Raises:
       UserError: of any step; one sentence that names the file, value or flag.
     """
+    _refuse_foreign_files(options)
     read = read_set(options, problems)
     test_keys = _test_keys(options, read)
     return write_sides(
         options, read, test_keys, problems, "change --test_set" if options.test_set else "try another seed"
     )
+
+
+def _refuse_foreign_files(options: RecordOptions) -> None:
+    """Refuses an output folder of somebody else's that holds files with names that are written."""
+    output_dir = pathlib.Path(options.output_dir)
+    if (output_dir / record_set.REPORT).exists():
+        return
+    for name in ("label_map.pbtxt", "annotations.csv", "split.csv", PROBLEMS):
+        path = output_dir / name
+        if path.exists() and not _is_given_label_map(options, path) and not is_list_of_problems(path):
+            raise AnnotatedSetError(
+                f"{path}: lies in the output folder, which has no {record_set.REPORT}, so it is not known whose it is; "
+                "it would be replaced: give another --output_dir, or move it away."
+            )
+
+
+def _is_given_label_map(options: RecordOptions, path: pathlib.Path) -> bool:
+    given = options.label_map_path
+    return bool(given) and path.exists() and os.path.exists(given) and os.path.samefile(given, path)
 
 
 def read_set(options: RecordOptions, problems: ProblemLog) -> ReadSet:
@@ -291,7 +311,8 @@ def write_sides(
             records += _write_side(
                 read.images, entries, read.label_map, output_dir, side, options.num_shards, keep_ignored
             )
-    label_maps.save_label_map(read.label_map, output_dir / "label_map.pbtxt")
+    if not _is_given_label_map(options, output_dir / "label_map.pbtxt"):
+        label_maps.save_label_map(read.label_map, output_dir / "label_map.pbtxt")
     dataset_report.write_split_csv(output_dir / "split.csv", read.images.entries, test_keys)
     problems.write_csv(output_dir / PROBLEMS)
     atomic_write.write_json(output_dir / record_set.REPORT, _report(options, read, statistics, records, problems))

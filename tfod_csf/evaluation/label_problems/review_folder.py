@@ -15,6 +15,7 @@ from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
 from tfod_csf.study.annotated_images import AnnotatedImage
 from tfod_csf.study.labelimg import Annotation, LabeledObject
+from tfod_csf.wording import plural
 
 FOLDER = "review"
 TEXT = """\
@@ -33,14 +34,20 @@ every name that is not in the label map.
 """
 
 
-def write_image(read: AnnotatedImage, problems: Sequence[LabelProblem], folder: pathlib.Path) -> None:
+def write_image(read: AnnotatedImage, problems: Sequence[LabelProblem], folder: pathlib.Path) -> str:
     """Writes an image and its labels with the suggestions beside it, in the place it has in the images folder.
 
     Args:
       read: the image with its labels.
       problems: those of this image.
       folder: of `labeling_folder.new`.
+
+    Returns:
+      Why nothing was written: the XML replaces the original, and must hold every object of it. "": it was written.
     """
+    labels, lost = _labels_as_written(read)
+    if lost:
+        return f"{plural(lost, 'object')} of its XML cannot be used and would be lost in a corrected copy"
     target = labeling_folder.write_image(read.loaded, folder / read.image.key)
     suggested = [_to_check(problem.suspicion) for problem in problems]
     annotation = Annotation(
@@ -48,14 +55,15 @@ def write_image(read: AnnotatedImage, problems: Sequence[LabelProblem], folder: 
         filename=target.name,
         width=read.loaded.width,
         height=read.loaded.height,
-        objects=[*_labels_as_written(read), *suggested],
+        objects=[*labels, *suggested],
         folder=target.parent.name,
     )
     labelimg.write_annotation(annotation, annotation.path)
+    return ""
 
 
-def _labels_as_written(read: AnnotatedImage) -> list[LabeledObject]:
-    """The labels before --class_map, which renames and drops some: the file written here replaces the original."""
+def _labels_as_written(read: AnnotatedImage) -> tuple[list[LabeledObject], int]:
+    """(labels before --class_map, which renames and drops some, number of objects that cannot be written again)."""
     quiet = ProblemLog(quiet=True)
     written = labelimg.read_annotation(read.annotation.path, quiet)
     fitted = written and labelimg.fit_to_image(
@@ -63,7 +71,8 @@ def _labels_as_written(read: AnnotatedImage) -> list[LabeledObject]:
     )
     if not fitted:
         raise LabelingFolderError(f"{read.annotation.path}: changed while this command ran; run it again.")
-    return fitted.objects
+    assert written is not None
+    return fitted.objects, written.num_unusable + len(written.objects) - len(fitted.objects)
 
 
 def _to_check(one: Suspicion) -> LabeledObject:

@@ -262,6 +262,11 @@ def earlier_patients(
     for name in others:
         folder = PatientFolder.open(patients_dir / name)
         folder.check_tables()
+        if "settings" not in folder.stamp:
+            raise BatchError(
+                f"{folder.path}: a patient whose examination was interrupted, not in this input; put the images back "
+                "and run again, or move the folder away."
+            )
         if {**folder.stamp.get("settings", {}), "draw": settings["draw"]} != settings:
             raise BatchError(
                 f"{folder.path}: a patient of an earlier run with other models, thresholds or tiles, not in this input "

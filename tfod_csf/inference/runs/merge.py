@@ -31,6 +31,7 @@ from tfod_csf.wording import MAX_NAMED, named, plural
 _IN_COMMON = ("version", "models", "thresholds", shards.EXAMINATION, shards.COUNTING, "models_vouched_for_by")
 _SETTINGS_IN_COMMON = ("patient_pattern", "ensemble", "deterministic", "draw")
 _OF_MODELS = ("name", "fingerprint", "temperature", "classes", "domain_guards", run_folder.CLASSIFICATION)
+_NEEDED = (*_IN_COMMON, shards.NOTED_FIRST, "settings", "started", "versions", "machine")  # of a shard.json
 _AT_START = ("version", "started", "finished", "settings", "models", "thresholds")
 
 
@@ -105,6 +106,11 @@ def _finished_shards(output_dir: pathlib.Path) -> dict[Shard, dict[str, Any]]:
             records[shard] = shards.read(shard, output_dir)
         except ShardError as error:
             faults.append(str(error))
+            continue
+        missing = [name for name in _NEEDED if name not in records[shard]]
+        if missing:
+            path = shard.folder(output_dir) / shards.SHARD_JSON
+            faults.append(f"shard {shard}: {path} has no {missing[0]}; another version wrote it, or it was changed")
     if faults:
         raise MergeError(f"{output_dir}: {_some(faults)}. Run batch_infer with --shard for each, then merge again.")
     return records
