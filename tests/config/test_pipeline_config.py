@@ -97,14 +97,5 @@ def test_override_replaces_scalars_and_oneofs_and_appends_repeated_values(tmp_pa
         override(config, "train_config { batch_sise: 2 }")
 
 
-def test_overrides_are_merged_in_order(tmp_path):
-    config = _load(tmp_path, "train_config { batch_size: 4 num_steps: 7 }")
-    assert override(config) == config
-    changed = override(config, "train_config { batch_size: 2 num_steps: 8 }", "", "train_config { batch_size: 3 }")
-    assert (changed.train_config.batch_size, changed.train_config.num_steps) == (3, 8)
-    with pytest.raises(ConfigError, match=r"--config_override \(2 of 2\), line 1.*did you mean batch_size"):
-        override(config, "train_config { batch_size: 2 }", "train_config { batch_sise: 2 }")
-
-
 def test_empty_config_is_empty_text(tmp_path):
     assert config_text(_load(tmp_path, "")) == ""

@@ -33,8 +33,8 @@ _PLAIN_WORDS = {
     "could not convert string to float: .*": "expected a number",
     r"\('Non-boolean argument to boolean flag', .*\)": "expected true or false",
 }
-# Of flags whose default is not empty, those that may be: training from scratch, nothing to change, no prefix.
-_MAY_BE_EMPTY = ("fine_tune_checkpoint", "config_override", "image_prefix")
+# Of flags whose default is not empty, those that may be: training from scratch, no prefix.
+_MAY_BE_EMPTY = ("fine_tune_checkpoint", "image_prefix")
 _LONG_DASHES = ("\u2010", "\u2011", "\u2012", "\u2013", "\u2014", "\u2212")
 # An error without a path that the program itself has made.
 _OWN_FAULTS = (errno.EBADF, errno.EINVAL)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from tfod_csf.commands.flag_parsers import JoinedTextFlag
 from tfod_csf.model_folder import DEFAULT_THRESHOLDS
 
 if TYPE_CHECKING:
@@ -23,13 +24,12 @@ def define_pipeline_config_path(flag_values: flags.FlagValues, required: bool = 
 
 def define_config_override(flag_values: flags.FlagValues) -> None:
     """--config_override, as TFOD's exporter has it, but that each one given counts."""
-    flags.DEFINE_multi_string(
-        "config_override",
-        [],
-        'Fields to change, as text of a pipeline.config, for example "train_config { batch_size: 2 }". '
-        "Several are merged in the order given.",
-        flag_values=flag_values,
+    text = (
+        'Fields to change, as text of a pipeline.config, for example "train_config { batch_size: 2 }". May be '
+        "repeated: the pieces are merged in the order given."
     )
+    flag = JoinedTextFlag(flags.ArgumentParser(), flags.ArgumentSerializer(), "config_override", "", text)
+    flags.DEFINE_flag(flag, flag_values)
 
 
 def define_thresholds(flag_values: flags.FlagValues) -> None:
@@ -71,4 +71,5 @@ def overridden(config: "TrainEvalPipelineConfig", flag_values: flags.FlagValues)
     """
     from tfod_csf.config import pipeline_config
 
-    return pipeline_config.override(config, *flag_values["config_override"].value)
+    text = flag_values["config_override"].value
+    return pipeline_config.override(config, text) if text else config

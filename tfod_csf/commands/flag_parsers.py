@@ -1,4 +1,4 @@
-"""Flags that hold lists, which absl would cut to the last one given or take for one text."""
+"""Flags that hold lists or pieces of text, of which absl would keep the last one given or take commas for text."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +11,18 @@ class ListFlag(flags.MultiFlag):
 
     def _parse(self, arguments: Any) -> list[Any]:
         return [item for items in super()._parse(arguments) for item in items]
+
+
+class JoinedTextFlag(flags.Flag):
+    """A text whose pieces may be given one after the other; they are lines of its value. absl's own keeps the last."""
+
+    value: Any
+
+    def parse(self, argument: str) -> None:
+        """Adds a piece."""
+        earlier = [self.value] if self.present and self.value else []
+        super().parse(argument)
+        self.value = "\n".join([*earlier, self.value])
 
 
 class ListParser(flags.ListParser):

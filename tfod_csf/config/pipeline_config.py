@@ -55,20 +55,15 @@ def load_pipeline_config(path: str | os.PathLike) -> pipeline_pb2.TrainEvalPipel
     return config
 
 
-def override(config: pipeline_pb2.TrainEvalPipelineConfig, *texts: str) -> pipeline_pb2.TrainEvalPipelineConfig:
-    """The config with pieces of config text merged over it, one after the other, as TFOD's --config_override does.
+def override(config: pipeline_pb2.TrainEvalPipelineConfig, text: str) -> pipeline_pb2.TrainEvalPipelineConfig:
+    """The config with a piece of config text merged over it, as TFOD's --config_override does.
 
     Scalars are replaced, messages are merged, values of repeated fields (scales, data_augmentation_options,
     eval_input_reader) are appended. The given config is left as it was.
-
-    Raises:
-      ConfigError: a text that is not part of a pipeline.config; with several, it says which.
     """
     result = pipeline_pb2.TrainEvalPipelineConfig()
     result.CopyFrom(config)
-    for number, text in enumerate(texts, 1):
-        which = f" ({number} of {len(texts)})" if len(texts) > 1 else ""
-        _merge(text, result, f"--config_override{which}")
+    _merge(text, result, "--config_override")
     return result
 
 
