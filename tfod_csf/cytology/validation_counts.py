@@ -62,8 +62,8 @@ def _images(
             continue
         if image in patient.grids:
             raise run_tables.TableError(
-                f"{patient.folder}: {image} was cut into tiles, and a confusion matrix describes images that are examined "
-                "whole; run batch_infer on validation images of the size of a field, without --tile_size."
+                f"{patient.folder}: {image} was cut into tiles, and a confusion matrix describes images that are "
+                "examined whole; run batch_infer on validation images of the size of a field, without --tile_size."
             )
         yield ValidationImage(
             patient_id=patient.patient_id,
