@@ -99,8 +99,8 @@ def round_differences(rounds: Sequence[str]) -> Iterator[dict[str, Any]]:
             if same_cells and of_one == of_other:
                 continue
             for image in sorted(of_one.keys() | of_other.keys()):
-                cells = (side.cells[side.cells["image"] == image] for side in (one, other))
-                row = _image_difference(*cells, of_one.get(image), of_other.get(image))
+                cells = [side.cells[side.cells["image"] == image] for side in (one, other)]
+                row = _image_difference(cells[0], cells[1], of_one.get(image), of_other.get(image))
                 if row:
                     same = {"patient_id": one.patient_id, "image": image}
                     yield {**same, "first_round": rounds[0], "other_round": other_dir, **row}
