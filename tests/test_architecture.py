@@ -293,7 +293,6 @@ def test_the_package_itself_imports_nothing():
 # call: their tests run the command and check what it writes, beside the tests of what it calls.
 TESTED_IN = {
     "cytology/counting/differential_tables.py": "cytology/counting/test_differential.py",
-    "cytology/report/page_state.py": "commands/test_stopped_and_run_again.py",
     "benchmarks/robustness/trials.py": "benchmarks/robustness/test_kill_and_rerun.py",
     "benchmarks/detector.py": "benchmarks/test_detector_benchmark.py",
     "benchmarks/forward_pass.py": "benchmarks/test_benchmark_run.py",

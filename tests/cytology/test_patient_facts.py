@@ -32,6 +32,28 @@ def test_all_columns(table):
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2022-01-24", "2022-01-24"),
+        ("2022-01-24T13:05Z", "2022-01-24T13:05:00Z"),
+        ("2022-01-24T13:05:06.25-05:30", "2022-01-24T13:05:06.25-05:30"),
+        ("2022-01-24T13:05+0800", "2022-01-24T13:05:00+08:00"),
+        ("2022-01-24T130506+08", "2022-01-24T13:05:06+08:00"),
+        ("2022-W04-1", None),
+        ("2022-01-24T13:05", None),
+        ("2022-01-24T25:05Z", None),
+        ("2022-01-24T13:05+08:00:30", None),  # nobody's zone has seconds
+        ("2022-01-24T13:05+15:00", None),  # the farthest is +14:00
+        ("2022-01-24T13:05+08:60", None),
+        ("２０２２-01-24", None),
+        ("24.01.2022", None),
+    ],
+)
+def test_times_are_written_as_other_programs_read_them(text, expected):
+    assert patient_facts.full_time(text) == expected
+
+
+@pytest.mark.parametrize(
     ("rows", "message"),
     [
         ("patient_id,cells_per_ul\na,many\n", "line 2: cells_per_ul is 'many'"),

@@ -10,6 +10,7 @@ from tfod_csf.commands import command_line
 from tfod_csf.cytology import annotated_cells, validation_counts
 from tfod_csf.cytology.run_tables import TableError
 from tfod_csf.evaluation.classification_counts import ClassificationCounter
+from tfod_csf.files import csv_schemas
 from tfod_csf.label_map import label_map_from_names, save_label_map
 from tfod_csf.model_folder import fingerprint
 from tfod_csf.problems import ProblemLog
@@ -54,6 +55,17 @@ def test_reviewed_cells_are_not_the_models(folder):
     path.write_text(path.read_text().replace(",counted,", ",confirmed,", 1))
     record_tables(folder / "run")
     with pytest.raises(TableError, match="a person has decided on cells"):
+        counted(folder)
+
+
+def test_pictures_that_were_cut_into_tiles_are_no_fields(folder):
+    path = folder / "run" / "patients" / "sim_0001" / "images.csv"
+    schema = csv_schemas.load("images")
+    rows = list(schema.read(path))
+    rows[0].update(tile_width=640, tile_height=640, tile_overlap=64)
+    schema.write(path, rows, schema.classes_in(path), with_rare=True)
+    record_tables(folder / "run")
+    with pytest.raises(TableError, match=r"sim_0001: sim_0001_001\.jpg was cut into tiles, .* without --tile_size"):
         counted(folder)
 
 

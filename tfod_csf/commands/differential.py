@@ -3,7 +3,7 @@
 Reads and writes CSV files only (seconds for thousands of patients). Cells that a person decided on keep that decision.
 Percentages are of lymphocytes + monocytes + neutrophils; erythrocytes, unknown cells and other classes are counted
 separately. Where the run holds a confusion matrix of its model (evaluate --store), percentages corrected with it are
-given beside them.
+given beside them. Pages of the report in the same folder that were made by other rules are removed.
 """
 
 import sys
@@ -28,13 +28,18 @@ def main() -> None:
 
     from tfod_csf import run_folder
     from tfod_csf.cytology.counting import cohort
+    from tfod_csf.cytology.report import page_state
     from tfod_csf.files import folder_lock
     from tfod_csf.progress_bar import bar_over
+    from tfod_csf.wording import named, plural
 
     inputs = differential_flags.read(FLAGS)
+    facts = differential_flags.run_facts(FLAGS, inputs, inference_dir)
     for model in run_folder.read_run(inference_dir).get("models") or []:
         differential_flags.warn_of_classes(model["name"], model.get("classes") or [])
     with folder_lock.only_writer(output_dir):
+        # First, so that no page contradicts the tables when this is stopped.
+        removed = page_state.remove_outdated(output_dir, facts, inputs.patient_facts, inference_dir)
         summary = cohort.write_differentials(
             inference_dir,
             output_dir,
@@ -58,6 +63,9 @@ def main() -> None:
         print(f"No corrected percentages: {inputs.corrections.why_not}.")
     if inputs.unmatched:
         print(inputs.unmatched)
+    if removed:
+        names = named([path.as_posix() for path in removed])
+        print(f"{plural(len(removed), 'page')} of earlier rules or tables removed ({names}); run report again.")
     print(f"{summary}; written to {output_dir} (differentials.csv, patients/<id>/differential.csv).")
 
 

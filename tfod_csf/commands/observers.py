@@ -66,6 +66,7 @@ def main() -> None:
     from tfod_csf.cytology.studies import observer_tables
     from tfod_csf.files import folder_lock
     from tfod_csf.problems import ProblemLog
+    from tfod_csf.wording import plural
 
     problems = ProblemLog()
     cells = {name: annotated_cells.read_annotations(folder, problems, class_map) for name, folder in people.items()}
@@ -80,7 +81,9 @@ def main() -> None:
     if among:
         print(f"{among}; a few people can only show that it is not within them.")
     if differing is not None:
-        verdict = "all rounds are identical, number by number" if not differing else f"{differing} images differ"
+        verdict = "all rounds are identical, number by number"
+        if differing:
+            verdict = plural(differing, "image differs", "images differ")
         print(f"{len(rounds)} rounds of the machine: {verdict} (observers_differences.csv)")
     print(f"{problems.summary()}; written to {output_dir}.")
 

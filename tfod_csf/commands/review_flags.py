@@ -112,7 +112,7 @@ def import_settings(flag_values: flags.FlagValues, **more: Any) -> "ImportSettin
     )
 
 
-def counting(inputs: differential_flags.DifferentialInputs) -> "Counting":
+def counting(flag_values: flags.FlagValues, inputs: differential_flags.DifferentialInputs) -> "Counting":
     """How differentials are made before and after a review."""
     from tfod_csf.cytology.review.reviewed_cohort import Counting
 
@@ -122,4 +122,6 @@ def counting(inputs: differential_flags.DifferentialInputs) -> "Counting":
         cells_per_ul=inputs.cells_per_ul,
         thresholds=inputs.thresholds if inputs.changed else None,
         corrections=inputs.corrections,
+        ranges_path=str(inputs.ranges_path),
+        population=flag_values.population,
     )

@@ -62,7 +62,7 @@ def main() -> None:
     progress = bar_over("patient")
     folders = review_session.folders_to_import(FLAGS.review_dir, inference_dir, output_dir)
     inputs = differential_flags.read(FLAGS)
-    counting = review_flags.counting(inputs)
+    counting = review_flags.counting(FLAGS, inputs)
     problems = ProblemLog(strict=FLAGS.strict)
     facts = differential_flags.run_facts(FLAGS, inputs, inference_dir)
     with folder_lock.only_writer(output_dir):  # else the tables of all patients could lack what another import wrote

@@ -100,7 +100,7 @@ def _import(inference_dir: pathlib.Path, output_dir: pathlib.Path) -> "sign_off.
     from tfod_csf.problems import Problem, ProblemLog
 
     inputs = differential_flags.read(FLAGS)
-    counting = review_flags.counting(inputs)
+    counting = review_flags.counting(FLAGS, inputs)
     facts = differential_flags.run_facts(FLAGS, inputs, inference_dir)
     settings = review_flags.import_settings(FLAGS)
 

@@ -6,6 +6,7 @@ The table of patients (--patient_table, `input_patient_table` in docs/OUTPUTS.md
 import dataclasses
 import datetime
 import os
+import re
 from collections.abc import Collection, Mapping
 
 from tfod_csf.files import csv_schemas
@@ -13,6 +14,15 @@ from tfod_csf.files.csv_tables import TableError
 from tfod_csf.study import patient_ids
 from tfod_csf.study.patient_ids import PatientIdError
 from tfod_csf.wording import named, plural
+
+# ISO 8601 with and without colons; minutes may lack in the zone and, with it, in the time of the day.
+_TIME = re.compile(
+    r"(?P<hour>\d\d)(:?(?P<minute>\d\d)(:?(?P<second>\d\d(\.\d+)?))?)?"
+    r"(Z|(?P<zone_hour>[+-]\d\d)(:?(?P<zone_minute>\d\d))?)",
+    re.ASCII,
+)
+EXPECTED_TIME = "a date as 2022-01-24, or a time with its zone as 2022-01-24T13:05+08:00"
+_FARTHEST_ZONE = datetime.timedelta(hours=14)  # from UTC; FHIR allows no farther one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,30 +89,38 @@ def read_patient_table(path: str | os.PathLike) -> dict[str, PatientFacts]:
         values = {name: row[name] for name in names if name in row}
         for name in ("sample_id", "collected_at", "operator"):
             values[name] = " ".join(values.get(name, "").split())
-        if values["collected_at"] and not is_iso_date(values["collected_at"]):
+        if values["collected_at"] and full_time(values["collected_at"]) is None:
             raise TableError(
-                f"{path}, line {row.line}: collected_at is {values['collected_at']!r}; expected a date as 2022-01-24, "
-                "or a time with its zone as 2022-01-24T13:05+08:00."
+                f"{path}, line {row.line}: collected_at is {values['collected_at']!r}; expected {EXPECTED_TIME}."
             )
         found[patient] = PatientFacts(**values)
     return found
 
 
-def is_iso_date(text: str) -> bool:
-    """Whether a text is a date, or a date and time with zone, in the form of ISO 8601 that other programs read too.
+def full_time(text: str) -> str | None:
+    """A date, or a date and time with zone, of ISO 8601 as FHIR and other programs want it; None where it is neither.
 
-    >>> [is_iso_date(text) for text in ("2022-01-24", "2022-01-24T13:05+08:00", "24.01.2022", "2022-02-30", "20220124")]
-    [True, True, False, False, False]
+    A time gets its seconds and a zone of hours and minutes.
+
+    >>> [full_time(text) for text in ("2022-01-24", "2022-01-24T13:05+0800", "24.01.2022", "2022-02-30")]
+    ['2022-01-24', '2022-01-24T13:05:00+08:00', None, None]
     """
-    day, _, time = text.partition("T")
-    if len(day) != len("2022-01-24"):
-        return False
+    day, separator, time = text.partition("T")
+    found = _TIME.fullmatch(time)
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d", day, re.ASCII) or bool(separator) != bool(found):
+        return None
     try:
-        if not time:
-            return bool(datetime.date.fromisoformat(text))
-        return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).tzinfo is not None
+        if found is None:
+            return datetime.date.fromisoformat(day).isoformat()
+        part = found.groupdict("00")
+        zone = "Z" if found["zone_hour"] is None else f"{part['zone_hour']}:{part['zone_minute']}"
+        whole = f"{day}T{part['hour']}:{part['minute']}:{part['second'][:2]}"
+        of_zone = datetime.datetime.fromisoformat(whole + zone.replace("Z", "+00:00")).utcoffset()
     except ValueError:
-        return False
+        return None
+    if of_zone is None or abs(of_zone) > _FARTHEST_ZONE or int(part["zone_minute"]) > 59:
+        return None
+    return f"{day}T{part['hour']}:{part['minute']}:{part['second']}{zone}"
 
 
 def of_run(

@@ -32,7 +32,8 @@ def count_validation(
       temperature: on top of the one the run was made with; the outcomes are those of the new scores.
 
     Raises:
-      TableError: a person has decided on cells, so that they are not the model's alone any more.
+      TableError: a person has decided on cells, so that they are not the model's alone any more; or an annotated
+        picture was cut into tiles, so that its false detections are not those of a field.
     """
     for folder in progress(run_tables.patient_folders(inference_dir)):
         patient = run_tables.read_patient(folder, details=True)
@@ -59,6 +60,11 @@ def _images(
         truth = annotated_cells.cells_of_image(annotations, patient.patient_id, image)
         if truth is None:
             continue
+        if image in patient.grids:
+            raise run_tables.TableError(
+                f"{patient.folder}: {image} was cut into tiles, and a confusion matrix describes images that are "
+                "examined whole; run batch_infer on validation images of the size of a field, without --tile_size."
+            )
         yield ValidationImage(
             patient_id=patient.patient_id,
             width=int(sizes.loc[image, "width"]),

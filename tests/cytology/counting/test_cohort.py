@@ -157,6 +157,14 @@ def test_command_counts_anew_into_another_folder(small_run, tmp_path, capsys):
     assert not (small_run / "differentials.csv").exists()
 
 
+def test_rules_of_an_earlier_table_do_not_stay_beside_a_new_one(small_run):
+    flags = [f"--inference_dir={small_run}", f"--output_dir={small_run}", "--unknown_below=0.9"]
+    assert command_line.main(["differential", *flags]) == 0
+    assert (small_run / cohort.RULES_JSON).is_file()
+    cohort.write_differentials(small_run, small_run)  # as batch_infer does, whose run.json says how it counted
+    assert not (small_run / cohort.RULES_JSON).exists()
+
+
 def test_command_says_what_is_wrong_in_one_sentence(tmp_path, capsys):
     status = command_line.main(["differential", f"--inference_dir={tmp_path / 'none'}", f"--output_dir={tmp_path}"])
     assert status == 1

@@ -104,6 +104,18 @@ def test_not_without_raw_percentages(patient, corrections):
     )
 
 
+def test_not_for_pictures_that_were_cut_into_tiles(patient, corrections):
+    # One picture of eight was cut: its cells would be taken as those of one field.
+    cut = np.where(patient.images["image"] == patient.images["image"].iloc[0], 640.0, np.nan)
+    images = patient.images.assign(tile_width=cut, tile_height=cut, tile_overlap=cut / 10)
+    found = corrected.corrected_differential(dataclasses.replace(patient, images=images), corrections, True)
+    assert found.shares == {}
+    assert found.why_not == "a picture was cut into tiles; the matrix describes images that are examined whole"
+    none_cut = patient.images.assign(tile_width=np.nan, tile_height=np.nan, tile_overlap=np.nan)
+    whole = corrected.corrected_differential(dataclasses.replace(patient, images=none_cut), corrections, True)
+    assert whole.shares == corrected.corrected_differential(patient, corrections, True).shares != {}
+
+
 def test_a_matrix_that_contradicts_the_counting_is_not_used(run, patient):
     other = corrected.read_corrections(run, Thresholds(0.5, 0.7))
     found = corrected.corrected_differential(patient, other, True)

@@ -128,6 +128,23 @@ def test_cells_nobody_decided_on_are_counted_as_the_flags_say(desk):
     assert (rows["=王"]["neutrophil"], rows["p2"]["monocyte"], rows["p2"]["unknown"]) == ("2", "1", "0")
 
 
+def test_the_rules_beside_the_table_are_those_that_it_was_counted_by(desk):
+    review = desk.export()
+
+    def rules():
+        return json.loads((desk.output / "differential_rules.json").read_text(encoding="utf-8"))
+
+    assert desk.take(review, "--unknown_below=0.95") == 0
+    assert rules()["thresholds"] == {"min_score": 0.5, "unknown_below": 0.95, "count_unknown": "apart"}
+    assert (rules()["rules"]["min_white_cells"], rules()["population"]) == (1, "adult")
+    flags = [f"--inference_dir={desk.output}", f"--output_dir={desk.output}", "--unknown_below=0.9"]
+    assert command_line.run(differential.main, differential.FLAGS, "", "differential", flags) == 0
+    assert rules()["thresholds"]["unknown_below"] == 0.9
+    assert desk.take(review) == 0
+    assert rules()["thresholds"]["unknown_below"] == 0.8
+    assert rules()["inference_dir"] == str(desk.output.resolve())
+
+
 def test_nothing_saved_makes_no_revision(desk):
     review = desk.export()
     assert desk.take(review) == 0

@@ -123,10 +123,10 @@ def test_every_reference_is_to_a_resource_of_the_bundle(report):
 def test_the_library_accepts_it_and_refuses_a_wrong_one(report):
     pytest.importorskip("fhir.resources")
     bundle = fhir_bundle.bundle(report)
-    fhir_bundle.check(bundle)
+    fhir_bundle.check(bundle, "王伟")
     del bundle["entry"][0]["resource"]["code"]
-    with pytest.raises(FhirError, match="not valid FHIR R4"):
-        fhir_bundle.check(bundle)
+    with pytest.raises(FhirError, match="the bundle of patient '王伟' is not valid FHIR R4"):
+        fhir_bundle.check(bundle, "王伟")
 
 
 @pytest.mark.parametrize(
@@ -137,9 +137,21 @@ def test_the_library_accepts_it_and_refuses_a_wrong_one(report):
         ("2022-01-24T13:05+08:00", "2022-01-24T13:05:00+08:00"),
         ("2022-01-24T13:05:06+08:00", "2022-01-24T13:05:06+08:00"),
         ("2022-01-24T13:05Z", "2022-01-24T13:05:00Z"),
+        ("2022-01-24T13:05+0800", "2022-01-24T13:05:00+08:00"),  # what date +%z writes
+        ("2022-01-24T13:05-05", "2022-01-24T13:05:00-05:00"),
+        ("2022-01-24T13:05:06.5+00:00", "2022-01-24T13:05:06.5+00:00"),
+        ("2022-01-24T1305+0800", "2022-01-24T13:05:00+08:00"),
+        ("2022-01-24T13+08:00", "2022-01-24T13:00:00+08:00"),
     ],
 )
 def test_times_have_seconds_as_fhir_wants(report, collected_at, expected):
     changed = dataclasses.replace(report, facts=PatientFacts(3, "", collected_at))
     (found,) = resources(changed, "DiagnosticReport")
     assert found.get("effectiveDateTime") == expected
+
+
+def test_a_time_that_was_signed_and_is_none_is_refused_with_the_patient(report):
+    # Earlier versions took what Python reads: weeks, and zones with seconds.
+    changed = dataclasses.replace(report, facts=PatientFacts(3, "", "2022-W04-1"))
+    with pytest.raises(FhirError, match=r"patient '王 <1>': collected_at .* is '2022-W04-1', .* sign the report again"):
+        fhir_bundle.bundle(changed)

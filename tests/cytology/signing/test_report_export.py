@@ -1,6 +1,7 @@
 """Reports for the laboratory's system: nothing but signed, final ones, with exactly the signed numbers."""
 
 import builtins
+import dataclasses
 import json
 
 import pytest
@@ -8,6 +9,7 @@ from lxml import html
 
 from tests.support.signing_desk import folder_of, review, sign
 from tfod_csf.commands import command_line, export_report
+from tfod_csf.cytology.signing import report_export
 from tfod_csf.files import csv_schemas, csv_tables, key_files
 
 TABLE = (
@@ -144,6 +146,19 @@ def test_too_few_white_cells_for_percentages_are_exported_as_counts(desk, capsys
     assert export(desk, "--format=csv") == 0
     (row,) = csv_tables.read_rows(desk.root / "out" / "report_export.csv")
     assert (row["lymphocyte"], row["lymphocyte_percent"]) == ("2", "")
+
+
+def test_of_several_bundles_none_is_written_where_one_cannot_be_made(signed, capsys, monkeypatch):
+    pytest.importorskip("fhir.resources")
+    report = report_export.read_final_report(folder_of(signed), None)
+    refused = dataclasses.replace(report, facts=dataclasses.replace(report.facts, collected_at="2022-W04-1"))
+    reports = {folder_of(signed): report, folder_of(signed, "p2"): refused}
+    monkeypatch.setattr(report_export.run_tables, "folders_by_patient", lambda _: {f.name: f for f in reports})
+    monkeypatch.setattr(report_export, "read_final_report", lambda folder, key: reports[folder])
+    capsys.readouterr()
+    assert export(signed) == 1
+    assert "patient '王伟': collected_at of the signed report is '2022-W04-1'" in capsys.readouterr().err
+    assert not list(signed.root.rglob("*.fhir.json"))
 
 
 def test_without_the_library_one_sentence_says_what_to_install(signed, capsys, monkeypatch):

@@ -1,3 +1,5 @@
+import unicodedata
+
 import pytest
 
 from tests.support.examined_study import record_tables
@@ -111,6 +113,40 @@ def test_rounds_inside_the_first_rounds_folder_are_found(tmp_path, write_patient
     assert [row["observer"] for row in rows[::4]] == [
         str(tmp_path / f"run{end}") for end in ("", "/rounds/2", "/rounds/10")
     ]
+
+
+def test_accents_that_a_system_stored_decomposed_are_those_of_the_others(tmp_path, write_patient, write_run):
+    patient = "Mu\u0308ller"  # NFD, as macOS lists folders
+    for name in "AB":
+        write_person(tmp_path / "people" / name, (1, 2, 3, 4), f"{unicodedata.normalize('NFC', patient)}/img_00")
+    write_run(tmp_path / "round")
+    write_patient(tmp_path / "round" / "patients" / "p", patient, [ROUND])
+    flags = [f"--person={name}={tmp_path / 'people' / name}" for name in "AB"]
+    flags += [f"--round={tmp_path / 'round'}", f"--output_dir={tmp_path / 'out'}"]
+    assert command_line.main(["observers", *flags]) == 0
+    assert summary(tmp_path / "out")["people", "all", "images"] == "1.0000"
+
+
+@pytest.mark.parametrize("failed_round", [0, 2])
+def test_a_round_that_failed_on_an_image_without_cells_is_not_identical(
+    table_1, tmp_path, write_patient, capsys, failed_round
+):
+    for number in range(4):
+        write_patient(tmp_path / f"round_{number}" / "patients" / "p", "p", [ROUND, {}])
+    path = tmp_path / f"round_{failed_round}" / "patients" / "p" / "images.csv"
+    schema = csv_schemas.load("images")
+    good, empty = schema.read(path)
+    failed = {"patient_id": "p", "image": empty["image"], "status": "failed", "reason": "truncated", "model": ""}
+    schema.write(path, [good, failed], schema.classes_in(path))
+    record_tables(tmp_path / f"round_{failed_round}")
+    assert command_line.main(["observers", *table_1]) == 0, capsys.readouterr().err
+    assert ("3 images differ" if failed_round == 0 else "1 image differs") in capsys.readouterr().out
+    rows = csv_tables.read_rows(tmp_path / "out" / "observers_differences.csv")
+    assert {(row["image"], row["status_differs"]) for row in rows} == {("img_01.jpg", "yes")}
+    # Where a round has not examined an image there is no number of its cells.
+    assert (rows[0]["first_cells"], rows[0]["other_cells"]) == (("", "0") if failed_round == 0 else ("0", ""))
+    assert csv_schemas.load("observers_differences").check(tmp_path / "out" / "observers_differences.csv") == len(rows)
+    assert summary(tmp_path / "out")["rounds", "all", "rounds_identical"] == "0.0000"
 
 
 def test_a_mistyped_model_is_refused_and_not_a_round_without_cells(table_1, tmp_path, capsys):

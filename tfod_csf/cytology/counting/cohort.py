@@ -177,7 +177,8 @@ def write_differentials(
 ) -> CohortSummary:
     """Writes patients/<id>/differential.csv and differentials.csv for every patient of a run.
 
-    Stopped and called again with the same arguments, it resumes (`patient_work`).
+    Stopped and called again with the same arguments, it resumes (`patient_work`). `RULES_JSON` of an earlier table is
+    removed first, because it would be taken for that of this one; `write_rules` writes it again.
 
     Args:
       inference_dir: output of batch_infer.
@@ -210,6 +211,7 @@ def write_differentials(
     how = (thresholds, references, rules or DifferentialRules(), corrections)
     work = _Counting(patient_work.digest(*how), output, *how)
     summary = CohortSummary()
+    (output / RULES_JSON).unlink(missing_ok=True)
 
     with patient_work.resumable(output / "differential.unfinished") as done:
 

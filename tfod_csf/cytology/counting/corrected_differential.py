@@ -138,6 +138,9 @@ def corrected_differential(
     why_not = corrections.why_not
     if not why_not and patient.is_reviewed:
         why_not = "a person has decided on cells; the matrix describes the machine's decisions"
+    if not why_not and patient.grids:
+        # One scan as one image would hide how cells lie together, and false detections are those of a whole field.
+        why_not = "a picture was cut into tiles; the matrix describes images that are examined whole"
     lacking = [model for model in patient.models if model not in corrections.rates]
     if not why_not and lacking:
         why_not = f"model {lacking[0]} has no confusion matrix"

@@ -133,8 +133,12 @@ class CohortPages:
         if len(self._rows) > MAX_ROWS or (self._pages and len(self._rows) == ROWS_PER_PAGE):
             self._write_pages(ROWS_PER_PAGE)
 
-    def finish(self) -> str:
-        """The page of all patients, after all have been added."""
+    def finish(self, made_from: str = "") -> str:
+        """The page of all patients, after all have been added.
+
+        Args:
+          made_from: `page_state.state_of_all` the patients.
+        """
         if self._pages and self._rows:
             self._write_pages(1)
         facts, total = self._facts, int(self._numbers["patients"])
@@ -148,6 +152,7 @@ class CohortPages:
             facts,
             scripts=("many_patients.js",) if self._pages else (),
             title=title,
+            made_from=made_from,
             overview=self._overview(),
             histograms=self._histograms(),
             cases=list(self._case_rows()),

@@ -117,7 +117,8 @@ def write_report(
                 cohort_pages.add(CohortRow(**one["row"]))
         if wants_cohort:
             summary.cohort_page = output / PAGE
-            atomic_write.write_text(summary.cohort_page, cohort_pages.finish())
+            state = page_state.state_of_all(patient_facts or {}, facts)
+            atomic_write.write_text(summary.cohort_page, cohort_pages.finish(state))
     return summary
 
 

@@ -2,6 +2,7 @@
 
     OUT/run.json                     of the run, with the state of the reviews
     OUT/differentials.csv            all patients
+    OUT/differential_rules.json      how they were counted
     OUT/review_summary.csv           reviewed patients, machine's version against the current one
     OUT/review_changes.csv           every change of every review
     OUT/patients/<id>/               cells.csv, images.csv, differential.csv: the current state
@@ -47,6 +48,7 @@ class Counting:
       cells_per_ul: {patient_id: white cells per uL}.
       thresholds: counts cells that nobody decided on again with these; None keeps the run's counting.
       corrections: confusion matrices of the run's models, for patients whom nobody has reviewed.
+      ranges_path, population: where the references come from.
     """
 
     references: Mapping[str, ReferenceRange]
@@ -54,6 +56,8 @@ class Counting:
     cells_per_ul: Mapping[str, float]
     thresholds: run_tables.Thresholds | None = None
     corrections: Corrections | None = None
+    ranges_path: str = ""
+    population: str = ""
 
     def differential(self, folder: pathlib.Path) -> Differential:
         """Of the cells.csv and images.csv in a folder."""
@@ -267,5 +271,19 @@ def write_cohort(
         progress=progress,
         folders=[output / run_folder.PATIENTS_DIR / name for name in run_folder.tables_of(output)],
     )
+    _write_rules(run, output, counting)
     run_folder.finish(output, {**run_folder.read_run(run), "review": {**kept, **states}})
     return reviewed
+
+
+def _write_rules(run: pathlib.Path, output: pathlib.Path, counting: Counting) -> None:
+    """Writes how the table of all patients was counted."""
+    thresholds = counting.thresholds or run_tables.new_thresholds(run)[0]
+    cohort.write_rules(
+        output / cohort.RULES_JSON,
+        dataclasses.asdict(thresholds),
+        counting.rules,
+        reference_ranges=counting.ranges_path,
+        population=counting.population,
+        inference_dir=str(output.resolve()),
+    )

@@ -18,6 +18,7 @@ from typing import Any
 from tfod_csf import __version__, cell_classes
 from tfod_csf.cytology.counting import cohort
 from tfod_csf.cytology.counting.reference_ranges import ReferenceRange
+from tfod_csf.cytology.patient_facts import EXPECTED_TIME, full_time
 from tfod_csf.cytology.signing.final_reports import FinalReport
 from tfod_csf.errors import UserError
 
@@ -44,6 +45,9 @@ def bundle(report: FinalReport) -> dict[str, Any]:
 
     Its type is `collection`. The report's status is `final`, and `corrected` where an earlier signature was over other
     numbers.
+
+    Raises:
+      FhirError: the signed time of the puncture is none that FHIR has.
     """
     identity = _Identity(report)
     observations = list(_observations(report, identity))
@@ -72,8 +76,12 @@ def is_own(data: bytes) -> bool:
         return False
 
 
-def check(content: Mapping[str, Any]) -> None:
+def check(content: Mapping[str, Any], patient_id: str) -> None:
     """Checks a bundle with `fhir.resources`.
+
+    Args:
+      content: of `bundle`.
+      patient_id: whose it is, for the error.
 
     Raises:
       FhirError: the library is not installed, or the bundle is not valid.
@@ -87,7 +95,7 @@ def check(content: Mapping[str, Any]) -> None:
     try:
         Bundle.model_validate(dict(content))
     except ValueError as error:
-        raise FhirError(f"the bundle of a report is not valid FHIR R4: {error}") from None
+        raise FhirError(f"the bundle of patient {patient_id!r} is not valid FHIR R4: {error}") from None
 
 
 class _Identity:
@@ -155,13 +163,16 @@ def _specimen(report: FinalReport, identity: _Identity) -> dict[str, Any]:
 
 def _collected(name: str, report: FinalReport) -> dict[str, str]:
     """The time of the puncture under a name; FHIR wants seconds where there is a time."""
-    day, _, time = report.facts.collected_at.partition("T")
-    if not day:
+    given = report.facts.collected_at
+    if not given:
         return {}
-    if not time:
-        return {name: day}
-    clock, zone = (time[:-1], "Z") if time.endswith("Z") else (time[:-6], time[-6:])
-    return {name: f"{day}T{clock if clock.count(':') == 2 else clock + ':00'}{zone}"}
+    time = full_time(given)
+    if time is None:
+        raise FhirError(
+            f"patient {report.patient_id!r}: collected_at of the signed report is {given!r}, expected {EXPECTED_TIME}; "
+            "correct the patient table and sign the report again."
+        )
+    return {name: time}
 
 
 def _observations(report: FinalReport, identity: _Identity) -> Iterator[dict[str, Any]]:

@@ -51,7 +51,7 @@ def export_reports(
 
     Raises:
       NotFinalError: a named patient's report, or every report, is not final.
-      FhirError: `fhir.resources` is not installed.
+      FhirError: `fhir.resources` is not installed, or a bundle cannot be made; then none is written.
       TableError: no such patient.
     """
     folders = run_tables.folders_by_patient(reviewed_dir)
@@ -72,14 +72,19 @@ def export_reports(
         csv_schemas.load(TABLE).write(path, (flat_row(read_final_report(folder, key)) for folder in final))
         summary.files.append(path)
     else:
-        for folder in final:
-            content = fhir_bundle.bundle(read_final_report(folder, key))
-            fhir_bundle.check(content)
-            path = output / f"{folder.name}{BUNDLE_SUFFIX}"
+        bundles = {output / f"{folder.name}{BUNDLE_SUFFIX}": _checked_bundle(folder, key) for folder in final}
+        for path, content in bundles.items():
             atomic_write.write_json(path, content)
             summary.files.append(path)
     summary.exported = len(final)
     return summary
+
+
+def _checked_bundle(folder: pathlib.Path, key: bytes | None) -> dict[str, Any]:
+    report = read_final_report(folder, key)
+    content = fhir_bundle.bundle(report)
+    fhir_bundle.check(content, report.patient_id)
+    return content
 
 
 def _remove_outdated(output: pathlib.Path, names: set[str], summary: ExportSummary) -> None:

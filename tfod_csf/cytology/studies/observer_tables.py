@@ -18,6 +18,7 @@ from tfod_csf.detections import BOX_SIDES
 from tfod_csf.files import csv_schemas
 from tfod_csf.graphics import figures
 from tfod_csf.problems import ProblemLog
+from tfod_csf.study.patient_ids import composed
 from tfod_csf.wording import plural
 
 PEOPLE = "people"
@@ -51,8 +52,8 @@ def read_round(inference_dir: str | os.PathLike, names: set[str], model: str | N
     """Cells of one run as an observer sees them, {image: cells}, classes as counted.
 
     Args:
-      names: images as people's folders name them ("patient/stem", or "stem" in a flat study); decides which form is
-        used; an image that nobody else has keeps "patient/stem".
+      names: images as people's folders name them ("patient/stem", or "stem" in a flat study, accents composed);
+        decides which form is used; an image that nobody else has keeps "patient/stem".
       model: whose cells; None takes each patient's first model.
 
     Raises:
@@ -64,8 +65,8 @@ def read_round(inference_dir: str | os.PathLike, names: set[str], model: str | N
         cells = patient.cells[patient.cells["model"] == name]
         rows = cells.groupby("image", sort=False).indices
         for image in patient.images_used_by(name):
-            stem = pathlib.PurePosixPath(image).with_suffix("").as_posix()
-            full = f"{patient.patient_id}/{stem}"
+            stem = composed(pathlib.PurePosixPath(image).with_suffix("").as_posix())
+            full = f"{composed(patient.patient_id)}/{stem}"
             of_image = cells.iloc[rows.get(image, [])]
             classes = tuple(map(cell_classes.canonical_name, of_image["counted_as"]))
             boxes = of_image[list(BOX_SIDES)].to_numpy(dtype=float)
@@ -80,6 +81,8 @@ def _with_details(folder: pathlib.Path) -> run_tables.PatientTables:
 def round_differences(rounds: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Rows of observers_differences.csv: every image on which a round is not, number by number, the first round.
 
+    A round that failed on an image differs from one that examined it, also where that one found no cell.
+
     Raises:
       TableError: the rounds examined different patients.
     """
@@ -91,23 +94,46 @@ def round_differences(rounds: Sequence[str]) -> Iterator[dict[str, Any]]:
         for folder in first:
             one, other = _with_details(folder), _with_details(others[folder.name])
             columns = ["image", *_COMPARED]
-            if one.cells[columns].reset_index(drop=True).equals(other.cells[columns].reset_index(drop=True)):
+            same_cells = one.cells[columns].reset_index(drop=True).equals(other.cells[columns].reset_index(drop=True))
+            of_one, of_other = _examined_by(one), _examined_by(other)
+            if same_cells and of_one == of_other:
                 continue
-            for image in sorted({*one.images["image"], *other.images["image"]}):
-                row = _image_difference(*(side.cells[side.cells["image"] == image] for side in (one, other)))
+            for image in sorted(of_one.keys() | of_other.keys()):
+                cells = [side.cells[side.cells["image"] == image] for side in (one, other)]
+                row = _image_difference(cells[0], cells[1], of_one.get(image), of_other.get(image))
                 if row:
                     same = {"patient_id": one.patient_id, "image": image}
                     yield {**same, "first_round": rounds[0], "other_round": other_dir, **row}
 
 
-def _image_difference(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any] | None:
-    """How the cells of one image differ between two rounds; None where they are equal."""
-    row: dict[str, Any] = {"first_cells": len(one), "other_cells": len(other)}
+def _examined_by(patient: run_tables.PatientTables) -> dict[str, set[str]]:
+    """{image: models that examined it} of every image of the patient; nobody where all failed."""
+    examined: dict[str, set[str]] = {image: set() for image in patient.images["image"]}
+    for model in patient.models:
+        for image in patient.images_used_by(model):
+            examined[image].add(model)
+    return examined
+
+
+def _image_difference(
+    one: pd.DataFrame, other: pd.DataFrame, one_by: set[str] | None, other_by: set[str] | None
+) -> dict[str, Any] | None:
+    """How one image differs between two rounds; None where it does not.
+
+    Args:
+      one, other: its cells.
+      one_by, other_by: the models that examined it; None where the round does not have the image.
+    """
+    row: dict[str, Any] = {
+        "first_cells": len(one) if one_by else None,
+        "other_cells": len(other) if other_by else None,
+        "status_differs": one_by != other_by,
+    }
     if len(one) != len(other):
         return row
     a, b = (table[list(_COMPARED)].reset_index(drop=True) for table in (one, other))
     if a.equals(b):
-        return None
+        return row if row["status_differs"] else None
     boxes = list(BOX_SIDES)
     return row | {
         "classes_changed": int((a["predicted_class"] != b["predicted_class"]).sum()),
