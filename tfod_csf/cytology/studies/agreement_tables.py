@@ -187,7 +187,7 @@ def match_all(
 
 def cell_pairs(matched: MatchedCells) -> Counter:
     """{(machine class, annotated class): cells}; `none` where one side has no cell."""
-    pairs = Counter((a, b or _NONE) for a, b in zip(matched.predicted, matched.annotated, strict=True))
+    pairs = Counter((a, b or _NONE) for a, b in zip(matched.compared_as, matched.annotated, strict=True))
     pairs.update({(_NONE, name): count for name, count in matched.missed.items()})
     return pairs
 
