@@ -139,6 +139,8 @@ def _store(
     if result.is_improvement:
         _store_temperature(result, made_with)
     else:
+        if matrix is not None:
+            _check_same_temperature(folder, made_with)
         print(f"not stored in {FLAGS.model}/model.json: the temperature does not bring scores nearer to accuracy.")
     if matrix is not None:
         print(model_folder.store_classification(FLAGS.model, matrix))
@@ -159,6 +161,22 @@ def _store_temperature(result: "CalibrationResult", made_with: float) -> None:
         print(
             f"unknown_below in {FLAGS.model}/model.json was chosen on scores of the earlier temperature; run "
             "evaluate --store_thresholds again."
+        )
+
+
+def _check_same_temperature(folder: "ModelFolder", made_with: float) -> None:
+    """Refuses a matrix of other scores than those that the model gives now.
+
+    Raises:
+      UserError: the model's temperature was changed since the run.
+    """
+    from tfod_csf.score_temperature import temperature_of
+
+    now = temperature_of(folder.info, FLAGS.model)
+    if abs(now - made_with) > 1e-6:
+        raise UserError(
+            f"--model={FLAGS.model}: its model.json has the temperature {now:g}, the run was made at {made_with:g}; "
+            "run batch_infer again with this folder."
         )
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from tests.support.examined_study import record_tables
-from tests.support.saved_models import ONE_EMPTY_GRAPH
-from tfod_csf import cell_classes, run_folder
+from tests.support.saved_models import write_empty_model
+from tfod_csf import run_folder
+from tfod_csf.classification import Classification
 from tfod_csf.commands import command_line
 from tfod_csf.cytology.annotated_cells import MatchedCells
 from tfod_csf.cytology.studies import calibration_tables
@@ -26,7 +27,6 @@ from tfod_csf.cytology.studies.calibration import (
 )
 from tfod_csf.cytology.studies.calibration_tables import CalibrationError
 from tfod_csf.files import csv_schemas, csv_tables
-from tfod_csf.label_map import label_map_from_names, save_label_map
 from tfod_csf.model_folder import fingerprint
 from tfod_csf.study.labelimg import Annotation, LabeledObject, write_annotation
 
@@ -97,15 +97,6 @@ def test_no_cells():
     )
     with pytest.raises(CalibrationError, match="score_<class>"):
         calibration_tables.write_calibration("unused", nothing, 0.8)
-
-
-def write_empty_model(folder):
-    """A model folder without operations, with the study's classes."""
-    (folder / "saved_model").mkdir(parents=True)
-    (folder / "saved_model" / "saved_model.pb").write_bytes(ONE_EMPTY_GRAPH)
-    (folder / "model.json").write_text('{"thresholds": {"min_score": 0.5}}', encoding="utf-8")
-    save_label_map(label_map_from_names(list(cell_classes.STUDY_CLASSES)), folder / "label_map.pbtxt")
-    return folder
 
 
 @pytest.fixture
@@ -225,6 +216,18 @@ def test_no_temperature_is_stored_where_the_matrix_is_refused(calibrated_run, tm
     # 120 lymphocytes, 80 monocytes and no neutrophil of one patient.
     assert "are too few for a confusion matrix" in capsys.readouterr().err
     assert (tmp_path / "m" / "model.json").read_bytes() == before
+    assert not (tmp_path / "m" / "classification.json").exists()
+
+
+def test_no_matrix_is_stored_beside_another_temperature(calibrated_run, tmp_path, monkeypatch, capsys):
+    # The model was calibrated after the run was made, and the run by itself gives no better temperature.
+    (tmp_path / "m" / "model.json").write_text('{"calibration": {"temperature": 1.5}}', encoding="utf-8")
+    monkeypatch.setattr(calibration_tables, "fit_temperature", lambda cells: 0.5)
+    monkeypatch.setattr(Classification, "check_enough", lambda matrix: None)
+    assert command_line.main(["calibrate", *calibrated_run, "--store"]) == 1
+    assert "m: its model.json has the temperature 1.5, the run was made at 1; run batch_infer again" in (
+        capsys.readouterr().err
+    )
     assert not (tmp_path / "m" / "classification.json").exists()
 
 
