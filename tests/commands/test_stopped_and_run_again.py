@@ -12,6 +12,7 @@ import pytest
 
 from tests.support import examined_study, sudden_end
 from tests.support.review_desk import Desk, edit, nothing, rename
+from tests.support.saved_models import write_empty_model
 from tfod_csf import provenance, run_folder
 from tfod_csf.commands import (
     blind,
@@ -29,6 +30,7 @@ from tfod_csf.commands import (
 from tfod_csf.cytology import cell_rows
 from tfod_csf.cytology.review import export_session
 from tfod_csf.files import key_files
+from tfod_csf.model_folder import fingerprint
 from tfod_csf.study import labelimg
 from tfod_csf.study.labelimg import Annotation, LabeledObject
 
@@ -224,11 +226,11 @@ def test_calibrate(desk):
             dataclasses.replace(cell, class_scores={**scores, cell.predicted_class: cell.score}) for cell in table.cells
         ]
         cell_rows.write_cells(folder / "cells.csv", dataclasses.replace(table, cells=tuple(cells)))
-    run_folder.finish(desk.study.inference_dir, run_folder.read_run(desk.study.inference_dir))
-    (desk.root / "m").mkdir()
-    (desk.root / "m" / "model.json").write_text('{"thresholds": {}}', encoding="utf-8")
+    model = write_empty_model(desk.root / "m")
+    models = [{"name": "m", "fingerprint": fingerprint(model / "saved_model")}]
+    run_folder.finish(desk.study.inference_dir, run_folder.read_run(desk.study.inference_dir) | {"models": models})
     flags = [f"--inference_dir={desk.study.inference_dir}", f"--output_dir={desk.root / 'calibration'}"]
-    flags += [f"--annotations_dir={annotations}", "--min_cells=1", f"--model={desk.root / 'm'}"]
+    flags += [f"--annotations_dir={annotations}", "--min_cells=1", f"--model={model}"]
     check(desk, run(calibrate, *flags), least=2)
 
 

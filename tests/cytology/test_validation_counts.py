@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 
 from tests.support.examined_study import record_tables
-from tests.support.saved_models import ONE_EMPTY_GRAPH
+from tests.support.saved_models import write_empty_model
 from tfod_csf import classification
 from tfod_csf.commands import command_line
 from tfod_csf.cytology import annotated_cells, validation_counts
 from tfod_csf.cytology.run_tables import TableError
 from tfod_csf.evaluation.classification_counts import ClassificationCounter
 from tfod_csf.files import csv_schemas
-from tfod_csf.label_map import label_map_from_names, save_label_map
 from tfod_csf.model_folder import fingerprint
 from tfod_csf.problems import ProblemLog
 from tfod_csf.synthetic import cohort_folder, cohorts
@@ -70,11 +69,7 @@ def test_pictures_that_were_cut_into_tiles_are_no_fields(folder):
 
 
 def test_calibrate_stores_the_matrix_at_the_temperature_it_stores(folder, capsys):
-    model = folder / cohort_folder.MODEL
-    (model / "saved_model").mkdir(parents=True)
-    (model / "saved_model" / "saved_model.pb").write_bytes(ONE_EMPTY_GRAPH)
-    (model / "model.json").write_text("{}")
-    save_label_map(label_map_from_names(list(cohorts.STUDY_CLASSES)), model / "label_map.pbtxt")
+    model = write_empty_model(folder / cohort_folder.MODEL)
     flags = [f"--inference_dir={folder / 'run'}", f"--annotations_dir={folder / 'xml'}", f"--output_dir={folder / 'o'}"]
     assert command_line.main(["calibrate", *flags, "--store"]) == 1
     assert "--store needs --model" in capsys.readouterr().err

@@ -1,10 +1,22 @@
 """SavedModels for tests of what is checked before one is loaded: the smallest one, and graphs that a test describes."""
 
+import pathlib
 from collections.abc import Sequence
 
+from tfod_csf.cell_classes import STUDY_CLASSES
 from tfod_csf.files import saved_model_pb2
+from tfod_csf.label_map import label_map_from_names, save_label_map
 
 ONE_EMPTY_GRAPH = saved_model_pb2.SavedModel(meta_graphs=[saved_model_pb2.MetaGraph()]).SerializeToString()
+
+
+def write_empty_model(folder: pathlib.Path) -> pathlib.Path:
+    """A model folder with the study's classes whose network does nothing."""
+    (folder / "saved_model").mkdir(parents=True)
+    (folder / "saved_model" / "saved_model.pb").write_bytes(ONE_EMPTY_GRAPH)
+    (folder / "model.json").write_text('{"thresholds": {"min_score": 0.5}}', encoding="utf-8")
+    save_label_map(label_map_from_names(list(STUDY_CLASSES)), folder / "label_map.pbtxt")
+    return folder
 
 
 def graph_of(

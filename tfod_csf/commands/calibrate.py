@@ -7,7 +7,6 @@ error; without --model nothing is changed. With --store the model folder keeps w
 and later runs give corrected percentages (docs/CORRECTION.md).
 """
 
-import dataclasses
 import pathlib
 import sys
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from tfod_csf.classification import Classification
     from tfod_csf.cytology.annotated_cells import ImageCells
     from tfod_csf.cytology.studies.calibration_tables import CalibrationResult
+    from tfod_csf.model_folder import ModelFolder
 
 FLAGS = flags.FlagValues()
 common_flags.define_inference_dir(FLAGS, "Output folder of batch_infer on the validation images.")
@@ -75,17 +75,18 @@ def main() -> None:
 
 
 def _calibrate() -> None:
-    from tfod_csf import model_folder
+    from tfod_csf.model_folder import ModelFolder
     from tfod_csf.shipped_models import by_name
 
     inference_dir, output_dir = common_flags.inference_dir(FLAGS), common_flags.output_dir(FLAGS)
     annotations_dir = common_flags.annotations_dir(FLAGS)
+    if FLAGS.store and not FLAGS.model:
+        raise UserError("--store needs --model, the folder that is to keep the confusion matrix.")
+    folder = None
     if FLAGS.model:
         by_name.refuse_to_change(by_name.find(FLAGS.model))
         common_flags.existing_folder(FLAGS, "model", "give the folder that exporter_main_v2 wrote")
-        model_folder.check_unchanged(FLAGS.model, FLAGS.trust)
-    if FLAGS.store and not FLAGS.model:
-        raise UserError("--store needs --model, the folder that is to keep the confusion matrix.")
+        folder = ModelFolder.open(FLAGS.model, FLAGS.trust)
     from tfod_csf import run_folder
     from tfod_csf.cytology import annotated_cells, run_tables
     from tfod_csf.cytology.studies import agreement_tables, calibration_tables
@@ -94,11 +95,17 @@ def _calibrate() -> None:
 
     run = run_folder.read_run(inference_dir)
     name = _model_name(run)
-    matrix = _matrix_of(run, name) if FLAGS.store else None  # checks come before tables are read
+    if folder is not None:  # before tables are read and anything is written
+        _check_weights(run, name, folder)
     problems = ProblemLog()
     annotations = annotated_cells.read_annotations(annotations_dir, problems, common_flags.class_map(FLAGS))
     matched, _ = agreement_tables.match_all(
-        inference_dir, annotations, name or None, FLAGS.matching_iou_threshold, progress=bar_over("patient")
+        inference_dir,
+        annotations,
+        name or None,
+        FLAGS.matching_iou_threshold,
+        progress=bar_over("patient"),
+        is_machine_alone=True,
     )
     problems.write_csv(output_dir / "problems.csv")
     thresholds, _ = run_tables.new_thresholds(inference_dir)
@@ -112,22 +119,40 @@ def _calibrate() -> None:
     )
     print(calibration_tables.class_table(result.classes, thresholds.unknown_below))
     print(result.changes)
-    further = _store_temperature(result, run, name) if FLAGS.model else 1.0
-    if matrix is not None:
-        print(_store_matrix(matrix, annotations, further))
-    elif further != 1 and (pathlib.Path(FLAGS.model) / "classification.json").is_file():
-        print(f"{FLAGS.model}/classification.json is of the earlier temperature; run calibrate --store to replace it.")
+    if folder is not None:
+        _store(result, run, name, folder, annotations)
 
 
-def _store_temperature(result: "CalibrationResult", run: dict, name: str) -> float:
-    """Stores the temperature where it is an improvement; returns what it is divided by that of the run."""
+def _store(
+    result: "CalibrationResult", run: dict, name: str, folder: "ModelFolder", annotations: Mapping[str, "ImageCells"]
+) -> None:
+    """Stores the temperature where it is an improvement, and the matrix where asked; nothing if that is refused."""
     from tfod_csf import model_folder
     from tfod_csf.cytology.studies import calibration_tables
 
-    if not result.is_improvement:
-        print(f"not stored in {FLAGS.model}/model.json: the temperature does not bring scores nearer to accuracy.")
-        return 1.0
     made_with = calibration_tables.run_temperature(run, name)
+    temperature = calibration_tables.new_temperature(result, made_with) if result.is_improvement else made_with
+    matrix = None
+    if FLAGS.store:  # counted first: a new temperature beside the matrix of an earlier one would contradict it
+        matrix = _matrix(run, name, folder, annotations, temperature / made_with)
+        matrix.check_enough()
+    if result.is_improvement:
+        _store_temperature(result, made_with)
+    else:
+        if matrix is not None:
+            _check_same_temperature(folder, made_with)
+        print(f"not stored in {FLAGS.model}/model.json: the temperature does not bring scores nearer to accuracy.")
+    if matrix is not None:
+        print(model_folder.store_classification(FLAGS.model, matrix))
+    elif temperature != made_with and (pathlib.Path(FLAGS.model) / model_folder.CLASSIFICATION).is_file():
+        print(f"{FLAGS.model}/classification.json is of the earlier temperature; run calibrate --store to replace it.")
+
+
+def _store_temperature(result: "CalibrationResult", made_with: float) -> None:
+    """Stores the temperature and says what else depends on it."""
+    from tfod_csf import model_folder
+    from tfod_csf.cytology.studies import calibration_tables
+
     stored = calibration_tables.store_temperature(
         FLAGS.model, result, made_with, annotations_dir=FLAGS.annotations_dir, inference_dir=FLAGS.inference_dir
     )
@@ -137,48 +162,68 @@ def _store_temperature(result: "CalibrationResult", run: dict, name: str) -> flo
             f"unknown_below in {FLAGS.model}/model.json was chosen on scores of the earlier temperature; run "
             "evaluate --store_thresholds again."
         )
-    return stored / made_with
 
 
-def _matrix_of(run: dict, name: str) -> "Classification":
-    """The matrix that is to be stored, without patients: what the run says about its model.
+def _check_same_temperature(folder: "ModelFolder", made_with: float) -> None:
+    """Refuses a matrix of other scores than those that the model gives now.
 
     Raises:
-      UserError: the run is not of the model in the folder.
+      UserError: the model's temperature was changed since the run.
     """
+    from tfod_csf.score_temperature import temperature_of
+
+    now = temperature_of(folder.info, FLAGS.model)
+    if abs(now - made_with) > 1e-6:
+        raise UserError(
+            f"--model={FLAGS.model}: its model.json has the temperature {now:g}, the run was made at {made_with:g}; "
+            "run batch_infer again with this folder."
+        )
+
+
+def _entry_of(run: dict, name: str) -> dict:
+    """What run.json says about a model; empty where it does not name it."""
+    return next((model for model in run.get("models", []) if model.get("name") == name), {})
+
+
+def _check_weights(run: dict, name: str, folder: "ModelFolder") -> None:
+    """Refuses a run whose scores are not those of the network in the folder: exports may share a name.
+
+    Raises:
+      UserError: the run is not of the model in the folder, or does not say of which it is.
+    """
+    from tfod_csf.model_folder import fingerprint
+
+    if _entry_of(run, name).get("fingerprint") != fingerprint(folder.network_dir):
+        raise UserError(
+            f"--model={FLAGS.model}: the run was made with other weights than those of this folder, or does not name "
+            "them; run batch_infer again with this folder."
+        )
+
+
+def _matrix(
+    run: dict, name: str, folder: "ModelFolder", annotations: Mapping[str, "ImageCells"], further: float
+) -> "Classification":
+    """The matrix of the validation at the run's temperature times `further`."""
     from tfod_csf import provenance
     from tfod_csf.classification import Classification
-    from tfod_csf.model_folder import ModelFolder, fingerprint
-
-    folder = ModelFolder.open(FLAGS.model, FLAGS.trust)
-    entry: dict = next((model for model in run.get("models", []) if model.get("name") == name), {})
-    if entry.get("fingerprint") != fingerprint(folder.network_dir):
-        raise UserError(f"--model={FLAGS.model}: the run was made with other weights; run batch_infer again.")
-    thresholds = run["thresholds"]
-    return Classification(
-        model=name,
-        fingerprint=entry["fingerprint"],
-        temperature=float(entry.get("temperature") or 1.0),
-        classes=tuple(folder.label_map.names),
-        thresholds={key: float(thresholds[key]) for key in ("min_score", "unknown_below", "duplicate_iou")},
-        matching_iou_threshold=FLAGS.matching_iou_threshold,
-        patients=(),
-        source=pathlib.PurePath(FLAGS.annotations_dir).name,
-        date=provenance.now(),
-    )
-
-
-def _store_matrix(matrix: "Classification", annotations: Mapping[str, "ImageCells"], further: float) -> str:
-    """Counts the validation at the run's temperature times `further`, stores the matrix, and says so."""
-    from tfod_csf import model_folder
     from tfod_csf.cytology import validation_counts
     from tfod_csf.evaluation.classification_counts import ClassificationCounter
 
-    unknown_below = matrix.thresholds["unknown_below"]
-    counter = ClassificationCounter(unknown_below, matrix.matching_iou_threshold, not FLAGS.ignore_unmatched)
-    patients = validation_counts.count_validation(FLAGS.inference_dir, annotations, matrix.model, counter, further)
-    stored = dataclasses.replace(matrix, patients=patients, temperature=round(matrix.temperature * further, 6))
-    return model_folder.store_classification(FLAGS.model, stored)
+    entry, thresholds = _entry_of(run, name), run["thresholds"]
+    counter = ClassificationCounter(
+        float(thresholds["unknown_below"]), FLAGS.matching_iou_threshold, not FLAGS.ignore_unmatched
+    )
+    return Classification(
+        model=name,
+        fingerprint=entry["fingerprint"],
+        temperature=round(float(entry.get("temperature") or 1.0) * further, 6),
+        classes=tuple(folder.label_map.names),
+        thresholds={key: float(thresholds[key]) for key in ("min_score", "unknown_below", "duplicate_iou")},
+        matching_iou_threshold=FLAGS.matching_iou_threshold,
+        patients=validation_counts.count_validation(FLAGS.inference_dir, annotations, name, counter, further),
+        source=pathlib.PurePath(FLAGS.annotations_dir).name,
+        date=provenance.now(),
+    )
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ exported. The numbers are taken from the signature, so no flag can change them. 
 have a final report, or nothing is written; without, those that have one are exported and the others counted.
 """
 
+import pathlib
 import sys
 
 from absl import flags
@@ -38,12 +39,14 @@ def main() -> None:
     key = key_files.read_key(FLAGS.signing_key) if FLAGS.signing_key else None
     with folder_lock.only_writer(output_dir):
         summary = report_export.export_reports(
-            inference_dir, output_dir, FLAGS.format, FLAGS.patient, key, bar_over("patient")
+            inference_dir, output_dir, FLAGS.format, FLAGS.patient, key, bar_over("patient"), _say_removed
         )
     left = f"; {plural(len(summary.not_final), 'patient')} without one not exported" if summary.not_final else ""
-    for path in summary.removed:
-        print(f"{path}: removed; the report that was exported there is not final any more.")
     print(f"{plural(summary.exported, 'final report')} written to {output_dir}{left}.")
+
+
+def _say_removed(path: pathlib.Path) -> None:
+    print(f"{path}: removed; a report that was exported there is not final any more.")
 
 
 if __name__ == "__main__":

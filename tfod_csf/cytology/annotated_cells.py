@@ -114,6 +114,7 @@ class MatchedCells:
       cell_ids: [N] its number there.
       missed_by_patient: {patient_id: annotated cells the machine did not find, per class}; every patient with an image
         that both saw is there, also one without any cell.
+      reviewed: ids of the patients on whose cells a person has decided.
     """
 
     scored_classes: tuple[str, ...]
@@ -128,6 +129,15 @@ class MatchedCells:
     images: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0, object))
     missed_by_patient: dict[str, Counter] = dataclasses.field(default_factory=dict)
     cell_ids: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0, object))
+    reviewed: frozenset[str] = frozenset()
+
+    @property
+    def compared_as(self) -> np.ndarray:
+        """[N] class to compare with the annotated one: the predicted one; of reviewed patients the one counted.
+
+        A cell that a person added has no predicted class, and one that a person named again has the machine's.
+        """
+        return np.where(np.isin(self.patient_ids, list(self.reviewed)), self.counted_as, self.predicted)
 
     @classmethod
     def joined(cls, parts: list["MatchedCells"]) -> "MatchedCells":
@@ -155,6 +165,7 @@ class MatchedCells:
             missed=sum((part.missed for part in parts), Counter()),
             num_images=sum(part.num_images for part in parts),
             missed_by_patient=missed_by_patient,
+            reviewed=frozenset().union(*(part.reviewed for part in parts)),
             **together,
         )
 
@@ -199,4 +210,5 @@ def match_patient(
         images=cells["image"].to_numpy(dtype=object)[chosen],
         missed_by_patient={patient.patient_id: missed} if num_images else {},
         cell_ids=cells["cell_id"].to_numpy(dtype=object)[chosen],
+        reviewed=frozenset([patient.patient_id] if patient.is_reviewed and num_images else []),
     )

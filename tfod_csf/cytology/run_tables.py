@@ -110,6 +110,18 @@ class PatientTables:
             )
         return wanted
 
+    def check_not_reviewed(self) -> None:
+        """Refuses cells that are not the model's alone any more.
+
+        Raises:
+          TableError: a person has decided on cells.
+        """
+        if self.is_reviewed:
+            raise TableError(
+                f"{self.folder}: a person has decided on cells; give the output folder of batch_infer, not a reviewed "
+                "one."
+            )
+
     def of_model(self, model: str) -> "PatientTables":
         """The same patient with the cells and images of one model alone, and the images that no model could use."""
         cells = self.cells[self.cells["model"] == model]

@@ -37,10 +37,7 @@ def count_validation(
     """
     for folder in progress(run_tables.patient_folders(inference_dir)):
         patient = run_tables.read_patient(folder, details=True)
-        if patient.is_reviewed:
-            raise run_tables.TableError(
-                f"{folder}: a person has decided on cells; give the output folder of batch_infer, not a reviewed one."
-            )
+        patient.check_not_reviewed()
         for image in _images(patient, annotations, model, temperature):
             counter.add_image(image)
     return counter.patients()

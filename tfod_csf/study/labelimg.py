@@ -384,10 +384,13 @@ def _whole_pixels(low: float, high: float) -> tuple[int, int]:
     return first, max(round(high), first + 1)
 
 
-def write_annotation(annotation: Annotation, path: str | os.PathLike) -> None:
-    """Writes XML that LabelImg opens: its own tags, their order, whole pixels, UTF-8; whole or not at all.
+def annotation_text(annotation: Annotation, path: str | os.PathLike) -> str:
+    """XML that LabelImg opens: its own tags, their order, whole pixels.
 
     LabelImg loses unknown tags when it saves, so there are no others.
+
+    Args:
+      path: of the XML, for the error.
 
     Raises:
       ValueError: width or height is missing, or a text holds control characters.
@@ -413,4 +416,13 @@ def write_annotation(annotation: Annotation, path: str | os.PathLike) -> None:
         for tag, value in zip(BNDBOX_SIDES, (xmin, ymin, xmax, ymax)):
             _child(box, tag, value)
     etree.indent(root, space="\t")
-    atomic_write.write_text(path, etree.tostring(root, encoding="unicode") + "\n")
+    return etree.tostring(root, encoding="unicode") + "\n"
+
+
+def write_annotation(annotation: Annotation, path: str | os.PathLike) -> None:
+    """Writes `annotation_text` as UTF-8; whole or not at all.
+
+    Raises:
+      ValueError: as `annotation_text`.
+    """
+    atomic_write.write_text(path, annotation_text(annotation, path))

@@ -231,6 +231,93 @@ def test_images_are_added_to_the_same_blinding(study, tmp_path, capsys):
     assert "is not of this blinding" in capsys.readouterr().err
 
 
+def _annotate(copy):
+    """Puts XML beside a copy, as LabelImg writes it for an annotator."""
+    labeled = [LabeledObject("neutrophil", 1, 2, 11, 12)]
+    written = Annotation(copy, copy.name, 64, 48, labeled, folder="blinded")
+    labelimg.write_annotation(written, copy.with_suffix(".xml"))
+    return copy.with_suffix(".xml").read_bytes()
+
+
+def _copy_of(tmp_path, image):
+    row = next(row for row in _mapping(tmp_path) if row.image == image)
+    return tmp_path / "blinded" / row.pseudonym / row.blinded_image
+
+
+def test_adding_images_keeps_what_annotators_wrote(tmp_path):
+    study = tmp_path / "study"
+    for patient, name, seed in (("Wang", "a.jpg", 1), ("Wang", "c.jpg", 2), ("Wang", "d.jpg", 3), ("Wang", "e.jpg", 4)):
+        _save_jpeg(study / patient / name, seed)
+    for name in ("c.jpg", "d.jpg"):
+        _save_xml(study / "Wang" / name)
+    assert _blind(study, tmp_path / "blinded") == 0
+    copies = {name: _copy_of(tmp_path, name) for name in ("a.jpg", "c.jpg", "d.jpg", "e.jpg")}
+    drawn, corrected = _annotate(copies["a.jpg"]), _annotate(copies["c.jpg"])
+    untouched = copies["d.jpg"].with_suffix(".xml").read_bytes()
+    before = {name: copy.stat().st_ino for name, copy in copies.items()}
+    _save_jpeg(study / "Li" / "b.jpg", 5)
+    _save_xml(study / "Wang" / "e.jpg")
+    assert _blind(study, tmp_path / "blinded", "--reuse_key") == 0
+    assert copies["a.jpg"].with_suffix(".xml").read_bytes() == drawn
+    assert copies["c.jpg"].with_suffix(".xml").read_bytes() == corrected
+    assert copies["d.jpg"].with_suffix(".xml").read_bytes() == untouched
+    assert {name: copy.stat().st_ino for name, copy in copies.items()} == before, "copies are not written again"
+    assert copies["e.jpg"].with_suffix(".xml").is_file(), "an original that was annotated since"
+    assert _copy_of(tmp_path, "b.jpg").is_file()
+    (row,) = csv_tables.read_rows(tmp_path / "safe" / "key.problems.csv")
+    assert (row["file"], row["action"]) == (str(copies["c.jpg"].with_suffix(".xml")), "noted")
+    assert "is not what the original's XML gives now; it was left as it is" in row["reason"]
+
+
+@pytest.mark.parametrize("is_original", [True, False])
+def test_xml_of_annotators_beside_a_copy_that_must_be_written_again_is_refused(tmp_path, capsys, is_original):
+    study = tmp_path / "study"
+    _save_jpeg(study / "Wang" / "a.jpg", 1)
+    _save_xml(study / "Wang" / "a.jpg")
+    assert _blind(study, tmp_path / "blinded") == 0
+    copy = _copy_of(tmp_path, "a.jpg")
+    drawn = _annotate(copy)
+    # Another picture under the original's name, or in place of the copy.
+    _save_jpeg(study / "Wang" / "a.jpg" if is_original else copy, 7)
+    found = copy.read_bytes()
+    assert _blind(study, tmp_path / "blinded", "--reuse_key") == 1
+    assert f"{copy.with_suffix('.xml')}: is not what this program writes for" in capsys.readouterr().err
+    assert (copy.with_suffix(".xml").read_bytes(), copy.read_bytes()) == (drawn, found)
+    copy.with_suffix(".xml").unlink()
+    assert _blind(study, tmp_path / "blinded", "--reuse_key") == 0
+    before = image_io.open_image(study / "Wang" / "a.jpg", ProblemLog(quiet=True))
+    after = image_io.open_image(copy, ProblemLog(quiet=True))
+    np.testing.assert_array_equal(before.pixels, after.pixels)
+    assert len(labelimg.read_annotation(copy.with_suffix(".xml"), ProblemLog()).objects) == 2
+
+
+def test_an_original_that_is_another_picture_now_replaces_the_copy(tmp_path):
+    study = tmp_path / "study"
+    _save_jpeg(study / "Wang" / "a.jpg", 1)
+    _save_xml(study / "Wang" / "a.jpg")
+    assert _blind(study, tmp_path / "blinded") == 0
+    _save_jpeg(study / "Wang" / "a.jpg", 2, orientation=6)
+    _save_xml(study / "Wang" / "a.jpg", size=(48, 64))
+    first = _copy_of(tmp_path, "a.jpg")
+    first.with_suffix(".xml").unlink()
+    assert _blind(study, tmp_path / "blinded", "--reuse_key") == 0
+    copy = _copy_of(tmp_path, "a.jpg")
+    assert (copy.suffix, first.exists()) == (".png", False)
+
+
+def test_boxes_drawn_on_stored_pixels_after_a_turned_copy_was_made_get_the_picture_they_fit(tmp_path):
+    image = tmp_path / "study" / "Wang" / "a.jpg"
+    _save_jpeg(image, 1, orientation=6)
+    assert _blind(tmp_path / "study", tmp_path / "blinded") == 0
+    assert _copy_of(tmp_path, "a.jpg").suffix == ".png"
+    _save_xml(image, size=(64, 48))
+    assert _blind(tmp_path / "study", tmp_path / "blinded", "--reuse_key") == 0
+    copy = _copy_of(tmp_path, "a.jpg")
+    annotation = labelimg.read_annotation(copy.with_suffix(".xml"), ProblemLog())
+    with Image.open(copy) as picture:
+        assert picture.size == (annotation.width, annotation.height) == (64, 48)
+
+
 def test_dates_and_the_order_of_writing_tell_nothing(study, tmp_path, monkeypatch):
     made = []
     real = os.replace

@@ -121,6 +121,39 @@ def test_a_review_after_the_signature_is_refused_until_it_is_signed_again(signed
     assert found[0]["performer"] == [{"display": "Dr Xu"}]
 
 
+@pytest.mark.parametrize("file_format", ["csv", "fhir"])
+def test_what_was_exported_is_removed_and_named_when_nothing_is_final_any_more(signed, capsys, file_format):
+    pytest.importorskip("fhir.resources")
+    for earlier in ("csv", "fhir"):
+        assert export(signed, f"--format={earlier}") == 0
+    out = signed.root / "out"
+    table, bundle = out / "report_export.csv", out / f"{folder_of(signed).name}.fhir.json"
+    (out / "p2.fhir.json").write_text("{}", encoding="utf-8")  # not of this program
+    review(signed, "again", cell="neutrophil")
+    capsys.readouterr()
+    assert export(signed, f"--format={file_format}") == 1
+    said = capsys.readouterr()
+    assert "no report is final, nothing was written" in said.err
+    for path in (table, bundle):
+        assert f"{path}: removed; " in said.out
+        assert not path.exists()
+    assert [path.name for path in out.iterdir()] == ["p2.fhir.json"]
+
+
+def test_a_table_of_reports_that_are_final_or_of_others_stays(signed, capsys):
+    pytest.importorskip("fhir.resources")
+    assert export(signed, "--format=csv") == 0
+    table = signed.root / "out" / "report_export.csv"
+    before = table.read_bytes()
+    # p2 is not final, but no line of the table is about p2.
+    assert export(signed, "--patient=p2") == 1
+    assert table.read_bytes() == before
+    table.write_text("patient_id,result\np2,normal\n", encoding="utf-8")
+    assert export(signed, "--patient=p2", "--format=csv") == 1
+    assert table.is_file()
+    assert "removed" not in capsys.readouterr().out
+
+
 def test_only_signatures_of_the_key_count(desk, tmp_path, capsys):
     review(desk)
     for name in ("key", "other"):

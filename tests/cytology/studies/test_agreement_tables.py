@@ -1,5 +1,6 @@
 import pytest
 
+from tests.support.examined_study import record_tables
 from tfod_csf.commands import command_line
 from tfod_csf.cytology.run_tables import TableError
 from tfod_csf.cytology.studies import agreement_tables
@@ -222,6 +223,40 @@ def test_command_with_annotations_adds_kappa(annotated, tmp_path, capsys):
     assert csv_schemas.load("agreement_classes").check(tmp_path / "out" / "agreement_classes.csv") == 28
     assert (tmp_path / "out" / "agreement_classes.png").stat().st_size > 10_000
     assert csv_schemas.load("agreement_cells").check(tmp_path / "out" / "agreement_cells.csv") == 5
+
+
+def test_reviewed_cells_are_compared_as_people_decided(annotated, small_run, tmp_path, capsys):
+    path = small_run / "patients" / "a" / "cells.csv"
+    rows = csv_tables.read_rows(path)
+    # A person corrects the two monocytes, adds the cell that was missed, and leaves one lymphocyte undecided.
+    for row in rows[18:20]:
+        row |= {"status": "relabelled", "counted_as": "monocyte"}
+    rows[0] |= {"status": "unknown", "counted_as": "unknown"}
+    box = {"xmin": 10, "ymin": 100, "xmax": 30, "ymax": 120}
+    rows.append({**rows[18], **box, "cell_id": 99, "status": "added", "predicted_class": "", "score": ""})
+    csv_tables.write_rows(path, list(rows[0]), rows)
+    record_tables(small_run)
+    assert command_line.main(["agreement", *annotated]) == 0, capsys.readouterr().err
+    rows = csv_tables.read_rows(tmp_path / "out" / "agreement.csv")
+    cells = {row["measure"]: row for row in rows if row["class"] == "cells"}
+    # 17 + 3 + 10 of 31 are named as the annotators did, one is unknown: pe = (18 * 17 + 3 * 3 + 10 * 10) / 31 ** 2.
+    chance = 415 / 961
+    assert float(cells["kappa"]["value"]) == pytest.approx((30 / 31 - chance) / (1 - chance), abs=1e-4)
+    assert float(cells["kappa_without_unknown"]["value"]) == 1
+    assert "of reviewed patients the class people decided" in cells["kappa"]["note"]
+    pairs = csv_tables.read_rows(tmp_path / "out" / "agreement_cells.csv")
+    assert {(row["machine_class"], row["annotated_class"]): row["cells"] for row in pairs} == {
+        ("erythrocyte", "none"): "5",
+        ("lymphocyte", "lymphocyte"): "17",
+        ("monocyte", "monocyte"): "3",
+        ("neutrophil", "neutrophil"): "10",
+        ("unknown", "lymphocyte"): "1",
+    }
+    assert csv_schemas.load("agreement_cells").check(tmp_path / "out" / "agreement_cells.csv") == 5
+    classes = csv_tables.read_rows(tmp_path / "out" / "agreement_classes.csv")
+    shares = {(row["class"], row["measure"]): (row["value"], row["cells"]) for row in classes}
+    assert shares["lymphocyte", "sensitivity"] == ("0.9444", "18")
+    assert shares["monocyte", "positive_predictive_value"] == ("1.0000", "3")
 
 
 def test_a_mistyped_model_is_refused_and_not_every_cell_missed(annotated, tmp_path, capsys):

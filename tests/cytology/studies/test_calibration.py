@@ -7,7 +7,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from tests.support.examined_study import record_tables
+from tests.support.saved_models import write_empty_model
 from tfod_csf import run_folder
+from tfod_csf.classification import Classification
 from tfod_csf.commands import command_line
 from tfod_csf.cytology.annotated_cells import MatchedCells
 from tfod_csf.cytology.studies import calibration_tables
@@ -23,7 +26,8 @@ from tfod_csf.cytology.studies.calibration import (
     scored_cells,
 )
 from tfod_csf.cytology.studies.calibration_tables import CalibrationError
-from tfod_csf.files import csv_schemas
+from tfod_csf.files import csv_schemas, csv_tables
+from tfod_csf.model_folder import fingerprint
 from tfod_csf.study.labelimg import Annotation, LabeledObject, write_annotation
 
 
@@ -99,7 +103,6 @@ def test_no_cells():
 def calibrated_run(tmp_path, write_patient, write_run):
     """A model that says 0.9 for 40 lymphocytes on each of 5 images, of which people call 24 so."""
     output = tmp_path / "run"
-    write_run(output, models=[{"name": "m"}])
     scores = {"score_lymphocyte": 0.9, "score_monocyte": 0.1, "score_neutrophil": 0.0, "score_erythrocyte": 0.0}
     write_patient(output / "patients" / "p", "p", [{"lymphocyte": 40}] * 5, scores=scores)
     names = ["lymphocyte"] * 24 + ["monocyte"] * 16
@@ -107,10 +110,12 @@ def calibrated_run(tmp_path, write_patient, write_run):
     for number in range(5):
         path = tmp_path / "xml" / "p" / f"img_{number:02d}.xml"
         write_annotation(Annotation(path, "x.jpg", 640, 480, objects), path)
-    (tmp_path / "m").mkdir()
-    (tmp_path / "m" / "model.json").write_text('{"thresholds": {"min_score": 0.5}}', encoding="utf-8")
+    model = write_empty_model(tmp_path / "m")
+    thresholds = {"min_score": 0.5, "unknown_below": 0.8, "duplicate_iou": 0.5}
+    models = [{"name": "m", "fingerprint": fingerprint(model / "saved_model")}]
+    write_run(output, models=models, thresholds=thresholds)
     flags = [f"--inference_dir={output}", f"--annotations_dir={tmp_path / 'xml'}", f"--output_dir={tmp_path / 'out'}"]
-    return [*flags, f"--model={tmp_path / 'm'}"]
+    return [*flags, f"--model={model}"]
 
 
 def test_command_stores_the_temperature(calibrated_run, tmp_path, capsys):
@@ -149,7 +154,7 @@ def test_a_run_made_at_a_temperature_multiplies(calibrated_run, tmp_path, capsys
     assert command_line.main(["calibrate", *calibrated_run]) == 0
     first = json.loads((tmp_path / "m" / "model.json").read_text(encoding="utf-8"))["calibration"]["temperature"]
     run = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
-    run["models"] = [{"name": "m", "temperature": 1.5}]
+    run["models"][0]["temperature"] = 1.5
     (tmp_path / "run" / "run.json").write_text(json.dumps(run), encoding="utf-8")
     assert command_line.main(["calibrate", *calibrated_run]) == 0
     again = json.loads((tmp_path / "m" / "model.json").read_text(encoding="utf-8"))["calibration"]["temperature"]
@@ -166,12 +171,64 @@ def test_a_temperature_that_does_not_help_is_not_stored(calibrated_run, tmp_path
 def test_too_few_cells_and_another_model_are_one_sentence(calibrated_run, tmp_path, capsys):
     assert command_line.main(["calibrate", *calibrated_run, "--min_cells=500"]) == 1
     assert "200 machine cells on annotated images are too few (at least 500)" in capsys.readouterr().err
-    (tmp_path / "other").mkdir()
+    write_empty_model(tmp_path / "other")
     assert command_line.main(["calibrate", *calibrated_run[:3], f"--model={tmp_path / 'other'}"]) == 1
     assert "the run was made with m, not with other" in capsys.readouterr().err
     run_folder.finish(tmp_path / "run", {"thresholds": {"min_score": 0.5, "unknown_below": 0.8}})
     assert command_line.main(["calibrate", *calibrated_run[:3], f"--model={tmp_path / 'other'}"]) == 1
-    assert "no cells of model 'other'; it has m" in capsys.readouterr().err
+    assert "other: the run was made with other weights than those of this folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [[], ["--store"]])
+def test_a_model_of_the_same_name_with_other_weights_is_refused_before_anything_is_written(
+    calibrated_run, tmp_path, capsys, more
+):
+    before = (tmp_path / "m" / "model.json").read_bytes()
+    (tmp_path / "m" / "saved_model" / "variables").write_bytes(b"of another training")
+    assert command_line.main(["calibrate", *calibrated_run, *more]) == 1
+    assert "m: the run was made with other weights than those of this folder" in capsys.readouterr().err
+    assert (tmp_path / "m" / "model.json").read_bytes() == before
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("status", ["removed", "added"])
+def test_cells_that_people_decided_on_are_refused_before_anything_is_written(calibrated_run, tmp_path, capsys, status):
+    path = tmp_path / "run" / "patients" / "p" / "cells.csv"
+    rows = csv_tables.read_rows(path)
+    if status == "removed":
+        rows[0] |= {"status": "removed", "counted_as": ""}
+    else:
+        rows[0] |= {"status": "added", "predicted_class": "", "score": ""}
+    csv_tables.write_rows(path, list(rows[0]), rows)
+    record_tables(tmp_path / "run")
+    for flags in (calibrated_run, calibrated_run[:3]):
+        assert command_line.main(["calibrate", *flags]) == 1
+        assert f"{path.parent}: a person has decided on cells; give the output folder of batch_infer" in (
+            capsys.readouterr().err
+        )
+        assert not (tmp_path / "out").exists()
+    assert "calibration" not in json.loads((tmp_path / "m" / "model.json").read_text(encoding="utf-8"))
+
+
+def test_no_temperature_is_stored_where_the_matrix_is_refused(calibrated_run, tmp_path, capsys):
+    before = (tmp_path / "m" / "model.json").read_bytes()
+    assert command_line.main(["calibrate", *calibrated_run, "--store"]) == 1
+    # 120 lymphocytes, 80 monocytes and no neutrophil of one patient.
+    assert "are too few for a confusion matrix" in capsys.readouterr().err
+    assert (tmp_path / "m" / "model.json").read_bytes() == before
+    assert not (tmp_path / "m" / "classification.json").exists()
+
+
+def test_no_matrix_is_stored_beside_another_temperature(calibrated_run, tmp_path, monkeypatch, capsys):
+    # The model was calibrated after the run was made, and the run by itself gives no better temperature.
+    (tmp_path / "m" / "model.json").write_text('{"calibration": {"temperature": 1.5}}', encoding="utf-8")
+    monkeypatch.setattr(calibration_tables, "fit_temperature", lambda cells: 0.5)
+    monkeypatch.setattr(Classification, "check_enough", lambda matrix: None)
+    assert command_line.main(["calibrate", *calibrated_run, "--store"]) == 1
+    assert "m: its model.json has the temperature 1.5, the run was made at 1; run batch_infer again" in (
+        capsys.readouterr().err
+    )
+    assert not (tmp_path / "m" / "classification.json").exists()
 
 
 CLASSES = ("lymphocyte", "neutrophil", "erythrocyte")

@@ -221,24 +221,66 @@ def _clean_annotation(
 
 
 def _blind_image(
-    image: ImageFile, xml: pathlib.Path | None, target: pathlib.Path, problems: ProblemLog
+    image: ImageFile,
+    xml: pathlib.Path | None,
+    target: pathlib.Path,
+    known: BlindedImage | None,
+    problems: ProblemLog,
 ) -> tuple[pathlib.Path, str, str] | None:
-    """Writes the copy and its XML; returns (path, how, sha256 of the original)."""
+    """Writes the copy and its XML where they are not there yet; returns (path, how, sha256 of the original).
+
+    Raises:
+      BlindError: the copy must be written again, and XML that this would not write lies beside it.
+    """
     annotation = labelimg.read_annotation(xml, problems) if xml else None
     size = (annotation.width, annotation.height) if annotation and annotation.width and annotation.height else None
     loaded = image_io.open_image(image.path, problems, size)
     if loaded is None:
         return None
-    for suffix in (".jpg", ".png", ".xml"):  # of an earlier run, when the original was another picture
-        target.with_name(target.name + suffix).unlink(missing_ok=True)
-    path, written = _write_copy(loaded, target)
     cleaned = _clean_annotation(annotation, loaded, image, problems) if annotation else None
-    if cleaned is not None:
+    beside = target.with_name(f"{target.name}.xml")
+    is_own = _is_own_xml(beside, cleaned, target.name)
+    if known is not None and _is_kept(known, target.parent, loaded):
+        path, written = target.parent / known.blinded_image, known.written
+        if xml is not None and not is_own:
+            reason = "is not what the original's XML gives now; it was left as it is"
+            problems.noted(beside, reason, "To have the original's instead, move it elsewhere and run blind again.")
+    else:
+        if not is_own:
+            raise BlindError(
+                f"{beside}: is not what this program writes for {image.path}, and the picture beside it must be "
+                "written again, because the original or the copy was changed; move this XML out of the folder (it may "
+                "be an annotator's work), then run the same blind again."
+            )
+        for suffix in (".jpg", ".png"):  # of an earlier run, when the original was another picture
+            target.with_name(target.name + suffix).unlink(missing_ok=True)
+        path, written = _write_copy(loaded, target)
+        os.utime(path, (_DATE, _DATE))
+    if cleaned is not None and is_own:
         cleaned.filename = path.name
-        labelimg.write_annotation(cleaned, path.with_suffix(".xml"))
-        os.utime(path.with_suffix(".xml"), (_DATE, _DATE))
-    os.utime(path, (_DATE, _DATE))
+        labelimg.write_annotation(cleaned, beside)
+        os.utime(beside, (_DATE, _DATE))
     return path, written, loaded.sha256
+
+
+def _is_own_xml(path: pathlib.Path, cleaned: Annotation | None, stem: str) -> bool:
+    """Whether there is no XML beside a copy, or the one that is written for it: nobody's work is lost with it."""
+    if not path.exists():
+        return True
+    if cleaned is None:
+        return False
+    named = (dataclasses.replace(cleaned, filename=stem + suffix) for suffix in (".jpg", ".png"))
+    found = path.read_bytes()
+    return any(found == labelimg.annotation_text(annotation, path).encode() for annotation in named)
+
+
+def _is_kept(known: BlindedImage, folder: pathlib.Path, loaded: image_io.LoadedImage) -> bool:
+    """Whether the copy of an earlier run is unchanged and shows the original as it is read now."""
+    path = folder / known.blinded_image
+    if known.sha256 != loaded.sha256 or not path.is_file() or file_sha256(path) != known.blinded_sha256:
+        return False
+    pixels = _loaded(path)  # others where boxes that were drawn since say that the original is not turned by EXIF
+    return pixels is not None and np.array_equal(pixels, loaded.pixels)
 
 
 def blind(
@@ -254,13 +296,15 @@ def blind(
 
     Args:
       annotations: {image key: XML}.
-      known: rows of earlier runs with the same key; their names stay.
+      known: rows of earlier runs with the same key; their names stay, and so do their copies where neither original
+        nor copy was changed, with the XML beside them.
 
     Returns:
       Rows of the table, those of `known` included.
 
     Raises:
-      BlindError: a patient's folder is in the output already and not of this key.
+      BlindError: a patient's folder is in the output already and not of this key, or a copy must be written again and
+        an annotator's XML lies beside it.
     """
     own = {row.patient_id: row.pseudonym for row in known}
     folders = pseudonyms.assign(key, PATIENT, (image.patient_id for image in images), own)
@@ -274,7 +318,7 @@ def blind(
     for image in progress(order):
         name = _image_name(image.patient_id, image.name)
         target = output_dir / folders[image.patient_id] / files[name]
-        made = _blind_image(image, annotations.get(image.key), target, problems)
+        made = _blind_image(image, annotations.get(image.key), target, rows.get(name), problems)
         if made is None:
             continue
         path, written, sha256 = made

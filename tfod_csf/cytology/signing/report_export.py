@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tfod_csf import cell_classes
@@ -18,12 +18,15 @@ TABLE = "report_export"
 BUNDLE_SUFFIX = ".fhir.json"
 
 
+def _nothing(path: pathlib.Path) -> None:
+    """Says nothing of a removed file."""
+
+
 @dataclasses.dataclass
 class ExportSummary:
-    """Files that were written or removed, and one sentence per patient whose report is not final."""
+    """Files that were written, and one sentence per patient whose report is not final."""
 
     files: list[pathlib.Path] = dataclasses.field(default_factory=list)
-    removed: list[pathlib.Path] = dataclasses.field(default_factory=list)
     exported: int = 0
     not_final: list[str] = dataclasses.field(default_factory=list)
 
@@ -35,11 +38,12 @@ def export_reports(
     patients: Sequence[str] = (),
     key: bytes | None = None,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    on_removed: Callable[[pathlib.Path], None] = _nothing,
 ) -> ExportSummary:
     """Writes final reports for the laboratory's system.
 
-    Bundles of an earlier export are removed where the patient's report is not final any more: they would be older than
-    the tables.
+    Bundles and a table of an earlier export are removed where the report of a patient in them is not final any more,
+    whatever the format is now, and also where nothing is exported: they would be older than the patient's tables.
 
     Args:
       reviewed_dir: output of review_import.
@@ -48,6 +52,7 @@ def export_reports(
       patients: ids; all of them must be final, or nothing is written. Empty for every final report.
       key: accepts only signatures that were made with it.
       progress: wraps the list of patients.
+      on_removed: called with every file that is removed, before anything is refused.
 
     Raises:
       NotFinalError: a named patient's report, or every report, is not final.
@@ -60,9 +65,11 @@ def export_reports(
             raise TableError(f"{reviewed_dir}: no patient {patient!r} in it; see differentials.csv.")
     summary, output = ExportSummary(), pathlib.Path(output_dir)
     # Read once before anything is written, so that a refusal leaves nothing behind; kept are folders, not reports.
-    chosen = [folders[name] for name in patients or folders]
-    final = [folder for folder in progress(chosen) if _is_final(folder, key, summary)]
-    _remove_outdated(output, {folder.name for folder in chosen} - {folder.name for folder in final}, summary)
+    chosen = {folders[name]: name for name in patients or folders}
+    final = [folder for folder in progress(list(chosen)) if _is_final(folder, key, summary)]
+    for path in _outdated(output, {folder: chosen[folder] for folder in chosen.keys() - set(final)}):
+        path.unlink()
+        on_removed(path)
     if summary.not_final and patients:
         raise NotFinalError(summary.not_final[0])
     if not final:
@@ -87,13 +94,23 @@ def _checked_bundle(folder: pathlib.Path, key: bytes | None) -> dict[str, Any]:
     return content
 
 
-def _remove_outdated(output: pathlib.Path, names: set[str], summary: ExportSummary) -> None:
-    """Removes the bundles that this program wrote of patients (by folder) whose report is not final."""
-    for name in sorted(names):
+def _outdated(output: pathlib.Path, not_final: Mapping[pathlib.Path, str]) -> Iterator[pathlib.Path]:
+    """Files that this program wrote, with reports of the patients {folder: id} that are not final."""
+    for name in sorted(folder.name for folder in not_final):
         path = output / f"{name}{BUNDLE_SUFFIX}"
         if path.is_file() and fhir_bundle.is_own(path.read_bytes()):
-            path.unlink()
-            summary.removed.append(path)
+            yield path
+    table = output / f"{TABLE}.csv"
+    if table.is_file() and not _patients_of(table).isdisjoint(not_final.values()):
+        yield table
+
+
+def _patients_of(table: pathlib.Path) -> set[str]:
+    """Ids of the patients in a report_export.csv; none in a table that this program did not write."""
+    try:
+        return {row["patient_id"] for row in csv_schemas.load(TABLE).read(table, ["patient_id", "signature_sha256"])}
+    except TableError:
+        return set()
 
 
 def _is_final(folder: pathlib.Path, key: bytes | None, summary: ExportSummary) -> bool:

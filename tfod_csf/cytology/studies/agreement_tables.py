@@ -165,25 +165,29 @@ def match_all(
     model: str | None,
     iou_threshold: float,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    is_machine_alone: bool = False,
 ) -> tuple[MatchedCells, int]:
     """Matched cells of all patients of a run, and the number of patients with annotated images.
 
     Args:
       model: whose cells; None takes each patient's first model.
+      is_machine_alone: refuse patients on whose cells a person has decided.
 
     Raises:
-      TableError: `model` is not in the run.
+      TableError: `model` is not in the run, or a patient is refused.
     """
     parts = []
     for folder in progress(run_tables.patient_folders(inference_dir)):
         patient = run_tables.read_patient(folder, details=True)
+        if is_machine_alone:
+            patient.check_not_reviewed()
         parts.append(annotated_cells.match_patient(patient, annotations, patient.model_or_first(model), iou_threshold))
     return MatchedCells.joined(parts), sum(part.num_images > 0 for part in parts)
 
 
 def cell_pairs(matched: MatchedCells) -> Counter:
     """{(machine class, annotated class): cells}; `none` where one side has no cell."""
-    pairs = Counter((a, b or _NONE) for a, b in zip(matched.predicted, matched.annotated, strict=True))
+    pairs = Counter((a, b or _NONE) for a, b in zip(matched.compared_as, matched.annotated, strict=True))
     pairs.update({(_NONE, name): count for name, count in matched.missed.items()})
     return pairs
 

@@ -185,6 +185,11 @@ def _threshold_rows(by_group: Mapping[str, Mapping[str, ScoredCells]]) -> Iterat
                 yield {"group": group, "scores": name, **dataclasses.asdict(point)}
 
 
+def new_temperature(result: CalibrationResult, run_temperature: float) -> float:
+    """The temperature to store: that of the run and the one on top of it, as it is written."""
+    return round(run_temperature * result.temperature, 6)
+
+
 def store_temperature(
     model_folder: str | os.PathLike, result: CalibrationResult, run_temperature: float, **sources: str
 ) -> float:
@@ -207,7 +212,7 @@ def store_temperature(
         raise CalibrationError(f"{path}: no such file; give the folder that exporter_main_v2 wrote.") from error
     except ValueError as error:
         raise CalibrationError(f"{path}: not JSON ({error}); export the model again.") from error
-    stored = {TEMPERATURE: round(run_temperature * result.temperature, 6)}
+    stored = {TEMPERATURE: new_temperature(result, run_temperature)}
     described = (TEMPERATURE, "classes", "changes")  # the last two are in the tables
     numbers = {key: round(value, 6) for key, value in dataclasses.asdict(result).items() if key not in described}
     info[CALIBRATION] = {**stored, **numbers, "run_temperature": run_temperature, **sources}

@@ -52,7 +52,7 @@ def patient_tables(matched: MatchedCells, machine_names: np.ndarray) -> PatientT
     """Sorts matched cells by patient and names.
 
     Args:
-      machine_names: [N] the machine's names of the cells of `matched`: `predicted` or `counted_as`.
+      machine_names: [N] the machine's names of the cells of `matched`: `compared_as` or `counted_as`.
     """
     missed_names = {name for missed in matched.missed_by_patient.values() for name in missed}
     seen = {*machine_names, *matched.annotated, *missed_names} - {NOT_FOUND}
@@ -248,15 +248,16 @@ def kappas(matched: MatchedCells) -> list[tuple[str, Estimate, str]]:
     Erythrocytes are easy and many: a kappa over all cells mostly says that red cells are not white.
     """
     rows = []
+    decided = "; of reviewed patients the class people decided" if matched.reviewed else ""
     for measure, is_white, is_decided, note in _KAPPAS:
         chosen = matched.annotated != NOT_FOUND
         if is_white:
             chosen = chosen & np.isin(matched.annotated.astype(str), cell_classes.WHITE_CELLS)
         if is_decided:
             chosen = chosen & (matched.counted_as != cell_classes.UNKNOWN)
-        kept = {name: getattr(matched, name)[chosen] for name in ("predicted", "annotated", "patient_ids")}
-        tables = patient_tables(dataclasses.replace(matched, **kept), kept["predicted"])
+        kept = {name: getattr(matched, name)[chosen] for name in ("annotated", "patient_ids")}
+        tables = patient_tables(dataclasses.replace(matched, **kept), matched.compared_as[chosen])
         found = bootstrap(tables.cells[:, :-1, :-1], kappa)
         few = f"; {FEW_PATIENTS}" if math.isnan(found.low) and not math.isnan(found.value) else ""
-        rows.append((measure, found, note + few))
+        rows.append((measure, found, note + decided + few))
     return rows
