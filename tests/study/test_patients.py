@@ -212,6 +212,17 @@ def test_annotations_folder_mirrored_or_flat(tmp_path):
     assert reports == [("1.jpg", "there is no XML for this image"), ("1.xml", "there is no image for this XML")]
 
 
+def test_a_flat_xml_is_nobodys_where_an_image_of_its_name_that_is_not_used_may_be_meant(tmp_path):
+    make(tmp_path / "images", "A/1.jpg", "A/2.jpg", "B/1.jpg")
+    make(tmp_path / "xml", "1.xml", "2.xml")
+    (tmp_path / "m.csv").write_text("image,patient_id\nA/1.jpg,A\nA/2.jpg,A\n")
+    problems = ProblemLog(quiet=True)
+    pairs = patients.find_pairs(tmp_path / "images", tmp_path / "xml", problems, manifest=tmp_path / "m.csv")
+    assert [pair.image.key for pair in pairs] == ["A/2.jpg"]
+    reports = [(pathlib.Path(problem.file).name, problem.reason) for problem in problems.problems[1:]]
+    assert reports == [("1.jpg", "there is no XML for this image"), ("1.xml", "there is no image for this XML")]
+
+
 def test_capitals_and_composed_letters_do_not_part_a_pair(tmp_path):
     composed, decomposed = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
     make(tmp_path, "A/img.jpg", "A/IMG.xml", f"A/{composed}.jpg", f"A/{decomposed}.xml")
@@ -226,6 +237,35 @@ def test_capitals_never_give_two_images_one_xml(tmp_path):
     pairs, reports = paired(tmp_path)
     assert pairs == [("A/IMG.jpg", "A/IMG.xml")]
     assert [name for name, _ in reports] == ["img.jpg", "IMG.jpg", "img.jpg", "img.jpg"]
+
+
+def test_capitals_never_give_an_image_the_xml_of_one_that_is_not_used(tmp_path):
+    make(tmp_path, "A/img.jpg", "A/IMG.jpg", "A/IMG.xml", "B/img.jpg", "B/IMG.jpg", "B/Img.xml", "C/1.jpg", "C/1.xml")
+    (tmp_path / "m.csv").write_text("image,patient_id\nA/img.jpg,A\nB/img.jpg,B\nC/1.jpg,C\n")
+    problems = ProblemLog(quiet=True)
+    pairs = patients.find_pairs(tmp_path, None, problems, manifest=tmp_path / "m.csv")
+    assert [pair.image.key for pair in pairs] == ["C/1.jpg"]
+    assert problems.skipped_files() == {str(tmp_path / "A" / "img.jpg"), str(tmp_path / "B" / "img.jpg")}
+
+
+def test_one_name_with_two_suffixes_is_no_copy_where_the_manifest_names_two_patients(tmp_path):
+    make(tmp_path, "1.jpg", "1.png", "2.jpg", "2.xml")
+    (tmp_path / "m.csv").write_text("image,patient_id\n1.jpg,A\n1.png,B\n2.jpg,C\n")
+    images, problems = found(tmp_path, manifest=tmp_path / "m.csv")
+    assert [image[:2] for image in images] == [("A", "1.jpg"), ("B", "1.png"), ("C", "2.jpg")]
+    assert problems.problems == []
+
+
+@pytest.mark.parametrize(("xml", "words"), [("1.xml", "same name"), ("I.xml", "capitals aside")])
+def test_the_xml_of_one_name_with_two_suffixes_is_neither_of_two_patients(tmp_path, xml, words):
+    name = xml.removesuffix(".xml").lower()
+    make(tmp_path, f"{name}.jpg", f"{name}.png", xml, "2.jpg", "2.xml")
+    (tmp_path / "m.csv").write_text(f"image,patient_id\n{name}.jpg,A\n{name}.png,B\n2.jpg,C\n")
+    problems = ProblemLog(quiet=True)
+    pairs = patients.find_pairs(tmp_path, None, problems, manifest=tmp_path / "m.csv")
+    assert [pair.image.key for pair in pairs] == ["2.jpg"]
+    assert problems.skipped_files() == {str(tmp_path / f"{name}.jpg"), str(tmp_path / f"{name}.png")}
+    assert all(words in problem.reason for problem in problems.problems)
 
 
 def test_no_pair_at_all_is_one_sentence(tmp_path):

@@ -265,17 +265,23 @@ def _with_folder_names(images: list[ImageFile], problems: ProblemLog) -> list[Im
     return [image for image in images if image.patient_id not in refused]
 
 
+def _key_stem(image: ImageFile) -> str:
+    """The image's key without its suffix."""
+    return os.path.splitext(image.key)[0]
+
+
 def _one_of_each_stem(
     images: list[ImageFile], problems: ProblemLog, xml_files_of: Callable[[ImageFile], list[pathlib.Path]]
 ) -> list[ImageFile]:
-    """Of IMG_1.jpg and IMG_1.png in one folder, most likely one picture exported twice, keeps one: cells count once.
+    """Of a patient's IMG_1.jpg and IMG_1.png in one folder, most likely one picture exported twice, keeps one: cells
+    count once.
 
     That is the one that <filename> of their XML names, or else the first in the order of IMAGE_SUFFIXES.
     """
-    num_of_stem = Counter(os.path.splitext(image.key)[0] for image in images)
-    by_stem: dict[str, list[ImageFile]] = defaultdict(list)
+    num_of_stem = Counter((image.patient_id, _key_stem(image)) for image in images)
+    by_stem: dict[tuple[str, str], list[ImageFile]] = defaultdict(list)
     for image in images if len(num_of_stem) < len(images) else ():
-        if num_of_stem[stem := os.path.splitext(image.key)[0]] > 1:
+        if num_of_stem[stem := (image.patient_id, _key_stem(image))] > 1:
             by_stem[stem].append(image)
     duplicates = set()
     for same in by_stem.values():
@@ -327,17 +333,18 @@ class _XmlFiles:
 
     Args:
       files: all files of the folder.
+      pictures: all that were listed, those that are not used too: XML directly in the folder may be theirs.
       is_separate: the folder is not the images folder, so that XML of all sub-folders may lie directly in it.
     """
 
-    def __init__(self, files: list[_Listed], images: list[ImageFile], is_separate: bool):
+    def __init__(self, files: list[_Listed], pictures: list[ImageFile], is_separate: bool):
         self._by_stem: dict[tuple[str, str], list[pathlib.Path]] = defaultdict(list)
         for listed in files:
             if listed.suffix == ".xml":
                 self._by_stem[listed.parent, loose(listed.stem)].append(pathlib.Path(listed.path))
         num_folders: Counter[str] = Counter()
         if is_separate:
-            num_folders.update(stem for stem, _ in {(loose(image.path.stem), image.path.parent) for image in images})
+            num_folders.update(stem for stem, _ in {(loose(one.path.stem), one.path.parent) for one in pictures})
         self._flat_stems = {stem for stem, number in num_folders.items() if number == 1}
 
     def of(self, image: ImageFile) -> list[pathlib.Path]:
@@ -355,6 +362,20 @@ class _XmlFiles:
     def all(self) -> set[pathlib.Path]:
         """Every XML file."""
         return {path for paths in self._by_stem.values() for path in paths}
+
+
+def _claims(
+    xml_files: _XmlFiles, images: list[ImageFile], pictures: list[ImageFile]
+) -> tuple[Counter[pathlib.Path], Counter[pathlib.Path]]:
+    """How many images each XML may belong to: by its name letter by letter; and, of all other XML, capitals aside.
+
+    Pictures that are not used count too, apart from copies of an image under another suffix.
+    """
+    used = {_key_stem(image) for image in images}
+    others = {_key_stem(picture): picture for picture in pictures if _key_stem(picture) not in used}
+    owners = [*images, *others.values()]
+    exact = Counter(path for owner in owners for path in xml_files.exactly_of(owner))
+    return exact, Counter(path for owner in owners for path in xml_files.of(owner) if path not in exact)
 
 
 def _report_left_over(folder: pathlib.Path, paths: Sequence[pathlib.Path], problems: ProblemLog) -> None:
@@ -395,17 +416,19 @@ def find_pairs(
     if annotations_dir is not None and os.path.realpath(images_dir) != os.path.realpath(annotations_dir):
         folder = pathlib.Path(annotations_dir)
         listed = _list_files(folder, "folder of annotations", problems)
-    xml_files = _XmlFiles(listed, images, is_separate=annotations_dir is not None)
+    xml_files = _XmlFiles(listed, pictures, is_separate=annotations_dir is not None)
     images = _one_of_each_stem(images, problems, xml_files.of)
-    exact = {path for image in images for path in xml_files.exactly_of(image)}
-    shared = Counter(path for image in images for path in xml_files.of(image) if path not in exact)
+    exact, alike = _claims(xml_files, images, pictures)
     pairs = []
     for image in images:
         candidates = xml_files.exactly_of(image) or [path for path in xml_files.of(image) if path not in exact]
         if not candidates:
             remedy = "Label it in LabelImg and save, also when it shows no cell, or move it away."
             problems.skipped(image.path, "there is no XML for this image", remedy)
-        elif len(candidates) > 1 or shared[candidates[0]] > 1:
+        elif exact[candidates[0]] > 1:
+            reason = f"{candidates[0].name} may be that of another patient's image, which has the same name"
+            problems.skipped(image.path, reason, "Give each image and its XML a name of their own.")
+        elif len(candidates) > 1 or alike[candidates[0]] > 1:
             names = ", ".join(path.name for path in candidates)
             reason = f"capitals aside, names fit several ways ({names})"
             problems.skipped(image.path, reason, "Give the image and its XML one name.")
@@ -414,9 +437,8 @@ def find_pairs(
             if candidates[0] not in exact:
                 reason = f"paired with {image.path.name}, whose name differs in capitals"
                 problems.mended(candidates[0], reason, "No action is needed.")
-    xml_of_pictures = _XmlFiles(listed, pictures, is_separate=annotations_dir is not None)
-    others = {path for picture in pictures for path in xml_of_pictures.of(picture)}
-    _report_left_over(folder, sorted(xml_files.all() - exact - set(shared) - others), problems)
+    others = {path for picture in pictures for path in xml_files.of(picture)}
+    _report_left_over(folder, sorted(xml_files.all() - others), problems)
     if not pairs:
         raise PatientsError(f"{images_dir}: no image has an XML in {folder}; see the lines above for the reasons.")
     return pairs
