@@ -111,8 +111,16 @@ def test_manifest_says_whose_image_it_is(tmp_path):
     manifest.write_text("\n".join(rows), encoding="utf-8-sig")
     images, problems = found(tmp_path / "images", manifest=manifest)
     assert images == [("B", "3.jpg", "3.jpg"), ("B", "x/2.jpg", "x/2.jpg"), ("王 =1", "x/1.jpg", "x/1.jpg")]
-    assert [problem.item for problem in problems.problems] == ["line 5", "line 6", "line 7", ""]
-    assert problems.skipped_files() == set()
+    assert [problem.action for problem in problems.problems] == ["skipped", "skipped", "skipped", "noted"]
+    assert [f"line {line} of {manifest}" in row.reason for line, row in zip((5, 6, 7), problems.problems)] == [True] * 3
+    assert problems.skipped_files() == {str(tmp_path / "images" / name) for name in ("9.jpg", "../m.csv", "4.jpg")}
+
+
+def test_a_row_for_a_picture_that_is_not_read_is_one_skipped_file(tmp_path):
+    make(tmp_path, "1.jpg", "2.svs")
+    (tmp_path / "m.csv").write_text("image,patient_id\n1.jpg,A\n2.svs,B\n")
+    _, problems = found(tmp_path, manifest=tmp_path / "m.csv")
+    assert problems.skipped_files() == {str(tmp_path / "2.svs")}
 
 
 def test_manifest_with_one_image_of_two_patients_is_refused(tmp_path):

@@ -182,10 +182,13 @@ def _by_manifest(
         if key.startswith(f"{folder.as_posix()}/"):
             key = key.removeprefix(f"{folder.as_posix()}/")
         key = key if key in by_key else by_composed.get(composed(key), key)
+        # Skipped as a file, so that it counts among the skipped: the image may be all that there is of a patient.
+        file = os.path.join(folder, key) if written else f"{manifest}, {item}"
         if not patient_id:
-            problems.skipped(manifest, f"{written!r} has no patient_id", "Fill in the cell.", item)
+            problems.skipped(file, f"{item} of {manifest} has no patient_id for {written!r}", "Fill in the cell.")
         elif key not in by_key:
-            problems.skipped(manifest, f"{written!r} is not an image below {folder}", "Write the path below it.", item)
+            reason = f"{item} of {manifest} names {written!r}, which is not an image below {folder}"
+            problems.skipped(file, reason, "Write the path below it, add the image, or delete the line.")
         elif patients.setdefault(key, patient_id) != patient_id:
             raise PatientsError(
                 f"{manifest}, {item}: {written!r} belongs to {patients[key]!r} and to {patient_id!r}; keep one row."

@@ -63,10 +63,10 @@ def run(
     write_differentials=lambda folder, record: "counted",
     num_rounds=1,
     thresholds=DEFAULTS,
-    deterministic=True,
+    **settings,
 ):
     return batch_run.run(
-        batch_run.RunSettings(str(images_dir), model=["exported/brightness"], deterministic=deterministic, draw=False),
+        batch_run.RunSettings(str(images_dir), model=["exported/brightness"], draw=False, **settings),
         lambda: [detector],
         thresholds,
         out,
@@ -179,6 +179,13 @@ def test_files_that_cannot_be_read_count_among_those_found(images_dir, tmp_path)
     problems = ProblemLog(quiet=True)
     done = run(images_dir, tmp_path / "out", Brightness(), problems)
     assert (done.num_files, len(problems.skipped_files())) == (4, 1)
+
+
+def test_rows_of_a_manifest_that_name_no_image_count_among_those_skipped(images_dir, tmp_path):
+    (tmp_path / "m.csv").write_text("image,patient_id\np1/a.png,A\np1/7.png,B\np1/8.png,B\np1/9.png,\n,C\n")
+    problems = ProblemLog(quiet=True)
+    done = run(images_dir, tmp_path / "out", Brightness(), problems, manifest=str(tmp_path / "m.csv"))
+    assert (done.num_files, len(problems.skipped_files())) == (5, 4)
 
 
 def matrix_of(**changes):
