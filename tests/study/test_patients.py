@@ -67,6 +67,34 @@ def test_pictures_that_are_not_read_are_reported(tmp_path):
     assert {pathlib.Path(file).name for file in problems.skipped_files()} == {"b.svs", "c.HEIC"}
 
 
+@pytest.mark.parametrize("suffix", [".NEF", ".cr2", ".cr3", ".arw", ".lsm", ".bif", ".qptiff", ".ets", ".ppm", ".tga"])
+def test_pictures_of_cameras_and_microscopes_are_reported(tmp_path, suffix):
+    _, problems = found(make(tmp_path, "P/a.jpg", f"P/b{suffix}"))
+    assert problems.skipped_files() == {str(tmp_path / "P" / f"b{suffix}")}
+
+
+def test_a_cameras_raw_files_beside_its_images_are_noted_once(tmp_path):
+    images, problems = found(make(tmp_path, "P/a.JPG", "P/a.NEF", "P/b.jpg", "P/b.NEF", "P/c.NEF", "Q/b.jpg"))
+    assert [image[2] for image in images] == ["P/a.JPG", "P/b.jpg", "Q/b.jpg"]
+    assert problems.skipped_files() == {str(tmp_path / "P" / "c.NEF")}
+    (row,) = [problem for problem in problems.problems if problem.action == "noted"]
+    assert (row.file, row.count) == (str(tmp_path), 2)
+
+
+def test_folders_without_an_image_are_noted(tmp_path):
+    make(tmp_path, "A/1.jpg", "B/notes.txt", "C/day1/1.xyz", "D/1.svs", ".git/x", "xml/A/1.xml", "E/day1/1.png")
+    (tmp_path / "F").mkdir()
+    _, problems = found(tmp_path)
+    noted = [pathlib.Path(problem.file).name for problem in problems.problems if problem.action == "noted"]
+    assert noted == ["B", "C", "F", "xml"]
+    problems = ProblemLog(quiet=True)
+    patients.find_pairs(tmp_path, tmp_path / "xml", problems)
+    assert sum("no image was found" in problem.reason for problem in problems.problems) == 3
+    problems = ProblemLog(quiet=True)
+    patients.find_images(tmp_path, problems, except_below=[tmp_path / "B"])
+    assert sum("no image was found" in problem.reason for problem in problems.problems) == 3
+
+
 def test_linked_folders_are_followed_and_loops_are_not(tmp_path):
     make(tmp_path, "study/A/1.jpg", "elsewhere/1.jpg")
     (tmp_path / "study" / "B").symlink_to(tmp_path / "elsewhere")

@@ -22,8 +22,10 @@ from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
 from tfod_csf.study.folder_arrangement import note_arrangement
 from tfod_csf.study.folder_names import safe_folder_name
-from tfod_csf.study.image_io import IMAGE_SUFFIXES, OTHER_IMAGE_SUFFIXES
+from tfod_csf.study.image_io import IMAGE_SUFFIXES, OTHER_IMAGE_SUFFIXES, RAW_SUFFIXES
 from tfod_csf.study.patient_ids import PatientsError, alike_key, composed, loose
+
+_PICTURE_SUFFIXES = frozenset((*IMAGE_SUFFIXES, *OTHER_IMAGE_SUFFIXES))
 
 
 class NoImagesError(PatientsError):
@@ -124,11 +126,38 @@ def _list_files(
     return [listed for listed in files if _is_portable(listed.path, listed.key, problems)]
 
 
-def _is_image(listed: _Listed, problems: ProblemLog) -> bool:
-    suffix = listed.suffix
-    if suffix in OTHER_IMAGE_SUFFIXES:
-        problems.skipped(listed.path, f"{suffix} images are not read", "Export it as JPEG, PNG or TIFF.")
-    return suffix in IMAGE_SUFFIXES
+def _readable(folder: pathlib.Path, listed: list[_Listed], problems: ProblemLog) -> list[_Listed]:
+    """Images of formats that are read; all others are skipped, but a camera's raw file beside its image is noted."""
+    readable = [one for one in listed if one.suffix in IMAGE_SUFFIXES]
+    has_raw = any(one.suffix in RAW_SUFFIXES for one in listed)
+    exported = {(one.parent, loose(one.stem)) for one in readable} if has_raw else set()
+    num_raw = 0
+    for one in listed:
+        if one.suffix in RAW_SUFFIXES and (one.parent, loose(one.stem)) in exported:
+            num_raw += 1
+        elif one.suffix in OTHER_IMAGE_SUFFIXES:
+            problems.skipped(one.path, f"{one.suffix} images are not read", "Export it as JPEG, PNG or TIFF.")
+    if num_raw:
+        reason = "a camera's raw file is not read; the image of the same name beside it is"
+        problems.noted(folder, reason, "No action is needed if both are one picture.", count=num_raw)
+    return readable
+
+
+def _note_folders_without_images(
+    folder: pathlib.Path, listed: list[_Listed], problems: ProblemLog, others: Sequence[str | os.PathLike]
+) -> None:
+    """Notes folders directly in the images folder without an image or a row in `problems`, apart from `others`."""
+    start = os.path.join(folder, "")
+    known = {one.key.partition("/")[0] for one in listed if one.suffix in IMAGE_SUFFIXES}
+    reported = (row.file.removeprefix(start) for row in problems.problems if row.file.startswith(start))
+    known |= {file.partition(os.sep)[0] for file in reported}
+    real = [os.path.join(os.path.realpath(other), "") for other in others]
+    for name in filter(_is_wanted, given_files.folder_names(folder)):
+        is_of_others = any(other.startswith(os.path.join(os.path.realpath(start + name), "")) for other in real)
+        if name not in known and not is_of_others:
+            shown = os.fsencode(start + name).decode("utf-8", "backslashreplace")
+            reason = "no image was found in this folder, so that it has no result"
+            problems.noted(shown, reason, "If it is a patient's, export its images as JPEG, PNG or TIFF.")
 
 
 def _by_folder(folder: pathlib.Path, files: list[_Listed], problems: ProblemLog) -> list[ImageFile]:
@@ -233,14 +262,16 @@ def _all_images(
     problems: ProblemLog,
     manifest: str | os.PathLike | None,
     patient_pattern: str | None,
+    others: Sequence[str | os.PathLike],
 ) -> list[ImageFile]:
-    """Images among the files of the images folder, sorted by patient and key."""
+    """Images among the files of the images folder, sorted by patient and key; `others` are no folders of images."""
     if manifest and patient_pattern:
         raise PatientsError("--manifest and --patient_pattern both say whose image it is; give one of them.")
-    files = [one for one in listed if _is_image(one, problems)]
+    files = _readable(folder, listed, problems)
     if not files:
         looked = f"looked for {', '.join(IMAGE_SUFFIXES)}; {problems.summary()}"
         raise NoImagesError(f"{folder}: no image was found in it ({looked}).")
+    _note_folders_without_images(folder, listed, problems, others)
     if manifest:
         images = _by_manifest(folder, files, manifest, problems)
     elif patient_pattern:
@@ -324,7 +355,7 @@ def find_images(
     """
     folder = pathlib.Path(images_dir)
     listed = _list_files(folder, "folder of images", problems, except_below)
-    images = _all_images(folder, listed, problems, manifest, patient_pattern)
+    images = _all_images(folder, listed, problems, manifest, patient_pattern, except_below)
     images = _one_of_each_stem(_with_folder_names(images, problems), problems, _xml_beside)
     if not images:
         raise NoImagesError(f"{folder}: no image is left; see the lines above for the reasons.")
@@ -410,12 +441,9 @@ def find_pairs(
     """
     folder = pathlib.Path(images_dir)
     listed = _list_files(folder, "folder of images", problems, except_below)
-    images = _all_images(folder, listed, problems, manifest, patient_pattern)
-    pictures = [
-        ImageFile(one.path, "", one.key, one.key)
-        for one in listed
-        if one.suffix in (*IMAGE_SUFFIXES, *OTHER_IMAGE_SUFFIXES)
-    ]
+    others = [*except_below, *([annotations_dir] if annotations_dir else [])]
+    images = _all_images(folder, listed, problems, manifest, patient_pattern, others)
+    pictures = [ImageFile(one.path, "", one.key, one.key) for one in listed if one.suffix in _PICTURE_SUFFIXES]
     if annotations_dir is not None and os.path.realpath(images_dir) != os.path.realpath(annotations_dir):
         folder = pathlib.Path(annotations_dir)
         listed = _list_files(folder, "folder of annotations", problems)
@@ -440,8 +468,8 @@ def find_pairs(
             if candidates[0] not in exact:
                 reason = f"paired with {image.path.name}, whose name differs in capitals"
                 problems.mended(candidates[0], reason, "No action is needed.")
-    others = {path for picture in pictures for path in xml_files.of(picture)}
-    _report_left_over(folder, sorted(xml_files.all() - others), problems)
+    of_pictures = {path for picture in pictures for path in xml_files.of(picture)}
+    _report_left_over(folder, sorted(xml_files.all() - of_pictures), problems)
     if not pairs:
         raise PatientsError(f"{images_dir}: no image has an XML in {folder}; see the lines above for the reasons.")
     return pairs
