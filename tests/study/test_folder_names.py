@@ -37,3 +37,30 @@ def test_ids_that_differ_in_capitals_get_folders_that_differ_everywhere():
 def test_impossible_ids(patient_id):
     with pytest.raises(PatientsError):
         folder_names.safe_folder_name(patient_id)
+
+
+@pytest.mark.parametrize(
+    ("image", "picture"),
+    [
+        ("day1/IMG_1.jpg", "day1/IMG_1.jpg"),
+        ("IMG_1.a.jpg", "IMG_1.a.jpg"),
+        ("scan.tif", "scan.tif.jpg"),
+        ("scan.tif.jpg", "scan.tif.jpg.jpg"),
+        ("scan.TIF.jpg", "scan.TIF.jpg.jpg"),
+        ("IMG_1.png", "IMG_1.png.jpg"),
+        ("IMG_1.png.jpg", "IMG_1.png.jpg.jpg"),
+        ("IMG_1.JPG", "IMG_1.JPG.jpg"),
+        ("IMG_1.jpeg", "IMG_1.jpeg.jpg"),
+        ("IMG_1.jpeg.jpg", "IMG_1.jpeg.jpg.jpg"),
+        ("IMG_1.jpg.jpg", "IMG_1.jpg.jpg.jpg"),
+    ],
+)
+def test_each_image_has_a_labeled_picture_of_its_own(image, picture):
+    assert str(folder_names.picture_name(image)) == picture
+
+
+def test_no_two_images_share_a_labeled_picture():
+    suffixes = (".jpg", ".JPG", ".jpeg", ".png", ".PNG", ".tif", ".bmp")
+    images = [f"scan{ending}" for ending in suffixes]
+    images += [f"{image}{suffix}" for image in images for suffix in suffixes]
+    assert len({folder_names.picture_name(image) for image in images}) == len(images)

@@ -67,6 +67,34 @@ def test_pictures_that_are_not_read_are_reported(tmp_path):
     assert {pathlib.Path(file).name for file in problems.skipped_files()} == {"b.svs", "c.HEIC"}
 
 
+@pytest.mark.parametrize("suffix", [".NEF", ".cr2", ".cr3", ".arw", ".lsm", ".bif", ".qptiff", ".ets", ".ppm", ".tga"])
+def test_pictures_of_cameras_and_microscopes_are_reported(tmp_path, suffix):
+    _, problems = found(make(tmp_path, "P/a.jpg", f"P/b{suffix}"))
+    assert problems.skipped_files() == {str(tmp_path / "P" / f"b{suffix}")}
+
+
+def test_a_cameras_raw_files_beside_its_images_are_noted_once(tmp_path):
+    images, problems = found(make(tmp_path, "P/a.JPG", "P/a.NEF", "P/b.jpg", "P/b.NEF", "P/c.NEF", "Q/b.jpg"))
+    assert [image[2] for image in images] == ["P/a.JPG", "P/b.jpg", "Q/b.jpg"]
+    assert problems.skipped_files() == {str(tmp_path / "P" / "c.NEF")}
+    (row,) = [problem for problem in problems.problems if problem.action == "noted"]
+    assert (row.file, row.count) == (str(tmp_path), 2)
+
+
+def test_folders_without_an_image_are_noted(tmp_path):
+    make(tmp_path, "A/1.jpg", "B/notes.txt", "C/day1/1.xyz", "D/1.svs", ".git/x", "xml/A/1.xml", "E/day1/1.png")
+    (tmp_path / "F").mkdir()
+    _, problems = found(tmp_path)
+    noted = [pathlib.Path(problem.file).name for problem in problems.problems if problem.action == "noted"]
+    assert noted == ["B", "C", "F", "xml"]
+    problems = ProblemLog(quiet=True)
+    patients.find_pairs(tmp_path, tmp_path / "xml", problems)
+    assert sum("no image was found" in problem.reason for problem in problems.problems) == 3
+    problems = ProblemLog(quiet=True)
+    patients.find_images(tmp_path, problems, except_below=[tmp_path / "B"])
+    assert sum("no image was found" in problem.reason for problem in problems.problems) == 3
+
+
 def test_linked_folders_are_followed_and_loops_are_not(tmp_path):
     make(tmp_path, "study/A/1.jpg", "elsewhere/1.jpg")
     (tmp_path / "study" / "B").symlink_to(tmp_path / "elsewhere")
@@ -111,8 +139,16 @@ def test_manifest_says_whose_image_it_is(tmp_path):
     manifest.write_text("\n".join(rows), encoding="utf-8-sig")
     images, problems = found(tmp_path / "images", manifest=manifest)
     assert images == [("B", "3.jpg", "3.jpg"), ("B", "x/2.jpg", "x/2.jpg"), ("王 =1", "x/1.jpg", "x/1.jpg")]
-    assert [problem.item for problem in problems.problems] == ["line 5", "line 6", "line 7", ""]
-    assert problems.skipped_files() == set()
+    assert [problem.action for problem in problems.problems] == ["skipped", "skipped", "skipped", "noted"]
+    assert [f"line {line} of {manifest}" in row.reason for line, row in zip((5, 6, 7), problems.problems)] == [True] * 3
+    assert problems.skipped_files() == {str(tmp_path / "images" / name) for name in ("9.jpg", "../m.csv", "4.jpg")}
+
+
+def test_a_row_for_a_picture_that_is_not_read_is_one_skipped_file(tmp_path):
+    make(tmp_path, "1.jpg", "2.svs")
+    (tmp_path / "m.csv").write_text("image,patient_id\n1.jpg,A\n2.svs,B\n")
+    _, problems = found(tmp_path, manifest=tmp_path / "m.csv")
+    assert problems.skipped_files() == {str(tmp_path / "2.svs")}
 
 
 def test_manifest_with_one_image_of_two_patients_is_refused(tmp_path):
@@ -212,6 +248,17 @@ def test_annotations_folder_mirrored_or_flat(tmp_path):
     assert reports == [("1.jpg", "there is no XML for this image"), ("1.xml", "there is no image for this XML")]
 
 
+def test_a_flat_xml_is_nobodys_where_an_image_of_its_name_that_is_not_used_may_be_meant(tmp_path):
+    make(tmp_path / "images", "A/1.jpg", "A/2.jpg", "B/1.jpg")
+    make(tmp_path / "xml", "1.xml", "2.xml")
+    (tmp_path / "m.csv").write_text("image,patient_id\nA/1.jpg,A\nA/2.jpg,A\n")
+    problems = ProblemLog(quiet=True)
+    pairs = patients.find_pairs(tmp_path / "images", tmp_path / "xml", problems, manifest=tmp_path / "m.csv")
+    assert [pair.image.key for pair in pairs] == ["A/2.jpg"]
+    reports = [(pathlib.Path(problem.file).name, problem.reason) for problem in problems.problems[1:]]
+    assert reports == [("1.jpg", "there is no XML for this image"), ("1.xml", "there is no image for this XML")]
+
+
 def test_capitals_and_composed_letters_do_not_part_a_pair(tmp_path):
     composed, decomposed = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
     make(tmp_path, "A/img.jpg", "A/IMG.xml", f"A/{composed}.jpg", f"A/{decomposed}.xml")
@@ -226,6 +273,35 @@ def test_capitals_never_give_two_images_one_xml(tmp_path):
     pairs, reports = paired(tmp_path)
     assert pairs == [("A/IMG.jpg", "A/IMG.xml")]
     assert [name for name, _ in reports] == ["img.jpg", "IMG.jpg", "img.jpg", "img.jpg"]
+
+
+def test_capitals_never_give_an_image_the_xml_of_one_that_is_not_used(tmp_path):
+    make(tmp_path, "A/img.jpg", "A/IMG.jpg", "A/IMG.xml", "B/img.jpg", "B/IMG.jpg", "B/Img.xml", "C/1.jpg", "C/1.xml")
+    (tmp_path / "m.csv").write_text("image,patient_id\nA/img.jpg,A\nB/img.jpg,B\nC/1.jpg,C\n")
+    problems = ProblemLog(quiet=True)
+    pairs = patients.find_pairs(tmp_path, None, problems, manifest=tmp_path / "m.csv")
+    assert [pair.image.key for pair in pairs] == ["C/1.jpg"]
+    assert problems.skipped_files() == {str(tmp_path / "A" / "img.jpg"), str(tmp_path / "B" / "img.jpg")}
+
+
+def test_one_name_with_two_suffixes_is_no_copy_where_the_manifest_names_two_patients(tmp_path):
+    make(tmp_path, "1.jpg", "1.png", "2.jpg", "2.xml")
+    (tmp_path / "m.csv").write_text("image,patient_id\n1.jpg,A\n1.png,B\n2.jpg,C\n")
+    images, problems = found(tmp_path, manifest=tmp_path / "m.csv")
+    assert [image[:2] for image in images] == [("A", "1.jpg"), ("B", "1.png"), ("C", "2.jpg")]
+    assert problems.problems == []
+
+
+@pytest.mark.parametrize(("xml", "words"), [("1.xml", "same name"), ("I.xml", "capitals aside")])
+def test_the_xml_of_one_name_with_two_suffixes_is_neither_of_two_patients(tmp_path, xml, words):
+    name = xml.removesuffix(".xml").lower()
+    make(tmp_path, f"{name}.jpg", f"{name}.png", xml, "2.jpg", "2.xml")
+    (tmp_path / "m.csv").write_text(f"image,patient_id\n{name}.jpg,A\n{name}.png,B\n2.jpg,C\n")
+    problems = ProblemLog(quiet=True)
+    pairs = patients.find_pairs(tmp_path, None, problems, manifest=tmp_path / "m.csv")
+    assert [pair.image.key for pair in pairs] == ["2.jpg"]
+    assert problems.skipped_files() == {str(tmp_path / f"{name}.jpg"), str(tmp_path / f"{name}.png")}
+    assert all(words in problem.reason for problem in problems.problems)
 
 
 def test_no_pair_at_all_is_one_sentence(tmp_path):

@@ -5,6 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
+from tfod_csf.study.image_io import IMAGE_SUFFIXES
 from tfod_csf.study.patient_ids import PatientsError, loose
 
 _MAX_FOLDER_BYTES = 200
@@ -59,14 +60,19 @@ def folder_names(patient_ids: Sequence[str]) -> dict[str, str]:
 
 
 def picture_name(image_name: str) -> pathlib.PurePosixPath:
-    """Path of an image's labeled picture below pictures/; IMG.jpg and IMG.png of one patient get different ones.
+    """Path of an image's labeled picture below pictures/; no two images have the same one.
 
-    >>> str(picture_name("day1/IMG_1.jpg")), str(picture_name("IMG_1.png"))
-    ('day1/IMG_1.jpg', 'IMG_1.png.jpg')
+    Only a `.jpg` whose stem has no image's suffix keeps its name; that of a converted scan (`scan.tif.jpg`) is taken by
+    the picture of `scan.tif`.
+
+    >>> str(picture_name("day1/IMG_1.jpg")), str(picture_name("IMG_1.png")), str(picture_name("IMG_1.JPG"))
+    ('day1/IMG_1.jpg', 'IMG_1.png.jpg', 'IMG_1.JPG.jpg')
+    >>> str(picture_name("scan.tif")), str(picture_name("scan.tif.jpg"))
+    ('scan.tif.jpg', 'scan.tif.jpg.jpg')
     """
     path = pathlib.PurePosixPath(image_name)
-    is_jpeg = path.suffix.lower() in (".jpg", ".jpeg")
-    return path.with_suffix(".jpg") if is_jpeg else path.with_name(f"{path.name}.jpg")
+    keeps_name = path.suffix == ".jpg" and pathlib.PurePosixPath(path.stem).suffix.lower() not in IMAGE_SUFFIXES
+    return path if keeps_name else path.with_name(f"{path.name}.jpg")
 
 
 def tile_picture_name(image_name: str, row: int, column: int) -> pathlib.PurePosixPath:

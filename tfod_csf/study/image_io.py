@@ -29,10 +29,13 @@ from tfod_csf.study import image_limits, large_tiff
 from tfod_csf.study.image_limits import MAX_FILE_BYTES, ImageLimitError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp")
-# Formats of microscope programs and phones that are not read; such files are reported, not silently ignored.
+# What cameras write beside a JPEG of the same picture.
+RAW_SUFFIXES = (".dng", ".nef", ".cr2", ".cr3", ".arw")
+# Formats of microscope programs, cameras and phones that are not read; such files are reported, not silently ignored.
 OTHER_IMAGE_SUFFIXES = (
-    *(".gif", ".webp", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".jxr", ".svs", ".ndpi", ".mrxs"),
-    *(".scn", ".vsi", ".czi", ".zvi", ".lif", ".nd2", ".oib", ".oif", ".dcm", ".psd", ".raw", ".dng"),
+    *(".gif", ".webp", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".jxr", ".ppm", ".tga", ".svs", ".ndpi"),
+    *(".mrxs", ".scn", ".bif", ".qptiff", ".vsi", ".ets", ".czi", ".zvi", ".lsm", ".lif", ".nd2", ".oib"),
+    *(".oif", ".dcm", ".psd", ".raw", *RAW_SUFFIXES),
 )
 MAX_COUNTED_FRAMES = 100
 JPEG_QUALITY = 95  # for images that are not a plain JPEG; with full color resolution (4:4:4)

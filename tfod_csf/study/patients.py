@@ -22,8 +22,10 @@ from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
 from tfod_csf.study.folder_arrangement import note_arrangement
 from tfod_csf.study.folder_names import safe_folder_name
-from tfod_csf.study.image_io import IMAGE_SUFFIXES, OTHER_IMAGE_SUFFIXES
+from tfod_csf.study.image_io import IMAGE_SUFFIXES, OTHER_IMAGE_SUFFIXES, RAW_SUFFIXES
 from tfod_csf.study.patient_ids import PatientsError, alike_key, composed, loose
+
+_PICTURE_SUFFIXES = frozenset((*IMAGE_SUFFIXES, *OTHER_IMAGE_SUFFIXES))
 
 
 class NoImagesError(PatientsError):
@@ -124,11 +126,38 @@ def _list_files(
     return [listed for listed in files if _is_portable(listed.path, listed.key, problems)]
 
 
-def _is_image(listed: _Listed, problems: ProblemLog) -> bool:
-    suffix = listed.suffix
-    if suffix in OTHER_IMAGE_SUFFIXES:
-        problems.skipped(listed.path, f"{suffix} images are not read", "Export it as JPEG, PNG or TIFF.")
-    return suffix in IMAGE_SUFFIXES
+def _readable(folder: pathlib.Path, listed: list[_Listed], problems: ProblemLog) -> list[_Listed]:
+    """Images of formats that are read; all others are skipped, but a camera's raw file beside its image is noted."""
+    readable = [one for one in listed if one.suffix in IMAGE_SUFFIXES]
+    has_raw = any(one.suffix in RAW_SUFFIXES for one in listed)
+    exported = {(one.parent, loose(one.stem)) for one in readable} if has_raw else set()
+    num_raw = 0
+    for one in listed:
+        if one.suffix in RAW_SUFFIXES and (one.parent, loose(one.stem)) in exported:
+            num_raw += 1
+        elif one.suffix in OTHER_IMAGE_SUFFIXES:
+            problems.skipped(one.path, f"{one.suffix} images are not read", "Export it as JPEG, PNG or TIFF.")
+    if num_raw:
+        reason = "a camera's raw file is not read; the image of the same name beside it is"
+        problems.noted(folder, reason, "No action is needed if both are one picture.", count=num_raw)
+    return readable
+
+
+def _note_folders_without_images(
+    folder: pathlib.Path, listed: list[_Listed], problems: ProblemLog, others: Sequence[str | os.PathLike]
+) -> None:
+    """Notes folders directly in the images folder without an image or a row in `problems`, apart from `others`."""
+    start = os.path.join(folder, "")
+    known = {one.key.partition("/")[0] for one in listed if one.suffix in IMAGE_SUFFIXES}
+    reported = (row.file.removeprefix(start) for row in problems.problems if row.file.startswith(start))
+    known |= {file.partition(os.sep)[0] for file in reported}
+    real = [os.path.join(os.path.realpath(other), "") for other in others]
+    for name in filter(_is_wanted, given_files.folder_names(folder)):
+        is_of_others = any(other.startswith(os.path.join(os.path.realpath(start + name), "")) for other in real)
+        if name not in known and not is_of_others:
+            shown = os.fsencode(start + name).decode("utf-8", "backslashreplace")
+            reason = "no image was found in this folder, so that it has no result"
+            problems.noted(shown, reason, "If it is a patient's, export its images as JPEG, PNG or TIFF.")
 
 
 def _by_folder(folder: pathlib.Path, files: list[_Listed], problems: ProblemLog) -> list[ImageFile]:
@@ -182,10 +211,13 @@ def _by_manifest(
         if key.startswith(f"{folder.as_posix()}/"):
             key = key.removeprefix(f"{folder.as_posix()}/")
         key = key if key in by_key else by_composed.get(composed(key), key)
+        # Skipped as a file, so that it counts among the skipped: the image may be all that there is of a patient.
+        file = os.path.join(folder, key) if written else f"{manifest}, {item}"
         if not patient_id:
-            problems.skipped(manifest, f"{written!r} has no patient_id", "Fill in the cell.", item)
+            problems.skipped(file, f"{item} of {manifest} has no patient_id for {written!r}", "Fill in the cell.")
         elif key not in by_key:
-            problems.skipped(manifest, f"{written!r} is not an image below {folder}", "Write the path below it.", item)
+            reason = f"{item} of {manifest} names {written!r}, which is not an image below {folder}"
+            problems.skipped(file, reason, "Write the path below it, add the image, or delete the line.")
         elif patients.setdefault(key, patient_id) != patient_id:
             raise PatientsError(
                 f"{manifest}, {item}: {written!r} belongs to {patients[key]!r} and to {patient_id!r}; keep one row."
@@ -230,14 +262,16 @@ def _all_images(
     problems: ProblemLog,
     manifest: str | os.PathLike | None,
     patient_pattern: str | None,
+    others: Sequence[str | os.PathLike],
 ) -> list[ImageFile]:
-    """Images among the files of the images folder, sorted by patient and key."""
+    """Images among the files of the images folder, sorted by patient and key; `others` are no folders of images."""
     if manifest and patient_pattern:
         raise PatientsError("--manifest and --patient_pattern both say whose image it is; give one of them.")
-    files = [one for one in listed if _is_image(one, problems)]
+    files = _readable(folder, listed, problems)
     if not files:
         looked = f"looked for {', '.join(IMAGE_SUFFIXES)}; {problems.summary()}"
         raise NoImagesError(f"{folder}: no image was found in it ({looked}).")
+    _note_folders_without_images(folder, listed, problems, others)
     if manifest:
         images = _by_manifest(folder, files, manifest, problems)
     elif patient_pattern:
@@ -265,17 +299,23 @@ def _with_folder_names(images: list[ImageFile], problems: ProblemLog) -> list[Im
     return [image for image in images if image.patient_id not in refused]
 
 
+def _key_stem(image: ImageFile) -> str:
+    """The image's key without its suffix."""
+    return os.path.splitext(image.key)[0]
+
+
 def _one_of_each_stem(
     images: list[ImageFile], problems: ProblemLog, xml_files_of: Callable[[ImageFile], list[pathlib.Path]]
 ) -> list[ImageFile]:
-    """Of IMG_1.jpg and IMG_1.png in one folder, most likely one picture exported twice, keeps one: cells count once.
+    """Of a patient's IMG_1.jpg and IMG_1.png in one folder, most likely one picture exported twice, keeps one: cells
+    count once.
 
     That is the one that <filename> of their XML names, or else the first in the order of IMAGE_SUFFIXES.
     """
-    num_of_stem = Counter(os.path.splitext(image.key)[0] for image in images)
-    by_stem: dict[str, list[ImageFile]] = defaultdict(list)
+    num_of_stem = Counter((image.patient_id, _key_stem(image)) for image in images)
+    by_stem: dict[tuple[str, str], list[ImageFile]] = defaultdict(list)
     for image in images if len(num_of_stem) < len(images) else ():
-        if num_of_stem[stem := os.path.splitext(image.key)[0]] > 1:
+        if num_of_stem[stem := (image.patient_id, _key_stem(image))] > 1:
             by_stem[stem].append(image)
     duplicates = set()
     for same in by_stem.values():
@@ -315,7 +355,7 @@ def find_images(
     """
     folder = pathlib.Path(images_dir)
     listed = _list_files(folder, "folder of images", problems, except_below)
-    images = _all_images(folder, listed, problems, manifest, patient_pattern)
+    images = _all_images(folder, listed, problems, manifest, patient_pattern, except_below)
     images = _one_of_each_stem(_with_folder_names(images, problems), problems, _xml_beside)
     if not images:
         raise NoImagesError(f"{folder}: no image is left; see the lines above for the reasons.")
@@ -327,17 +367,18 @@ class _XmlFiles:
 
     Args:
       files: all files of the folder.
+      pictures: all that were listed, those that are not used too: XML directly in the folder may be theirs.
       is_separate: the folder is not the images folder, so that XML of all sub-folders may lie directly in it.
     """
 
-    def __init__(self, files: list[_Listed], images: list[ImageFile], is_separate: bool):
+    def __init__(self, files: list[_Listed], pictures: list[ImageFile], is_separate: bool):
         self._by_stem: dict[tuple[str, str], list[pathlib.Path]] = defaultdict(list)
         for listed in files:
             if listed.suffix == ".xml":
                 self._by_stem[listed.parent, loose(listed.stem)].append(pathlib.Path(listed.path))
         num_folders: Counter[str] = Counter()
         if is_separate:
-            num_folders.update(stem for stem, _ in {(loose(image.path.stem), image.path.parent) for image in images})
+            num_folders.update(stem for stem, _ in {(loose(one.path.stem), one.path.parent) for one in pictures})
         self._flat_stems = {stem for stem, number in num_folders.items() if number == 1}
 
     def of(self, image: ImageFile) -> list[pathlib.Path]:
@@ -355,6 +396,20 @@ class _XmlFiles:
     def all(self) -> set[pathlib.Path]:
         """Every XML file."""
         return {path for paths in self._by_stem.values() for path in paths}
+
+
+def _claims(
+    xml_files: _XmlFiles, images: list[ImageFile], pictures: list[ImageFile]
+) -> tuple[Counter[pathlib.Path], Counter[pathlib.Path]]:
+    """How many images each XML may belong to: by its name letter by letter; and, of all other XML, capitals aside.
+
+    Pictures that are not used count too, apart from copies of an image under another suffix.
+    """
+    used = {_key_stem(image) for image in images}
+    others = {_key_stem(picture): picture for picture in pictures if _key_stem(picture) not in used}
+    owners = [*images, *others.values()]
+    exact = Counter(path for owner in owners for path in xml_files.exactly_of(owner))
+    return exact, Counter(path for owner in owners for path in xml_files.of(owner) if path not in exact)
 
 
 def _report_left_over(folder: pathlib.Path, paths: Sequence[pathlib.Path], problems: ProblemLog) -> None:
@@ -386,26 +441,25 @@ def find_pairs(
     """
     folder = pathlib.Path(images_dir)
     listed = _list_files(folder, "folder of images", problems, except_below)
-    images = _all_images(folder, listed, problems, manifest, patient_pattern)
-    pictures = [
-        ImageFile(one.path, "", one.key, one.key)
-        for one in listed
-        if one.suffix in (*IMAGE_SUFFIXES, *OTHER_IMAGE_SUFFIXES)
-    ]
+    others = [*except_below, *([annotations_dir] if annotations_dir else [])]
+    images = _all_images(folder, listed, problems, manifest, patient_pattern, others)
+    pictures = [ImageFile(one.path, "", one.key, one.key) for one in listed if one.suffix in _PICTURE_SUFFIXES]
     if annotations_dir is not None and os.path.realpath(images_dir) != os.path.realpath(annotations_dir):
         folder = pathlib.Path(annotations_dir)
         listed = _list_files(folder, "folder of annotations", problems)
-    xml_files = _XmlFiles(listed, images, is_separate=annotations_dir is not None)
+    xml_files = _XmlFiles(listed, pictures, is_separate=annotations_dir is not None)
     images = _one_of_each_stem(images, problems, xml_files.of)
-    exact = {path for image in images for path in xml_files.exactly_of(image)}
-    shared = Counter(path for image in images for path in xml_files.of(image) if path not in exact)
+    exact, alike = _claims(xml_files, images, pictures)
     pairs = []
     for image in images:
         candidates = xml_files.exactly_of(image) or [path for path in xml_files.of(image) if path not in exact]
         if not candidates:
             remedy = "Label it in LabelImg and save, also when it shows no cell, or move it away."
             problems.skipped(image.path, "there is no XML for this image", remedy)
-        elif len(candidates) > 1 or shared[candidates[0]] > 1:
+        elif exact[candidates[0]] > 1:
+            reason = f"{candidates[0].name} may be that of another patient's image, which has the same name"
+            problems.skipped(image.path, reason, "Give each image and its XML a name of their own.")
+        elif len(candidates) > 1 or alike[candidates[0]] > 1:
             names = ", ".join(path.name for path in candidates)
             reason = f"capitals aside, names fit several ways ({names})"
             problems.skipped(image.path, reason, "Give the image and its XML one name.")
@@ -414,9 +468,8 @@ def find_pairs(
             if candidates[0] not in exact:
                 reason = f"paired with {image.path.name}, whose name differs in capitals"
                 problems.mended(candidates[0], reason, "No action is needed.")
-    xml_of_pictures = _XmlFiles(listed, pictures, is_separate=annotations_dir is not None)
-    others = {path for picture in pictures for path in xml_of_pictures.of(picture)}
-    _report_left_over(folder, sorted(xml_files.all() - exact - set(shared) - others), problems)
+    of_pictures = {path for picture in pictures for path in xml_files.of(picture)}
+    _report_left_over(folder, sorted(xml_files.all() - of_pictures), problems)
     if not pairs:
         raise PatientsError(f"{images_dir}: no image has an XML in {folder}; see the lines above for the reasons.")
     return pairs

@@ -55,6 +55,17 @@ def test_parts_of_a_path(path, expected):
     assert NAMES.in_path(path) == expected
 
 
+def test_labeled_pictures_get_the_names_of_those_of_the_images():
+    scan, copy = "iddddddddddddd", "ieeeeeeeeeeeee"
+    names = Names.of(
+        [_row("x", PATIENT, "d/scan.tif", f"{scan}.png"), _row("x", PATIENT, "scan.tif.jpg", f"{copy}.jpg")]
+    )
+    folder = f"patients/{PATIENT}/pictures"
+    assert names.in_path(f"{folder}/{scan}.png.jpg") == "patients/x/pictures/d/scan.tif.jpg"
+    assert names.in_path(f"{folder}/{scan}.png.tiles/1.jpg") == "patients/x/pictures/d/scan.tif.tiles/1.jpg"
+    assert names.in_path(f"{folder}/model/{copy}.jpg") == "patients/x/pictures/model/scan.tif.jpg.jpg"
+
+
 def test_every_kind_of_file(tmp_path):
     results = tmp_path / "results"
     (results / "patients" / PATIENT).mkdir(parents=True)

@@ -107,7 +107,7 @@ KEYS = ["A/1.jpg", "A/day1/2.jpg", "B/1.jpg", "B/3.png"]
     "text",
     [
         "image_1,image_2\nA/1.jpg,B/1.jpg\n2,3.png\n",
-        "image_a,image_b,image_c\nA/1.jpg,B/1.jpg,\nA\\day1\\2.jpg,,B/3\n",
+        "Image1,image_2,image_3\nA/1.jpg,B/1.jpg,\nA\\day1\\2.jpg,,B/3\n",
         "group,image\nx,A/1.jpg\ny,2.jpg\nx,B/1.jpg\ny,3\n",
         "image,image\nA/1.jpg,B/1.jpg\n2,3.png\n",
         "Group ;Image\nx;A/1.jpg\n;\ny;2.jpg\nx ;B/1.jpg\ny;3\n",
@@ -121,18 +121,46 @@ def test_keep_together_names_images_in_several_ways(tmp_path, text):
 
 
 def test_names_that_fit_no_image_or_several_are_rows(tmp_path):
-    csv_tables.write_rows(tmp_path / "g.csv", ("image_1", "image_2"), [{"image_1": "1.jpg", "image_2": "9.jpg"}])
+    rows = [{"image_1": "1.jpg", "image_2": "9.jpg"}, {"image_1": "A/1.jpg", "image_2": "B/1.jpg"}]
+    csv_tables.write_rows(tmp_path / "g.csv", ("image_1", "image_2"), rows)
     problems = ProblemLog(quiet=True)
-    assert dataset_split.read_keep_together(tmp_path / "g.csv", KEYS, problems) == []
+    assert dataset_split.read_keep_together(tmp_path / "g.csv", KEYS, problems) == [["A/1.jpg", "B/1.jpg"]]
     assert [(p.item, p.reason) for p in problems.problems] == [
         ("line 2", "'1.jpg' is several images"),
         ("line 2", "'9.jpg' is not an image that was found"),
     ]
 
 
-def test_other_columns_are_refused(tmp_path):
-    (tmp_path / "g.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(UserError, match="expected group,image"):
-        dataset_split.read_keep_together(tmp_path / "g.csv", KEYS, ProblemLog())
-    (tmp_path / "empty.csv").write_text("group,image\n")
-    assert dataset_split.read_keep_together(tmp_path / "empty.csv", KEYS, ProblemLog()) == []
+def test_an_image_without_a_group_is_alone_and_noted(tmp_path):
+    (tmp_path / "g.csv").write_text("group,image\n,A/1.jpg\n,A/day1/2.jpg\nx,B/1.jpg\nx,B/3.png\n")
+    problems = ProblemLog(quiet=True)
+    assert dataset_split.read_keep_together(tmp_path / "g.csv", KEYS, problems) == [["B/1.jpg", "B/3.png"]]
+    assert [(p.action, p.item, p.count) for p in problems.problems] == [("noted", "lines 2, 3", 2)]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a,b\n1,2\n", "columns a, b; expected group,image"),
+        ("imagery,image_2\nA/1.jpg,B/1.jpg\n", "columns imagery, image_2; expected group,image"),
+        ("image_001.jpg,image_002.jpg\nimage_003.jpg,image_004.jpg\n", "image_001.jpg.*; expected group,image"),
+        ("image_001,image_002\nimage_003,image_004\n", "the first line names the image 'image_001'"),
+        ("image_001,image_002\n", "the first line names the image 'image_001'"),
+        ("image\nA/1.jpg\nB/1.jpg\n", "keeps no two images together"),
+        ("group,image\n", "keeps no two images together"),
+        ("group,image\n,A/1.jpg\n,B/1.jpg\n", "keeps no two images together"),
+        ("image_1,image_2\nA/1.jpg,A/1.jpg\n", "keeps no two images together"),
+        ("image_1,image_2\nA/1.jpg,9.jpg\n", "keeps no two images together"),
+    ],
+)
+def test_tables_that_keep_nothing_together_are_refused(tmp_path, text, words):
+    (tmp_path / "g.csv").write_text(text)
+    keys = [*KEYS, *(f"C/image_00{number}.jpg" for number in range(1, 5))]
+    with pytest.raises(UserError, match=words):
+        dataset_split.read_keep_together(tmp_path / "g.csv", keys, ProblemLog(quiet=True))
+
+
+def test_images_called_as_the_columns_are_given_in_a_long_table(tmp_path):
+    (tmp_path / "g.csv").write_text("group,image\nx,image_1.jpg\nx,image_2.jpg\n")
+    keys = ["image_1.jpg", "image_2.jpg"]
+    assert dataset_split.read_keep_together(tmp_path / "g.csv", keys, ProblemLog(strict=True)) == [keys]

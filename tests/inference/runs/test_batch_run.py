@@ -17,7 +17,7 @@ from tfod_csf.detections import Detections
 from tfod_csf.errors import UserError
 from tfod_csf.files import csv_tables, folder_lock, given_files
 from tfod_csf.inference.cell_selection import ScoreThresholds
-from tfod_csf.inference.runs import batch_run, patient_examination
+from tfod_csf.inference.runs import batch_run, inference_record, patient_examination
 from tfod_csf.label_map import label_map_from_names
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import image_io, patients
@@ -63,9 +63,10 @@ def run(
     write_differentials=lambda folder, record: "counted",
     num_rounds=1,
     thresholds=DEFAULTS,
+    **settings,
 ):
     return batch_run.run(
-        batch_run.RunSettings(str(images_dir), model=["exported/brightness"], draw=False),
+        batch_run.RunSettings(str(images_dir), model=["exported/brightness"], draw=False, **settings),
         lambda: [detector],
         thresholds,
         out,
@@ -155,11 +156,36 @@ def test_rounds(images_dir, tmp_path, moves, line, differing):
     assert done.record["rounds"] == {"number": 3, "differing_patients": differing}
 
 
+def test_rounds_are_those_of_one_way_of_computing(images_dir, tmp_path, monkeypatch):
+    """3 images a round; a run without further rounds keeps what was done in either way."""
+
+    def calls(**arguments):
+        detector = Brightness()
+        run(images_dir, tmp_path / "out", detector, **arguments)
+        return detector.calls
+
+    assert calls() == 3
+    assert calls(num_rounds=2) == 3  # the first is that of the run before
+    assert calls(num_rounds=2) == 0
+    assert calls(num_rounds=2, deterministic=False) == 6
+    assert calls() == 0
+    monkeypatch.setattr(inference_record, "versions", lambda: {"tensorflow": "99.0"})
+    assert calls(deterministic=False) == 0
+    assert calls(num_rounds=3, deterministic=False) == 9
+
+
 def test_files_that_cannot_be_read_count_among_those_found(images_dir, tmp_path):
     (images_dir / "p1" / "broken.jpg").write_bytes(b"no image")
     problems = ProblemLog(quiet=True)
     done = run(images_dir, tmp_path / "out", Brightness(), problems)
     assert (done.num_files, len(problems.skipped_files())) == (4, 1)
+
+
+def test_rows_of_a_manifest_that_name_no_image_count_among_those_skipped(images_dir, tmp_path):
+    (tmp_path / "m.csv").write_text("image,patient_id\np1/a.png,A\np1/7.png,B\np1/8.png,B\np1/9.png,\n,C\n")
+    problems = ProblemLog(quiet=True)
+    done = run(images_dir, tmp_path / "out", Brightness(), problems, manifest=str(tmp_path / "m.csv"))
+    assert (done.num_files, len(problems.skipped_files())) == (5, 4)
 
 
 def matrix_of(**changes):

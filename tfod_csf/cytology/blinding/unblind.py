@@ -38,11 +38,13 @@ class Names:
       words: {pseudonym of a patient: id, pseudonym of an image: its path without ending}.
       folders: {pseudonym of a patient: the patient's folder name}.
       images: {blinded file name: path of the image relative to the patient's folder}.
+      pictures: {name of a blinded image's labeled picture: path of the image's}.
     """
 
     words: Mapping[str, str]
     folders: Mapping[str, str]
     images: Mapping[str, str]
+    pictures: Mapping[str, str]
 
     @classmethod
     def of(cls, rows: Sequence[BlindedImage]) -> "Names":
@@ -56,6 +58,10 @@ class Names:
             words=words,
             folders={pseudonym_of[patient_id]: folder for patient_id, folder in folders.items()},
             images={row.blinded_image: row.image for row in rows},
+            pictures={
+                str(folder_names.picture_name(row.blinded_image)): str(folder_names.picture_name(row.image))
+                for row in rows
+            },
         )
 
     def in_text(self, text: str, written: Callable[[str], str] = str) -> str:
@@ -75,10 +81,12 @@ class Names:
         A part that begins with an image's pseudonym gets the image's folders too (pictures/day1/a.jpg); within a part
         they are joined by "__".
         """
-        parts = []
+        parts: list[str] = []
         for part in path.split("/"):
             match = _TOKEN.match(part)
-            if match and match[1] in self.words and match[1] not in self.folders:
+            if part in self.pictures and run_folder.PICTURES in parts:
+                parts.append(self.pictures[part])
+            elif match and match[1] in self.words and match[1] not in self.folders:
                 parts.append(self.in_text(part))
             else:
                 parts.append(_TOKEN.sub(self._in_name, part))

@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import os
 import pathlib
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -23,6 +24,7 @@ _IMAGES, _WITHOUT_CELLS = " images", " without cells"  # the blank distinguishes
 _MAX_MOVES = 300
 _MAX_SWAPPED_UNITS = (100, 500)  # units of the test and of the train side that are tried for a swap
 _LEAST_GAIN = 1e-7
+_IMAGE_COLUMN = re.compile(r"image(_?\d+)?", re.IGNORECASE)
 
 
 class SplitError(UserError):
@@ -225,11 +227,30 @@ def keys_by_name(keys: Iterable[str]) -> dict[str, list[str]]:
     return by_name | by_path
 
 
+def _check_image_columns(path: str | os.PathLike, columns: Sequence[str], by_name: Mapping[str, list[str]]) -> None:
+    """Refuses a header that is none, whose images would be lost with it.
+
+    Raises:
+      UserError: a column is not called image, image_1, image_2, ..., or as an image that was found.
+    """
+    if not columns or not all(map(_IMAGE_COLUMN.fullmatch, columns)):
+        raise UserError(
+            f"{path}: columns {', '.join(columns) or 'none'}; expected group,image (one image a row) or "
+            "image_1,image_2 (one group a row) as the first line."
+        )
+    found = next((name for name in columns if composed(name) in by_name), None)
+    if found is not None:
+        raise UserError(
+            f"{path}: the first line names the image {found!r}; it must name the columns: add the line "
+            "image_1,image_2 above it or, where images are called so, give the columns group,image (one image a row)."
+        )
+
+
 def read_keep_together(path: str | os.PathLike, keys: Sequence[str], problems: ProblemLog) -> list[list[str]]:
     """Groups of images that must stay on one side, from a CSV.
 
-    Either the columns `group` and `image` (images with the same group stay together), or columns that all begin with
-    "image" (`image_1,image_2`: the images of a row stay together). An image is given by its path below the images
+    Either the columns `group` and `image` (images with the same group stay together, one without a group is alone), or
+    columns `image_1,image_2,...` (the images of a row stay together). An image is given by its path below the images
     folder, its file name, or its name without ending.
 
     Args:
@@ -239,7 +260,7 @@ def read_keep_together(path: str | os.PathLike, keys: Sequence[str], problems: P
       Groups of two or more keys. A name that fits no image or several is skipped with a row in `problems`.
 
     Raises:
-      UserError: the file cannot be read or has other columns.
+      UserError: the file cannot be read, has other columns or no header, or gives no group.
     """
     by_name = keys_by_name(keys)
     table = given_tables.read(path, ("group", "image"))
@@ -248,20 +269,28 @@ def read_keep_together(path: str | os.PathLike, keys: Sequence[str], problems: P
     is_long = {"group", "image"} <= set(columns)
     if is_long:
         csv_tables.check_columns(path, columns, ("group", "image"))
-    if rows and not is_long and not all(name.lower().startswith("image") for name in columns):
-        raise UserError(
-            f"{path}: columns {', '.join(columns)}; expected group,image (one image a row) or "
-            "image_1,image_2 (one group a row)."
-        )
+    else:
+        _check_image_columns(path, columns, by_name)
     groups: dict[str, list[str]] = defaultdict(list)
+    alone = []
     for number, cells in rows:
         group = cells[table.header.index("group")] if is_long else str(number)
-        for name in [cells[table.header.index("image")]] if is_long else cells:
-            name = composed(name).replace("\\", "/")
-            fitting = by_name.get(name, []) if name else []
-            if len(fitting) == 1:
-                groups[group].append(fitting[0])
-            elif name:
+        names = [cells[table.header.index("image")]] if is_long else cells
+        if not group and any(names):
+            alone.append(number)
+        for name in (composed(name).replace("\\", "/") for name in names if name):
+            fitting = by_name.get(name, [])
+            if len(fitting) != 1:
                 reason = f"{name!r} is {'several images' if fitting else 'not an image that was found'}"
                 problems.skipped(path, reason, "Give the path below the images folder.", f"line {number}")
-    return [group for group in groups.values() if len(group) > 1]
+            elif group and fitting[0] not in groups[group]:
+                groups[group].append(fitting[0])
+    if alone:
+        item = f"line{'s' if len(alone) > 1 else ''} {', '.join(map(str, alone[:3]))}{', ...' * (len(alone) > 3)}"
+        remedy = "Fill in the cells where they belong to a group, also to that of the row above."
+        problems.noted(path, "an image without a group is kept together with no other", remedy, item, len(alone))
+    found = [group for group in groups.values() if len(group) > 1]
+    if not found:
+        reason = "keeps no two images together that were found"
+        raise UserError(f"{path}: {reason}; give two images or more of a group, or leave out --keep_together.")
+    return found

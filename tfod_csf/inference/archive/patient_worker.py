@@ -13,7 +13,7 @@ from tfod_csf.inference.archive.archive_job import ArchiveJob, PatientWork
 from tfod_csf.inference.archive.attempts import ALL_IMAGES, Attempts
 from tfod_csf.inference.archive.finished_rows import RowWriter
 from tfod_csf.inference.image_detector import ImageDetector
-from tfod_csf.inference.runs import batch_run
+from tfod_csf.inference.runs import batch_run, inference_record
 from tfod_csf.inference.runs.patient_examination import Examination, examine_patient
 from tfod_csf.model_folder import ModelFolder
 from tfod_csf.problems import ProblemLog
@@ -44,7 +44,11 @@ class PatientWorker:
     def __init__(self, job: ArchiveJob, detectors: Sequence[ImageDetector]):
         self._job = job
         self._examination = Examination(
-            detectors, job.score_thresholds, job.draw, tiles=TileSettings(**job.tiles) if job.tiles else None
+            detectors,
+            job.score_thresholds,
+            job.draw,
+            tiles=TileSettings(**job.tiles) if job.tiles else None,
+            computed_by=inference_record.computation(job.deterministic),
         )
         if self._examination.settings != job.settings:
             differing = [name for name, value in self._examination.settings.items() if job.settings.get(name) != value]

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from tfod_csf import run_folder
@@ -140,6 +141,8 @@ def run(
     names: Mapping[str, str] | None = None,
     limits: WorkerLimits = IN_TURN,
     tiles: TileSettings | None = None,
+    computed_by: Mapping[str, Any] = MappingProxyType({}),
+    is_compared: bool = False,
 ) -> BatchResult:
     """Runs all models over all patients.
 
@@ -156,6 +159,7 @@ def run(
       names: `folder_names` of all patients of the run, where the images are those of some of them.
       limits: what may be used beside the network.
       tiles: how images that are larger than a tile are cut; None cuts none.
+      computed_by, is_compared: of `Examination`.
 
     Raises:
       BatchError: as `earlier_patients`.
@@ -165,7 +169,7 @@ def run(
     by_patient = images_by_patient(images)
     names = folder_names(list(by_patient)) if names is None else names
     patients_dir = output_dir / run_folder.PATIENTS_DIR
-    examination = Examination(detectors, thresholds, draw, limits, tiles)
+    examination = Examination(detectors, thresholds, draw, limits, tiles, computed_by, is_compared)
     result = BatchResult.beside(earlier_patients(patients_dir, names, examination.settings))
     for patient_id in by_patient:
         PatientFolder.open(patients_dir / names[patient_id]).check_tables()

@@ -140,6 +140,7 @@ def run(
         another run. problems.csv is written if there were problems.
     """
     images_dir, tiles = pathlib.Path(settings.images_dir), settings.tiles
+    computed_by = inference_record.computation(settings.deterministic)
     output_folder.refuse_foreign_files(output_dir)
     has_begun = False
 
@@ -170,9 +171,11 @@ def run(
                 engine,
                 limits=limits,
                 tiles=tiles,
+                computed_by=computed_by,
+                is_compared=num_rounds > 1,
             )
             differing = rounds.run_further_rounds(
-                num_rounds, images, detectors, thresholds, output_dir, at_start, limits, tiles
+                num_rounds, images, detectors, thresholds, output_dir, at_start, computed_by, limits, tiles
             )
         except UserError:
             # Before its start a run changes nothing of an earlier one.

@@ -33,6 +33,17 @@ def machine() -> dict[str, Any]:
     return {"processor": provenance.processor(), "cores": cores, "system": platform.platform()}
 
 
+def computation(deterministic: bool) -> dict[str, Any]:
+    """What the last digits of results may depend on beside images, models and machine; as patients' stamps keep it.
+
+    Patients are not examined again when it changes, unless rounds are compared.
+
+    Args:
+      deterministic: of `RunSettings`.
+    """
+    return {"deterministic": deterministic, "tensorflow": versions().get("tensorflow")}
+
+
 def record_at_start(
     settings: Mapping[str, Any],
     detectors: Sequence[ImageDetector],

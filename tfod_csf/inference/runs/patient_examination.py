@@ -8,9 +8,10 @@ models and settings give the same files wherever it runs.
 
 A patient is done when its stamp names the same images (by checksum), the same models (by fingerprint and temperature),
 the same thresholds and tiles, the same version of this package and the tables that are there; a patient with an image
-on which a model failed is examined again. A patient's files are written beside and swapped in when they are whole, so
-that an interrupted patient has its earlier ones, or none. Of a patient that may be done the checksums are computed
-first; the files of all others are read once, their checksums being those of the bytes that were decoded.
+on which a model failed is examined again, and in rounds one that was computed in another way. A patient's files are
+written beside and swapped in when they are whole, so that an interrupted patient has its earlier ones, or none. Of a
+patient that may be done the checksums are computed first; the files of all others are read once, their checksums being
+those of the bytes that were decoded.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -49,6 +50,9 @@ class Examination:
       draw: whether to write pictures.
       limits: what may be used beside the network; the files are the same with any.
       tiles: how images that are larger than a tile are cut; None cuts none.
+      computed_by: `inference_record.computation`; stamps keep it.
+      is_compared: the files are compared with those of other rounds, so that a patient who was computed in another way,
+        or nobody knows how, is examined again.
     """
 
     detectors: Sequence[ImageDetector]
@@ -56,6 +60,8 @@ class Examination:
     draw: bool = True
     limits: WorkerLimits = IN_TURN
     tiles: TileSettings | None = None
+    computed_by: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    is_compared: bool = False
 
     @property
     def decode_jpeg(self) -> image_io.JpegDecoder:
@@ -73,6 +79,12 @@ class Examination:
             "draw": self.draw,
             **tiles,
         }
+
+    def may_be_done(self, folder: PatientFolder, images: Sequence[ImageFile], refused: Collection[str] = ()) -> bool:
+        """Whether a patient's files may be those of this examination; see `PatientFolder.may_be_done`."""
+        if self.is_compared and folder.stamp.get("computed_by") != dict(self.computed_by):
+            return False
+        return folder.may_be_done(self.settings, [image.name for image in images], refused)
 
 
 def _model_settings(detector: ImageDetector) -> dict[str, Any]:
@@ -157,7 +169,7 @@ def examine_in_steps(
     """
     workers = workers or ImageWorkers(examination.decode_jpeg, in_tiles=examination.tiles is not None)
     folder = PatientFolder.open(folder_path)
-    if folder.may_be_done(examination.settings, [image.name for image in images], refused):
+    if examination.may_be_done(folder, images, refused):
         checksums = {image.name: workers.sha256(image) for image in images}
         if folder.is_done(examination.settings, checksums, refused):
             yield
@@ -182,7 +194,7 @@ def upcoming_images(
         except PatientFolderError:  # is raised again when the patient's turn comes
             may_be_done = False
         else:
-            may_be_done = folder.may_be_done(examination.settings, [image.name for image in images])
+            may_be_done = examination.may_be_done(folder, images)
         yield from (Wanted(image, is_decoded=not may_be_done) for image in images)
 
 
@@ -227,7 +239,7 @@ def _examine(
             problems.problems.extend(own_problems.problems)
         summary.input_hash = _input_hash(checksums)
         tables = run_folder.table_checksums(new)
-        stamp = {"tables": tables, **_stamp(examination.settings, checksums, summary, own_problems)}
+        stamp = {"tables": tables, **_stamp(examination, checksums, summary, own_problems)}
         if refused:
             stamp["refused"] = sorted(refused)
         folder.replace(new, stamp)
@@ -251,10 +263,11 @@ def _input_hash(checksums: Mapping[str, str | None]) -> str:
 
 
 def _stamp(
-    settings: dict[str, Any], checksums: Mapping[str, str | None], summary: PatientSummary, problems: ProblemLog
+    examination: Examination, checksums: Mapping[str, str | None], summary: PatientSummary, problems: ProblemLog
 ) -> dict[str, Any]:
     return {
-        "settings": settings,
+        "settings": examination.settings,
+        "computed_by": dict(examination.computed_by),
         "images": dict(checksums),
         "summary": dataclasses.asdict(summary),
         "problems": [dataclasses.asdict(problem) for problem in problems.problems],

@@ -27,6 +27,7 @@ def run_further_rounds(
     thresholds: ScoreThresholds,
     output_dir: pathlib.Path,
     at_start: Mapping[str, Any],
+    computed_by: Mapping[str, Any],
     limits: WorkerLimits = IN_TURN,
     tiles: TileSettings | None = None,
 ) -> list[str]:
@@ -34,6 +35,7 @@ def run_further_rounds(
 
     Args:
       at_start: of `inference_record.record_at_start`; each round is a run with a run.json of its own.
+      computed_by: of `Examination`; a round computed in another way is not kept.
       limits: what may be used beside the network.
       tiles: how large images are cut.
 
@@ -47,7 +49,18 @@ def run_further_rounds(
         folder, problems = round_dir(output_dir, number), ProblemLog(quiet=True)
         of_round = {**at_start, "started": provenance.now(), "round": number}
         run_folder.begin(folder, of_round)
-        result = batch.run(images, detectors, thresholds, folder, problems, draw=False, limits=limits, tiles=tiles)
+        result = batch.run(
+            images,
+            detectors,
+            thresholds,
+            folder,
+            problems,
+            draw=False,
+            limits=limits,
+            tiles=tiles,
+            computed_by=computed_by,
+            is_compared=True,
+        )
         run_folder.finish(folder, inference_record.make_record(of_round, result, problems), result.tables)
         for patient_id, name in names.items():
             patient = pathlib.Path(run_folder.PATIENTS_DIR, name, "cells.csv")

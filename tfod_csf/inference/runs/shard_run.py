@@ -103,6 +103,7 @@ def run(
                 names=names,
                 limits=limits,
                 tiles=settings.tiles,
+                computed_by=inference_record.computation(settings.deterministic),
             )
         except UserError:
             problems.problems.extend(of_own.problems)

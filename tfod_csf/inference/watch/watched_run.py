@@ -82,7 +82,8 @@ def run(
     def before(check_lock: Callable[[], Any]) -> None:
         images = _images(settings, output_dir)
         detectors.extend(map(RememberingDetector, open_models()))
-        examination = Examination(detectors, thresholds, settings.draw, limits, settings.tiles)
+        computed_by = inference_record.computation(settings.deterministic)
+        examination = Examination(detectors, thresholds, settings.draw, limits, settings.tiles, computed_by)
         _check_earlier_results(images, examination, output_dir)
 
         has_begun = False
