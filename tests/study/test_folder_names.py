@@ -1,3 +1,6 @@
+import collections
+import os
+
 import pytest
 
 from tfod_csf.study import folder_names
@@ -49,8 +52,8 @@ def test_impossible_ids(patient_id):
         ("scan.TIF.jpg", "scan.TIF.jpg.jpg"),
         ("IMG_1.png", "IMG_1.png.jpg"),
         ("IMG_1.png.jpg", "IMG_1.png.jpg.jpg"),
-        ("IMG_1.JPG", "IMG_1.JPG.jpg"),
-        ("IMG_1.jpeg", "IMG_1.jpeg.jpg"),
+        ("IMG_1.JPG", "IMG_1.jpg"),
+        ("IMG_1.jpeg", "IMG_1.jpg"),
         ("IMG_1.jpeg.jpg", "IMG_1.jpeg.jpg.jpg"),
         ("IMG_1.jpg.jpg", "IMG_1.jpg.jpg.jpg"),
     ],
@@ -59,8 +62,11 @@ def test_each_image_has_a_labeled_picture_of_its_own(image, picture):
     assert str(folder_names.picture_name(image)) == picture
 
 
-def test_no_two_images_share_a_labeled_picture():
+def test_no_two_images_with_different_stems_share_a_labeled_picture():
     suffixes = (".jpg", ".JPG", ".jpeg", ".png", ".PNG", ".tif", ".bmp")
     images = [f"scan{ending}" for ending in suffixes]
     images += [f"{image}{suffix}" for image in images for suffix in suffixes]
-    assert len({folder_names.picture_name(image) for image in images}) == len(images)
+    stems_of = collections.defaultdict(set)
+    for image in images:
+        stems_of[folder_names.picture_name(image)].add(os.path.splitext(image)[0])
+    assert {len(stems) for stems in stems_of.values()} == {1}

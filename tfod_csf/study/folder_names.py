@@ -60,19 +60,20 @@ def folder_names(patient_ids: Sequence[str]) -> dict[str, str]:
 
 
 def picture_name(image_name: str) -> pathlib.PurePosixPath:
-    """Path of an image's labeled picture below pictures/; no two images have the same one.
+    """Path of an image's labeled picture below pictures/; no two images with different stems have the same one.
 
-    Only a `.jpg` whose stem has no image's suffix keeps its name; that of a converted scan (`scan.tif.jpg`) is taken by
-    the picture of `scan.tif`.
+    Of one patient's images with the same stem one is examined (`patients.find_images`). A JPEG whose stem has an
+    image's suffix (`scan.tif.jpg`, a converted scan) does not keep its name, which the picture of `scan.tif` has.
 
     >>> str(picture_name("day1/IMG_1.jpg")), str(picture_name("IMG_1.png")), str(picture_name("IMG_1.JPG"))
-    ('day1/IMG_1.jpg', 'IMG_1.png.jpg', 'IMG_1.JPG.jpg')
+    ('day1/IMG_1.jpg', 'IMG_1.png.jpg', 'IMG_1.jpg')
     >>> str(picture_name("scan.tif")), str(picture_name("scan.tif.jpg"))
     ('scan.tif.jpg', 'scan.tif.jpg.jpg')
     """
     path = pathlib.PurePosixPath(image_name)
-    keeps_name = path.suffix == ".jpg" and pathlib.PurePosixPath(path.stem).suffix.lower() not in IMAGE_SUFFIXES
-    return path if keeps_name else path.with_name(f"{path.name}.jpg")
+    is_jpeg = path.suffix.lower() in (".jpg", ".jpeg")
+    keeps_name = is_jpeg and pathlib.PurePosixPath(path.stem).suffix.lower() not in IMAGE_SUFFIXES
+    return path.with_suffix(".jpg") if keeps_name else path.with_name(f"{path.name}.jpg")
 
 
 def tile_picture_name(image_name: str, row: int, column: int) -> pathlib.PurePosixPath:
