@@ -112,10 +112,18 @@ def test_mistyped_flags_are_one_sentence(arguments, sentence):
     assert run_quietly(arguments) == (1, f"tfod_csf {arguments[0]}: error: {sentence}\n")
 
 
-@pytest.mark.parametrize("empty", ["--manifest=", "--model=", "--tile_size="])
-def test_a_flag_without_a_value_is_refused(empty):
+@pytest.mark.parametrize(
+    ("empty", "remedy"),
+    [
+        ("--manifest=", "give one, or leave the flag out"),
+        ("--tile_size=", "give one, or leave the flag out"),
+        ("--model=", "give one"),
+        ("--images_dir=", "give one"),
+    ],
+)
+def test_a_flag_without_a_value_is_refused(empty, remedy):
     given = ["--model=csf_small", "--images_dir=a", "--output_dir=b", empty]
-    with pytest.raises(UserError, match=f"^{empty} has no value; give one, or leave the flag out.$"):
+    with pytest.raises(UserError, match=rf"^{empty} has no value; {remedy}\.$"):
         command_line.check_arguments("batch_infer", given)
 
 

@@ -114,7 +114,9 @@ def _refuse_empty_values(flag_values: flags.FlagValues) -> None:
         flag = flag_values[name]
         values = flag.value if isinstance(flag, flags.MultiFlag) else [flag.value]
         if flag.present and flag.default != "" and flag.name not in _MAY_BE_EMPTY and "" in (values or ()):
-            raise UserError(f"--{name}= has no value; give one, or leave the flag out.")
+            required = {one.name for one in command_reference.flag_references(flag_values) if one.is_required}
+            remedy = "give one" if flag.name in required else "give one, or leave the flag out"
+            raise UserError(f"--{name}= has no value; {remedy}.")
 
 
 def _refuse_remote_paths(flag_values: flags.FlagValues) -> None:

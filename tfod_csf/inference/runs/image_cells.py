@@ -110,8 +110,9 @@ def note_limits(image: ImageFile, model: str, found: TiledCells, grid: TileGrid 
         problems.noted(image.path, reason, remedy, f"tile in {tile.name}")
     if len(found.too_large):
         height, width = found.too_large[found.too_large.max(axis=1).argmax()]
+        is_or_are = "is" if len(found.too_large) == 1 else "are"
         reason = (
-            f"{plural(len(found.too_large), 'cell')} of model {model} are larger than the overlap of the tiles "
+            f"{plural(len(found.too_large), 'cell')} of model {model} {is_or_are} larger than the overlap of the tiles "
             f"(the largest {width:.0f} x {height:.0f} pixels): they may be counted twice, or by a part of them"
         )
         largest = math.ceil(found.too_large.max() * 1.1)
