@@ -1,4 +1,7 @@
-from tests.support.evaluated_images import EMPTY, MIXED, RIGHT, examined, pages_of, write
+import pytest
+
+from tests.support.evaluated_images import CATEGORIES, EMPTY, MIXED, RIGHT, examined, pages_of, write
+from tfod_csf.evaluation.evaluation_pages import EvaluationPages
 
 
 def test_both_pages_and_their_tables_are_written(tmp_path):
@@ -33,3 +36,21 @@ def test_patients_are_kept_apart():
     images = [examined(name, labels=labels) for name in "abc"]
     assert pages_of(*images, patient_ids=["p", "q", "r"]).recommendations().num_patients == 3
     assert pages_of(*images, patient_ids=["p", "q", "p"]).recommendations().num_patients == 2
+
+
+def test_cells_are_counted_by_their_names_and_not_by_those_that_are_shown():
+    """All neutrophils are lost, which a name that says nothing to the differential would hide."""
+    labels = [(letter, 5 + 30 * column, 5 + 30 * row) for row, letter in enumerate("LMN") for column in range(4)]
+    image = examined("p/a.jpg", labels=labels, found=[(*label, 0.9) for label in labels if label[0] != "N"])
+    shown = [{**one, "name": f"shown {one['name']}"} for one in CATEGORIES]
+    found = []
+    for pages in (
+        EvaluationPages(CATEGORIES, 0.5, 0.8),
+        EvaluationPages(shown, 0.5, 0.8, names={one["id"]: one["name"] for one in CATEGORIES}),
+    ):
+        for patient_id in "pqrst":
+            pages.add_image(image, patient_id, image.detections, image.detections["detection_scores"])
+        found.append(pages.recommendations())
+    assert found[0].as_json() == found[1].as_json()
+    # Truth 1/3 each, found 1/2, 1/2 and none: 16.7, 16.7 and 33.3 points.
+    assert found[1].in_use.error.mean == pytest.approx(200 / 9)

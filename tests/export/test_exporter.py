@@ -1,5 +1,6 @@
 """The exporter on the tiny network: what is written, when nothing is, and who can load it."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -169,9 +170,18 @@ def test_wrong_or_damaged_checkpoints_are_refused_with_the_reason(exporter, conf
     assert not (tmp_path / "out").exists()
 
 
-def test_info_of_records_that_are_not_there(exporter, config):
+def test_info_of_records_that_are_not_there_and_of_one_name_in_two_folders(exporter, config, tmp_path):
     config.train_input_reader.tf_record_input_reader.input_path[:] = ["/absent/train.record-?????-of-00002"]
     assert exporter.training_data(config) == {"files": {}, "fingerprint": None}
+    for site in ("a", "b"):
+        path = tmp_path / site / "train.record"
+        path.parent.mkdir()
+        path.write_text(site)
+    config.train_input_reader.tf_record_input_reader.input_path[:] = [f"{tmp_path}/[ab]/train.record"]
+    assert exporter.training_data(config)["files"] == {
+        "train.record": hashlib.sha256(b"a").hexdigest(),
+        "train.record (2)": hashlib.sha256(b"b").hexdigest(),
+    }
 
 
 def test_model_json_is_plain_json(tiny_exported_model):

@@ -137,6 +137,19 @@ def test_records_that_are_there_twice_and_flat_boxes_are_named(config, tmp_path)
     assert any("2 boxes have no width or no height" in notice and "object 1" in notice for notice in notices)
 
 
+def test_one_id_with_two_names_is_refused(config, tmp_path):
+    label_map = tmp_path / "eval.pbtxt"
+    config.eval_input_reader[0].label_map_path = str(label_map)
+    label_map.write_text("item { id: 1 name: 'blue' } item { id: 2 name: 'red' }")
+    words = f"eval_input_reader[0].label_map_path: {label_map} calls id 1 'blue', and "
+    assert words in _refusal(config, tmp_path / "model", evaluates=True)
+    (tmp_path / "model").mkdir(exist_ok=True)
+    with pytest.raises(UserError, match=r"calls id 1 'blue', and .* of the training calls it 'red'; give one"):
+        preflight.check_evaluation(config, "pipeline.config", str(tmp_path / "model"))
+    config.train_input_reader.label_map_path = str(tmp_path / "not_here.pbtxt")
+    preflight.check_evaluation(config, "pipeline.config", str(tmp_path / "model"))
+
+
 def test_display_names_and_numbers_are_classes_too(config, tmp_path):
     import tensorflow as tf
 

@@ -151,7 +151,11 @@ def _evaluate(
     matrix = validation.ValidationMatrix(thresholds, FLAGS.matching_iou_threshold)
     on_cells = functools.partial(matrix.add, model.label_map) if FLAGS.store else labeled_detections.nothing
     pages = EvaluationPages(
-        labels.categories, thresholds.min_score, thresholds.unknown_below, FLAGS.matching_iou_threshold
+        labels.categories,
+        thresholds.min_score,
+        thresholds.unknown_below,
+        FLAGS.matching_iou_threshold,
+        {one["id"]: labels.name_of(one["id"]) for one in labels.categories},
     )
     found = labeled_detections.detect_labeled(model, images, thresholds, readings, on_cells)
     judgments = _add_images(evaluation, pages, found, len(pairs) or None, problems, output_dir)

@@ -21,6 +21,7 @@ class EvaluationPages:
       categories: [{"id": int from 1, "name": str}, ...].
       min_score, unknown_below: the thresholds in use.
       matching_iou_threshold: IoU from which a cell is a labeled one.
+      names: {id: name in the label map}, by which cells are counted, where `categories` have the names to show.
     """
 
     def __init__(
@@ -29,11 +30,13 @@ class EvaluationPages:
         min_score: float,
         unknown_below: float,
         matching_iou_threshold: float = 0.5,
+        names: Mapping[int, str] | None = None,
     ):
         self._in_use = (min_score, unknown_below)
         self._gallery = ErrorGallery(categories, min_score, matching_iou_threshold)
         self._counts = ClassCounts(categories, unknown_below, matching_iou_threshold)
-        self._collector = ScoredCellsCollector(categories, matching_iou_threshold)
+        counted = [{"id": one["id"], "name": (names or {}).get(one["id"], one["name"])} for one in categories]
+        self._collector = ScoredCellsCollector(counted, matching_iou_threshold)
 
     def add_image(
         self, image: ExaminedImage, patient_id: str, likely_cells: Mapping[str, Any], raw_scores: np.ndarray

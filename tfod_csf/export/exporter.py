@@ -7,6 +7,7 @@ takes its place, in one step where the system has one: whatever is at the output
 import dataclasses
 import hashlib
 import pathlib
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -249,7 +250,15 @@ def training_records(pipeline_config: pipeline_pb2.TrainEvalPipelineConfig) -> l
 
 
 def training_data(pipeline_config: pipeline_pb2.TrainEvalPipelineConfig) -> dict[str, Any]:
-    """Records the config trains on: {"files": {name: sha256}, "fingerprint": sha256 of these or None}."""
-    files = {pathlib.Path(path).name: file_sha256(path) for path in training_records(pipeline_config)}
+    """Records the config trains on: {"files": {name: sha256}, "fingerprint": sha256 of these or None}.
+
+    Of files with one name in several folders, all but the first have a number behind it.
+    """
+    files: dict[str, str] = {}
+    seen: Counter[str] = Counter()
+    for path in training_records(pipeline_config):
+        name = pathlib.Path(path).name
+        seen[name] += 1
+        files[name if seen[name] == 1 else f"{name} ({seen[name]})"] = file_sha256(path)
     text = "".join(f"{name}\0{digest}\n" for name, digest in sorted(files.items()))
     return {"files": files, "fingerprint": hashlib.sha256(text.encode()).hexdigest() if files else None}

@@ -131,6 +131,7 @@ def eval_readers(config: pipeline_pb2.TrainEvalPipelineConfig) -> list[input_rea
 
 def _check_eval_inputs(config: pipeline_pb2.TrainEvalPipelineConfig) -> tuple[CheckedInput, ...]:
     num_classes = config.model.faster_rcnn.num_classes
+    preflight_checks.check_same_classes(config.train_input_reader, config.eval_input_reader)
     return tuple(
         preflight_checks.check_input(reader, num_classes, f"eval_input_reader[{index}]")
         for index, reader in enumerate(eval_readers(config))

@@ -9,6 +9,7 @@ import os
 import pathlib
 import tarfile
 from collections import Counter
+from collections.abc import Sequence
 
 from tfod_csf import model_folder
 from tfod_csf.config.protos import input_reader_pb2, pipeline_pb2
@@ -179,6 +180,29 @@ def check_fine_tune_checkpoint(path: str, model_dir: str) -> None:
         raise TrainingSetupError(
             f"{field} is in --model_dir, where this run writes its own checkpoints; use another folder for one of them."
         )
+
+
+def check_same_classes(train: input_reader_pb2.InputReader, evals: Sequence[input_reader_pb2.InputReader]) -> None:
+    """Refuses label maps that give one id two names: metrics and the best checkpoint would be of other classes.
+
+    A training label map that is not on this machine is not compared.
+
+    Raises:
+      TrainingSetupError: naming both files and the id.
+    """
+    if not os.path.isfile(train.label_map_path):
+        return
+    expected = {item.id: item.name for item in load_label_map(train.label_map_path).items}
+    for index, reader in enumerate(evals):
+        if not os.path.isfile(reader.label_map_path):
+            continue
+        for item in load_label_map(reader.label_map_path).items:
+            if expected.get(item.id, item.name) != item.name:
+                raise TrainingSetupError(
+                    f"eval_input_reader[{index}].label_map_path: {reader.label_map_path} calls id {item.id} "
+                    f"{item.name!r}, and {train.label_map_path} of the training calls it {expected[item.id]!r}; give "
+                    "one label map to both."
+                )
 
 
 def check_input(

@@ -28,15 +28,20 @@ def survey(train=FAIR, test=FAIR, **changes):
     return found
 
 
-def warnings(seen=None, leaks=(), repeats=None, shared=(), groups=(), anchors=None):
+def warnings(seen=None, leaks=(), repeats=None, shared=(), groups=(), anchors=None, names=("lymphocyte", "monocyte")):
     seen = seen or survey()
     sizes = anchor_fit.class_sizes(seen.box_sizes, ["lymphocyte", "monocyte"], anchors)
-    found = data_warnings.find_warnings(seen, leaks, repeats or {}, shared, groups, sizes)
+    found = data_warnings.find_warnings(seen, leaks, repeats or {}, shared, groups, sizes, names)
     return [(warning.level, warning.section, warning.text) for warning in found]
 
 
 def test_no_cause_no_warning():
     assert warnings() == []
+
+
+def test_a_class_without_any_box():
+    found = warnings(names=("lymphocyte", "monocyte", "neutrophil"))
+    assert found == [(LOOK, "balance", "No neutrophil in these records: it cannot be learned.")]
 
 
 def test_leaks_and_shared_patients_come_first():

@@ -129,7 +129,7 @@ def _findings(
     found = leaks.find_leaks(seen)
     sizes = anchor_fit.class_sizes(seen.box_sizes, names, anchors)
     shared, repeats = leaks.shared_patients(seen), leaks.repeats_within_sides(seen)
-    warnings = data_warnings.find_warnings(seen, found, repeats, shared, groups, sizes)
+    warnings = data_warnings.find_warnings(seen, found, repeats, shared, groups, sizes, names)
     return DataFindings(seen, names, found, groups, anchors, sizes, warnings)
 
 

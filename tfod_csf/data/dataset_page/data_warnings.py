@@ -40,6 +40,7 @@ def find_warnings(
     shared_patients: Sequence[str],
     groups: Sequence[Appearance],
     sizes: Mapping[str, ClassSizes],
+    names: Sequence[str],
 ) -> list[DataWarning]:
     """All warnings, STOP before LOOK.
 
@@ -48,10 +49,11 @@ def find_warnings(
       shared_patients: `leaks.shared_patients`.
       groups: of patients and of laboratories.
       sizes: `anchor_fit.class_sizes`.
+      names: of all classes, those without a box too.
     """
     found = [
         *_of_split(survey, leaks, repeats, shared_patients),
-        *_of_classes(survey, list(sizes)),
+        *_of_classes(survey, names),
         *_of_images(survey),
         *_of_appearance(groups),
         *_of_sizes(survey, sizes),
@@ -116,6 +118,9 @@ def _of_classes(survey: Survey, names: Sequence[str]) -> Iterator[DataWarning]:
     total, total_test = train.total() + test.total(), test.total()
     for name in names:
         of_both = train[name] + test[name]
+        if not of_both:
+            yield DataWarning(LOOK, "balance", f"No {name} in these records: it cannot be learned.")
+            continue
         if not train[name]:
             yield DataWarning(STOP, "balance", f"No {name} to train with: all {of_both:,} are on the test side.")
         elif total_test and test[name] < FEW_TEST_CELLS:
