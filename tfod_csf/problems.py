@@ -16,7 +16,6 @@ from collections.abc import Iterable
 
 from tfod_csf.errors import UserError
 from tfod_csf.files import csv_schemas
-from tfod_csf.files.csv_tables import TableError
 from tfod_csf.wording import plural, visible
 
 SKIPPED = "skipped"
@@ -192,12 +191,3 @@ class ProblemLog:
         rows = (dataclasses.asdict(problem) for problem in self.problems)
         shown = ({name: visible(v) if isinstance(v, str) else v for name, v in row.items()} for row in rows)
         csv_schemas.load("problems").write(path, shown)
-
-
-def is_list_of_problems(path: str | os.PathLike) -> bool:
-    """Whether a file is a problems.csv of this package, so that a new one may replace it."""
-    try:
-        csv_schemas.load("problems").check(path)
-    except (OSError, TableError):
-        return False
-    return True

@@ -155,6 +155,20 @@ def test_flags_given_twice_count_together(images_dir, tmp_path, monkeypatch):
     assert {"--feature_extractor=resnet18", "--num_steps=3"} <= set(ran["generate_pipeline_config"])
 
 
+def test_a_run_that_was_stopped_before_its_records_were_finished_resumes(images_dir, tmp_path, monkeypatch):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_steps, "run_command", lambda name, arguments: 1)
+    with monkeypatch.context() as stopped:
+        stopped.setattr("tfod_csf.data.dataset_page.data_page.write_data_page", stop)
+        assert run(images_dir, tmp_path, "--num_folds=2", "--data_page") == 130
+    assert (tmp_path / "folds.csv").exists()
+    assert not (tmp_path / "cross_validation.json").exists()
+    assert run(images_dir, tmp_path, "--num_folds=2") == 1  # in the first step after the records, which fails here
+    assert (tmp_path / "cross_validation.json").exists()
+
+
 def test_files_of_somebody_else_are_not_replaced(images_dir, tmp_path, capsys):
     (tmp_path / "folds.csv").write_text("mine")
     assert run(images_dir, tmp_path) == 1

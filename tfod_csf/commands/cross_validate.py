@@ -22,8 +22,7 @@ from absl import flags
 from tfod_csf.commands import command_line, command_steps, common_flags, record_flags
 from tfod_csf.data.annotated.fold_folder import FoldFolder
 from tfod_csf.errors import UserError
-from tfod_csf.files import folder_lock
-from tfod_csf.problems import is_list_of_problems
+from tfod_csf.files import csv_schemas, folder_lock
 
 STATE = "cross_validation.json"
 _RECORDS_STEP = "records"
@@ -118,12 +117,15 @@ def main() -> None:
 
 
 def _refuse_foreign_files(output_dir: pathlib.Path) -> None:
-    """Refuses a folder of somebody else's that holds files with names that are written."""
+    """Refuses a folder of somebody else's that holds files with names that are written.
+
+    Tables of folds and problems are what a run leaves that was stopped before its records were finished.
+    """
     if (output_dir / STATE).exists():
         return
     for name in ("folds.csv", "problems.csv", "cross_validation.csv", "cross_validation.html"):
         path = output_dir / name
-        if path.exists() and not is_list_of_problems(path):
+        if path.exists() and not any(csv_schemas.is_table(left, path) for left in ("folds", "problems")):
             raise UserError(
                 f"--output_dir={output_dir}: holds {name}, but no {STATE}, so it is not known whose it is; give a new "
                 "folder, or move it away."

@@ -396,6 +396,15 @@ def load(name: str) -> Schema:
     return Schema(name, description, columns)
 
 
+def is_table(name: str, path: str | os.PathLike) -> bool:
+    """Whether a file is a table of that schema, so that a new one may replace it."""
+    try:
+        load(name).check(path)
+    except (OSError, TableError):
+        return False
+    return True
+
+
 def _column(row: Mapping[str, str]) -> Column:
     name = row["column"]
     return Column(

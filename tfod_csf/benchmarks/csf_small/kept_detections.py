@@ -28,17 +28,9 @@ from tfod_csf.study import image_io
 
 _ARRAYS = ("boxes", "classes", "scores", "multiclass_scores")
 _RAW = "raw_multiclass_scores"
-# What reading a damaged .npz file may raise, depending on which of its bytes are damaged.
-_DAMAGED = (
-    ValueError,
-    KeyError,
-    TypeError,
-    EOFError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-    zlib.error,
-    DetectionsError,
-)
+# What reading a damaged .npz file may raise, depending on which of its bytes are damaged; RuntimeError where they say
+# that it is encrypted or compressed in another way.
+_DAMAGED = (ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, DetectionsError)
 
 
 class KeptDetectionsError(UserError):

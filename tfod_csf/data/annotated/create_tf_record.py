@@ -20,7 +20,7 @@ from tfod_csf.data.dataset_page import data_page
 from tfod_csf.data.records import tf_example_encoder as encoder
 from tfod_csf.files import atomic_write, csv_schemas, record_set, tfrecord
 from tfod_csf.label_map import LabelMap
-from tfod_csf.problems import ProblemLog, is_list_of_problems
+from tfod_csf.problems import ProblemLog
 from tfod_csf.progress_bar import progress_bar
 from tfod_csf.study import image_io
 from tfod_csf.study.patients import AnnotatedFile, find_pairs
@@ -238,7 +238,7 @@ def _refuse_foreign_files(options: RecordOptions) -> None:
         return
     for name in ("label_map.pbtxt", "annotations.csv", "split.csv", PROBLEMS):
         path = output_dir / name
-        if path.exists() and not _is_given_label_map(options, path) and not is_list_of_problems(path):
+        if path.exists() and not _is_given_label_map(options, path) and not csv_schemas.is_table("problems", path):
             raise AnnotatedSetError(
                 f"{path}: lies in the output folder, which has no {record_set.REPORT}, so it is not known whose it is; "
                 "it would be replaced: give another --output_dir, or move it away."

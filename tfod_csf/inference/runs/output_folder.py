@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from tfod_csf import run_folder
 from tfod_csf.errors import UserError
-from tfod_csf.files import folder_lock
-from tfod_csf.problems import is_list_of_problems
+from tfod_csf.files import csv_schemas, folder_lock
 from tfod_csf.study.patients import ImageFile
 
 PROBLEMS = "problems.csv"
@@ -55,7 +54,7 @@ def _is_left_by_a_start(path: pathlib.Path) -> bool:
         return path.is_dir() and all(map(SHARD_FOLDER.fullmatch, folder_lock.entries(path)))
     if path.name == LIVE_PAGE:  # nothing had been finished yet
         return run_folder.is_our_page(path)
-    return path.name == PROBLEMS and is_list_of_problems(path)
+    return path.name == PROBLEMS and csv_schemas.is_table("problems", path)
 
 
 def refuse_images_among_results(
