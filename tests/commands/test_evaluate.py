@@ -51,6 +51,7 @@ def test_folder_of_xml(images_dir, tmp_path, hand_made_model, capsys):
     out = tmp_path / "out"
     assert run(f"--images_dir={images_dir}", f"--model={hand_made_model}", f"--output_dir={out}") == 0
     metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["classes"] == [row["class"] for row in metrics["per_class"]]  # no display names here
     assert metrics["images"] == 4
     assert metrics["cells_labelled_unknown"] == "ignored"
     per_class = {row["class"]: row for row in metrics["per_class"]}

@@ -1,9 +1,15 @@
 """exporter_main_v2: flags, messages, and what is refused before TensorFlow starts."""
 
+import shutil
+
 import pytest
 
 from tfod_csf.commands import command_line
+from tfod_csf.config.pipeline_config import load_pipeline_config
+from tfod_csf.label_map import label_map_from_names, load_label_map, save_label_map
 from tfod_csf.model_folder import ModelFolder
+from tfod_csf.training.checkpoints import trained_classes
+from tfod_csf.training.training_record import TrainingRecord
 
 
 @pytest.fixture
@@ -64,4 +70,19 @@ def test_mistakes_are_one_sentence_and_write_nothing(run, tmp_path, arguments, w
     assert status == 1
     assert words in text
     assert "Traceback" not in text
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_label_map_in_another_order_than_the_training_had_is_refused(run, tiny_checkpoint, tmp_path):
+    """The export would be whole, and every cell of it would have another's name."""
+    label_map = load_label_map(
+        load_pipeline_config(tiny_checkpoint / "pipeline.config").train_input_reader.label_map_path
+    )
+    shutil.copytree(tiny_checkpoint, tmp_path / "run")
+    TrainingRecord(classes=trained_classes.by_id(label_map)).save(tmp_path / "run")
+    save_label_map(label_map_from_names([*reversed(label_map.names)]), tmp_path / "exchanged.pbtxt")
+    arguments = [f"--trained_checkpoint_dir={tmp_path / 'run'}", f"--label_map_path={tmp_path / 'exchanged.pbtxt'}"]
+    status, text = run(*arguments)
+    assert status == 1
+    assert f"exchanged.pbtxt calls class id 1 {label_map.names[-1]!r}" in text
     assert not (tmp_path / "out").exists()

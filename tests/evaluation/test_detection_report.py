@@ -44,7 +44,7 @@ def test_files(tmp_path):
     text = report.text(metrics)
     assert metric_text.NO_GROUND_TRUTH in text
     assert "nan" not in text.lower()
-    plots.plot_precision_recall(report.curves(), 0.5, tmp_path / "precision_recall.png")
+    plots.plot_precision_recall(report.curves(), report.operating_points(), tmp_path / "precision_recall.png")
     plots.plot_confusion_matrix(report.confusion, tmp_path / "confusion_matrix.png")
     assert (tmp_path / "confusion_matrix.png").read_bytes().startswith(b"\x89PNG")
 
@@ -53,5 +53,30 @@ def test_no_images(tmp_path):
     report = detection_report.DetectionReport(CATEGORIES)
     metrics = report.write(tmp_path, {})
     assert all(math.isnan(value) or value == -1 for value in metrics.values())
-    plots.plot_precision_recall(report.curves(), 0.5, tmp_path / "p.png")
+    plots.plot_precision_recall(report.curves(), report.operating_points(), tmp_path / "p.png")
     plots.plot_confusion_matrix(report.confusion, tmp_path / "c.png")
+
+
+def test_a_temperature_does_not_move_the_operating_point(tmp_path):
+    """A cell is kept by its score before the temperature, as in the confusion matrix and as batch_infer keeps it."""
+    report = detection_report.DetectionReport(CATEGORIES)
+    # Two detections of one lymphocyte: after the temperature the weaker one, which is no cell, comes first.
+    detections = {
+        "detection_boxes": np.array([[0, 0, 40, 40], [0, 0, 40, 40], [0, 200, 40, 240]], np.float32),
+        "detection_classes": np.array([1, 1, 2]),
+        "detection_scores": np.array([0.45, 0.46, 0.7], np.float32),
+        "detection_raw_scores": np.array([0.6, 0.4, 0.3], np.float32),
+    }
+    report.add_image("a", GROUNDTRUTH, detections)
+    metrics = report.write(tmp_path, {})
+    points = report.operating_points()
+    assert (points["lymphocyte"].true_positives, points["lymphocyte"].false_positives) == (1, 0)
+    assert (points["monocyte"].true_positives, points["monocyte"].false_positives) == (0, 0)
+    rows = csv_tables.read_rows(tmp_path / "per_class.csv")
+    assert [(row["true_positives"], row["false_positives"]) for row in rows] == [("1", "0"), ("0", "0"), ("0", "0")]
+    assert "lymphocyte  1 cells, 1 found, 0 missed, 0 false" in report.text(metrics)
+    # The metrics are TFOD's, of the scores as the model gives them.
+    assert [row["score"] for row in csv_tables.read_rows(tmp_path / "precision_recall.csv")][:2] == [
+        "0.460000",
+        "0.450000",
+    ]

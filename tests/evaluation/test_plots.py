@@ -9,7 +9,7 @@ from PIL import Image
 
 from tfod_csf import cell_classes
 from tfod_csf.evaluation import confusion, plots
-from tfod_csf.evaluation.pascal_evaluator import PrecisionRecall
+from tfod_csf.evaluation.pascal_evaluator import OperatingPoint, PrecisionRecall
 from tfod_csf.graphics import figures
 
 NAMES = ("lymphocyte", "Monocyte", "浆细胞", "eosinophil", "blast")
@@ -23,13 +23,19 @@ def curve(scores, hits, precision, recall, num_groundtruth):
 def test_precision_recall_curves(saved_figures, tmp_path):
     # Hit, miss, hit of 2 cells: average precision 1/2 * 1 + 1/2 * 2/3 = 5/6. From 0.5 on two detections are kept, so
     # the dot is at recall 1/2, precision 1/2.
+    points = {
+        "monocyte": OperatingPoint(0.5, 1, 1, 1),
+        "lymphocyte": OperatingPoint(0.5, 0, 0, 1),
+        "neutrophil": OperatingPoint(0.5, 0, 1, 0),
+        "erythrocyte": OperatingPoint(0.5, 0, 0, 3),
+    }
     curves = {
         "monocyte": curve([0.9, 0.8, 0.3], [1, 0, 1], [1, 1 / 2, 2 / 3], [1 / 2, 1 / 2, 1], 2),
         "lymphocyte": curve([0.4], [1], [1], [1], 1),  # nothing reaches 0.5: no dot
         "neutrophil": curve([0.9], [0], [0], [np.nan], 0),
         "erythrocyte": curve([], [], [], [], 3),
     }
-    plots.plot_precision_recall(curves, 0.5, tmp_path / "pr.png", "a title")
+    plots.plot_precision_recall(curves, points, tmp_path / "pr.png", "a title")
     (axes,) = saved_figures[0].axes
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == [
@@ -67,7 +73,9 @@ def curves_of(names):
 
 
 def test_each_class_has_its_color_and_other_classes_differ_in_their_lines(saved_figures, tmp_path):
-    plots.plot_precision_recall(curves_of(NAMES), 0.5, tmp_path / "p.png")
+    plots.plot_precision_recall(
+        curves_of(NAMES), dict.fromkeys(NAMES, OperatingPoint(0.5, 1, 1, 1)), tmp_path / "p.png"
+    )
     lines = [line for line in saved_figures[0].axes[0].lines if line.get_marker() != "o"]
     assert [to_hex(line.get_color()).upper() for line in lines] == [cell_classes.color_of(name) for name in NAMES]
     assert len({(line.get_color(), str(line._unscaled_dash_pattern)) for line in lines}) == len(NAMES)
@@ -77,7 +85,9 @@ def test_chinese_class_names_are_written(saved_figures, tmp_path):
     matrix = confusion.ConfusionMatrix([{"id": number, "name": name} for number, name in enumerate(NAMES, start=1)])
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # matplotlib warns of every letter that no font has
-        plots.plot_precision_recall(curves_of(NAMES), 0.5, tmp_path / "p.png", "模型")
+        plots.plot_precision_recall(
+            curves_of(NAMES), dict.fromkeys(NAMES, OperatingPoint(0.5, 1, 1, 1)), tmp_path / "p.png", "模型"
+        )
         plots.plot_confusion_matrix(matrix, tmp_path / "c.png", "模型")
     curves, grid = (figure.axes[0] for figure in saved_figures)
     expected = "浆细胞" if figures._cjk_family() else "\\u6d46\\u7ec6\\u80de"

@@ -12,7 +12,7 @@ def fold(number, patients, mean_ap=0.5, average_precisions=(0.5, 0.5, 0.5), clas
     arrays = np.array(patients, np.int64).reshape(-1, 4, len(classes)).transpose(1, 0, 2)
     counts = dict(zip(("labeled", "right", "predicted", "decided"), arrays, strict=True))
     ids = tuple(f"{number}-{place}" for place in range(len(patients)))
-    return FoldResult(number, classes, mean_ap, np.array(average_precisions, float), ids, counts)
+    return FoldResult(number, classes, classes, mean_ap, np.array(average_precisions, float), ids, counts)
 
 
 SIX_TWO_TWO = [[6, 2, 2], [5, 0, 1], [8, 0, 1], [5, 5, 0]]

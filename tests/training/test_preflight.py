@@ -1,5 +1,6 @@
 """What a training and an evaluation are checked for: each mistake before step 1 is one sentence."""
 
+import re
 import shutil
 
 import pytest
@@ -7,7 +8,9 @@ import pytest
 from tests.support import tiny_training
 from tfod_csf.data.records.record_files import record_files
 from tfod_csf.errors import UserError
+from tfod_csf.label_map import label_map_from_names, load_label_map, save_label_map
 from tfod_csf.training import preflight
+from tfod_csf.training.checkpoints import trained_classes
 
 
 def _refusal(config, model_dir, **arguments) -> str:
@@ -299,6 +302,24 @@ def test_a_resumed_run_needs_no_fine_tune_checkpoint(config, trained_run, tmp_pa
     config.train_config.fine_tune_checkpoint = str(tmp_path / "gone")
     config.train_config.fine_tune_checkpoint_version = 2
     preflight.check_training(config, "pipeline.config", str(trained_run["model_dir"]))
+
+
+def test_a_run_and_its_evaluation_go_on_with_the_classes_they_had(config, trained_run, tmp_path):
+    """With exchanged ids a resumed run would train each output for the other class, without a word."""
+    model_dir = trained_run["model_dir"]
+    names = load_label_map(config.train_input_reader.label_map_path).names
+    exchanged = label_map_from_names([*reversed(names)])
+    label_map_path = tmp_path / "exchanged.pbtxt"
+    save_label_map(exchanged, label_map_path)
+    for reader in (config.train_input_reader, config.eval_input_reader[0]):
+        reader.label_map_path = str(label_map_path)
+    words = f"exchanged.pbtxt calls class id 1 {names[-1]!r}, but the checkpoints were trained with {names[0]!r}"
+    assert words in _refusal(config, model_dir)
+    with pytest.raises(UserError, match=re.escape(words)):
+        preflight.check_evaluation(config, "pipeline.config", str(model_dir))
+    with pytest.raises(UserError, match=re.escape(words)):
+        trained_classes.check_same(model_dir / "best", exchanged, str(label_map_path))
+    preflight.check_training(config, "pipeline.config", str(tmp_path / "new"))
 
 
 def test_model_dir_must_be_a_folder(config, tmp_path):

@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -48,6 +49,8 @@ class ScriptedTrainer:
 
 
 class ScriptedEvaluation:
+    about: ClassVar = {"run": "eval"}
+
     def __init__(self, metric_of):
         self.metric_of = metric_of
         self.steps = []

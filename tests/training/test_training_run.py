@@ -97,6 +97,11 @@ def test_best_checkpoint(trained_run):
     assert best["step"] in (3, 5)
     variables = _variables(trained_run["model_dir"] / "best" / best["checkpoint"])
     assert int(variables["step/.ATTRIBUTES/VARIABLE_VALUE"]) == best["step"]
+    # Of what the value is, and what the outputs mean.
+    assert (best["run"], best["classes"]) == ("eval", {"1": "red", "2": "blue"})
+    assert best["images"].endswith(", 1 of 1")
+    assert [path.rpartition("/")[2] for path in best["input_path"]] == ["eval.record"]
+    assert json.loads((trained_run["model_dir"] / "training.json").read_text())["classes"] == best["classes"]
 
 
 def test_restart_resumes_and_eval_once_evaluates(trained_run, tmp_path):

@@ -161,6 +161,7 @@ def _evaluate(
     judgments = _add_images(evaluation, pages, found, len(pairs) or None, problems, output_dir)
     settings: dict[str, Any] = {"model": model.name, "fingerprint": model.fingerprint, "temperature": model.temperature}
     settings["data"] = FLAGS.input_path or FLAGS.images_dir
+    settings["classes"] = labels.names
     recommendations = pages.recommendations()
     settings["recommended_thresholds"] = recommendations.as_json()
     num_unlike = sum(not judgment.in_domain for judgment in judgments)

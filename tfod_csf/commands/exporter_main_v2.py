@@ -72,6 +72,7 @@ def main() -> None:
     from tfod_csf.config import supported
     from tfod_csf.export import export_checks
     from tfod_csf.files import folder_lock
+    from tfod_csf.training.checkpoints import trained_classes
 
     side_inputs = [name for name in FLAGS if name.startswith(("use_side", "side_input")) and FLAGS[name].value]
     if side_inputs:
@@ -83,6 +84,7 @@ def main() -> None:
     classes = label_map.load_label_map(label_map_path)
     paths = pathlib.Path(FLAGS.trained_checkpoint_dir), pathlib.Path(FLAGS.output_directory)
     export_checks.check_export(FLAGS.input_type, config, *paths, classes)
+    trained_classes.check_same(paths[0], classes, label_map_path)
     for notice in supported.notices(config, parts=("model",)):
         print(notice)
 

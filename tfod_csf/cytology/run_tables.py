@@ -67,6 +67,7 @@ class PatientTables:
       skipped_models: see `of_complete_models`.
       model_classes: the models' classes, of the columns score_<class>; () where the table has none.
       is_reviewed: whether a person has decided on a cell, also on one that was removed and is not in `cells`.
+      removed: rows of the cells that a person removed, with the columns of `cells`.
     """
 
     patient_id: str
@@ -76,6 +77,7 @@ class PatientTables:
     is_reviewed: bool = False
     skipped_models: tuple[str, ...] = ()
     model_classes: tuple[str, ...] = ()
+    removed: pd.DataFrame = dataclasses.field(default_factory=pd.DataFrame)
 
     @functools.cached_property
     def _kinds(self) -> dict[CellKind, int]:
@@ -335,12 +337,12 @@ def read_patient(folder: str | os.PathLike, details: bool = False) -> PatientTab
         )
     is_reviewed = not cells["status"].isin(cell_classes.MACHINE_STATUS).all()
     # A removed cell keeps its row, counted under nothing.
-    cells = cells[cells["counted_as"] != ""]
+    removed, cells = cells[cells["counted_as"] == ""], cells[cells["counted_as"] != ""]
     if "raw_score" not in cells:  # tables of version 0.2.0
         cells = cells.assign(raw_score=np.nan)
     cells = cells.assign(raw_score=cells["raw_score"].fillna(cells["score"]))
     patient_id, classes = ids.pop() if ids else folder.name, csv_schemas.load("cells").classes_in(folder / "cells.csv")
-    return PatientTables(patient_id, folder, cells, images, is_reviewed, model_classes=classes)
+    return PatientTables(patient_id, folder, cells, images, is_reviewed, (), classes, removed)
 
 
 def folders_by_patient(inference_dir: str | os.PathLike) -> dict[str, pathlib.Path]:

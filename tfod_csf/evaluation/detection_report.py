@@ -28,7 +28,7 @@ class DetectionReport:
 
     Args:
       categories: [{"id": int from 1, "name": str}, ...].
-      min_score: operating point, detections with score >= this count as cells.
+      min_score: operating point, detections with score >= this, before a temperature, count as cells.
       matching_iou_threshold: of the Pascal metrics and of the confusion matrix.
     """
 
@@ -39,6 +39,8 @@ class DetectionReport:
         self._min_score = min_score
         self._iou_threshold = matching_iou_threshold
         self._pascal = pascal_evaluator.PascalDetectionEvaluator(categories, matching_iou_threshold)
+        # Cells are chosen by the scores before a temperature, which need not have the order of those after it.
+        self._before_temperature = pascal_evaluator.PascalDetectionEvaluator(categories, matching_iou_threshold)
         self._evaluators: list[Any] = [
             self._pascal,
             pascal_evaluator.WeightedPascalDetectionEvaluator(categories, self._iou_threshold),
@@ -61,12 +63,18 @@ class DetectionReport:
         """Adds one image; the dictionaries are those of the evaluators, boxes in pixels of the original image.
 
         Args:
+          detections_dict: may hold detection_raw_scores [N] too, those before a temperature; absent, there was none.
           cells_dict: what is counted as cells, of the form of `detections_dict`, for the confusion matrix; None takes
             the detections. TFOD's metrics are those of the model as it is; a differential is made of cells.
         """
         for evaluator in self._evaluators:
             evaluator.add_single_ground_truth_image_info(image_id, groundtruth_dict)
             evaluator.add_single_detected_image_info(image_id, detections_dict)
+        raw_scores = detections_dict.get("detection_raw_scores", detections_dict["detection_scores"])
+        self._before_temperature.add_single_ground_truth_image_info(image_id, groundtruth_dict)
+        self._before_temperature.add_single_detected_image_info(
+            image_id, {**detections_dict, "detection_scores": raw_scores}
+        )
         counted = detections_dict if cells_dict is None else cells_dict
         self.confusion.add_image(groundtruth_dict, counted, are_cells=cells_dict is not None)
         self.num_images += 1
@@ -84,13 +92,17 @@ class DetectionReport:
         curves = self._pascal.precision_recall()
         return {category["name"]: curves[category["id"]] for category in self._categories}
 
+    def operating_points(self) -> dict[str, pascal_evaluator.OperatingPoint]:
+        """Counts of each class by name at min_score."""
+        points = self._before_temperature.operating_points(self._min_score)
+        return {category["name"]: points[category["id"]] for category in self._categories}
+
     def per_class(self, metrics: Mapping[str, float]) -> list[dict[str, Any]]:
         """Rows of per_class.csv as numbers."""
-        points = self._pascal.operating_points(self._min_score)
-        curves = self._pascal.precision_recall()
+        points, curves = self.operating_points(), self.curves()
         rows = []
         for category in self._categories:
-            point, curve = points[category["id"]], curves[category["id"]]
+            point, curve = points[category["name"]], curves[category["name"]]
             rows.append(
                 {
                     "class": category["name"],

@@ -22,7 +22,7 @@ class ModelEvaluation:
     Args:
       categories: [{"id": int from 1, "name": str}, ...].
       readings: names of the readings, TFOD's first.
-      min_score: operating point, detections with score >= this count as cells.
+      min_score: operating point, detections with score >= this, before a temperature, count as cells.
       matching_iou_threshold: IoU from which a detection is a labeled cell.
     """
 
@@ -33,7 +33,6 @@ class ModelEvaluation:
         min_score: float = 0.5,
         matching_iou_threshold: float = 0.5,
     ):
-        self._min_score = min_score
         self._reports = {name: DetectionReport(categories, min_score, matching_iou_threshold) for name in readings}
         self._has_unknown = False
         self.num_images = 0
@@ -75,7 +74,8 @@ class ModelEvaluation:
             target = pathlib.Path(output_dir, f"unknown_{name}" if number else "")
             reading = name if self._has_unknown else "none"
             metrics = report.write(target, {**settings, "cells_labelled_unknown": reading})
-            plots.plot_precision_recall(report.curves(), self._min_score, target / "precision_recall.png", model)
+            points = report.operating_points()
+            plots.plot_precision_recall(report.curves(), points, target / "precision_recall.png", model)
             plots.plot_confusion_matrix(report.confusion, target / "confusion_matrix.png", model)
             heading = f" (cells labeled unknown are {name})" if self._has_unknown else ""
             texts.append(f"{model} on {report.num_images} images{heading}:\n{report.text(metrics)}\n")

@@ -10,7 +10,7 @@ import numpy as np
 from tfod_csf import cell_classes
 from tfod_csf.evaluation.confusion import ConfusionMatrix
 from tfod_csf.evaluation.metric_text import metric_text
-from tfod_csf.evaluation.pascal_evaluator import PrecisionRecall
+from tfod_csf.evaluation.pascal_evaluator import OperatingPoint, PrecisionRecall
 from tfod_csf.graphics import figures
 
 # For classes that the study does not have; some share a color.
@@ -25,9 +25,15 @@ def _line_styles(names: Iterable[str]) -> dict[str, Any]:
 
 
 def plot_precision_recall(
-    curves: Mapping[str, PrecisionRecall], min_score: float, path: str | os.PathLike, title: str = ""
+    curves: Mapping[str, PrecisionRecall],
+    points: Mapping[str, OperatingPoint],
+    path: str | os.PathLike,
+    title: str = "",
 ) -> None:
-    """One curve per class with its average precision; a dot marks the operating point at min_score."""
+    """One curve per class with its average precision; a dot marks its operating point.
+
+    Where a temperature changes the order of scores, the dot may lie beside the curve, which has the scores after it.
+    """
     styles = _line_styles(curves)
     with figures.drawing(path, 6.4, 5.6) as (_, (axes,)):
         for name, curve in curves.items():
@@ -38,12 +44,11 @@ def plot_precision_recall(
                 continue
             recall, precision = np.append(0.0, curve.recall), np.append(curve.precision[0], curve.precision)
             axes.step(recall, precision, where="post", label=label, **style)
-            kept = int(np.sum(curve.scores >= min_score))
-            if kept:
-                point = {"marker": "o", "color": style["color"], "markersize": 7}
-                axes.plot(curve.recall[kept - 1], curve.precision[kept - 1], **point)
+            point = points[name]
+            if point.true_positives + point.false_positives:
+                axes.plot(point.recall, point.precision, marker="o", color=style["color"], markersize=7)
         axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.05), title=figures.printable(title))
-        axes.legend(loc="lower left", title=f"dot: score >= {min_score:g}")
+        axes.legend(loc="lower left", title=f"dot: score >= {next(iter(points.values())).min_score:g}")
 
 
 def plot_confusion_matrix(matrix: ConfusionMatrix, path: str | os.PathLike, title: str = "") -> None:

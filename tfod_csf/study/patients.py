@@ -17,12 +17,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
 from tfod_csf import run_folder
-from tfod_csf.files import csv_schemas, given_files, inner_paths
+from tfod_csf.files import csv_schemas
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
 from tfod_csf.study.folder_arrangement import note_arrangement
+from tfod_csf.study.folder_listing import ListedFile, list_files, note_folders_without_images, readable_images
 from tfod_csf.study.folder_names import safe_folder_name
-from tfod_csf.study.image_io import IMAGE_SUFFIXES, OTHER_IMAGE_SUFFIXES, RAW_SUFFIXES
+from tfod_csf.study.image_io import IMAGE_SUFFIXES, OTHER_IMAGE_SUFFIXES
 from tfod_csf.study.patient_ids import PatientsError, alike_key, composed, loose
 
 _PICTURE_SUFFIXES = frozenset((*IMAGE_SUFFIXES, *OTHER_IMAGE_SUFFIXES))
@@ -65,102 +66,7 @@ class AnnotatedFile:
     xml_path: pathlib.Path
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Listed:
-    """A file below a folder: where it is, and its path below the folder with "/"."""
-
-    path: str
-    key: str
-
-    @property
-    def suffix(self) -> str:
-        """In small letters, with its dot."""
-        return os.path.splitext(self.path)[1].lower()
-
-    @property
-    def stem(self) -> str:
-        """The name without its suffix."""
-        return os.path.splitext(self.key.rpartition("/")[2])[0]
-
-    @property
-    def parent(self) -> str:
-        """Path of its folder below the folder that was listed; "" for that one."""
-        return self.key.rpartition("/")[0]
-
-
-def _is_wanted(name: str) -> bool:
-    """Whether a name is none of the system's: .DS_Store, and macOS's ._IMG_0001.jpg, which is not an image."""
-    return not name.startswith(".") and name != "__MACOSX"
-
-
-def _is_file_name(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in (*IMAGE_SUFFIXES, ".xml")
-
-
-def _is_portable(path: str, key: str, problems: ProblemLog) -> bool:
-    """Whether the tables can name the file: as text, and so that no system takes the name for a path elsewhere."""
-    if inner_paths.leads_out(key):
-        problems.skipped(path, "other systems take the file name for a path to another folder", "Rename the file.")
-        return False
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:
-        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
-        problems.skipped(shown, "the file name is not UTF-8", "Rename the file (convmv renames whole folders).")
-        return False
-    return True
-
-
-def _list_files(
-    folder: pathlib.Path, what: str, problems: ProblemLog, except_below: Sequence[pathlib.Path] = ()
-) -> list[_Listed]:
-    """Files below a folder in sorted order; linked folders are followed, system files and folders ignored."""
-    if not folder.is_dir():
-        raise PatientsError(f"{folder}: {'is not a folder' if folder.exists() else 'no such folder'}; give the {what}.")
-    start = len(os.path.join(folder, ""))
-    paths = given_files.files_below(folder, problems.unlisted_folder, _is_wanted, _is_file_name)
-    if except_below:
-        others = tuple(os.path.join(os.path.realpath(path), "") for path in except_below)
-        paths = (path for path in paths if not os.path.realpath(path).startswith(others))
-    files = (_Listed(path, path[start:].replace(os.sep, "/")) for path in paths)
-    return [listed for listed in files if _is_portable(listed.path, listed.key, problems)]
-
-
-def _readable(folder: pathlib.Path, listed: list[_Listed], problems: ProblemLog) -> list[_Listed]:
-    """Images of formats that are read; all others are skipped, but a camera's raw file beside its image is noted."""
-    readable = [one for one in listed if one.suffix in IMAGE_SUFFIXES]
-    has_raw = any(one.suffix in RAW_SUFFIXES for one in listed)
-    exported = {(one.parent, loose(one.stem)) for one in readable} if has_raw else set()
-    num_raw = 0
-    for one in listed:
-        if one.suffix in RAW_SUFFIXES and (one.parent, loose(one.stem)) in exported:
-            num_raw += 1
-        elif one.suffix in OTHER_IMAGE_SUFFIXES:
-            problems.skipped(one.path, f"{one.suffix} images are not read", "Export it as JPEG, PNG or TIFF.")
-    if num_raw:
-        reason = "a camera's raw file is not read; the image of the same name beside it is"
-        problems.noted(folder, reason, "No action is needed if both are one picture.", count=num_raw)
-    return readable
-
-
-def _note_folders_without_images(
-    folder: pathlib.Path, listed: list[_Listed], problems: ProblemLog, others: Sequence[str | os.PathLike]
-) -> None:
-    """Notes folders directly in the images folder without an image or a row in `problems`, apart from `others`."""
-    start = os.path.join(folder, "")
-    known = {one.key.partition("/")[0] for one in listed if one.suffix in IMAGE_SUFFIXES}
-    reported = (row.file.removeprefix(start) for row in problems.problems if row.file.startswith(start))
-    known |= {file.partition(os.sep)[0] for file in reported}
-    real = [os.path.join(os.path.realpath(other), "") for other in others]
-    for name in filter(_is_wanted, given_files.folder_names(folder)):
-        is_of_others = any(other.startswith(os.path.join(os.path.realpath(start + name), "")) for other in real)
-        if name not in known and not is_of_others:
-            shown = os.fsencode(start + name).decode("utf-8", "backslashreplace")
-            reason = "no image was found in this folder, so that it has no result"
-            problems.noted(shown, reason, "If it is a patient's, export its images as JPEG, PNG or TIFF.")
-
-
-def _by_folder(folder: pathlib.Path, files: list[_Listed], problems: ProblemLog) -> list[ImageFile]:
+def _by_folder(folder: pathlib.Path, files: list[ListedFile], problems: ProblemLog) -> list[ImageFile]:
     flat_patient = folder.resolve().name or "images"
     folders = {listed.key.partition("/")[0] for listed in files if "/" in listed.key}
     while flat_patient in folders:
@@ -178,7 +84,7 @@ def _by_folder(folder: pathlib.Path, files: list[_Listed], problems: ProblemLog)
     return images
 
 
-def _by_pattern(files: list[_Listed], patient_pattern: str, problems: ProblemLog) -> list[ImageFile]:
+def _by_pattern(files: list[ListedFile], patient_pattern: str, problems: ProblemLog) -> list[ImageFile]:
     try:
         pattern = re.compile(patient_pattern)
     except re.error as error:
@@ -199,7 +105,7 @@ def _by_pattern(files: list[_Listed], patient_pattern: str, problems: ProblemLog
 
 
 def _by_manifest(
-    folder: pathlib.Path, files: list[_Listed], manifest: str | os.PathLike, problems: ProblemLog
+    folder: pathlib.Path, files: list[ListedFile], manifest: str | os.PathLike, problems: ProblemLog
 ) -> list[ImageFile]:
     by_key = {listed.key: listed.path for listed in files}
     by_composed = {composed(key): key for key in by_key}
@@ -258,7 +164,7 @@ def _refuse_drawn_pictures(images: Sequence[ImageFile]) -> None:
 
 def _all_images(
     folder: pathlib.Path,
-    listed: list[_Listed],
+    listed: list[ListedFile],
     problems: ProblemLog,
     manifest: str | os.PathLike | None,
     patient_pattern: str | None,
@@ -267,11 +173,11 @@ def _all_images(
     """Images among the files of the images folder, sorted by patient and key; `others` are no folders of images."""
     if manifest and patient_pattern:
         raise PatientsError("--manifest and --patient_pattern both say whose image it is; give one of them.")
-    files = _readable(folder, listed, problems)
+    files = readable_images(folder, listed, problems)
     if not files:
         looked = f"looked for {', '.join(IMAGE_SUFFIXES)}; {problems.summary()}"
         raise NoImagesError(f"{folder}: no image was found in it ({looked}).")
-    _note_folders_without_images(folder, listed, problems, others)
+    note_folders_without_images(folder, listed, problems, others)
     if manifest:
         images = _by_manifest(folder, files, manifest, problems)
     elif patient_pattern:
@@ -354,7 +260,7 @@ def find_images(
       PatientsError: no such folder, a pattern or manifest that cannot be used.
     """
     folder = pathlib.Path(images_dir)
-    listed = _list_files(folder, "folder of images", problems, except_below)
+    listed = list_files(folder, "folder of images", problems, except_below)
     images = _all_images(folder, listed, problems, manifest, patient_pattern, except_below)
     images = _one_of_each_stem(_with_folder_names(images, problems), problems, _xml_beside)
     if not images:
@@ -371,7 +277,7 @@ class _XmlFiles:
       is_separate: the folder is not the images folder, so that XML of all sub-folders may lie directly in it.
     """
 
-    def __init__(self, files: list[_Listed], pictures: list[ImageFile], is_separate: bool):
+    def __init__(self, files: list[ListedFile], pictures: list[ImageFile], is_separate: bool):
         self._by_stem: dict[tuple[str, str], list[pathlib.Path]] = defaultdict(list)
         for listed in files:
             if listed.suffix == ".xml":
@@ -440,13 +346,13 @@ def find_pairs(
       PatientsError: as `find_images`, and when no image has an XML.
     """
     folder = pathlib.Path(images_dir)
-    listed = _list_files(folder, "folder of images", problems, except_below)
+    listed = list_files(folder, "folder of images", problems, except_below)
     others = [*except_below, *([annotations_dir] if annotations_dir else [])]
     images = _all_images(folder, listed, problems, manifest, patient_pattern, others)
     pictures = [ImageFile(one.path, "", one.key, one.key) for one in listed if one.suffix in _PICTURE_SUFFIXES]
     if annotations_dir is not None and os.path.realpath(images_dir) != os.path.realpath(annotations_dir):
         folder = pathlib.Path(annotations_dir)
-        listed = _list_files(folder, "folder of annotations", problems)
+        listed = list_files(folder, "folder of annotations", problems)
     xml_files = _XmlFiles(listed, pictures, is_separate=annotations_dir is not None)
     images = _one_of_each_stem(images, problems, xml_files.of)
     exact, alike = _claims(xml_files, images, pictures)

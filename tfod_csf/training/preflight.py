@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import pathlib
 from collections.abc import Sequence
 
 from tfod_csf.config import supported
@@ -10,7 +11,7 @@ from tfod_csf.data.records.record_files import shard_notices
 from tfod_csf.data.records.record_statistics import image_digests
 from tfod_csf.errors import UserError
 from tfod_csf.training import preflight_checks
-from tfod_csf.training.checkpoints import run_checkpoints
+from tfod_csf.training.checkpoints import run_checkpoints, trained_classes
 from tfod_csf.training.preflight_checks import CheckedInput, TrainingSetupError
 
 
@@ -59,6 +60,8 @@ def check_training(
     train = preflight_checks.check_input(
         config.train_input_reader, num_classes, "train_input_reader", config.train_config.max_number_of_boxes
     )
+    if run_checkpoints.all_checkpoints(model_dir):
+        trained_classes.check_same(pathlib.Path(model_dir), train.label_map, config.train_input_reader.label_map_path)
     evals = _check_eval_inputs(config) if evaluates else ()
     notices = [*supported.notices(config), f"Training records: {train.describe()}."]
     notices += shard_notices(config.train_input_reader.tf_record_input_reader.input_path)
@@ -101,6 +104,8 @@ def check_evaluation(
         num_classes = config.model.faster_rcnn.num_classes
         train = preflight_checks.check_input(config.train_input_reader, num_classes, "train_input_reader")
     evals = _check_eval_inputs(config)
+    for reader, checked in zip(config.eval_input_reader, evals):
+        trained_classes.check_same(pathlib.Path(checkpoint_dir), checked.label_map, reader.label_map_path)
     trained_on = _images_trained_on(config)
     shared = _shared_records(config, evals, trained_on or set())
     if trained_on is None:

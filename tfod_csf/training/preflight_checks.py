@@ -4,6 +4,7 @@ Each raises a `TrainingSetupError` of one sentence. preflight.py runs them, the 
 """
 
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -59,6 +60,12 @@ class CheckedInput:
                 name = self.label_map.name_of(next(iter(ids)))
             counts[name] += count
         return counts
+
+    def digest(self) -> str:
+        """32 letters that are equal for the same images with as many objects of each class."""
+        images = b"".join(sorted(self.statistics.image_digests))
+        objects = json.dumps(sorted((+self.statistics.objects_per_class).items()))
+        return hashlib.blake2b(images + objects.encode(), digest_size=16).hexdigest()
 
     def describe(self) -> str:
         """For example "90 images, 2,000 boxes (lymphocyte 900, monocyte 1,100), at most 41 in one"."""

@@ -327,11 +327,15 @@ class TrainingLoop:
             metrics = evaluation.run(self._step, self._progress.say, self._after_batch_of_evaluation)
             if index > 0:
                 continue
-            is_best = self._workers.is_chief and is_better(metrics, self._model_dir) and not self._watch.is_high
+            is_best = (
+                self._workers.is_chief
+                and is_better(metrics, self._model_dir, evaluation.about)
+                and not self._watch.is_high
+            )
             if self._workers.sum([is_best])[0]:  # the chief decides, all save
                 self._keeper.save()
                 if is_best:
-                    keep_best(self._keeper.latest, self._step, metrics, self._model_dir)
+                    keep_best(self._keeper.latest, self._step, metrics, self._model_dir, evaluation.about)
                     self._progress.say(
                         f"Best checkpoint so far: step {self._step} ({best_text(metrics)}), in {self._model_dir}/best"
                     )

@@ -35,6 +35,7 @@ class TrainingRecord:
       evaluated_step: step of the last evaluation; None: no evaluation yet.
       first_loss: total loss of step 1; None before it.
       reason: why the run ended, one sentence; "" while it runs.
+      classes: of `checkpoints.trained_classes.by_id`; {} of a run without a label map, or of an earlier version.
       version: version of this package.
     """
 
@@ -46,6 +47,7 @@ class TrainingRecord:
     evaluated_step: int | None = None
     first_loss: float | None = None
     reason: str = ""
+    classes: dict[str, str] = dataclasses.field(default_factory=dict)
     version: str = __version__
 
     def save(self, model_dir: str | os.PathLike) -> None:

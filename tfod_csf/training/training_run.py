@@ -25,7 +25,7 @@ from tfod_csf.modeling import model_builder
 from tfod_csf.modeling.faster_rcnn import FasterRCNN
 from tfod_csf.training import optimizer as optimizers
 from tfod_csf.training import preflight, preflight_checks, run_start, strategies, training_record
-from tfod_csf.training.checkpoints import checkpoint_view, fine_tuning, run_checkpoints
+from tfod_csf.training.checkpoints import checkpoint_view, fine_tuning, run_checkpoints, trained_classes
 from tfod_csf.training.checkpoints.best_checkpoint import BEST_FOLDER
 from tfod_csf.training.checkpoints.checkpoint_keeper import CheckpointKeeper
 from tfod_csf.training.evaluation import continuous_evaluation
@@ -127,7 +127,12 @@ def _train(
     if workers.is_chief:
         _keep_config(config, model_dir)
     record = dataclasses.replace(
-        before, step=step, num_steps=settings.num_steps, rms_prop_rule=rule, version=__version__
+        before,
+        step=step,
+        num_steps=settings.num_steps,
+        rms_prop_rule=rule,
+        classes=trained_classes.by_id(checked.train.label_map) if checked.train else {},
+        version=__version__,
     )
     evaluations = []
     if settings.eval_every_n:
@@ -406,7 +411,13 @@ def _evaluation(
     )
     num_images = -(-checked_input.statistics.num_examples // max(1, reader.sample_1_of_n_examples))
     averages = optimizer if eval_config.use_moving_averages else None
-    return EvaluationRun(evaluator, folder, num_images, weights=lambda: _averaged(averages))
+    about = {
+        "run": f"{EVAL_FOLDER}/{reader.name}".rstrip("/"),
+        "input_path": list(reader.tf_record_input_reader.input_path),
+        "images": f"{checked_input.digest()}, 1 of {max(1, reader.sample_1_of_n_examples)}",
+        "classes": trained_classes.by_id(checked_input.label_map),
+    }
+    return EvaluationRun(evaluator, folder, num_images, lambda: _averaged(averages), about)
 
 
 @contextlib.contextmanager

@@ -42,6 +42,36 @@ def test_boxes_are_drawn_anew_where_a_person_decided(patient, sources):
     assert {field.image for field in fields if field.has_letters} == {image}
 
 
+def _remove_cells(folder, is_removed):
+    """Marks cells of the table as a review does that deletes them."""
+    schema = csv_schemas.load("cells")
+    rows = list(schema.read(folder / "cells.csv"))
+    for row in filter(is_removed, rows):
+        row.update(status="deleted", counted_as="")
+    schema.write(folder / "cells.csv", rows, schema.classes_in(folder / "cells.csv"), with_rare=True)
+
+
+def test_boxes_are_drawn_anew_where_a_person_removed_cells_only(tmp_path, write_patient):
+    write_patient(tmp_path / "p", "p", [{"lymphocyte": 2}, {"lymphocyte": 1}])
+    (tmp_path / "p" / "pictures" / "m").mkdir(parents=True)
+    (tmp_path / "images" / "p").mkdir(parents=True)
+    schema = csv_schemas.load("images")
+    images = list(schema.read(tmp_path / "p" / "images.csv"))
+    for row in images:
+        Image.new("RGB", (640, 480), "red").save(tmp_path / "p" / "pictures" / "m" / row["image"])
+        path = tmp_path / "images" / "p" / row["image"]
+        Image.new("RGB", (640, 480), "white").save(path)
+        row["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    classes = schema.classes_in(tmp_path / "p" / "images.csv")
+    schema.write(tmp_path / "p" / "images.csv", images, classes, with_rare=True)
+    _remove_cells(tmp_path / "p", lambda row: row["image"] == "img_01.jpg")
+    patient = run_tables.read_patient(tmp_path / "p", details=True)
+    fields, _ = labeled_fields.field_pictures(patient, "m", 2, gallery.SourceImages(tmp_path / "images", patient), 0.8)
+    assert {field.image: field.has_letters for field in fields} == {"img_00.jpg": False, "img_01.jpg": True}
+    # Nothing is left on it, so the picture is the image itself.
+    assert np.asarray(picture_of(fields[1].picture)).min() > 250
+
+
 def test_neither_pictures_nor_images(patient, odd_run, tmp_path):
     nowhere = gallery.SourceImages(tmp_path, patient)
     assert labeled_fields.field_pictures(patient, "known_truth", 6, nowhere, 0.8, recounted=True) == ([], 0)
@@ -104,6 +134,12 @@ def test_each_tile_of_a_cut_image_is_a_field(tmp_path, write_patient):
     Image.new("RGB", (200, 480), "red").save(path)
     fields, _ = labeled_fields.field_pictures(patient, "m", 3, sources, 0.8)
     assert [field.has_letters for field in fields] == [False, True, True]
+    # A person removes the first tile's last cell: only its picture is outdated.
+    _remove_cells(tmp_path / "p", lambda row: (float(row["xmin"]) + float(row["xmax"])) / 2 == 154)
+    patient = run_tables.read_patient(tmp_path / "p", details=True)
+    fields, _ = labeled_fields.field_pictures(patient, "m", 3, sources, 0.8)
+    assert fields[0].counts == (("lymphocyte", 15),)
+    assert [field.has_letters for field in fields] == [True, True, True]
 
 
 def test_crops_of_a_cut_image_have_the_scale_of_its_tiles(tmp_path, write_patient):

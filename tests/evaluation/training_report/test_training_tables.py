@@ -104,3 +104,24 @@ def test_training_data_evaluated_for_comparison_is_not_the_runs_precision(tmp_pa
     monkeypatch.setattr(training_tables, "read_runs", lambda _: runs)
     row, best = training_tables.write_training_report(tmp_path, tmp_path / "out")
     assert (row["run"], row["last_value"], best) == ("eval", 0.4, None)
+
+
+def test_the_star_is_on_the_curve_of_the_reader_that_chose_the_best_checkpoint(saved_figures, tmp_path, monkeypatch):
+    steps = [1, 2, 3, 4]
+    runs = {
+        "eval/another_laboratory": {MAP: series(steps, [0.1, 0.2, 0.3, 0.4])},
+        "eval/validation": {MAP: series(steps, [0.5, 0.6, 0.7, 0.6])},
+    }
+    monkeypatch.setattr(training_tables, "read_runs", lambda _: runs)
+    best = {"metric": MAP, "step": 3, "value": 0.7, "run": "eval/validation"}
+    (tmp_path / "best.json").write_text(json.dumps(best), encoding="utf-8")
+    row, _ = training_tables.write_training_report(tmp_path, tmp_path / "out")
+    assert (row["run"], row["best_value"]) == ("eval/validation", 0.7)
+    lines = saved_figures[0].axes[0].lines
+    assert lines[0].get_ydata().tolist() == [50, 60, 70, 60]
+    assert lines[-1].get_xydata().tolist() == [[3, 70]]
+    # An earlier version's best.json does not say which of the two it is of: no star.
+    (tmp_path / "best.json").write_text(json.dumps({"metric": MAP, "step": 3, "value": 0.7}), encoding="utf-8")
+    training_tables.write_training_report(tmp_path, tmp_path / "out")
+    labels = [line.get_label() for line in saved_figures[-1].axes[0].lines]
+    assert not any(label.startswith("best checkpoint") for label in labels)

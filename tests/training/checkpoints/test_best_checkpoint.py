@@ -28,18 +28,35 @@ def test_best_metric_prefers_pascal_and_needs_ground_truth():
 
 
 def test_better_is_strictly_better_by_the_same_metric(tmp_path):
-    assert not best_checkpoint.is_better({}, tmp_path)
-    assert best_checkpoint.is_better({COCO: 0.0}, tmp_path)  # there is none yet
-    best_checkpoint.keep_best(_write(tmp_path, 1), 10, {COCO: 0.5}, tmp_path)
-    assert not best_checkpoint.is_better({COCO: 0.5}, tmp_path)
-    assert best_checkpoint.is_better({COCO: 0.51}, tmp_path)
-    assert best_checkpoint.is_better({PASCAL: 0.1}, tmp_path)  # values of two metrics cannot be compared
-    assert not best_checkpoint.is_better({COCO: math.nan}, tmp_path)
+    assert not best_checkpoint.is_better({}, tmp_path, {})
+    assert best_checkpoint.is_better({COCO: 0.0}, tmp_path, {})  # there is none yet
+    best_checkpoint.keep_best(_write(tmp_path, 1), 10, {COCO: 0.5}, tmp_path, {})
+    assert not best_checkpoint.is_better({COCO: 0.5}, tmp_path, {})
+    assert best_checkpoint.is_better({COCO: 0.51}, tmp_path, {})
+    assert best_checkpoint.is_better({PASCAL: 0.1}, tmp_path, {})  # values of two metrics cannot be compared
+    assert not best_checkpoint.is_better({COCO: math.nan}, tmp_path, {})
+
+
+def test_a_value_on_other_images_is_not_compared(tmp_path, caplog):
+    first = {"run": "eval", "input_path": ["a.record"], "images": "0a, 1 of 1", "classes": {"1": "lymphocyte"}}
+    best_checkpoint.keep_best(_write(tmp_path, 1), 10, {PASCAL: 0.9}, tmp_path, first)
+    assert best_checkpoint.read_best(tmp_path).items() >= first.items()
+    assert not best_checkpoint.is_better({PASCAL: 0.8}, tmp_path, first | {"input_path": ["moved/a.record"]})
+    assert not caplog.records
+    other = first | {"input_path": ["b.record"], "images": "0b, 1 of 1"}
+    assert not best_checkpoint.is_better({PASCAL: math.nan}, tmp_path, other)
+    assert best_checkpoint.is_better({PASCAL: 0.8}, tmp_path, other)
+    assert "of other images (a.record) than those evaluated now (b.record)" in caplog.text
+
+
+def test_a_best_checkpoint_of_an_earlier_version_is_compared(tmp_path):
+    best_checkpoint.keep_best(_write(tmp_path, 1), 10, {PASCAL: 0.9}, tmp_path, {})
+    assert not best_checkpoint.is_better({PASCAL: 0.8}, tmp_path, {"images": "0a, 1 of 1"})
 
 
 def test_the_best_replaces_the_one_before(tmp_path):
-    best_checkpoint.keep_best(_write(tmp_path, 1), 10, {PASCAL: 0.5}, tmp_path)
-    best_checkpoint.keep_best(_write(tmp_path, 12), 20, {PASCAL: 0.7, COCO: math.nan}, tmp_path)
+    best_checkpoint.keep_best(_write(tmp_path, 1), 10, {PASCAL: 0.5}, tmp_path, {})
+    best_checkpoint.keep_best(_write(tmp_path, 12), 20, {PASCAL: 0.7, COCO: math.nan}, tmp_path, {})
     folder = tmp_path / "best"
     assert sorted(path.name for path in folder.iterdir()) == [
         "best.json",
@@ -60,22 +77,22 @@ def test_the_best_replaces_the_one_before(tmp_path):
 
 def test_files_are_linked_where_that_is_possible_and_copied_elsewhere(tmp_path, monkeypatch):
     path = _write(tmp_path, 1)
-    best_checkpoint.keep_best(path, 10, {PASCAL: 0.5}, tmp_path)
+    best_checkpoint.keep_best(path, 10, {PASCAL: 0.5}, tmp_path, {})
     assert os.path.samefile(f"{path}.index", tmp_path / "best" / "ckpt-1.index")
 
     def refuse(source, target):
         raise OSError("cross-device link")
 
     monkeypatch.setattr(best_checkpoint.os, "link", refuse)
-    best_checkpoint.keep_best(path, 10, {PASCAL: 0.5}, tmp_path)
+    best_checkpoint.keep_best(path, 10, {PASCAL: 0.5}, tmp_path, {})
     assert not os.path.samefile(f"{path}.index", tmp_path / "best" / "ckpt-1.index")
     assert (tmp_path / "best" / "ckpt-1.index").read_text() == "state 1"
 
 
 def test_a_checkpoint_that_is_gone_leaves_the_best_as_it_is(tmp_path):
-    best_checkpoint.keep_best(_write(tmp_path, 1), 10, {PASCAL: 0.5}, tmp_path)
+    best_checkpoint.keep_best(_write(tmp_path, 1), 10, {PASCAL: 0.5}, tmp_path, {})
     with pytest.raises(FileNotFoundError):
-        best_checkpoint.keep_best(str(tmp_path / "ckpt-2"), 20, {PASCAL: 0.7}, tmp_path)
+        best_checkpoint.keep_best(str(tmp_path / "ckpt-2"), 20, {PASCAL: 0.7}, tmp_path, {})
     assert best_checkpoint.read_best(tmp_path)["step"] == 10
     assert (tmp_path / "best" / "ckpt-1.index").is_file()
 
@@ -89,16 +106,16 @@ def test_a_file_that_is_not_json(tmp_path):
 
 
 def test_a_file_of_somebody_else_stays(tmp_path):
-    best_checkpoint.keep_best(_write(tmp_path, 1), 10, {PASCAL: 0.5}, tmp_path)
+    best_checkpoint.keep_best(_write(tmp_path, 1), 10, {PASCAL: 0.5}, tmp_path, {})
     (tmp_path / "best" / "notes").mkdir()
     (tmp_path / "best" / "notes" / "mine.txt").write_text("mine")
-    best_checkpoint.keep_best(_write(tmp_path, 2), 20, {PASCAL: 0.7}, tmp_path)
+    best_checkpoint.keep_best(_write(tmp_path, 2), 20, {PASCAL: 0.7}, tmp_path, {})
     assert (tmp_path / "best" / "notes" / "mine.txt").read_text() == "mine"
     assert not (tmp_path / "best" / "ckpt-1.index").exists()
 
 
 def test_killed_before_it_is_in_place_the_old_one_stays_whole(tmp_path, monkeypatch):
-    best_checkpoint.keep_best(_write(tmp_path, 1), 10, {PASCAL: 0.5}, tmp_path)
+    best_checkpoint.keep_best(_write(tmp_path, 1), 10, {PASCAL: 0.5}, tmp_path, {})
     before = {path.name: path.read_text() for path in (tmp_path / "best").iterdir()}
 
     def killed(*arguments):
@@ -108,5 +125,5 @@ def test_killed_before_it_is_in_place_the_old_one_stays_whole(tmp_path, monkeypa
         with monkeypatch.context() as context:
             context.setattr(best_checkpoint.atomic_write, function, killed)
             with pytest.raises(KeyboardInterrupt):
-                best_checkpoint.keep_best(_write(tmp_path, 2), 20, {PASCAL: 0.7}, tmp_path)
+                best_checkpoint.keep_best(_write(tmp_path, 2), 20, {PASCAL: 0.7}, tmp_path, {})
         assert {path.name: path.read_text() for path in (tmp_path / "best").iterdir()} == before

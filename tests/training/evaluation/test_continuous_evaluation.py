@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import pytest
 
 from tfod_csf.errors import UserError
@@ -29,6 +31,8 @@ def _write_checkpoint(folder, number):
 
 
 class Evaluation:
+    about: ClassVar = {"run": "eval"}
+
     def __init__(self, folder, metrics, after=lambda step: None):
         self.folder, self.metrics, self.after, self.steps = folder, metrics, after, []
 

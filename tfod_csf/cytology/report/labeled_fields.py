@@ -76,8 +76,7 @@ def field_pictures(
     cells = gallery.cells_of(patient, model, unknown_below)
     cells["tile"] = _tiles_of(patient, cells)
     units = _units(patient)
-    decided_rows = cells.loc[~cells["status"].isin(cell_classes.MACHINE_STATUS), ["image", "tile"]]
-    decided = set(decided_rows.itertuples(index=False, name=None))
+    decided = _decided_units(patient, model, cells)
     index = pd.MultiIndex.from_tuples(units, names=["image", "tile"])
     counts = pd.crosstab([cells["image"], cells["tile"]], cells["group"]).reindex(index=index, fill_value=0)
     classes = gallery.group_order(list(counts.columns))
@@ -116,6 +115,16 @@ def _units(patient: run_tables.PatientTables) -> list[tuple[str, int]]:
     for image in patient.used_images:
         tiles = range(len(patient.grids[image])) if image in patient.grids else (_WHOLE,)
         units += [(image, tile) for tile in tiles]
+    return units
+
+
+def _decided_units(patient: run_tables.PatientTables, model: str, cells: pd.DataFrame) -> set[tuple[str, int]]:
+    """Fields on which a person has decided on a cell, also those where cells were only removed."""
+    decided = cells.loc[~cells["status"].isin(cell_classes.MACHINE_STATUS), ["image", "tile"]]
+    units = set(decided.itertuples(index=False, name=None))
+    if len(patient.removed):
+        removed = patient.removed[patient.removed["model"] == model]
+        units |= set(zip(removed["image"], _tiles_of(patient, removed), strict=True))
     return units
 
 

@@ -131,7 +131,7 @@ def write_training_report(
     fits = list(fit_rows(runs, precision_tolerance, loss_tolerance))
     csv_schemas.load("training_curve").write_into(output, _curve_rows(runs))
     csv_schemas.load("training_fit").write_into(output, (row for row, _ in fits))
-    precision = _first(fits, PRECISION_TAGS)
+    precision = _first(fits, PRECISION_TAGS, (best or {}).get("run"))
     for suffix in ("png", "svg"):
         plot_training(output / f"training_report.{suffix}", runs, precision, best)
     chosen = precision or _first(fits, (TOTAL_LOSS,))
@@ -139,13 +139,17 @@ def write_training_report(
 
 
 def _first(
-    fits: list[tuple[dict[str, Any], AsymptoteFit | None]], tags: tuple[str, ...]
+    fits: list[tuple[dict[str, Any], AsymptoteFit | None]], tags: tuple[str, ...], run: str | None = None
 ) -> tuple[dict[str, Any], AsymptoteFit | None] | None:
-    """Row of the first tag that has one; training data evaluated for comparison is not the run's precision."""
-    return next(
-        (found for tag in tags for found in fits if found[0]["tag"] == tag and "train_data" not in found[0]["run"]),
-        None,
-    )
+    """Row of the first tag that has one, of this run where it has one.
+
+    Training data evaluated for comparison is not the run's precision.
+    """
+    for tag in tags:
+        found = [one for one in fits if one[0]["tag"] == tag and "train_data" not in one[0]["run"]]
+        if found:
+            return next((one for one in found if one[0]["run"] == run), found[0])
+    return None
 
 
 def plot_training(
@@ -194,10 +198,16 @@ def _draw_precision(
             figures.reference_line(axes, f"saturated at {step:,.0f}", x=step)
         else:
             axes.set_title("precision on the validation side (not saturated)")
-    if best and best.get("step") is not None and best.get("metric") == row["tag"]:
+    if best and best.get("step") is not None and best.get("metric") == row["tag"] and _run_of(best, runs) == row["run"]:
         text = f"best checkpoint: step {best['step']:,}"
         axes.plot(best["step"], 100 * best["value"], "*", color=figures.INK, markersize=11, linestyle="", label=text)
     axes.legend(loc="lower right")
+
+
+def _run_of(best: Mapping[str, Any], runs: Mapping[str, Mapping[str, Series]]) -> str | None:
+    """Which run best.json is of; None where it does not say so (earlier versions) and there are several."""
+    there = [name for name, scalars in runs.items() if best["metric"] in scalars and "train_data" not in name]
+    return best.get("run", there[0] if len(there) == 1 else None)
 
 
 def _draw_losses(

@@ -118,6 +118,7 @@ def detections_dict(detections: Detections) -> dict[str, np.ndarray]:
     return {
         "detection_boxes": detections.boxes,
         "detection_scores": detections.scores,
+        "detection_raw_scores": detections.raw_scores,
         "detection_classes": detections.classes,
     }
 

@@ -1,11 +1,17 @@
-"""The best checkpoint of a run by mAP, copied into `<model_dir>/best` with best.json."""
+"""The best checkpoint of a run by mAP, copied into `<model_dir>/best` with best.json.
 
+best.json says of which images and classes the value is (`EvaluationRun.about`): a value on other images is no better
+or worse, so after a change of the evaluation records the best checkpoint is chosen anew.
+"""
+
+import logging
 import math
 import os
 import pathlib
 import re
 import shutil
 from collections.abc import Mapping
+from typing import Any
 
 from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write, folder_lock, given_files
@@ -13,6 +19,7 @@ from tfod_csf.training.checkpoints import run_checkpoints
 
 BEST_FOLDER = "best"
 BEST_FILE = "best.json"
+_log = logging.getLogger("tfod_csf")
 _OF_CHECKPOINT = re.compile(r"\.(index|data-\d{5}-of-\d{5})$", re.ASCII)
 # The first of these that an evaluation reports decides which checkpoint is best.
 BEST_METRICS = (
@@ -38,12 +45,17 @@ def best_text(metrics: Mapping[str, float]) -> str:
 
 
 def read_best(model_dir: str | os.PathLike) -> dict | None:
-    """Contents of best.json; None when there is none.
+    """Contents of best.json of a run; None when there is none.
 
     Raises:
       UserError: it is not JSON.
     """
-    path = pathlib.Path(model_dir) / BEST_FOLDER / BEST_FILE
+    return read_best_of(pathlib.Path(model_dir) / BEST_FOLDER)
+
+
+def read_best_of(folder: pathlib.Path) -> dict | None:
+    """As `read_best`, of a run's folder `best` itself."""
+    path = folder / BEST_FILE
     try:
         return given_files.read_json(path)
     except FileNotFoundError:
@@ -52,31 +64,61 @@ def read_best(model_dir: str | os.PathLike) -> dict | None:
         raise UserError(f"{path}: is not JSON ({error}); delete the folder {path.parent} to choose again.") from error
 
 
-def is_better(metrics: Mapping[str, float], model_dir: str | os.PathLike) -> bool:
-    """True when these metrics are better than those of best.json; of equals the earlier checkpoint stays."""
+def is_better(metrics: Mapping[str, float], model_dir: str | os.PathLike, about: Mapping[str, Any]) -> bool:
+    """True when these metrics are better than those of best.json; of equals the earlier checkpoint stays.
+
+    Args:
+      metrics: by TFOD's names.
+      model_dir: the run's folder.
+      about: of the evaluation, see `EvaluationRun`. Where best.json is of other images, it is replaced, with a warning.
+    """
     found = best_metric(metrics)
     if found is None:
         return False
     best = read_best(model_dir)
+    if best is not None and best.get("images", about.get("images")) != about.get("images"):
+        _log.warning(
+            "%s/%s: %s of step %s is of other images (%s) than those evaluated now (%s) and cannot be compared with "
+            "theirs; the best checkpoint is chosen anew.",
+            model_dir,
+            BEST_FOLDER,
+            best.get("metric"),
+            best.get("step"),
+            *(", ".join(one.get("input_path", ["?"])) for one in (best, about)),
+        )
+        return True
     return best is None or best.get("metric") != found[0] or found[1] > best["value"]
 
 
-def keep_best(checkpoint_path: str, step: int, metrics: Mapping[str, float], model_dir: str | os.PathLike) -> None:
+def keep_best(
+    checkpoint_path: str,
+    step: int,
+    metrics: Mapping[str, float],
+    model_dir: str | os.PathLike,
+    about: Mapping[str, Any],
+) -> None:
     """Puts a checkpoint and best.json into `<model_dir>/best`, in place of what is there, where possible in one step.
 
     The files are hard links where the file system allows it (they take no additional space), else copies.
+
+    Args:
+      checkpoint_path: its prefix.
+      step, metrics: of the checkpoint.
+      model_dir: the run's folder.
+      about: of the evaluation, see `EvaluationRun`; goes into best.json.
 
     Raises:
       FileNotFoundError: the checkpoint has been deleted.
     """
     source = pathlib.Path(checkpoint_path)
     name, value = best_metric(metrics)
-    about = {
+    contents = {
         "metric": name,
         "value": value,
         "step": step,
         "checkpoint": source.name,
         "metrics": {key: None if math.isnan(number) else number for key, number in metrics.items()},
+        **about,
     }
     files = sorted(path for path in source.parent.glob(f"{source.name}.*") if _OF_CHECKPOINT.search(path.name))
     if len(files) < 2:
@@ -89,7 +131,7 @@ def keep_best(checkpoint_path: str, step: int, metrics: Mapping[str, float], mod
                 shutil.copy2(path, folder / path.name)
         _keep_what_others_put_there(pathlib.Path(model_dir) / BEST_FOLDER, folder)
         run_checkpoints.write_state(folder, [source.name])
-        atomic_write.write_json(folder / BEST_FILE, about)
+        atomic_write.write_json(folder / BEST_FILE, contents)
 
 
 def _keep_what_others_put_there(old: pathlib.Path, new: pathlib.Path) -> None:

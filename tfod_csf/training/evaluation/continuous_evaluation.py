@@ -86,10 +86,10 @@ def evaluate_continuously(
         _log.info("Found new checkpoint at %s", path)
         step = restore(path)
         all_metrics = [evaluation.run(step) for evaluation in evaluations]
-        seen, metrics = path, all_metrics[0]
-        if not eval_once and is_better(metrics, model_dir):
+        seen, metrics, about = path, all_metrics[0], evaluations[0].about
+        if not eval_once and is_better(metrics, model_dir, about):
             try:
-                keep_best(path, step, metrics, model_dir)
+                keep_best(path, step, metrics, model_dir, about)
                 _log.info("Best checkpoint so far: step %d (%s), in %s/best", step, best_text(metrics), model_dir)
             except FileNotFoundError:
                 _log.warning("%s is the best so far, but training has deleted it meanwhile; it is not kept.", path)

@@ -6,6 +6,7 @@ import os
 import pathlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from typing import Any
 
 import tensorflow as tf
 
@@ -36,6 +37,8 @@ class EvaluationRun:
       folder: `<model_dir>/eval`, or its subfolder named after the eval_input_reader; None writes no event file.
       num_images: number of images, for the progress bar; None if unknown.
       weights: makes a context in which the network has the weights to evaluate.
+      about: what is evaluated, for best.json: "run" (folder in the model_dir), "input_path" (the records), "images"
+        (digest of what they hold) and "classes" (`trained_classes.by_id`).
     """
 
     def __init__(
@@ -44,7 +47,9 @@ class EvaluationRun:
         folder: str | os.PathLike | None,
         num_images: int | None = None,
         weights: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+        about: Mapping[str, Any] | None = None,
     ):
+        self.about = dict(about or {})
         self._evaluator = evaluator
         self._folder = folder
         self._num_images = num_images

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -44,6 +45,15 @@ def test_error_of_percentages_is_of_decided_cells_and_of_patients_with_ten_white
     only_few = rows_of(table.measure_rows([fold(1, [FEW]), fold(2, [FEW])]), "error_points")
     assert math.isnan(only_few["all_patients"].estimate.value)
     assert only_few[1].note == "no patient with 10 labeled white cells"
+
+
+def test_what_classes_are_displayed_as_does_not_change_the_error_of_percentages():
+    shown = ("Lymphozyt", "Monozyt", "Granulozyt")
+    folds = [fold(1, [SIX_TWO_TWO]), fold(2, [ALL_RIGHT])]
+    displayed = [dataclasses.replace(one, classes=shown) for one in folds]
+    of_names, of_displayed = (rows_of(table.measure_rows(one), "error_points") for one in (folds, displayed))
+    assert of_displayed == of_names
+    assert of_displayed[1].estimate.value == pytest.approx(20)
 
 
 def test_interval_of_the_patients_widens_with_their_differences():

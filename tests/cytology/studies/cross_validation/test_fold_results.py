@@ -43,6 +43,15 @@ def test_images_of_records_are_added_up_by_the_patients_of_the_folds(tmp_path):
     assert fold.counts["decided"].tolist() == [[4, 1], [12, 0]]
 
 
+def test_names_of_the_label_map_stand_beside_those_that_are_displayed(tmp_path):
+    write_evaluation(tmp_path, RECORD_NAMES, [[0] * 8] * 3)
+    assert read_fold(tmp_path, 1, PATIENT_OF).class_names == CLASSES
+    report = json.loads((tmp_path / "metrics.json").read_text())
+    (tmp_path / "metrics.json").write_text(json.dumps({**report, "classes": ["lym", "mono"]}))
+    fold = read_fold(tmp_path, 1, PATIENT_OF)
+    assert (fold.classes, fold.class_names) == (CLASSES, ("lym", "mono"))
+
+
 def test_an_evaluation_of_other_images_is_refused(tmp_path):
     write_evaluation(tmp_path, ["b/1.jpg", "b/9.jpg"], [[0] * 8] * 2)
     with pytest.raises(UserError, match=r"not of the images that test in fold 1 \(2 of 3 are missing, 1 are others"):

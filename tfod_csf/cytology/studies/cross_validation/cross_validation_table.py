@@ -184,7 +184,7 @@ def percentage_errors(fold: FoldResult) -> tuple[np.ndarray, np.ndarray]:
     As in `recommended`: the mean over the white-cell classes, unknown cells are in no percentage, and patients with
     fewer than MIN_WHITE_LABELS labeled white cells are not used (0 labeled white cells here).
     """
-    names = [cell_classes.canonical_name(name) for name in fold.classes]
+    names = [cell_classes.canonical_name(name) for name in fold.class_names]
     is_class = np.array([[name == white for white in cell_classes.WHITE_CELLS] for name in names], int)  # [K, 3]
     labeled, decided = (fold.counts[kind] @ is_class for kind in ("labeled", "decided"))
     white = labeled.sum(axis=1)

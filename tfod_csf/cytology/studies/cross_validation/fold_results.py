@@ -53,7 +53,8 @@ class FoldResult:
 
     Attributes:
       number: of the fold, from 1.
-      classes: K names.
+      classes: K names as the evaluation shows them, which are display names where the label map has them.
+      class_names: [K] the label map's names, which say what cells of a class are counted as.
       mean_ap: TFOD's Pascal mAP at an IoU of 0.5; NaN without labels.
       average_precisions: [K] of the classes, NaN where a class has no label.
       patient_ids: P of the patients who test.
@@ -62,6 +63,7 @@ class FoldResult:
 
     number: int
     classes: tuple[str, ...]
+    class_names: tuple[str, ...]
     mean_ap: float
     average_precisions: np.ndarray
     patient_ids: tuple[str, ...]
@@ -131,6 +133,7 @@ def read_fold(evaluation_dir: str | os.PathLike, number: int, patient_of: Mappin
     return FoldResult(
         number=number,
         classes=classes,
+        class_names=tuple(report.get("classes", classes)),  # reports of earlier versions have no names
         mean_ap=float(report["metrics"][_MEAN_AP]),
         average_precisions=np.array([_number(row["average_precision"]) for row in report["per_class"]]),
         patient_ids=patient_ids,
