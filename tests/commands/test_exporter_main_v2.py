@@ -80,9 +80,9 @@ def test_a_label_map_in_another_order_than_the_training_had_is_refused(run, tiny
     )
     shutil.copytree(tiny_checkpoint, tmp_path / "run")
     TrainingRecord(classes=trained_classes.by_id(label_map)).save(tmp_path / "run")
-    save_label_map(label_map_from_names([*reversed(label_map.names)]), tmp_path / "exchanged.pbtxt")
-    arguments = [f"--trained_checkpoint_dir={tmp_path / 'run'}", f"--label_map_path={tmp_path / 'exchanged.pbtxt'}"]
+    save_label_map(label_map_from_names([*reversed(label_map.names)]), tmp_path / "swapped.pbtxt")
+    arguments = [f"--trained_checkpoint_dir={tmp_path / 'run'}", f"--label_map_path={tmp_path / 'swapped.pbtxt'}"]
     status, text = run(*arguments)
     assert status == 1
-    assert f"exchanged.pbtxt calls class id 1 {label_map.names[-1]!r}" in text
+    assert f"swapped.pbtxt calls class id 1 {label_map.names[-1]!r}" in text
     assert not (tmp_path / "out").exists()

@@ -29,7 +29,7 @@ def compare(monkeypatch, changed=lambda outputs: outputs, **options):
         return changed(outputs)
 
     monkeypatch.setattr(parity, "_run_in_fresh_process", run)
-    return parity.compare("model", Reference(), "image_tensor", IMAGES, **options).differences, seen
+    return parity.compare("model", Reference, "image_tensor", IMAGES, **options).differences, seen
 
 
 def test_equal_outputs_differ_by_0_and_every_way_to_call_is_tried(monkeypatch):

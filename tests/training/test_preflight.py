@@ -305,20 +305,20 @@ def test_a_resumed_run_needs_no_fine_tune_checkpoint(config, trained_run, tmp_pa
 
 
 def test_a_run_and_its_evaluation_go_on_with_the_classes_they_had(config, trained_run, tmp_path):
-    """With exchanged ids a resumed run would train each output for the other class, without a word."""
+    """With swapped ids a resumed run would train each output for the other class, without a word."""
     model_dir = trained_run["model_dir"]
     names = load_label_map(config.train_input_reader.label_map_path).names
-    exchanged = label_map_from_names([*reversed(names)])
-    label_map_path = tmp_path / "exchanged.pbtxt"
-    save_label_map(exchanged, label_map_path)
+    swapped = label_map_from_names([*reversed(names)])
+    label_map_path = tmp_path / "swapped.pbtxt"
+    save_label_map(swapped, label_map_path)
     for reader in (config.train_input_reader, config.eval_input_reader[0]):
         reader.label_map_path = str(label_map_path)
-    words = f"exchanged.pbtxt calls class id 1 {names[-1]!r}, but the checkpoints were trained with {names[0]!r}"
+    words = f"swapped.pbtxt calls class id 1 {names[-1]!r}, but the checkpoints were trained with {names[0]!r}"
     assert words in _refusal(config, model_dir)
     with pytest.raises(UserError, match=re.escape(words)):
         preflight.check_evaluation(config, "pipeline.config", str(model_dir))
     with pytest.raises(UserError, match=re.escape(words)):
-        trained_classes.check_same(model_dir / "best", exchanged, str(label_map_path))
+        trained_classes.check_same(model_dir / "best", swapped, str(label_map_path))
     preflight.check_training(config, "pipeline.config", str(tmp_path / "new"))
 
 

@@ -193,11 +193,15 @@ def _compare(part: pathlib.Path, input_type: str, options: ExportOptions) -> dic
     """Compares the SavedModel with the network rebuilt from the files beside it, and writes the self-test."""
     pipeline_config = load_pipeline_config(part / model_folder.PIPELINE_CONFIG)
     checkpoint = str(part / model_folder.CHECKPOINT_DIR / "ckpt-0")
-    model = restored_model(pipeline_config, checkpoint, options.compute_dtype)
     drawn = parity_images.synthetic()
+
+    def rebuilt() -> DetectionModule:
+        model = restored_model(pipeline_config, checkpoint, options.compute_dtype)
+        return DetectionModule(model, pipeline_config.model.faster_rcnn, input_type)
+
     compared = parity.compare(
         part / model_folder.SAVED_MODEL_DIR,
-        DetectionModule(model, pipeline_config.model.faster_rcnn, input_type),
+        rebuilt,
         input_type,
         (*drawn, *options.parity_images),
         options.compute_dtype,

@@ -132,7 +132,7 @@ def import_frozen_graph(
             save_pipeline_config(pipeline_config, part / model_folder.PIPELINE_CONFIG)
         save_label_map(label_map, part / model_folder.LABEL_MAP)
         compared = parity.compare(
-            *(saved_model_dir, detector, detector.input_type, images),
+            *(saved_model_dir, lambda: detector, detector.input_type, images),
             has_batch_signature=detector.takes_batches,
             source="the frozen graph",
         )

@@ -145,10 +145,14 @@ def _compare_with_weights(
     """Differences of each output from those of a float32 network restored from the SavedModel's own variables."""
     saved_model_dir = part / model_folder.SAVED_MODEL_DIR
     weights = str(saved_model_dir / "variables" / "variables")
-    restored = exporter.restored_model(config, weights, _compute_dtype(source))
+
+    def rebuilt() -> DetectionModule:
+        restored = exporter.restored_model(config, weights, _compute_dtype(source))
+        return DetectionModule(restored, config.model.faster_rcnn, source.info["input_type"])
+
     return parity.compare(
         saved_model_dir,
-        DetectionModule(restored, config.model.faster_rcnn, source.info["input_type"]),
+        rebuilt,
         source.info["input_type"],
         images,
         _compute_dtype(source),

@@ -1,10 +1,11 @@
 """Does the exported SavedModel compute what the checkpoint computes?
 
-The SavedModel runs in a fresh process that imports only TensorFlow (`run_saved_model.py`). In this process the network
-is rebuilt from the exported pipeline.config, restored from the exported checkpoint, and run on the same images. Both
-run on the CPU, so the outputs should be equal to the bit; the tolerances allow for rounding.
+The SavedModel runs in a fresh process that imports only TensorFlow (`run_saved_model.py`). In this process, while it
+runs, the network is rebuilt from the exported pipeline.config, restored from the exported checkpoint, and run on the
+same images. Both run on the CPU, so the outputs should be equal to the bit; the tolerances allow for rounding.
 """
 
+import concurrent.futures
 import dataclasses
 import os
 import pathlib
@@ -54,7 +55,7 @@ class ParityError(UserError):
 
 def compare(
     saved_model_dir: pathlib.Path,
-    reference: Reference,
+    make_reference: Callable[[], Reference],
     input_type: str,
     images: Sequence[np.ndarray],
     compute_dtype: str = "float32",
@@ -65,7 +66,7 @@ def compare(
 
     Args:
       saved_model_dir: what was exported.
-      reference: what was exported, as it computes without the SavedModel.
+      make_reference: makes what was exported, as it computes without the SavedModel.
       input_type: of the export.
       images: uint8 [h, w, 3] each.
       compute_dtype: of the export; decides the tolerance.
@@ -79,13 +80,13 @@ def compare(
     calls.append(("", calls[0][1]))
     if has_batch_signature:
         calls.append((_BATCH_SIGNATURE, np.stack([images[0], images[0][::-1]])))
-    found = _run_in_fresh_process(saved_model_dir, calls)
+    with concurrent.futures.ThreadPoolExecutor(max_workers=1) as beside:
+        running = beside.submit(_run_in_fresh_process, saved_model_dir, calls)
+        all_expected = _outputs_of(make_reference(), calls)
+        found = running.result()
     differences: dict[str, float] = {}
     outputs = []
-    batch_function = reference.batch_function() if has_batch_signature else None
-    for index, (signature, value) in enumerate(calls):
-        function = batch_function if signature == _BATCH_SIGNATURE else reference.__call__
-        expected = {name: tensor.numpy() for name, tensor in function(tf.constant(value)).items()}
+    for index, expected in enumerate(all_expected):
         prefix = f"{index:03d}|"
         exported = {key.removeprefix(prefix): array for key, array in found.items() if key.startswith(prefix)}
         _add_differences(differences, expected, exported)
@@ -97,6 +98,19 @@ def compare(
             f"{TOLERANCE[compute_dtype]:.0e}), so nothing was exported; report this with the pipeline.config."
         )
     return Comparison(differences, outputs[: len(images)])
+
+
+def _outputs_of(
+    reference: Reference, calls: Sequence[tuple[str, np.ndarray | list[bytes]]]
+) -> list[dict[str, np.ndarray]]:
+    """The reference's outputs of every call (signature, input), by TFOD's names."""
+    has_batches = any(signature == _BATCH_SIGNATURE for signature, _ in calls)
+    batch_function = reference.batch_function() if has_batches else None
+    outputs = []
+    for signature, value in calls:
+        function = batch_function if signature == _BATCH_SIGNATURE else reference.__call__
+        outputs.append({name: tensor.numpy() for name, tensor in function(tf.constant(value)).items()})
+    return outputs
 
 
 def _add_differences(

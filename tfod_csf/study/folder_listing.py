@@ -66,7 +66,7 @@ def list_files(
       folder: which one.
       what: it is, for the message.
       problems: gets files whose names the tables cannot hold, and folders that cannot be listed.
-      except_below: folders whose files are left out.
+      except_below: folders whose files are not listed.
 
     Raises:
       PatientsError: no such folder.

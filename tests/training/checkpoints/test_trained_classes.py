@@ -10,7 +10,7 @@ from tfod_csf.training import training_record
 from tfod_csf.training.checkpoints import trained_classes
 
 TRAINED = label_map_from_names(["lymphocyte", "monocyte"])
-EXCHANGED = label_map_from_names(["monocyte", "lymphocyte"])
+SWAPPED = label_map_from_names(["monocyte", "lymphocyte"])
 
 
 def _run(folder, label_map=TRAINED):
@@ -26,26 +26,26 @@ def test_names_by_id_are_those_written_in_the_label_map():
     assert trained_classes.by_id(label_map) == {"1": "lym", "3": "unknown"}
 
 
-def test_exchanged_classes_are_refused_in_every_place_of_a_run(tmp_path):
+def test_swapped_classes_are_refused_in_every_place_of_a_run(tmp_path):
     run = _run(tmp_path / "run")
     for checkpoints in (run, run / "ckpt-3", run / "best", run / "best" / "ckpt-3"):
         trained_classes.check_same(checkpoints, TRAINED, "map.pbtxt")
         with pytest.raises(
             UserError, match=r"map\.pbtxt calls class id 1 'monocyte', but .*'lymphocyte'.*training\.json"
         ):
-            trained_classes.check_same(checkpoints, EXCHANGED, "map.pbtxt")
+            trained_classes.check_same(checkpoints, SWAPPED, "map.pbtxt")
 
 
 def test_a_folder_best_that_was_copied_elsewhere_knows_its_classes(tmp_path):
     about = {"classes": trained_classes.by_id(TRAINED)}
     (tmp_path / "best.json").write_text(json.dumps(about), encoding="utf-8")
     with pytest.raises(UserError, match=r"best\.json"):
-        trained_classes.check_same(tmp_path, EXCHANGED, "map.pbtxt")
+        trained_classes.check_same(tmp_path, SWAPPED, "map.pbtxt")
 
 
 def test_what_is_not_known_is_not_compared(tmp_path):
-    trained_classes.check_same(tmp_path, EXCHANGED, "map.pbtxt")  # a run of TFOD
+    trained_classes.check_same(tmp_path, SWAPPED, "map.pbtxt")  # a run of TFOD
     run = _run(tmp_path / "run", None)  # records with class numbers alone
-    trained_classes.check_same(run, EXCHANGED, "map.pbtxt")
+    trained_classes.check_same(run, SWAPPED, "map.pbtxt")
     trained_classes.check_same(_run(tmp_path / "other"), None, "")
     trained_classes.check_same(tmp_path / "other", label_map_from_names(["lymphocyte"]), "map.pbtxt")

@@ -1,7 +1,7 @@
 """The best checkpoint of a run by mAP, copied into `<model_dir>/best` with best.json.
 
 best.json says of which images and classes the value is (`EvaluationRun.about`): a value on other images is no better
-or worse, so after a change of the evaluation records the best checkpoint is chosen anew.
+or worse, so after a change of the evaluation records the best checkpoint is chosen again.
 """
 
 import logging
@@ -79,7 +79,7 @@ def is_better(metrics: Mapping[str, float], model_dir: str | os.PathLike, about:
     if best is not None and best.get("images", about.get("images")) != about.get("images"):
         _log.warning(
             "%s/%s: %s of step %s is of other images (%s) than those evaluated now (%s) and cannot be compared with "
-            "theirs; the best checkpoint is chosen anew.",
+            "theirs; the best checkpoint is chosen again.",
             model_dir,
             BEST_FOLDER,
             best.get("metric"),

@@ -1,7 +1,7 @@
 """The classes that a run's checkpoints were trained with: training.json and best.json keep them by id.
 
 A checkpoint holds one output per class id and no name. With a label map in another order, nothing fails: a resumed run
-would go on with exchanged classes, and an exported model would call lymphocytes monocytes.
+would continue with swapped classes, and an exported model would call lymphocytes monocytes.
 """
 
 import pathlib
