@@ -52,21 +52,23 @@ measure_before() {
     --output_dir="$demo_dir/before/evaluation" "$evaluate_flags"
 }
 mkdir -p "$demo_dir/before"
+set -m  # a process group of its own, which ends with this script
 measure_before >"$demo_dir/before/log" 2>&1 &
 before=$!
-trap 'kill "$before" 2>/dev/null || true' EXIT
+set +m
+trap 'kill -- "-$before" 2>/dev/null || true' EXIT
 
 FINE_TUNE_FROM=$model NUM_STEPS=${DEMO_STEPS:-300} CHECKPOINT_EVERY_N=150 EVAL_EVERY_N=150 TEST_FRACTION=$test_fraction \
   PATIENTS_DIR="$demo_dir/new_patients" GENERATE_FLAGS="--optimizer=adam --config_override=$network --config_override=$frozen" \
   TRAIN_FLAGS="--seed=1 --log_every_n=50" EVALUATE_FLAGS=$evaluate_flags ./run_study.sh "$demo_dir/slides" "$demo_dir/study"
 
+printf '\n== The five new patients: what the model found beside the truth\n'
+tfod_csf compare_with_truth --inference_dir="$demo_dir/study/patients" --truth="$demo_dir/new_patients/truth.csv"
+
 printf '\n== Before the training: %s as it ships on the same held-out images\n' "$model"
 wait "$before" || { cat "$demo_dir/before/log" >&2; exit 1; }
 trap - EXIT
 cat "$demo_dir/before/log"
-
-printf '\n== The five new patients: what the model found beside the truth\n'
-tfod_csf compare_with_truth --inference_dir="$demo_dir/study/patients" --truth="$demo_dir/new_patients/truth.csv"
 
 printf '\nmAP@0.5 on held-out patients: %s before the training, %s after it.\n' \
   "$(map_of "$demo_dir/before/evaluation")" "$(map_of "$demo_dir/study/evaluation")"

@@ -196,6 +196,17 @@ class LabelMap:
         padded = [*labels, *[NO_CLASS_ID] * len(texts)]
         return [self.ids_by_text.get(text, NO_CLASS_ID) if text else label for text, label in zip(texts, padded)]
 
+    def calls_otherwise(self, class_id: int, name: str) -> bool:
+        """Whether an id of this label map is another class than the one of this name.
+
+        Capitals, blanks, and which of an id's names is written first make no difference. Nor does a name for an id that
+        has none ("id 3").
+        """
+        unnamed = f"id {class_id}"
+        if class_id not in self._by_id or unnamed in (name, self._names[class_id]):
+            return False
+        return self.resolve(name) != self._names[class_id]
+
     def nearest(self, name: str) -> str | None:
         """A name that looks like a misspelling of the given one, for messages only."""
         near = difflib.get_close_matches(normalize_name(name).casefold(), list(self._loose), n=1, cutoff=0.75)

@@ -104,6 +104,11 @@ def test_operating_point():
     assert math.isnan(points[2].recall)
 
 
+def test_a_score_that_is_the_threshold_reaches_it():
+    evaluator = filled(images=[(truth((BOX, 1)), found((BOX, 1, np.float32(0.7))))])
+    assert evaluator.operating_points(min_score=0.7)[1].true_positives == 1
+
+
 def test_background_id_is_refused():
     with pytest.raises(ValueError, match="start at 1"):
         pascal_evaluator.PascalDetectionEvaluator([{"id": 0, "name": "background"}])

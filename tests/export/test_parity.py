@@ -1,5 +1,9 @@
 """The comparison of SavedModel and checkpoint, on outputs that are stated here instead of computed by a network."""
 
+import contextlib
+import subprocess
+import time
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -23,12 +27,13 @@ def compare(monkeypatch, changed=lambda outputs: outputs, **options):
     """Differences where the SavedModel gives what the reference gives, after `changed` has had its way with it."""
     seen = []
 
+    @contextlib.contextmanager
     def run(saved_model_dir, calls):
         seen.extend((signature, np.shape(value)) for signature, value in calls)
         outputs = {f"{n:03d}|scores": Reference()(value)["scores"].numpy() for n, (_, value) in enumerate(calls)}
-        return changed(outputs)
+        yield lambda: changed(outputs)
 
-    monkeypatch.setattr(parity, "_run_in_fresh_process", run)
+    monkeypatch.setattr(parity, "_in_fresh_process", run)
     return parity.compare("model", Reference, "image_tensor", IMAGES, **options).differences, seen
 
 
@@ -91,3 +96,35 @@ def test_encoded_inputs_hold_the_images_pixels():
 def test_a_model_that_tensorflow_cannot_load_is_an_error(tmp_path):
     with pytest.raises(parity.ParityError, match="cannot be run by TensorFlow alone"):
         parity._run_in_fresh_process(tmp_path, [("", IMAGES[0][np.newaxis])])
+
+
+@pytest.fixture
+def slow_program(monkeypatch, tmp_path):
+    """In place of run_saved_model.py: a program that says something and sleeps."""
+    program = tmp_path / "program.py"
+    program.write_text("import sys, time; print('said', file=sys.stderr, flush=True); time.sleep(60)")
+    monkeypatch.setattr(parity.run_saved_model, "__file__", str(program))
+    return program
+
+
+def test_the_process_ends_with_an_error_of_the_reference(monkeypatch, slow_program):
+    started = []
+    popen = subprocess.Popen
+    monkeypatch.setattr(parity.subprocess, "Popen", lambda *a, **k: started.append(popen(*a, **k)) or started[0])
+
+    def fails():
+        raise ZeroDivisionError
+
+    begin = time.monotonic()
+    with pytest.raises(ZeroDivisionError):
+        parity.compare("model", fails, "image_tensor", IMAGES)
+    assert started[0].poll() is not None
+    assert time.monotonic() - begin < 30  # it would sleep for a minute
+
+
+def test_a_savedmodel_that_cannot_be_run_is_one_sentence(slow_program):
+    slow_program.write_text("raise ValueError('no such op')")
+    with pytest.raises(
+        parity.ParityError, match=r"model: cannot be run by TensorFlow alone \(ValueError: no such op\)"
+    ):
+        parity.compare("model", Reference, "image_tensor", IMAGES)

@@ -221,7 +221,8 @@ class ObjectDetectionEvaluator:
         """Counts, precision and recall of each class by id when detections with score >= min_score are kept."""
         points = {}
         for class_id, curve in self.precision_recall().items():
-            kept = curve.is_true_positive[curve.scores >= min_score]
+            # As cells are chosen, whose scores are float32: one of 0.7 reaches a min_score of 0.7.
+            kept = curve.is_true_positive[curve.scores.astype(np.float32) >= np.float32(min_score)]
             found = int(kept.sum())
             points[class_id] = OperatingPoint(min_score, found, len(kept) - found, curve.num_groundtruth - found)
         return points

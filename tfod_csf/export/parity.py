@@ -5,14 +5,14 @@ runs, the network is rebuilt from the exported pipeline.config, restored from th
 same images. Both run on the CPU, so the outputs should be equal to the bit; the tolerances allow for rounding.
 """
 
-import concurrent.futures
+import contextlib
 import dataclasses
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -80,10 +80,9 @@ def compare(
     calls.append(("", calls[0][1]))
     if has_batch_signature:
         calls.append((_BATCH_SIGNATURE, np.stack([images[0], images[0][::-1]])))
-    with concurrent.futures.ThreadPoolExecutor(max_workers=1) as beside:
-        running = beside.submit(_run_in_fresh_process, saved_model_dir, calls)
+    with _in_fresh_process(saved_model_dir, calls) as result:
         all_expected = _outputs_of(make_reference(), calls)
-        found = running.result()
+        found = result()
     differences: dict[str, float] = {}
     outputs = []
     for index, expected in enumerate(all_expected):
@@ -137,10 +136,15 @@ def encode(image: np.ndarray, input_type: str) -> np.ndarray | list[bytes]:
     return [encoded]
 
 
-def _run_in_fresh_process(
+@contextlib.contextmanager
+def _in_fresh_process(
     saved_model_dir: pathlib.Path, calls: Sequence[tuple[str, np.ndarray | list[bytes]]]
-) -> dict[str, np.ndarray]:
-    """Outputs of every call (signature, input), by "<number of the call>|<output>"."""
+) -> Iterator[Callable[[], dict[str, np.ndarray]]]:
+    """Starts the SavedModel on every call (signature, input); at the end of the block its process is gone.
+
+    Yields:
+      A function that waits, and returns the outputs by "<number of the call>|<output>".
+    """
     arrays = {}
     for index, (signature, value) in enumerate(calls):
         if isinstance(value, np.ndarray):
@@ -152,17 +156,19 @@ def _run_in_fresh_process(
         name: value for name, value in os.environ.items() if name not in ("TF_USE_LEGACY_KERAS", "PYTHONPATH")
     }
     with tempfile.TemporaryDirectory() as folder:
-        inputs, outputs = pathlib.Path(folder, "inputs.npz"), pathlib.Path(folder, "outputs.npz")
+        inputs, outputs, said = (pathlib.Path(folder, name) for name in ("inputs.npz", "outputs.npz", "said.txt"))
         np.savez(inputs, **arrays)
-        finished = subprocess.run(
-            [sys.executable, run_saved_model.__file__, str(saved_model_dir), str(inputs), str(outputs)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if finished.returncode:
-            lines = finished.stderr.strip().splitlines() or ["no message"]
-            raise ParityError(f"{saved_model_dir}: cannot be run by TensorFlow alone ({lines[-1]}).")
-        with np.load(outputs) as stored:
-            return dict(stored)
+        command = [sys.executable, run_saved_model.__file__, str(saved_model_dir), str(inputs), str(outputs)]
+        with said.open("wb") as stream, subprocess.Popen(command, env=environment, stdout=stream, stderr=stream) as run:
+
+            def result() -> dict[str, np.ndarray]:
+                if run.wait():
+                    lines = said.read_text(errors="replace").strip().splitlines() or ["no message"]
+                    raise ParityError(f"{saved_model_dir}: cannot be run by TensorFlow alone ({lines[-1]}).")
+                with np.load(outputs) as stored:
+                    return dict(stored)
+
+            try:
+                yield result
+            finally:
+                run.kill()

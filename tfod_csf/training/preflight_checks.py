@@ -62,10 +62,8 @@ class CheckedInput:
         return counts
 
     def digest(self) -> str:
-        """32 letters that are equal for the same images with as many objects of each class."""
-        images = b"".join(sorted(self.statistics.image_digests))
-        objects = json.dumps(sorted((+self.statistics.objects_per_class).items()))
-        return hashlib.blake2b(images + objects.encode(), digest_size=16).hexdigest()
+        """32 letters that are equal for the same images with the same objects, in any order of the records."""
+        return hashlib.blake2b(b"".join(sorted(self.statistics.record_digests)), digest_size=16).hexdigest()
 
     def describe(self) -> str:
         """For example "90 images, 2,000 boxes (lymphocyte 900, monocyte 1,100), at most 41 in one"."""
@@ -199,16 +197,18 @@ def check_same_classes(train: input_reader_pb2.InputReader, evals: Sequence[inpu
     """
     if not os.path.isfile(train.label_map_path):
         return
-    expected = {item.id: item.name for item in load_label_map(train.label_map_path).items}
+    expected = load_label_map(train.label_map_path)
     for index, reader in enumerate(evals):
         if not os.path.isfile(reader.label_map_path):
             continue
-        for item in load_label_map(reader.label_map_path).items:
-            if expected.get(item.id, item.name) != item.name:
+        label_map = load_label_map(reader.label_map_path)
+        for class_id in label_map.ids:
+            name = label_map.name_of(class_id)
+            if expected.calls_otherwise(class_id, name):
                 raise TrainingSetupError(
-                    f"eval_input_reader[{index}].label_map_path: {reader.label_map_path} calls id {item.id} "
-                    f"{item.name!r}, and {train.label_map_path} of the training calls it {expected[item.id]!r}; give "
-                    "one label map to both."
+                    f"eval_input_reader[{index}].label_map_path: {reader.label_map_path} calls id {class_id} "
+                    f"{name!r}, and {train.label_map_path} of the training calls it "
+                    f"{expected.name_of(class_id)!r}; give one label map to both."
                 )
 
 

@@ -335,7 +335,8 @@ class TrainingLoop:
             if self._workers.sum([is_best])[0]:  # the chief decides, all save
                 self._keeper.save()
                 if is_best:
-                    keep_best(self._keeper.latest, self._step, metrics, self._model_dir, evaluation.about)
+                    about = evaluation.about | {"classes": self._record.classes}
+                    keep_best(self._keeper.latest, self._step, metrics, self._model_dir, about)
                     self._progress.say(
                         f"Best checkpoint so far: step {self._step} ({best_text(metrics)}), in {self._model_dir}/best"
                     )

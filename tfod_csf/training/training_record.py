@@ -67,6 +67,9 @@ def load(model_dir: str | os.PathLike) -> TrainingRecord | None:
     names = {field.name for field in dataclasses.fields(TrainingRecord)}
     try:
         values = given_files.read_json(path)
-        return TrainingRecord(**{name: value for name, value in values.items() if name in names})
+        record = TrainingRecord(**{name: value for name, value in values.items() if name in names})
+        if not isinstance(record.classes, dict):
+            raise TypeError(f"classes is {record.classes!r}")
+        return record
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not a record of a training run ({error}); restore or delete it.") from error

@@ -131,7 +131,7 @@ def _train(
         step=step,
         num_steps=settings.num_steps,
         rms_prop_rule=rule,
-        classes=trained_classes.by_id(checked.train.label_map) if checked.train else {},
+        classes=before.classes | trained_classes.by_id(checked.train.label_map if checked.train else None),
         version=__version__,
     )
     evaluations = []
@@ -281,7 +281,7 @@ def _evaluate_checkpoints(
         optimizers.create_slots(optimizer, updated_variables(model, UpdateSettings.from_config(config.train_config)))
     with input_errors.explained(config.eval_input_reader, config.model):
         return continuous_evaluation.evaluate_continuously(
-            _checkpoint_reader(model, optimizer),
+            _checkpoint_reader(model, optimizer, config, checked),
             _evaluations(config, model, optimizer, checked, model_dir, options),
             checkpoint_dir,
             model_dir,
@@ -291,8 +291,14 @@ def _evaluate_checkpoints(
         )
 
 
-def _checkpoint_reader(model: FasterRCNN, optimizer) -> Callable[[str], int]:
-    """A function that loads a training checkpoint into the model (and the optimizer unless None); returns its step."""
+def _checkpoint_reader(
+    model: FasterRCNN, optimizer, config: pipeline_pb2.TrainEvalPipelineConfig, checked: preflight.Preflight
+) -> Callable[[str], int]:
+    """A function that loads a training checkpoint into the model (and the optimizer unless None); returns its step.
+
+    It refuses checkpoints of other classes than those of the eval_input_readers: the training may have begun after the
+    evaluation's own checks.
+    """
     step = tf.Variable(0, dtype=tf.int64, trainable=False)
     restored = {"step": step, "model": checkpoint_view.checkpoint_view(model)}
     if optimizer is not None:
@@ -300,6 +306,8 @@ def _checkpoint_reader(model: FasterRCNN, optimizer) -> Callable[[str], int]:
     checkpoint = tf.train.Checkpoint(**restored)
 
     def read(path: str) -> int:
+        for reader, one in zip(config.eval_input_reader, checked.evals):
+            trained_classes.check_same(pathlib.Path(path), one.label_map, reader.label_map_path)
         try:
             checkpoint.read(path).assert_existing_objects_matched().expect_partial()
         except (tf.errors.OpError, AssertionError, ValueError, RuntimeError, IndexError) as error:
@@ -373,15 +381,14 @@ def _evaluations(
         return []
     runs = []
     for reader, checked_input in zip(config.eval_input_reader, checked.evals):
-        folder = pathlib.Path(model_dir) / EVAL_FOLDER / reader.name if model_dir else None
-        runs.append(_evaluation(config, model, optimizer, reader, checked_input, folder))
+        run = f"{EVAL_FOLDER}/{reader.name}".rstrip("/")
+        runs.append(_evaluation(config, model, optimizer, reader, checked_input, model_dir, run))
     if options.eval_on_train_data:
         reader = input_reader_pb2.InputReader()
         reader.CopyFrom(config.train_input_reader)
         reader.sample_1_of_n_examples = max(1, options.sample_1_of_n_eval_on_train_examples)
         reader.shuffle = False
-        folder = pathlib.Path(model_dir) / "eval_on_train_data" if model_dir else None
-        runs.append(_evaluation(config, model, optimizer, reader, checked.train, folder))
+        runs.append(_evaluation(config, model, optimizer, reader, checked.train, model_dir, "eval_on_train_data"))
     return runs
 
 
@@ -391,8 +398,10 @@ def _evaluation(
     optimizer,
     reader: input_reader_pb2.InputReader,
     checked_input: preflight_checks.CheckedInput,
-    folder: pathlib.Path | None,
+    model_dir: str | None,
+    run: str,
 ) -> EvaluationRun:
+    """The evaluation of one reader; `run` is its folder in model_dir, where that is not None."""
     eval_config = config.eval_config
     num_classes = config.model.faster_rcnn.num_classes
     numbered = label_map_from_names([f"class {number}" for number in range(1, num_classes + 1)])
@@ -412,11 +421,11 @@ def _evaluation(
     num_images = -(-checked_input.statistics.num_examples // max(1, reader.sample_1_of_n_examples))
     averages = optimizer if eval_config.use_moving_averages else None
     about = {
-        "run": f"{EVAL_FOLDER}/{reader.name}".rstrip("/"),
+        "run": run,
         "input_path": list(reader.tf_record_input_reader.input_path),
         "images": f"{checked_input.digest()}, 1 of {max(1, reader.sample_1_of_n_examples)}",
-        "classes": trained_classes.by_id(checked_input.label_map),
     }
+    folder = pathlib.Path(model_dir) / run if model_dir else None
     return EvaluationRun(evaluator, folder, num_images, lambda: _averaged(averages), about)
 
 

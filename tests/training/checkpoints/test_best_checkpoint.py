@@ -37,16 +37,21 @@ def test_better_is_strictly_better_by_the_same_metric(tmp_path):
     assert not best_checkpoint.is_better({COCO: math.nan}, tmp_path, {})
 
 
-def test_a_value_on_other_images_is_not_compared(tmp_path, caplog):
-    first = {"run": "eval", "input_path": ["a.record"], "images": "0a, 1 of 1", "classes": {"1": "lymphocyte"}}
+def test_a_value_on_other_images_is_not_compared_and_what_was_best_on_them_is_kept(tmp_path, caplog):
+    first = {"run": "eval", "input_path": ["a.record"], "images": "0a, 1 of 1"}
     best_checkpoint.keep_best(_write(tmp_path, 1), 10, {PASCAL: 0.9}, tmp_path, first)
     assert best_checkpoint.read_best(tmp_path).items() >= first.items()
     assert not best_checkpoint.is_better({PASCAL: 0.8}, tmp_path, first | {"input_path": ["moved/a.record"]})
-    assert not caplog.records
-    other = first | {"input_path": ["b.record"], "images": "0b, 1 of 1"}
-    assert not best_checkpoint.is_better({PASCAL: math.nan}, tmp_path, other)
-    assert best_checkpoint.is_better({PASCAL: 0.8}, tmp_path, other)
-    assert "of other images (a.record) than those evaluated now (b.record)" in caplog.text
+    for number, other in enumerate([{"images": "0a, 1 of 10"}, first, {"images": "0b, 1 of 1"}, first], start=2):
+        assert not best_checkpoint.is_better({PASCAL: math.nan}, tmp_path, other)
+        assert best_checkpoint.is_better({PASCAL: 0.8}, tmp_path, other)
+        best_checkpoint.keep_best(_write(tmp_path, number), 10, {PASCAL: 0.8}, tmp_path, other)
+        assert best_checkpoint.read_best(tmp_path)["checkpoint"] == f"ckpt-{number}"
+    kept = [tmp_path / f"best_of_other_images_10{suffix}" for suffix in ("", "_2", "_3", "_4")]
+    assert [(folder / f"ckpt-{number}.index").is_file() for number, folder in enumerate(kept, start=1)] == [True] * 4
+    assert f"is not compared with theirs; the best checkpoint is chosen again, and the one before is in {kept[0]}" in (
+        caplog.text
+    )
 
 
 def test_a_best_checkpoint_of_an_earlier_version_is_compared(tmp_path):
@@ -101,7 +106,7 @@ def test_a_file_that_is_not_json(tmp_path):
     assert best_checkpoint.read_best(tmp_path) is None
     (tmp_path / "best").mkdir()
     (tmp_path / "best" / "best.json").write_text(json.dumps({"value": 1})[:-1])
-    with pytest.raises(UserError, match=r"best\.json: is not JSON .*delete the folder"):
+    with pytest.raises(UserError, match=r"best\.json: is not JSON .*restore it, or move it away"):
         best_checkpoint.read_best(tmp_path)
 
 

@@ -119,13 +119,25 @@ def _units(patient: run_tables.PatientTables) -> list[tuple[str, int]]:
 
 
 def _decided_units(patient: run_tables.PatientTables, model: str, cells: pd.DataFrame) -> set[tuple[str, int]]:
-    """Fields on which a person has decided on a cell, also those where cells were only removed."""
-    decided = cells.loc[~cells["status"].isin(cell_classes.MACHINE_STATUS), ["image", "tile"]]
-    units = set(decided.itertuples(index=False, name=None))
+    """Fields in which a cell lies on which a person has decided, also one that was removed.
+
+    Of an image that was cut, these are all tiles that the cell touches: batch_infer drew it in each.
+    """
+    decided = [cells[~cells["status"].isin(cell_classes.MACHINE_STATUS)]]
     if len(patient.removed):
-        removed = patient.removed[patient.removed["model"] == model]
-        units |= set(zip(removed["image"], _tiles_of(patient, removed), strict=True))
+        decided.append(patient.removed[patient.removed["model"] == model])
+    units: set[tuple[str, int]] = set()
+    for rows in decided:
+        for image, *box in rows[["image", *BOX_SIDES]].itertuples(index=False, name=None):
+            grid = patient.grids.get(image)
+            touched = [_WHOLE] if grid is None else [number for number, tile in enumerate(grid) if _meet(box, tile.box)]
+            units.update((image, number) for number in touched)
     return units
+
+
+def _meet(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether two boxes (ymin, xmin, ymax, xmax) have an area in common."""
+    return one[0] < other[2] and one[1] < other[3] and one[2] > other[0] and one[3] > other[1]
 
 
 def _tiles_of(patient: run_tables.PatientTables, cells: pd.DataFrame) -> np.ndarray:

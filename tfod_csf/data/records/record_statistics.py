@@ -32,6 +32,7 @@ class RecordStatistics:
           of weight 0, which training ignores, are not counted.
       class_ids: {class text: labels that objects with this text have}.
       image_digests: of each different image's encoded bytes (`image_digest`).
+      record_digests: of each record's image and objects.
       num_other_sizes: records whose image/width and image/height are not their image's.
       first_other_size: file, record and the two sizes of the first of them.
       num_flat_boxes: objects whose box has no width or no height.
@@ -45,6 +46,7 @@ class RecordStatistics:
     objects_per_class: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     class_ids: dict[str, set[int]] = dataclasses.field(default_factory=lambda: collections.defaultdict(set))
     image_digests: set[bytes] = dataclasses.field(default_factory=set)
+    record_digests: list[bytes] = dataclasses.field(default_factory=list)
     num_other_sizes: int = 0
     first_other_size: str = ""
     num_flat_boxes: int = 0
@@ -124,6 +126,8 @@ def _add_record(found: RecordStatistics, features: Features) -> None:
     for class_name, label in zip(classes, features.ints("image/object/class/label")):
         found.class_ids[class_name].add(label)
     weights = features.floats("image/object/weight") or [1.0] * len(classes)
+    objects = repr([(*box, name, weight) for box, name, weight in zip(boxes.tolist(), classes, weights)])
+    found.record_digests.append(image_digest(image_digest(encoded) + objects.encode()))
     found.objects_per_class.update(name for name, weight in zip(classes, weights) if weight > 0)
     found.num_examples += 1
     found.num_negatives += not classes

@@ -1,7 +1,8 @@
 """The best checkpoint of a run by mAP, copied into `<model_dir>/best` with best.json.
 
 best.json says of which images and classes the value is (`EvaluationRun.about`): a value on other images is no better
-or worse, so after a change of the evaluation records the best checkpoint is chosen again.
+or worse. After a change of the evaluation records the best checkpoint is chosen again among those that follow, and the
+one before is kept as `best_of_other_images_<step>`.
 """
 
 import logging
@@ -57,11 +58,17 @@ def read_best_of(folder: pathlib.Path) -> dict | None:
     """As `read_best`, of a run's folder `best` itself."""
     path = folder / BEST_FILE
     try:
-        return given_files.read_json(path)
+        best = given_files.read_json(path)
+        if not isinstance(best, dict):
+            raise ValueError("it holds no object")
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise UserError(f"{path}: is not JSON ({error}); delete the folder {path.parent} to choose again.") from error
+        raise UserError(
+            f"{path}: is not JSON of a best checkpoint ({error}); restore it, or move it away: the best checkpoint of "
+            "the run is then chosen again."
+        ) from error
+    return best
 
 
 def is_better(metrics: Mapping[str, float], model_dir: str | os.PathLike, about: Mapping[str, Any]) -> bool:
@@ -70,24 +77,20 @@ def is_better(metrics: Mapping[str, float], model_dir: str | os.PathLike, about:
     Args:
       metrics: by TFOD's names.
       model_dir: the run's folder.
-      about: of the evaluation, see `EvaluationRun`. Where best.json is of other images, it is replaced, with a warning.
+      about: of the evaluation, see `EvaluationRun`. Where best.json is of other images, nothing is compared.
     """
     found = best_metric(metrics)
     if found is None:
         return False
     best = read_best(model_dir)
-    if best is not None and best.get("images", about.get("images")) != about.get("images"):
-        _log.warning(
-            "%s/%s: %s of step %s is of other images (%s) than those evaluated now (%s) and cannot be compared with "
-            "theirs; the best checkpoint is chosen again.",
-            model_dir,
-            BEST_FOLDER,
-            best.get("metric"),
-            best.get("step"),
-            *(", ".join(one.get("input_path", ["?"])) for one in (best, about)),
-        )
+    if best is None or _is_of_other_images(best, about):
         return True
-    return best is None or best.get("metric") != found[0] or found[1] > best["value"]
+    return best.get("metric") != found[0] or found[1] > best["value"]
+
+
+def _is_of_other_images(best: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
+    """Whether best.json says so; earlier versions do not say what a value is of."""
+    return best.get("images", about.get("images")) != about.get("images")
 
 
 def keep_best(
@@ -123,6 +126,7 @@ def keep_best(
     files = sorted(path for path in source.parent.glob(f"{source.name}.*") if _OF_CHECKPOINT.search(path.name))
     if len(files) < 2:
         raise FileNotFoundError(f"{checkpoint_path}.index")
+    _keep_one_of_other_images(pathlib.Path(model_dir), about)
     with atomic_write.replacing_folder(pathlib.Path(model_dir) / BEST_FOLDER) as folder:
         for path in files:
             try:
@@ -132,6 +136,27 @@ def keep_best(
         _keep_what_others_put_there(pathlib.Path(model_dir) / BEST_FOLDER, folder)
         run_checkpoints.write_state(folder, [source.name])
         atomic_write.write_json(folder / BEST_FILE, contents)
+
+
+def _keep_one_of_other_images(model_dir: pathlib.Path, about: Mapping[str, Any]) -> None:
+    """Renames a folder `best` that was chosen on other images or labels, so that nothing is lost."""
+    best = read_best(model_dir)
+    if best is None or not _is_of_other_images(best, about):
+        return
+    kept = model_dir / f"{BEST_FOLDER}_of_other_images_{best.get('step')}"
+    number = 1
+    while kept.exists():
+        number += 1
+        kept = kept.with_name(f"{BEST_FOLDER}_of_other_images_{best.get('step')}_{number}")
+    os.rename(model_dir / BEST_FOLDER, kept)
+    _log.warning(
+        "%s: %s of step %s was measured on other images or labels than those evaluated now, and is not compared with "
+        "theirs; the best checkpoint is chosen again, and the one before is in %s.",
+        model_dir / BEST_FOLDER,
+        best.get("metric"),
+        best.get("step"),
+        kept,
+    )
 
 
 def _keep_what_others_put_there(old: pathlib.Path, new: pathlib.Path) -> None:

@@ -6,12 +6,13 @@ ended, and it always logs what it is waiting for.
 """
 
 import logging
+import pathlib
 import time
 from collections.abc import Callable, Sequence
 
 from tfod_csf.errors import UserError
 from tfod_csf.training import training_record
-from tfod_csf.training.checkpoints import run_checkpoints
+from tfod_csf.training.checkpoints import run_checkpoints, trained_classes
 from tfod_csf.training.checkpoints.best_checkpoint import best_text, is_better, keep_best
 from tfod_csf.training.evaluation.evaluation_run import EvaluationRun
 
@@ -86,7 +87,8 @@ def evaluate_continuously(
         _log.info("Found new checkpoint at %s", path)
         step = restore(path)
         all_metrics = [evaluation.run(step) for evaluation in evaluations]
-        seen, metrics, about = path, all_metrics[0], evaluations[0].about
+        seen, metrics = path, all_metrics[0]
+        about = evaluations[0].about | {"classes": trained_classes.stored(pathlib.Path(path))[1]}
         if not eval_once and is_better(metrics, model_dir, about):
             try:
                 keep_best(path, step, metrics, model_dir, about)

@@ -37,8 +37,8 @@ class EvaluationRun:
       folder: `<model_dir>/eval`, or its subfolder named after the eval_input_reader; None writes no event file.
       num_images: number of images, for the progress bar; None if unknown.
       weights: makes a context in which the network has the weights to evaluate.
-      about: what is evaluated, for best.json: "run" (folder in the model_dir), "input_path" (the records), "images"
-        (digest of what they hold) and "classes" (`trained_classes.by_id`).
+      about: what is evaluated, for best.json: "run" (folder in the model_dir), "input_path" (the records) and "images"
+        (a digest of what they hold).
     """
 
     def __init__(
