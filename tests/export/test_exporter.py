@@ -1,5 +1,6 @@
 """The exporter on the tiny network: what is written, when nothing is, and who can load it."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -137,11 +138,13 @@ def _snapshot(folder: pathlib.Path) -> list[str]:
 def test_a_difference_is_an_error_and_leaves_nothing(exporter, config, classes, tiny_checkpoint, tmp_path, monkeypatch):
     from tfod_csf.export import parity
 
+    @contextlib.contextmanager
     def halved(saved_model_dir, calls):
-        return {key: value * 0.5 for key, value in run(saved_model_dir, calls).items()}
+        with run(saved_model_dir, calls) as result:
+            yield lambda: {key: value * 0.5 for key, value in result().items()}
 
-    run = parity._run_in_fresh_process
-    monkeypatch.setattr(parity, "_run_in_fresh_process", halved)
+    run = parity._in_fresh_process
+    monkeypatch.setattr(parity, "_in_fresh_process", halved)
     with pytest.raises(parity.ParityError, match=r"differs from the checkpoint by .* so nothing was exported"):
         exporter.export("image_tensor", config, tiny_checkpoint, tmp_path / "out", classes)
     assert _snapshot(tmp_path) == []

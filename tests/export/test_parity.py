@@ -95,7 +95,7 @@ def test_encoded_inputs_hold_the_images_pixels():
 
 def test_a_model_that_tensorflow_cannot_load_is_an_error(tmp_path):
     with pytest.raises(parity.ParityError, match="cannot be run by TensorFlow alone"):
-        parity._run_in_fresh_process(tmp_path, [("", IMAGES[0][np.newaxis])])
+        parity.compare(tmp_path, Reference, "image_tensor", IMAGES)
 
 
 @pytest.fixture
