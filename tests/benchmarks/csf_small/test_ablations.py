@@ -4,9 +4,13 @@ import json
 import pathlib
 
 import pytest
+from google.protobuf import text_format
 
 from tfod_csf.benchmarks.csf_small import ablations, recipe
 from tfod_csf.benchmarks.csf_small.source_images import SourceImage
+from tfod_csf.config import supported
+from tfod_csf.config.pipeline_config import load_pipeline_config
+from tfod_csf.shipped_models import by_name
 
 COLUMNS = ("set", "laboratory", "figure", "reading", "class", "value")
 
@@ -121,9 +125,12 @@ def test_a_start_is_made_once_and_given_to_the_training(tmp_path, monkeypatch):
         "generate_pipeline_config",
         "model_main_tf2",
     ]
-    assert change == (
-        f'train_config {{ fine_tune_checkpoint: "{tmp_path}/start/model" fine_tune_checkpoint_type: "detection" }}'
-    )
+    config = load_pipeline_config(by_name.SHIPPED_MODELS / "csf_small" / "pipeline.config")
+    config.train_config.ClearField("fine_tune_checkpoint_version")
+    text_format.Merge(change, config)
+    assert config.train_config.fine_tune_checkpoint == f"{tmp_path}/start/model"
+    assert config.train_config.fine_tune_checkpoint_type == "detection"
+    supported.check_supported(config)  # the training would not begin
 
 
 class _Ended:

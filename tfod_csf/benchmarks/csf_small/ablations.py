@@ -99,7 +99,10 @@ def _synthetic(work: Recipe, work_dir: pathlib.Path, images: Sequence[SourceImag
 
 
 def _starting_at(checkpoint: pathlib.Path) -> str:
-    return f'train_config {{ fine_tune_checkpoint: "{checkpoint}" fine_tune_checkpoint_type: "detection" }}'
+    return (
+        f'train_config {{ fine_tune_checkpoint: "{checkpoint}" fine_tune_checkpoint_type: "detection" '
+        "fine_tune_checkpoint_version: V2 }"
+    )
 
 
 ROWS = {
