@@ -43,6 +43,8 @@ class Detections:
       multiclass_scores: float32 [N, K + 1], background at 0, or None.
       raw_multiclass_scores: the same before a temperature was applied (`score_temperature`); None where none was.
       num_at_limit: the detector returned as many objects as it can; further cells may be missing.
+      full_from: of detections that a detector's limits do not tell any more, such as those of several models as one:
+        the highest raw score of which a list was full; cells of that score or less may be missing. None: of none.
     """
 
     image: str
@@ -54,6 +56,7 @@ class Detections:
     multiclass_scores: np.ndarray | None = None
     num_at_limit: bool = False
     raw_multiclass_scores: np.ndarray | None = None
+    full_from: float | None = None
 
     def __post_init__(self):
         self.boxes = np.asarray(self.boxes, dtype=np.float32).reshape(-1, 4)

@@ -55,6 +55,21 @@ def test_limit():
     assert select_cells(detections(cell, (30, 1, 0.7)), LABEL_MAP, ScoreThresholds(), 2).limit_reached
 
 
+def test_limit_of_one_class_among_others():
+    # Of class 1 the list of two is full from 0.6 on, whatever class 2 has.
+    found = detections((0, 1, 0.9), (30, 1, 0.6), (60, 2, 0.3))
+    assert cell_selection.with_full_from(found, 2).full_from == pytest.approx(0.6)
+    assert cell_selection.with_full_from(found, 3).full_from is None
+    assert select_cells(found, LABEL_MAP, ScoreThresholds(min_score=0.6), 2).limit_reached
+    assert not select_cells(found, LABEL_MAP, ScoreThresholds(min_score=0.61), 2).limit_reached
+    assert cell_selection.with_full_from(detections(num_at_limit=True), 2).full_from is None
+
+
+def test_an_overlap_of_0_is_refused():
+    with pytest.raises(cell_selection.ThresholdError, match="with which all cells of an image are one"):
+        ScoreThresholds(duplicate_iou=0)
+
+
 def test_no_detections():
     cells = select_cells(detections(), LABEL_MAP, ScoreThresholds(), 100)
     assert (len(cells.detections), cells.counts(), cells.limit_reached) == (0, {}, False)

@@ -6,6 +6,7 @@ import pytest
 from tests.support import hand_made_model as by_hand
 from tfod_csf.detections import Detections
 from tfod_csf.inference import detector, ensemble
+from tfod_csf.inference.cell_selection import ScoreThresholds, select_cells
 from tfod_csf.label_map import label_map_from_names
 from tfod_csf.score_temperature import with_temperature
 
@@ -98,6 +99,37 @@ def test_looks_like_one_detector(hand_made_model):
     np.testing.assert_allclose(fused.boxes[0], single.boxes[0], rtol=1e-6)
     np.testing.assert_allclose(fused.multiclass_scores[0], single.multiclass_scores[0], atol=1e-6)
     assert both.fingerprint != ensemble.CellEnsemble(models[::-1], 0.6).fingerprint
+
+
+class Finds:
+    """A model that finds the same on every image."""
+
+    fingerprint, temperature, guards = "f00d", 1.0, ()
+
+    def __init__(self, found, max_detections_per_class=None, label_map=MAP):
+        self.name, self.found, self.label_map = "finds", found, label_map
+        self.max_detections_per_class = max_detections_per_class
+
+    def detect(self, pixels, image="", *, jpeg=None):
+        return self.found
+
+
+def test_a_full_list_of_one_model_is_noticed_although_the_other_finds_less():
+    full = [(x, 0.1, 0.9, 0.0) for x in (0, 20, 40)]
+    weak = detections((60, 0.8, 0.2, 0.0))
+    for first, limit in ((detections(*full), 3), (dataclasses.replace(detections(*full), num_at_limit=True), None)):
+        both = ensemble.CellEnsemble([Finds(first, limit), Finds(weak)])
+        cells = select_cells(both.detect(None), MAP, ScoreThresholds(min_score=0.4), both.max_detections_per_class)
+        assert (len(cells.detections), cells.limit_reached) == (3, True)
+    # As many cells of both together are no limit of either.
+    both = ensemble.CellEnsemble([Finds(detections(*full), 4), Finds(weak, 4)])
+    assert not select_cells(both.detect(None), MAP, ScoreThresholds(min_score=0.05)).limit_reached
+
+
+def test_classes_belong_to_the_fingerprint():
+    found = detections()
+    one, other = (ensemble.CellEnsemble([Finds(found), Finds(found, label_map=m)]) for m in (MAP, OTHER_ORDER))
+    assert one.fingerprint != other.fingerprint
 
 
 @pytest.mark.parametrize("num_models", [1, 3])

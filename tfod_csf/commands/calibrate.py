@@ -186,7 +186,7 @@ def _entry_of(run: dict, name: str) -> dict:
 
 
 def _check_weights(run: dict, name: str, folder: "ModelFolder") -> None:
-    """Refuses a run whose scores are not those of the network in the folder: exports may share a name.
+    """Refuses a run of another network than that in the folder, or of other classes: exports may share a name.
 
     Raises:
       UserError: the run is not of the model in the folder, or does not say of which it is.
@@ -197,6 +197,12 @@ def _check_weights(run: dict, name: str, folder: "ModelFolder") -> None:
         raise UserError(
             f"--model={FLAGS.model}: the run was made with other weights than those of this folder, or does not name "
             "them; run batch_infer again with this folder."
+        )
+    classes = _entry_of(run, name).get("classes", folder.label_map.names)
+    if list(classes) != folder.label_map.names:
+        raise UserError(
+            f"--model={FLAGS.model}: the run was made with the classes {', '.join(classes)}, and the label map of this "
+            f"folder has {', '.join(folder.label_map.names)}; run batch_infer again with this folder."
         )
 
 

@@ -44,7 +44,7 @@ class ScoreThresholds:
       unknown_below: 0..1, cells whose score after it is < this are unknown.
       count_unknown: "apart" counts them as unknown, "as_predicted" under their predicted class (their status stays
         "unknown"; cells of the class `unknown` stay unknown).
-      duplicate_iou: 0..1, overlap from which two cells are one.
+      duplicate_iou: above 0, to 1, overlap from which two cells are one.
     """
 
     min_score: float = 0.5
@@ -57,6 +57,11 @@ class ScoreThresholds:
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ThresholdError(f"--{name} is {value:g}; give a number from 0 to 1, for example 0.5.")
+        if not self.duplicate_iou:
+            raise ThresholdError(
+                "--duplicate_iou is 0, with which all cells of an image are one; give a number above 0, or 1 to merge "
+                "only boxes that are equal."
+            )
         if self.count_unknown not in (APART, AS_PREDICTED):
             raise ThresholdError(f"--count_unknown is {self.count_unknown!r}; give {APART} or {AS_PREDICTED}.")
 
@@ -157,13 +162,27 @@ def likely_cells(
     Args:
       detections, thresholds, max_detections_per_class: see `select_cells`.
     """
-    is_cell = detections.raw_scores >= thresholds.min_score
-    found = detections.select(is_cell)
+    found = detections.select(detections.raw_scores >= thresholds.min_score)
+    full_from = with_full_from(detections, max_detections_per_class).full_from
     # A detector without score threshold always fills its list; the limit matters only if cells, not noise, fill it.
-    limit_reached = detections.num_at_limit and bool(is_cell.all())
-    if max_detections_per_class and len(found):
-        limit_reached = limit_reached or np.bincount(found.classes).max() >= max_detections_per_class
-    return found, bool(limit_reached)
+    return found, full_from is not None and bool(np.float32(full_from) >= np.float32(thresholds.min_score))
+
+
+def with_full_from(detections: Detections, max_detections_per_class: int | None = None) -> Detections:
+    """The same detections with the highest raw score of which a list is full, of all classes or of one.
+
+    Args:
+      detections: of one detector, or with a `full_from` of their own.
+      max_detections_per_class: the detector's limit per class, where known.
+    """
+    scores, full = detections.raw_scores, [] if detections.full_from is None else [detections.full_from]
+    if detections.num_at_limit and len(scores):
+        full.append(float(scores.min()))
+    if max_detections_per_class:
+        for class_id in np.flatnonzero(np.bincount(detections.classes) >= max_detections_per_class):
+            of_class = np.sort(scores[detections.classes == class_id])[::-1]
+            full.append(float(of_class[max_detections_per_class - 1]))
+    return dataclasses.replace(detections, full_from=max(full, default=None))
 
 
 def distinct_cells(

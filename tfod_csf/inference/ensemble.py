@@ -19,7 +19,7 @@ import numpy as np
 
 from tfod_csf import np_box_ops
 from tfod_csf.detections import Detections
-from tfod_csf.inference.cell_selection import best_of_duplicates
+from tfod_csf.inference.cell_selection import best_of_duplicates, with_full_from
 from tfod_csf.inference.domain_guard import guards_of
 from tfod_csf.inference.image_detector import ImageDetector
 from tfod_csf.label_map import LabelMap
@@ -40,14 +40,15 @@ class CellEnsemble:
         self._detectors = list(detectors)
         self._iou_threshold = matching_iou_threshold
         self.name = "+".join(detector.name for detector in detectors)
-        members = [f"{detector.fingerprint} {detector.temperature}" for detector in detectors]
+        members = [
+            f"{one.fingerprint} {one.temperature} {one.label_map.ids} {one.label_map.names}" for one in detectors
+        ]
         joined = "\0".join([*members, str(matching_iou_threshold)])
         self.fingerprint = hashlib.sha256(joined.encode()).hexdigest()
         self.label_map = detectors[0].label_map
         self.temperature = 1.0  # the members' own are in their scores
         self.guards = tuple(guard for detector in detectors for guard in guards_of(detector))
-        limits = [d.max_detections_per_class for d in detectors if d.max_detections_per_class]
-        self.max_detections_per_class = min(limits, default=None)
+        self.max_detections_per_class: int | None = None  # the members' own are in their detections
 
     def decode_jpeg(self, jpeg: bytes) -> np.ndarray | None:
         """As the members, which share one decoder."""
@@ -55,7 +56,10 @@ class CellEnsemble:
 
     def detect(self, pixels: np.ndarray, image: str = "", *, jpeg: bytes | None = None) -> Detections:
         """Cells of uint8 [H, W, 3] pixels, best score first."""
-        found = [detector.detect(pixels, image, jpeg=jpeg) for detector in self._detectors]
+        found = [
+            with_full_from(detector.detect(pixels, image, jpeg=jpeg), detector.max_detections_per_class)
+            for detector in self._detectors
+        ]
         maps = [detector.label_map for detector in self._detectors]
         return fuse(found, maps, self._iou_threshold)
 
@@ -105,7 +109,7 @@ def fuse(
         classes=np.array(label_maps[0].ids, np.int32)[best],
         scores=fused_scores[np.arange(len(clusters)), best + 1],
         multiclass_scores=fused_scores,
-        num_at_limit=any(detections.num_at_limit for detections in found),
+        full_from=max((one.full_from for one in found if one.full_from is not None), default=None),
         raw_multiclass_scores=_fused_scores(np.concatenate(raw_multiclass), clusters, len(found))
         if has_temperature
         else None,

@@ -27,6 +27,7 @@ from tfod_csf.cytology.studies.calibration import (
 )
 from tfod_csf.cytology.studies.calibration_tables import CalibrationError
 from tfod_csf.files import csv_schemas, csv_tables
+from tfod_csf.label_map import load_label_map
 from tfod_csf.model_folder import fingerprint
 from tfod_csf.study.labelimg import Annotation, LabeledObject, write_annotation
 
@@ -189,6 +190,15 @@ def test_a_model_of_the_same_name_with_other_weights_is_refused_before_anything_
     assert "m: the run was made with other weights than those of this folder" in capsys.readouterr().err
     assert (tmp_path / "m" / "model.json").read_bytes() == before
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_of_the_same_network_with_other_classes_is_refused(calibrated_run, tmp_path, capsys):
+    run = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    classes = load_label_map(tmp_path / "m" / "label_map.pbtxt").names
+    run["models"][0]["classes"] = [classes[1], classes[0], *classes[2:]]
+    (tmp_path / "run" / "run.json").write_text(json.dumps(run), encoding="utf-8")
+    assert command_line.main(["calibrate", *calibrated_run]) == 1
+    assert f"the run was made with the classes {classes[1]}, {classes[0]}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("status", ["removed", "added"])

@@ -1,3 +1,4 @@
+import copy
 import json
 import shutil
 
@@ -70,6 +71,13 @@ def test_only_changed_patients_are_redone(images_dir, tmp_path, model):
     assert run(images_dir, out, model).reused == {"王=1"}
     assert (out / "patients" / "p1" / "cells.csv").read_bytes() == before
     assert run(images_dir, out, model, thresholds=ScoreThresholds(unknown_below=0.7)).reused == set()
+    # A corrected label map gives the same network's cells other names.
+    corrected = copy.copy(model)
+    corrected.label_map = label_map_from_names(("monocyte", "lymphocyte", *CLASSES[2:]))
+    assert run(images_dir, tmp_path / "other", model).reused == set()
+    assert run(images_dir, tmp_path / "other", corrected).reused == set()
+    first = csv_tables.read_rows(tmp_path / "other" / "patients" / "p1" / "cells.csv")[0]
+    assert first["predicted_class"] == "monocyte"
     # The stamp of an interrupted patient names its files and nothing else.
     stamp = out / "patients" / "p1" / "stamp.json"
     stamp.write_text(json.dumps({"files": json.loads(stamp.read_text())["files"]}))

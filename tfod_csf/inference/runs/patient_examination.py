@@ -6,12 +6,12 @@ models and settings give the same files wherever it runs.
     FOLDER/cells.csv, images.csv, pictures/   by patient_results.run_patient
     FOLDER/stamp.json                         written last: see patient_folder
 
-A patient is done when its stamp names the same images (by checksum), the same models (by fingerprint and temperature),
-the same thresholds and tiles, the same version of this package and the tables that are there; a patient with an image
-on which a model failed is examined again, and in rounds one that was computed in another way. A patient's files are
-written beside and swapped in when they are whole, so that an interrupted patient has its earlier ones, or none. Of a
-patient that may be done the checksums are computed first; the files of all others are read once, their checksums being
-those of the bytes that were decoded.
+A patient is done when its stamp names the same images (by checksum), the same models (by fingerprint, temperature and
+classes), the same thresholds and tiles, the same version of this package and the tables that are there; a patient with
+an image on which a model failed is examined again, and in rounds one that was computed in another way. A patient's
+files are written beside and swapped in when they are whole, so that an interrupted patient has its earlier ones, or
+none. Of a patient that may be done the checksums are computed first; the files of all others are read once, their
+checksums being those of the bytes that were decoded.
 """
 
 import contextlib
@@ -89,7 +89,13 @@ class Examination:
 
 def _model_settings(detector: ImageDetector) -> dict[str, Any]:
     """What a patient's files depend on of a model."""
-    settings = {"fingerprint": detector.fingerprint, "temperature": detector.temperature}
+    label_map = detector.label_map
+    settings = {
+        "fingerprint": detector.fingerprint,
+        "temperature": detector.temperature,
+        # A corrected label map gives the same network's cells other names.
+        "classes": {str(class_id): label_map.name_of(class_id) for class_id in label_map.ids},
+    }
     digests = domain_guard.fingerprints(detector)
     return {**settings, "domain_guards": digests} if digests else settings
 
