@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 import shutil
 
 import numpy as np
@@ -9,6 +10,7 @@ import tensorflow as tf
 from tests.support import hand_made_model as by_hand
 from tests.support.scored_cells import scored_cells
 from tfod_csf.commands import command_line, evaluate
+from tfod_csf.evaluation.thresholds import recommended
 from tfod_csf.evaluation.thresholds.recommended import MeanWithInterval, recommend
 from tfod_csf.files import csv_tables
 from tfod_csf.label_map import label_map_from_names
@@ -114,7 +116,7 @@ def test_mistakes_have_pictures_and_thresholds_are_recommended_but_not_stored(
     assert str(out / "errors.html") in printed
 
 
-def test_recommended_thresholds_are_stored_on_request(images_dir, tmp_path, hand_made_model, capsys):
+def test_recommended_thresholds_are_stored_on_request(images_dir, tmp_path, hand_made_model, capsys, monkeypatch):
     model = shutil.copytree(hand_made_model, tmp_path / "model")
     given = (f"--images_dir={images_dir}", f"--model={model}", f"--output_dir={tmp_path / 'out'}")
     assert run(*given, "--store", "--store_thresholds=f1") == 1
@@ -123,6 +125,10 @@ def test_recommended_thresholds_are_stored_on_request(images_dir, tmp_path, hand
     assert run(*given, "--store_thresholds=differential") == 1
     assert "--store_thresholds=differential: these labels recommend nothing by it" in capsys.readouterr().err
     assert (model / "model.json").read_bytes() == before
+    assert run(*given, "--min_score=0.93", "--store_thresholds=f1") == 0
+    assert re.search(r"not stored in model\.json: there are only \d lymphocyte, \d monocyte", capsys.readouterr().out)
+    assert (model / "model.json").read_bytes() == before
+    monkeypatch.setattr(recommended, "MIN_LABELS_TO_STORE", 0)
     assert run(*given, "--min_score=0.93", "--store_thresholds=f1") == 0
     stored = json.loads((model / "model.json").read_text())
     # Of the equal ones up to 0.9 the nearest to 0.93.

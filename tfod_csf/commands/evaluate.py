@@ -206,7 +206,7 @@ def _domain_words(judgments: "Sequence[Judgment]") -> str:
 def _store_thresholds(folder: "ModelFolder", recommendations: "Recommendations", data: str, temperature: float) -> str:
     """Writes what --store_thresholds asks for into model.json; returns a sentence about it."""
     from tfod_csf import model_folder, provenance
-    from tfod_csf.evaluation.thresholds.recommended import DIFFERENTIAL
+    from tfod_csf.evaluation.thresholds import recommended
 
     chosen = recommendations.of(FLAGS.store_thresholds)
     if chosen is None:
@@ -214,13 +214,20 @@ def _store_thresholds(folder: "ModelFolder", recommendations: "Recommendations",
             f"--store_thresholds={FLAGS.store_thresholds}: these labels recommend nothing by it (see above); "
             "model.json is left as it is."
         )
-    if FLAGS.store_thresholds == DIFFERENTIAL and not recommendations.is_certainly_better:
+    if FLAGS.store_thresholds == recommended.DIFFERENTIAL and not recommendations.is_certainly_better:
         return "not stored in model.json: the labels do not show that other thresholds are better than those in use."
+    if few := recommendations.too_few_to_store(FLAGS.store_thresholds):
+        return (
+            f"not stored in model.json: there are only {few} labeled; thresholds by f1 are stored if each white-cell "
+            f"class has {recommended.MIN_LABELS_TO_STORE} labeled cells."
+        )
     if recommendations.is_at_edge(FLAGS.store_thresholds):
         return f"not stored in model.json: min_score {chosen.min_score:g} is at the end of what is searched."
     stored = {"min_score": chosen.min_score, "unknown_below": chosen.unknown_below}
     how = {"criterion": FLAGS.store_thresholds, "data": data, "temperature": temperature, "date": provenance.now()}
     sentence = model_folder.store_thresholds(folder.path, stored, how)
+    if chosen.unknown_below <= chosen.min_score:
+        sentence += " With them no cell is unknown because of its score, and no person is asked."
     if folder.classification is not None:
         sentence += " classification.json is of the earlier thresholds; run evaluate --store to replace it."
     return sentence

@@ -22,6 +22,7 @@ Shape shorthand in this module:
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ MIN_SCORES = tuple(round(0.05 * step, 2) for step in range(1, 20))  # from score
 UNKNOWN_BELOW = (0.0, *MIN_SCORES)
 MIN_PATIENTS = 3
 MIN_WHITE_LABELS = 10
+MIN_LABELS_TO_STORE = 30
 
 _EQUAL = 1e-9
 
@@ -81,6 +83,7 @@ class Recommendations:
         on.
       difference: points that the error by_differential is above (or, negative, below) that of the thresholds in use.
       num_patients: that the error is of.
+      white_labels: {white-cell class: labels that count}.
       curve: [S, U] mean error of the patients at MIN_SCORES and UNKNOWN_BELOW; empty where they are too few.
     """
 
@@ -89,7 +92,13 @@ class Recommendations:
     by_differential: Measured | None
     difference: MeanWithInterval | None
     num_patients: int
+    white_labels: Mapping[str, int]
     curve: np.ndarray
+
+    def too_few_to_store(self, criterion: str) -> str:
+        """Which white-cell classes have so few labels that f1 follows chance, in words; "" where none has."""
+        few = {name: number for name, number in self.white_labels.items() if number < MIN_LABELS_TO_STORE}
+        return ", ".join(f"{number} {name}" for name, number in few.items()) if criterion == F1 else ""
 
     def is_at_edge(self, criterion: str) -> bool:
         """Whether its min_score is the lowest or highest that is searched: some class is hardly found, or right."""
@@ -147,6 +156,11 @@ def recommend(cells: ScoredCells, min_score: float, unknown_below: float) -> Rec
         by_differential=by_differential,
         difference=difference,
         num_patients=len(errors),
+        white_labels={
+            name: int(number)
+            for name, number in zip(cells.classes, cells.num_labels, strict=True)
+            if cell_classes.canonical_name(name) in WHITE_CELLS
+        },
         curve=errors.mean(axis=0) if enough else np.zeros((0, 0)),
     )
 
