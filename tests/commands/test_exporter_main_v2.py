@@ -44,6 +44,7 @@ def test_export_with_overridden_config_and_thresholds(run, tmp_path):
     )
     assert status == 0
     assert "SavedModel and checkpoint differ by at most " in text
+    assert "no training.json or best.json says which classes the checkpoint was trained with" in text
     model = ModelFolder.open(tmp_path / "out")
     assert model.thresholds == {"min_score": 0.3, "unknown_below": 0.9}
     assert model.info["limits"]["max_total_detections"] == 5

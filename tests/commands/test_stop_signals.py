@@ -83,8 +83,9 @@ def test_what_does_not_end_is_ended(tmp_path):
     body += "while True:\n    try:\n        ready()\n        time.sleep(60)\n    except BaseException:\n        pass"
     process = started(tmp_path, body)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    said = process.communicate(timeout=30)[1]
     assert process.returncode == 130
+    assert "ended at once by SIGINT: the command had not ended 0.3 s after it. What had been saved is kept." in said
 
 
 def test_a_thread_that_waits_does_not_keep_the_process(tmp_path):

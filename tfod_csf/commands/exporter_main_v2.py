@@ -85,6 +85,11 @@ def main() -> None:
     paths = pathlib.Path(FLAGS.trained_checkpoint_dir), pathlib.Path(FLAGS.output_directory)
     export_checks.check_export(FLAGS.input_type, config, *paths, classes)
     trained_classes.check_same(paths[0], classes, label_map_path)
+    if not trained_classes.stored(paths[0])[1]:
+        print(
+            f"{paths[0]}: no training.json or best.json says which classes the checkpoint was trained with; those of "
+            f"{label_map_path} are taken as they are."
+        )
     for notice in supported.notices(config, parts=("model",)):
         print(notice)
 

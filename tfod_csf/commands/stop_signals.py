@@ -74,13 +74,21 @@ class StopSignals:
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.number:
             if time.monotonic() - self._came > _DOUBLE:
-                os._exit(128 + number)
+                _end_now(number, "a further signal came before the command had ended")
             return
         self.number, self._came = number, time.monotonic()
-        self._timer = threading.Timer(_LONGEST_END, os._exit, (128 + number,))
+        why = f"the command had not ended {_LONGEST_END:g} s after it"
+        self._timer = threading.Timer(_LONGEST_END, _end_now, (number, why))
         self._timer.daemon = True
         self._timer.start()
         raise Stopped(number)
+
+
+def _end_now(number: int, why: str) -> None:
+    """Ends the process without any more of its code, and says so: nothing else will."""
+    name = signal.Signals(number).name
+    os.write(2, f"\nended at once by {name}: {why}. What had been saved is kept.\n".encode())
+    os._exit(128 + number)
 
 
 class PassedOn:
