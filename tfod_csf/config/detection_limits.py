@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tfod_csf.config.box_statistics import BoxStatistics
+from tfod_csf.config.protos import image_resizer_pb2
 
 # TFOD's zoo models: anchors of 64, 128, 256 and 512 pixels at ratio 1.
 ZOO_ANCHOR_SCALES = (0.25, 0.5, 1.0, 2.0)
@@ -64,20 +65,34 @@ class BoxSides:
     large_px: float
 
 
-def box_sides(statistics: BoxStatistics, min_dimension: int, max_dimension: int) -> BoxSides:
-    """Sizes that the anchors have to meet.
+def input_scales(resizer: image_resizer_pb2.ImageResizer, width: float, height: float) -> tuple[float, float]:
+    """Factors (x, y) from pixels of an image to pixels of the network's input; the input's rounding is ignored.
 
-    An image is scaled so that its shorter side is `min_dimension`, or its longer side `max_dimension` if that would
-    exceed it (keep_aspect_ratio_resizer).
+    Args:
+      resizer: keeps the aspect ratio, stretches to a fixed shape, or (any other) leaves the image as it is.
+      width: of the image, in pixels.
+      height: of the image, in pixels.
+    """
+    kind = resizer.WhichOneof("image_resizer_oneof")
+    if kind == "fixed_shape_resizer":
+        return resizer.fixed_shape_resizer.width / width, resizer.fixed_shape_resizer.height / height
+    if kind == "keep_aspect_ratio_resizer":
+        kept = resizer.keep_aspect_ratio_resizer
+        scale = min(kept.min_dimension / min(width, height), kept.max_dimension / max(width, height))
+        return scale, scale
+    return 1.0, 1.0
+
+
+def box_sides(statistics: BoxStatistics, resizer: image_resizer_pb2.ImageResizer) -> BoxSides:
+    """Sizes that the anchors have to meet.
 
     Args:
       statistics: holds at least one box with an area.
-      min_dimension: pixels.
-      max_dimension: pixels.
+      resizer: of the config.
     """
     sides: dict[str, list[float]] = collections.defaultdict(list)
-    for side, short, long, class_name in statistics.box_sizes:
-        sides[class_name].append(side * min(min_dimension / short, max_dimension / long))
+    for side, width, height, class_name in statistics.box_sizes:
+        sides[class_name].append(side * math.sqrt(math.prod(input_scales(resizer, width, height))))
     every_side = [side for of_class in sides.values() for side in of_class]
     return BoxSides(
         small_px=min(_quantile(of_class, 0.05) for of_class in sides.values()),

@@ -81,7 +81,7 @@ def choose_anchor_scales(
         return (), _pyramid_remark(network, statistics)
     if statistics is None or not statistics.box_sizes:
         return detection_limits.ZOO_ANCHOR_SCALES, "anchors: the zoo's scales, because no box sizes are known"
-    cells = detection_limits.box_sides(statistics, network.min_dimension, network.max_dimension)
+    cells = detection_limits.box_sides(statistics, paper_settings.image_resizer(network))
     scales = detection_limits.anchor_scales_for(cells.small_px, cells.large_px)
     sides = ", ".join(f"{scale * detection_limits.ANCHOR_BASE_PX:.0f}" for scale in scales)
     remark = f"anchors: {detection_limits.sizes_text(cells)}, so anchors have sides of {sides} px"
@@ -99,7 +99,7 @@ def _pyramid_remark(network: NetworkPreset, statistics: box_statistics.BoxStatis
     remark = f"anchors: those of the feature pyramid, sides of {smallest:.0f} to {largest:.0f} px in steps of 1.41"
     if statistics is None or not statistics.box_sizes:
         return remark
-    cells = detection_limits.box_sides(statistics, network.min_dimension, network.max_dimension)
+    cells = detection_limits.box_sides(statistics, paper_settings.image_resizer(network))
     remark += f"; {detection_limits.sizes_text(cells)}"
     # A box whose side differs by a factor of 1.2 from an anchor's has an IoU of 0.7 with it.
     if cells.small_px < smallest / 1.2:
