@@ -3,8 +3,8 @@
 import pytest
 
 from tfod_csf.config.box_statistics import from_boxes
-from tfod_csf.config.detection_limits import anchor_scales_for, box_sides, limits_for
-from tfod_csf.config.protos import image_resizer_pb2
+from tfod_csf.config.detection_limits import anchor_scales_for, anchor_sides, box_sides, limits_for
+from tfod_csf.config.protos import anchor_generator_pb2, image_resizer_pb2
 
 
 def kept(min_dimension, max_dimension):
@@ -81,3 +81,14 @@ def test_anchor_scales_run_from_the_small_to_the_large_cells_in_equal_ratios():
     assert anchor_scales_for(40, 120) == pytest.approx([40 / 256 * 3 ** (i / 4) for i in range(5)], abs=5e-4)
     # one size only, 64 px: from 64 / sqrt 2 to 64 * sqrt 2
     assert anchor_scales_for(64, 64) == pytest.approx((0.1768, 0.2227, 0.2806, 0.3536), abs=5e-4)
+
+
+def test_sides_of_a_configs_anchors():
+    generator = anchor_generator_pb2.AnchorGenerator()
+    assert anchor_sides(generator) == []
+    grid = {"scales": [0.5, 0.25], "aspect_ratios": [0.5, 1.0], "width": 400, "height": 100}  # sqrt(400 * 100) = 200
+    generator.grid_anchor_generator.MergeFrom(type(generator.grid_anchor_generator)(**grid))
+    assert anchor_sides(generator) == [50, 100]
+    pyramid = {"min_level": 3, "max_level": 4, "anchor_scale": 2, "scales_per_octave": 2}  # from 2 * 2 ** 3
+    generator.multiscale_anchor_generator.MergeFrom(type(generator.multiscale_anchor_generator)(**pyramid))
+    assert anchor_sides(generator) == pytest.approx([16, 22.63, 32, 45.25], abs=5e-3)

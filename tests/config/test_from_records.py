@@ -158,6 +158,14 @@ def test_the_remark_on_adam_says_its_learning_rate():
     )
 
 
+def test_another_network_by_override_is_named():
+    network = network_preset("resnet18")
+    config = paper_settings.generate(network)
+    config.model.faster_rcnn.feature_extractor.type = "faster_rcnn_resnet50_keras"
+    remarks = from_records.remarks_on(config, network, None, "")
+    assert remarks[0].startswith("network: faster_rcnn_resnet18_320x320 changed to faster_rcnn_resnet50_keras, 4")
+
+
 def test_text_with_remarks_is_the_config_under_comments():
     config = paper_settings.generate(network_preset("resnet18"))
     text = from_records.text_with_remarks(config, ["first remark", "second"])

@@ -7,7 +7,6 @@ stride, resizer, anchors, crops. Classes, limits, readers and the training follo
 
 import dataclasses
 import os
-from collections.abc import Sequence
 
 from tfod_csf import label_map as label_maps
 from tfod_csf.config import detection_limits, paper_settings
@@ -144,20 +143,5 @@ def _class_remark(start: StartingModel, wanted: LabelMap) -> str:
 
 def _anchor_remark(start: StartingModel, statistics: BoxStatistics | None) -> str:
     """The model's anchors, and whether the cells are among them."""
-    scales: Sequence[float] = start.network.first_stage_anchor_generator.grid_anchor_generator.scales
-    remark = f"anchors: those of {start.given}"
-    if not scales:
-        return remark
-    sides = sorted(scale * detection_limits.ANCHOR_BASE_PX for scale in scales)
-    remark += f", sides of {', '.join(f'{side:.0f}' for side in sides)} px"
-    if statistics is None or not statistics.box_sizes:
-        return remark
-    cells = detection_limits.box_sides(statistics, start.network.image_resizer)
-    remark += f"; {detection_limits.sizes_text(cells)}"
-    # A box whose side differs by a factor of 1.2 from an anchor's has an IoU of 0.7 with it.
-    if cells.small_px < sides[0] / 1.2 or cells.large_px > sides[-1] * 1.2:
-        remark += (
-            f"; cells outside of the anchors are found badly: {start.given} saw other sizes, so scale the images, or "
-            "start from another model"
-        )
-    return remark
+    remedy = f"{start.given} saw other sizes, so scale the images, or start from another model"
+    return detection_limits.anchor_remark(start.network, statistics, f"those of {start.given}", remedy)

@@ -109,6 +109,29 @@ def _pyramid_remark(network: NetworkPreset, statistics: box_statistics.BoxStatis
     return remark
 
 
+def overridden_anchor_remark(
+    config: pipeline_pb2.TrainEvalPipelineConfig,
+    generated: pipeline_pb2.TrainEvalPipelineConfig,
+    statistics: box_statistics.BoxStatistics | None,
+) -> str:
+    """What is to be said about anchors instead of what was said of the generated config; "" where that is still true.
+
+    Args:
+      config: the generated one with the user's fields merged over it.
+      generated: as it was before.
+      statistics: of the cells; None where they are not known.
+    """
+    network, before = config.model.faster_rcnn, generated.model.faster_rcnn
+    is_same = (network.image_resizer, network.first_stage_anchor_generator) == (
+        before.image_resizer,
+        before.first_stage_anchor_generator,
+    )
+    if is_same:
+        return ""
+    remedy = "change their scales or the input size"
+    return detection_limits.anchor_remark(network, statistics, "with --config_override", remedy)
+
+
 def remarks_on(
     config: pipeline_pb2.TrainEvalPipelineConfig,
     network: NetworkPreset,
@@ -129,13 +152,20 @@ def remarks_on(
         else "starts from scratch, batch norm is trained"
     )
     return [
-        f"network: {network.name}, {model.num_classes} classes; the paper names neither backbone nor input size",
+        f"network: {_network_name(config, network)}, {model.num_classes} classes; the paper names neither backbone nor "
+        "input size",
         f"training: {train.num_steps} steps of {train.batch_size} images, {start}",
         _optimizer_remark(train.optimizer),
         f"limits: {counted}; {train.max_number_of_boxes} boxes, {nms.max_total_detections} detections, "
         f"{model.first_stage_max_proposals} proposals per image",
         anchor_remark,
     ]
+
+
+def _network_name(config: pipeline_pb2.TrainEvalPipelineConfig, network: NetworkPreset) -> str:
+    """The network's name, which says its type and mostly its input size, with the type if that is another one."""
+    kind = config.model.faster_rcnn.feature_extractor.type
+    return network.name if kind == network.feature_extractor_type else f"{network.name} changed to {kind}"
 
 
 def _optimizer_remark(optimizer: optimizer_pb2.Optimizer) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from google.protobuf import text_format
 
 from tfod_csf.config import extractor_types
-from tfod_csf.config.detection_limits import ZOO_ANCHOR_SCALES, DetectionLimits, limits_for
+from tfod_csf.config.detection_limits import ZOO_ANCHOR_SCALES, DetectionLimits, anchor_sides, limits_for
 from tfod_csf.config.network_presets import NetworkPreset
 from tfod_csf.config.protos import faster_rcnn_pb2, image_resizer_pb2, optimizer_pb2, pipeline_pb2, train_pb2
 
@@ -180,9 +180,8 @@ def image_resizer(network: NetworkPreset) -> image_resizer_pb2.ImageResizer:
 def pyramid_anchor_sides() -> tuple[float, float]:
     """Sides of the smallest and of the largest square anchor of a generated feature pyramid, in input pixels."""
     model = text_format.Parse(_FEATURE_PYRAMID, faster_rcnn_pb2.FasterRcnn())
-    anchors = model.first_stage_anchor_generator.multiscale_anchor_generator
-    octaves = (anchors.scales_per_octave - 1) / anchors.scales_per_octave
-    return anchors.anchor_scale * 2**anchors.min_level, anchors.anchor_scale * 2 ** (anchors.max_level + octaves)
+    sides = anchor_sides(model.first_stage_anchor_generator)
+    return sides[0], sides[-1]
 
 
 def decay_steps_for(training: Training) -> int:
