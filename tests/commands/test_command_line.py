@@ -127,6 +127,29 @@ def test_a_flag_without_a_value_is_refused(empty, remedy):
         command_line.check_arguments("batch_infer", given)
 
 
+@pytest.mark.parametrize(
+    ("command", "flag", "value"),
+    [
+        ("batch_infer", "max_skipped_fraction", "nan"),
+        ("differential", "max_unknown_percent", "NaN"),
+        ("differential", "high_from_per_ul", "inf"),
+        ("evaluate", "matching_iou_threshold", "nan"),
+        ("create_csf_tf_record", "test_fraction", "-inf"),
+        ("generate_pipeline_config", "anchor_scales", "0.5,inf"),
+    ],
+)
+def test_a_number_that_is_not_finite_is_refused(command, flag, value):
+    # absl compares with both bounds, and nan is neither below nor above one.
+    required = [
+        f"--{one.name}=a"
+        for one in command_reference.flag_references(command_reference.command_module(command).FLAGS)
+        if one.is_required
+    ]
+    number = value.lower().rpartition(",")[2]
+    with pytest.raises(UserError, match=rf"^--{flag}={number}: expected a finite number; see tfod_csf {command}"):
+        command_line.check_arguments(command, [*required, f"--{flag}={value}"])
+
+
 def test_values_that_may_be_empty():
     given = ["--output_path=a", "--fine_tune_checkpoint=", "--config_override="]
     command_line.check_arguments("generate_pipeline_config", given)

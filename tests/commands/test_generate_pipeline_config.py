@@ -99,6 +99,32 @@ def test_remarks_do_not_claim_the_papers_values_for_others(run):
 
 
 @pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        # Merged text adds to a list: 20 to 50 px as without it, and 3 * 256 px.
+        (
+            "first_stage_anchor_generator { grid_anchor_generator { scales: 3.0 } }",
+            "with --config_override, sides of 20, 27, 37, 50, 768 px; cells are 20 to 50 px",
+        ),
+        # Photographs of 1280 x 960 px keep their size, so do cells of 40 and 100 px; the anchors are those of 640 px.
+        (
+            "image_resizer { identity_resizer { } }",
+            "with --config_override, sides of 20, 27, 37, 50 px; cells are 40 to 100 px",
+        ),
+        # What has nothing to do with them changes nothing.
+        ("first_stage_nms_iou_threshold: 0.6", "cells are 20 to 50 px"),
+    ],
+)
+def test_the_remark_on_anchors_is_true_of_the_config_with_its_override(run, tmp_path, override, expected):
+    status, text, _ = run(f"--config_override=model {{ faster_rcnn {{ {override} }} }}")
+    assert status == 0, text
+    [printed] = [line for line in text.splitlines() if line.startswith("anchors: ")]
+    assert printed.startswith(f"anchors: {expected} (5 %")
+    assert ("are found badly: change their scales" in printed) == ("identity" in override)
+    assert f"# {printed}.\n" in (tmp_path / "pipeline.config").read_text()
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (

@@ -25,9 +25,9 @@ def test_boxes_are_counted_per_image_and_measured(tmp_path):
     assert (statistics.images, statistics.boxes, statistics.max_boxes_per_image) == (2, 3, 2)
     # sqrt(40 * 10) = 20, sqrt(30 * 30) = 30, sqrt(90 * 40) = 60
     assert statistics.box_sizes == (
-        (20.0, 480.0, 640.0, "erythrocyte"),
-        (30.0, 480.0, 640.0, "erythrocyte"),
-        (60.0, 480.0, 640.0, "neutrophil"),
+        (20.0, 480.0, 640.0, "erythrocyte"),  # in an image of 480 x 640 px
+        (30.0, 640.0, 480.0, "erythrocyte"),
+        (60.0, 640.0, 480.0, "neutrophil"),
     )
 
 

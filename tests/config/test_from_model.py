@@ -82,6 +82,24 @@ def test_remarks_say_which_classes_are_known_and_whether_cells_fit_the_anchors(s
     assert "outside of the anchors are found badly" in from_model.remarks(start, records, small)[0]
 
 
+@pytest.mark.parametrize(
+    ("resizer", "side"),
+    [
+        ("identity_resizer { }", 40),  # proto defaults of other resizers would make 600 of 1200: 20 px
+        ("fixed_shape_resizer { width: 2400 height: 300 }", 20),  # a quarter of the height
+    ],
+)
+def test_cells_have_the_size_that_the_models_resizer_gives_them(start, tmp_path, resizer, side):
+    start.network.ClearField("image_resizer")
+    text_format.Parse(f"image_resizer {{ {resizer} }}", start.network)
+    save_label_map(label_map_from_names(["monocyte"]), tmp_path / "label_map.pbtxt")
+    records = paper_settings.Records(num_classes=1, label_map_path=str(tmp_path / "label_map.pbtxt"))
+    statistics = box_statistics.from_boxes([(2400, 1200, [(0, 0, 40, 40, "monocyte")])])
+    assert f"cells are {side} to {side} px" in from_model.remarks(start, records, statistics)[0]
+    config = from_model.generate(start, records, paper_settings.Training(), from_model.choose_limits(start, 5))
+    assert config.model.faster_rcnn.image_resizer == start.network.image_resizer
+
+
 def test_the_saved_model_within_a_folder_means_the_folder(tiny_exported_model):
     folder = StartingModel.open(tiny_exported_model)
     within = StartingModel.open(tiny_exported_model / "saved_model")

@@ -50,7 +50,7 @@ def test_statistics_are_those_of_annotations_csv_if_there_is_one(records_dir):
     (records_dir / "annotations.csv").write_text(header + "a.jpg,640,480,monocyte,0,0,90,40\n", encoding="utf-8")
     statistics = from_records.statistics_of(records_dir)
     assert (statistics.images, statistics.boxes) == (1, 1)
-    assert statistics.box_sizes == ((60.0, 480.0, 640.0, "monocyte"),)  # sqrt(90 * 40)
+    assert statistics.box_sizes == ((60.0, 640.0, 480.0, "monocyte"),)  # sqrt(90 * 40)
 
 
 def limits_of(*arguments):
@@ -91,6 +91,17 @@ def test_anchors_of_known_cells():
     statistics = from_boxes([(3200, 3200, [(0, 0, 64, 64, "a")])])
     _, remark = from_records.choose_anchor_scales(network_preset("resnet50"), statistics)
     assert "small cells are below the anchors' spacing of 16 px, a larger --input_size helps" in remark
+
+
+def test_anchors_of_stretched_images_have_the_size_of_stretched_cells():
+    # 512 x 256 px become 1024 x 1024: twice as wide and four times as high, so 32 x 32 px are 64 x 128, a side of 90.5
+    # px. Around them 90.5 / sqrt 2 = 64 to 128 px in three steps of the cube root of 2.
+    statistics = from_boxes([(512, 256, [(0, 0, 32, 32, "a")])])
+    scales, remark = from_records.choose_anchor_scales(network_preset("resnet50", "1024x1024"), statistics)
+    assert scales == pytest.approx([64 / 256, 80.63 / 256, 101.6 / 256, 128 / 256], abs=5e-4)
+    assert "cells are 91 to 91 px" in remark
+    # Scaled as one, the longer side being the limit: 512 x 256 px become 640 x 320, and cells are 40 px.
+    assert "cells are 40 to 40 px" in from_records.choose_anchor_scales(network_preset("resnet50"), statistics)[1]
 
 
 def test_anchors_of_a_feature_pyramid_follow_from_its_levels():
@@ -145,6 +156,14 @@ def test_the_remark_on_adam_says_its_learning_rate():
         "learning rate: 0.001 (the paper's), times 0.95 every 20 steps (not given in the paper); Adam (the paper's is "
         "RMSprop)"
     )
+
+
+def test_another_network_by_override_is_named():
+    network = network_preset("resnet18")
+    config = paper_settings.generate(network)
+    config.model.faster_rcnn.feature_extractor.type = "faster_rcnn_resnet50_keras"
+    remarks = from_records.remarks_on(config, network, None, "")
+    assert remarks[0].startswith("network: faster_rcnn_resnet18_320x320 changed to faster_rcnn_resnet50_keras, 4")
 
 
 def test_text_with_remarks_is_the_config_under_comments():

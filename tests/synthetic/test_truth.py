@@ -68,7 +68,24 @@ def test_patients_with_too_many_unknown_cells_are_counted_in_the_last_line(tmp_p
         flags = [f"--inference_dir={tmp_path}", f"--truth={truth_path}"]
         assert command_line.main(["compare_with_truth", *flags]) == 0
         last = capsys.readouterr().out.splitlines()[-1]
-        assert last == f"Wrote {tmp_path / 'truth_comparison.csv'}{words}{' relied on' if words else ''}."
+        words = f"; 1 patient of {truth_path} without a result: 'p2'{words}{' relied on' if words else ''}"
+        assert last == f"Wrote {tmp_path / 'truth_comparison.csv'}{words}."
+
+
+def test_patients_without_a_result_are_in_the_tables(tmp_path):
+    percents = {"lymphocyte_percent": 50, "monocyte_percent": 25, "neutrophil_percent": 25}
+    paths = _write(tmp_path, [{"patient_id": "p2", "white_cells": 12, **percents}])
+    has_result, without = truth.compare(*paths)
+    assert (has_result.patient_id, has_result.has_result) == ("p2", True)
+    assert (without.patient_id, without.true_percent, without.has_result) == ("p1", (50, 30, 20), False)
+    assert (without.found_percent, without.differences_points) == (None, None)
+    [line] = [line for line in truth.format_comparison([has_result, without]).splitlines() if line.startswith("p1 ")]
+    assert line.split() == ["p1", "high", "WBC", "100", "-", "50", "30", "20", "-", "-", "-", "no", "result"]
+    # One of the patients with enough white cells, none of whom has percentages.
+    assert truth.largest_difference([has_result, without]).startswith("1 patient with 100 or more white cells: no")
+    truth.write_comparison([has_result, without], tmp_path / "truth_comparison.csv")
+    rows = list(csv_schemas.load("truth_comparison").read(tmp_path / "truth_comparison.csv"))
+    assert [(row["patient_id"], row["found_white_cells"]) for row in rows[2:4]] == [("p2", 12), ("p1", None)]
 
 
 def test_a_patient_without_true_counts_is_named(tmp_path):

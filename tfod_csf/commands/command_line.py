@@ -10,6 +10,7 @@ import difflib
 import errno
 import io
 import logging
+import math
 import os
 import re
 import signal
@@ -88,6 +89,7 @@ def _parse(name: str, flag_values: flags.FlagValues, arguments: list[str], bare_
     if not unknown:
         _refuse_empty_values(flag_values)
         _refuse_remote_paths(flag_values)
+        _refuse_infinite_numbers(name, flag_values)
         return
     if unknown[0].startswith(_LONG_DASHES):
         raise UserError(f"argument {unknown[0]!r} begins with a dash that is not a hyphen; type two hyphens: --.")
@@ -126,6 +128,15 @@ def _refuse_remote_paths(flag_values: flags.FlagValues) -> None:
             reason = given_files.remote_path(text) if isinstance(text, str) else ""
             if reason:
                 raise UserError(f"--{name}={text}: {reason}.")
+
+
+def _refuse_infinite_numbers(name: str, flag_values: flags.FlagValues) -> None:
+    """absl's bounds let nan through, and a limit of nan limits nothing; no flag has a meaning for infinity."""
+    for flag_name in flag_values:
+        value = flag_values[flag_name].value
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, float) and not math.isfinite(number):
+                raise UserError(f"--{flag_name}={number}: expected a finite number; see tfod_csf {name} --help.")
 
 
 def _sentence(error: flags.Error, flag_values: flags.FlagValues) -> str:

@@ -10,7 +10,7 @@ from absl import flags
 
 from tfod_csf.commands import command_line, common_flags
 from tfod_csf.errors import UserError
-from tfod_csf.wording import plural
+from tfod_csf.wording import named, plural
 
 FLAGS = flags.FlagValues()
 common_flags.define_inference_dir(FLAGS)
@@ -35,9 +35,11 @@ def main() -> None:
         truth.write_comparison(comparisons, output)
     print(truth.format_comparison(comparisons))
     print(truth.largest_difference(comparisons))
+    without = [one.patient_id for one in comparisons if not one.has_result]
+    missing = f"; {plural(len(without), 'patient')} of {FLAGS.truth} without a result: {named(without)}"
     unreliable = sum(one.unknown_beyond_limit for one in comparisons)
     words = f"; {plural(unreliable, 'patient')} with too many unknown white cells: percentages not to be relied on"
-    print(f"Wrote {output}{words if unreliable else ''}.")
+    print(f"Wrote {output}{missing if without else ''}{words if unreliable else ''}.")
 
 
 if __name__ == "__main__":

@@ -158,10 +158,11 @@ def main() -> None:
         from tfod_csf.data.records.record_statistics import boxes_in_pixels
 
         statistics = from_boxes(boxes_in_pixels([records.train_input_path, records.eval_input_path]))
-    config, network, remarks = generated(records, statistics)
-    config = config_flags.overridden(config, FLAGS)
+    before, network, remarks = generated(records, statistics)
+    config = config_flags.overridden(before, FLAGS)
     supported.check_supported(config)
-    remarks = [*from_records.remarks_on(config, network, statistics, remarks[0]), *remarks[1:]]
+    anchor_remark = from_records.overridden_anchor_remark(config, before, statistics) or remarks[0]
+    remarks = [*from_records.remarks_on(config, network, statistics, anchor_remark), *remarks[1:]]
     atomic_write.write_text(FLAGS.output_path, from_records.text_with_remarks(config, remarks))
     print("\n".join([*remarks, f"Wrote {FLAGS.output_path}."]))
     checkpoint = config.train_config.fine_tune_checkpoint

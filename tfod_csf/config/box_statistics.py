@@ -16,8 +16,8 @@ class BoxStatistics:
       images: images that hold at least one box.
       boxes: boxes in all images.
       max_boxes_per_image: boxes in the most crowded image.
-      box_sizes: [boxes] of (side, short, long, class): side = sqrt(box width * box height), and the shorter and longer
-        side of the box's image, all in pixels of the original image; sorted by side.
+      box_sizes: [boxes] of (side, image width, image height, class): side = sqrt(box width * box height), all in
+        pixels of the original image; sorted by side.
     """
 
     images: int
@@ -38,7 +38,7 @@ def from_boxes(images: Iterable[tuple[float, float, Sequence[Box]]]) -> BoxStati
         for xmin, ymin, xmax, ymax, class_name in boxes:
             area = max(xmax - xmin, 0.0) * max(ymax - ymin, 0.0)
             if area > 0:
-                sizes.append((area**0.5, min(width, height), max(width, height), class_name))
+                sizes.append((area**0.5, width, height, class_name))
     return BoxStatistics(len(counts), sum(counts), max(counts, default=0), tuple(sorted(sizes)))
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tfod_csf.config.box_statistics import BoxStatistics
+from tfod_csf.config.protos import anchor_generator_pb2, faster_rcnn_pb2, image_resizer_pb2
 
 # TFOD's zoo models: anchors of 64, 128, 256 and 512 pixels at ratio 1.
 ZOO_ANCHOR_SCALES = (0.25, 0.5, 1.0, 2.0)
@@ -64,26 +65,82 @@ class BoxSides:
     large_px: float
 
 
-def box_sides(statistics: BoxStatistics, min_dimension: int, max_dimension: int) -> BoxSides:
-    """Sizes that the anchors have to meet.
+def input_scales(resizer: image_resizer_pb2.ImageResizer, width: float, height: float) -> tuple[float, float]:
+    """Factors (x, y) from pixels of an image to pixels of the network's input; the input's rounding is ignored.
 
-    An image is scaled so that its shorter side is `min_dimension`, or its longer side `max_dimension` if that would
-    exceed it (keep_aspect_ratio_resizer).
+    Args:
+      resizer: keeps the aspect ratio, stretches to a fixed shape, or (any other) leaves the image as it is.
+      width: of the image, in pixels.
+      height: of the image, in pixels.
+    """
+    kind = resizer.WhichOneof("image_resizer_oneof")
+    if kind == "fixed_shape_resizer":
+        return resizer.fixed_shape_resizer.width / width, resizer.fixed_shape_resizer.height / height
+    if kind == "keep_aspect_ratio_resizer":
+        kept = resizer.keep_aspect_ratio_resizer
+        scale = min(kept.min_dimension / min(width, height), kept.max_dimension / max(width, height))
+        return scale, scale
+    return 1.0, 1.0
+
+
+def box_sides(statistics: BoxStatistics, resizer: image_resizer_pb2.ImageResizer) -> BoxSides:
+    """Sizes that the anchors have to meet.
 
     Args:
       statistics: holds at least one box with an area.
-      min_dimension: pixels.
-      max_dimension: pixels.
+      resizer: of the config.
     """
     sides: dict[str, list[float]] = collections.defaultdict(list)
-    for side, short, long, class_name in statistics.box_sizes:
-        sides[class_name].append(side * min(min_dimension / short, max_dimension / long))
+    for side, width, height, class_name in statistics.box_sizes:
+        sides[class_name].append(side * math.sqrt(math.prod(input_scales(resizer, width, height))))
     every_side = [side for of_class in sides.values() for side in of_class]
     return BoxSides(
         small_px=min(_quantile(of_class, 0.05) for of_class in sides.values()),
         median_px=_quantile(every_side, 0.5),
         large_px=max(_quantile(of_class, 0.95) for of_class in sides.values()),
     )
+
+
+def anchor_sides(generator: anchor_generator_pb2.AnchorGenerator) -> list[float]:
+    """Sides of the square anchors in pixels of the network's input, ascending; none of a kind that is not supported.
+
+    Aspect ratios leave the area of an anchor as it is, so that all of one scale have its square's side (sqrt of area).
+    """
+    if generator.HasField("grid_anchor_generator"):
+        grid = generator.grid_anchor_generator
+        return sorted(scale * math.sqrt(grid.width * grid.height) for scale in grid.scales)
+    if generator.HasField("multiscale_anchor_generator"):
+        pyramid = generator.multiscale_anchor_generator
+        octaves = [octave / pyramid.scales_per_octave for octave in range(pyramid.scales_per_octave)]
+        levels = range(pyramid.min_level, pyramid.max_level + 1)
+        return [pyramid.anchor_scale * 2 ** (level + octave) for level in levels for octave in octaves]
+    return []
+
+
+def anchor_remark(
+    network: faster_rcnn_pb2.FasterRcnn, statistics: BoxStatistics | None, whose: str, remedy: str
+) -> str:
+    """The anchors of a config whose anchors were not made for the cells, and whether the cells are among them.
+
+    Args:
+      network: `model.faster_rcnn` of the config.
+      statistics: of the cells; None where they are not known.
+      whose: anchors they are, as part of a sentence.
+      remedy: what to do about cells outside of the anchors, as part of a sentence.
+    """
+    sides = anchor_sides(network.first_stage_anchor_generator)
+    remark = f"anchors: {whose}"
+    if not sides:
+        return remark
+    remark += f", sides of {', '.join(f'{side:.0f}' for side in sides)} px"
+    if statistics is None or not statistics.box_sizes:
+        return remark
+    cells = box_sides(statistics, network.image_resizer)
+    remark += f"; {sizes_text(cells)}"
+    # A box whose side differs by a factor of 1.2 from an anchor's has an IoU of 0.7 with it.
+    if cells.small_px < sides[0] / 1.2 or cells.large_px > sides[-1] * 1.2:
+        remark += f"; cells outside of the anchors are found badly: {remedy}"
+    return remark
 
 
 def sizes_text(cells: BoxSides) -> str:

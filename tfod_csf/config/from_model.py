@@ -7,7 +7,6 @@ stride, resizer, anchors, crops. Classes, limits, readers and the training follo
 
 import dataclasses
 import os
-from collections.abc import Sequence
 
 from tfod_csf import label_map as label_maps
 from tfod_csf.config import detection_limits, paper_settings
@@ -15,7 +14,7 @@ from tfod_csf.config.box_statistics import BoxStatistics
 from tfod_csf.config.detection_limits import DetectionLimits
 from tfod_csf.config.network_presets import NetworkPreset, network_preset
 from tfod_csf.config.pipeline_config import ConfigError, load_pipeline_config
-from tfod_csf.config.protos import faster_rcnn_pb2, image_resizer_pb2, pipeline_pb2
+from tfod_csf.config.protos import faster_rcnn_pb2, pipeline_pb2
 from tfod_csf.label_map import LabelMap
 from tfod_csf.model_folder import CHECKPOINT_DIR, PIPELINE_CONFIG, SAVED_MODEL_DIR, ModelFolder
 
@@ -61,26 +60,15 @@ class StartingModel:
 
     @property
     def preset(self) -> NetworkPreset:
-        """What the paper's settings need to know of its network."""
+        """What the paper's settings need to know of its network; `generate` replaces the input size by the model's."""
         base = network_preset(self.network.feature_extractor.type)
-        height, width = _input_sides(self.network.image_resizer)
         return dataclasses.replace(
             base,
             name=f"{base.name.rpartition('_')[0]} of {self.given}",
-            min_dimension=height,
-            max_dimension=width,
-            is_fixed_shape=self.network.image_resizer.HasField("fixed_shape_resizer"),
             zoo_checkpoint=self.given,
             zoo_checkpoint_type=_CHECKPOINT_TYPE,
             first_stage_features_stride=self.network.feature_extractor.first_stage_features_stride,
         )
-
-
-def _input_sides(resizer: image_resizer_pb2.ImageResizer) -> tuple[int, int]:
-    """Pixels of the shorter side and limit of the longer one, or fixed height and width."""
-    if resizer.HasField("fixed_shape_resizer"):
-        return resizer.fixed_shape_resizer.height, resizer.fixed_shape_resizer.width
-    return resizer.keep_aspect_ratio_resizer.min_dimension, resizer.keep_aspect_ratio_resizer.max_dimension
 
 
 def choose_limits(
@@ -155,20 +143,5 @@ def _class_remark(start: StartingModel, wanted: LabelMap) -> str:
 
 def _anchor_remark(start: StartingModel, statistics: BoxStatistics | None) -> str:
     """The model's anchors, and whether the cells are among them."""
-    scales: Sequence[float] = start.network.first_stage_anchor_generator.grid_anchor_generator.scales
-    remark = f"anchors: those of {start.given}"
-    if not scales:
-        return remark
-    sides = sorted(scale * detection_limits.ANCHOR_BASE_PX for scale in scales)
-    remark += f", sides of {', '.join(f'{side:.0f}' for side in sides)} px"
-    if statistics is None or not statistics.box_sizes:
-        return remark
-    cells = detection_limits.box_sides(statistics, *_input_sides(start.network.image_resizer))
-    remark += f"; {detection_limits.sizes_text(cells)}"
-    # A box whose side differs by a factor of 1.2 from an anchor's has an IoU of 0.7 with it.
-    if cells.small_px < sides[0] / 1.2 or cells.large_px > sides[-1] * 1.2:
-        remark += (
-            f"; cells outside of the anchors are found badly: {start.given} saw other sizes, so scale the images, or "
-            "start from another model"
-        )
-    return remark
+    remedy = f"{start.given} saw other sizes, so scale the images, or start from another model"
+    return detection_limits.anchor_remark(start.network, statistics, f"those of {start.given}", remedy)

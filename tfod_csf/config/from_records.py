@@ -81,7 +81,7 @@ def choose_anchor_scales(
         return (), _pyramid_remark(network, statistics)
     if statistics is None or not statistics.box_sizes:
         return detection_limits.ZOO_ANCHOR_SCALES, "anchors: the zoo's scales, because no box sizes are known"
-    cells = detection_limits.box_sides(statistics, network.min_dimension, network.max_dimension)
+    cells = detection_limits.box_sides(statistics, paper_settings.image_resizer(network))
     scales = detection_limits.anchor_scales_for(cells.small_px, cells.large_px)
     sides = ", ".join(f"{scale * detection_limits.ANCHOR_BASE_PX:.0f}" for scale in scales)
     remark = f"anchors: {detection_limits.sizes_text(cells)}, so anchors have sides of {sides} px"
@@ -99,7 +99,7 @@ def _pyramid_remark(network: NetworkPreset, statistics: box_statistics.BoxStatis
     remark = f"anchors: those of the feature pyramid, sides of {smallest:.0f} to {largest:.0f} px in steps of 1.41"
     if statistics is None or not statistics.box_sizes:
         return remark
-    cells = detection_limits.box_sides(statistics, network.min_dimension, network.max_dimension)
+    cells = detection_limits.box_sides(statistics, paper_settings.image_resizer(network))
     remark += f"; {detection_limits.sizes_text(cells)}"
     # A box whose side differs by a factor of 1.2 from an anchor's has an IoU of 0.7 with it.
     if cells.small_px < smallest / 1.2:
@@ -107,6 +107,29 @@ def _pyramid_remark(network: NetworkPreset, statistics: box_statistics.BoxStatis
     if cells.large_px > largest * 1.2:
         remark += "; large cells are above the largest anchors, a smaller --input_size helps"
     return remark
+
+
+def overridden_anchor_remark(
+    config: pipeline_pb2.TrainEvalPipelineConfig,
+    generated: pipeline_pb2.TrainEvalPipelineConfig,
+    statistics: box_statistics.BoxStatistics | None,
+) -> str:
+    """What is to be said about anchors instead of what was said of the generated config; "" where that is still true.
+
+    Args:
+      config: the generated one with the user's fields merged over it.
+      generated: as it was before.
+      statistics: of the cells; None where they are not known.
+    """
+    network, before = config.model.faster_rcnn, generated.model.faster_rcnn
+    is_same = (network.image_resizer, network.first_stage_anchor_generator) == (
+        before.image_resizer,
+        before.first_stage_anchor_generator,
+    )
+    if is_same:
+        return ""
+    remedy = "change their scales or the input size"
+    return detection_limits.anchor_remark(network, statistics, "with --config_override", remedy)
 
 
 def remarks_on(
@@ -129,13 +152,20 @@ def remarks_on(
         else "starts from scratch, batch norm is trained"
     )
     return [
-        f"network: {network.name}, {model.num_classes} classes; the paper names neither backbone nor input size",
+        f"network: {_network_name(config, network)}, {model.num_classes} classes; the paper names neither backbone nor "
+        "input size",
         f"training: {train.num_steps} steps of {train.batch_size} images, {start}",
         _optimizer_remark(train.optimizer),
         f"limits: {counted}; {train.max_number_of_boxes} boxes, {nms.max_total_detections} detections, "
         f"{model.first_stage_max_proposals} proposals per image",
         anchor_remark,
     ]
+
+
+def _network_name(config: pipeline_pb2.TrainEvalPipelineConfig, network: NetworkPreset) -> str:
+    """The network's name, which says its type and mostly its input size, with the type if that is another one."""
+    kind = config.model.faster_rcnn.feature_extractor.type
+    return network.name if kind == network.feature_extractor_type else f"{network.name} changed to {kind}"
 
 
 def _optimizer_remark(optimizer: optimizer_pb2.Optimizer) -> str:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from google.protobuf import text_format
 
 from tfod_csf.config import extractor_types
-from tfod_csf.config.detection_limits import ZOO_ANCHOR_SCALES, DetectionLimits, limits_for
+from tfod_csf.config.detection_limits import ZOO_ANCHOR_SCALES, DetectionLimits, anchor_sides, limits_for
 from tfod_csf.config.network_presets import NetworkPreset
-from tfod_csf.config.protos import faster_rcnn_pb2, optimizer_pb2, pipeline_pb2, train_pb2
+from tfod_csf.config.protos import faster_rcnn_pb2, image_resizer_pb2, optimizer_pb2, pipeline_pb2, train_pb2
 
 RMS_PROP, ADAM = OPTIMIZERS = ("rms_prop", "adam")
 _FIXED_SETTINGS = """
@@ -163,12 +163,25 @@ def generate(
     return config
 
 
+def image_resizer(network: NetworkPreset) -> image_resizer_pb2.ImageResizer:
+    """What a generated config does with an image: stretched, or scaled and padded to the same size."""
+    resizer = image_resizer_pb2.ImageResizer()
+    if network.is_fixed_shape:
+        resizer.fixed_shape_resizer.height = network.min_dimension
+        resizer.fixed_shape_resizer.width = network.max_dimension
+    else:
+        kept = resizer.keep_aspect_ratio_resizer
+        kept.min_dimension = network.min_dimension
+        kept.max_dimension = network.max_dimension
+        kept.pad_to_max_dimension = True
+    return resizer
+
+
 def pyramid_anchor_sides() -> tuple[float, float]:
     """Sides of the smallest and of the largest square anchor of a generated feature pyramid, in input pixels."""
     model = text_format.Parse(_FEATURE_PYRAMID, faster_rcnn_pb2.FasterRcnn())
-    anchors = model.first_stage_anchor_generator.multiscale_anchor_generator
-    octaves = (anchors.scales_per_octave - 1) / anchors.scales_per_octave
-    return anchors.anchor_scale * 2**anchors.min_level, anchors.anchor_scale * 2 ** (anchors.max_level + octaves)
+    sides = anchor_sides(model.first_stage_anchor_generator)
+    return sides[0], sides[-1]
 
 
 def decay_steps_for(training: Training) -> int:
@@ -184,14 +197,7 @@ def _fill_in_model(
     # One box per class in the TensorFlow 1 zoo, one for all classes in that of TensorFlow 2.
     is_tensorflow_1 = extractor_types.is_slim(network.feature_extractor_type)
     model.second_stage_box_predictor.mask_rcnn_box_predictor.share_box_across_classes = not is_tensorflow_1
-    if network.is_fixed_shape:
-        model.image_resizer.fixed_shape_resizer.height = network.min_dimension
-        model.image_resizer.fixed_shape_resizer.width = network.max_dimension
-    else:
-        resizer = model.image_resizer.keep_aspect_ratio_resizer
-        resizer.min_dimension = network.min_dimension
-        resizer.max_dimension = network.max_dimension
-        resizer.pad_to_max_dimension = True
+    model.image_resizer.CopyFrom(image_resizer(network))
     if network.is_feature_pyramid:
         text_format.Merge(_FEATURE_PYRAMID, model)
         model.first_stage_anchor_generator.multiscale_anchor_generator.aspect_ratios.extend(network.aspect_ratios)

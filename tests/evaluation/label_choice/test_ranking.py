@@ -59,13 +59,26 @@ def description(cells, colors):
     return Description(np.array(cells, float), np.array(colors, float))
 
 
-def test_the_mean_square_distance_of_unlabeled_images_is_one():
+def test_the_mean_square_distance_of_images_is_one():
     generator = np.random.default_rng(0)
     some = [description(generator.normal(0, 9, 4), generator.normal(50, 3, 6)) for _ in range(30)]
-    points, labeled = ranking.places(some, some[:2])
-    assert (points[:2] == labeled).all()
+    points = np.concatenate(ranking.places(some[:20], some[20:]))
     # Over all ordered pairs, an image with itself among them.
     assert ((points[:, np.newaxis] - points) ** 2).sum(axis=2).mean() == pytest.approx(1)
+
+
+def test_one_unlabeled_image_is_as_far_from_labeled_ones_as_it_looks():
+    # Cells 0 and 4: variance 4, so the spread is 4. They are 1 apart, the colors the same.
+    places = ranking.places([description([4], [3])], [description([0], [3])])
+    assert [part.tolist() for part in places] == [[[1, 0]], [[0, 0]]]
+    [choice] = ranking.ranked(np.array([0.7]), *places)
+    assert (choice.novelty, choice.score, choice.nearest) == (1, 1, 1)
+    # Several that are equal among themselves are no nearer to the labeled one for that.
+    points, labeled = ranking.places([description([4], [3])] * 2, [description([0], [3])])
+    assert np.abs(points - labeled).sum(axis=1).min() > 1
+    # One that looks like a labeled image is not new.
+    [choice] = ranking.ranked(np.array([0.7]), *ranking.places([description([4], [3])], [description([4], [3])]))
+    assert (choice.novelty, choice.score) == (0, 0)
 
 
 def test_images_that_do_not_differ_in_cells():

@@ -59,6 +59,18 @@ def test_a_cell_that_nobody_could_name_is_not_overlooked():
     assert of(labels(ignored=[box(6)]), found(("a", box(0), 0.8))) == [(OVERLOOKED, 0.6, None)]
 
 
+def test_a_cell_that_nobody_could_name_contradicts_no_label_that_it_touches():
+    # The model finds the ignored cell; the label is moved by 7 from it, overlap 3 / 17 = 0.18.
+    seen = found(("a", box(7), 0.95))
+    assert of(labels(("b", box(0)), ignored=[box(7)]), seen) == []
+    # Without it the same detection says that the label is at the wrong place.
+    assert of(labels(("b", box(0))), seen) == [(BADLY_PLACED, 0.95, 0)]
+    # Nor does it say that two labels, 2 and 3 from it (8 / 12, 7 / 13) and 1 from each other, are one cell.
+    assert of(labels(("a", box(5)), ("a", box(4)), ignored=[box(7)]), seen) == []
+    # The label's own cell, which an ignored one overlaps by 7 / 13, is still contradicted.
+    assert of(labels(("b", box(7)), ignored=[box(10)]), seen) == [(SWAPPED, 0.95, 0)]
+
+
 def test_a_label_of_another_class():
     [one] = suspicions(labels(("a", box(0)), ("a", box(20))), found(("b", box(0), 0.9), ("a", box(20), 0.9)))
     assert (one.kind, one.label, one.label_class, one.suggested_class) == (SWAPPED, 0, "a", "b")

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from tfod_csf.config.detection_limits import input_scales
 from tfod_csf.config.pipeline_config import ConfigError
 from tfod_csf.config.protos import anchor_generator_pb2, faster_rcnn_pb2, image_resizer_pb2
 from tfod_csf.wording import listed
@@ -32,16 +33,8 @@ class Anchors:
     resizer: image_resizer_pb2.ImageResizer
 
     def scales(self, width: int, height: int) -> tuple[float, float]:
-        """Factors (x, y) from pixels of an image to pixels of the network's input; its rounding is ignored."""
-        kind = self.resizer.WhichOneof("image_resizer_oneof")
-        if kind == "fixed_shape_resizer":
-            fixed = self.resizer.fixed_shape_resizer
-            return fixed.width / width, fixed.height / height
-        if kind == "keep_aspect_ratio_resizer":
-            kept = self.resizer.keep_aspect_ratio_resizer
-            scale = min(kept.min_dimension / min(width, height), kept.max_dimension / max(width, height))
-            return scale, scale
-        return 1.0, 1.0
+        """Factors (x, y) from pixels of an image to pixels of the network's input, see `input_scales`."""
+        return input_scales(self.resizer, width, height)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -41,16 +41,17 @@ class Choice:
 
 
 def places(unlabeled: Sequence[Description], labeled: Sequence[Description]) -> tuple[np.ndarray, np.ndarray]:
-    """([N, D], [L, D]): points whose distance is how unlike two images are; the mean square among the N is 1.
+    """([N, D], [L, D]): points whose distance is how unlike two images are; the mean square among all images is 1.
 
-    Cells and colors weigh the same.
+    Cells and colors weigh the same. The labeled images count for the mean too: the unlabeled ones alone have none where
+    there is but one, or all look the same, however unlike the labeled ones.
     """
     first, second = [], []
     for part in ("cells", "colors"):
         ours, others = (np.array([getattr(one, part) for one in some], float) for some in (unlabeled, labeled))
         others = others.reshape(len(labeled), ours.shape[1])
         # The mean square distance of two is twice the variance; two parts share the 1.
-        spread = np.sqrt(4 * ours.var(axis=0).sum())
+        spread = np.sqrt(4 * np.concatenate([ours, others]).var(axis=0).sum())
         first.append(ours / spread if spread > 0 else 0 * ours)
         second.append(others / spread if spread > 0 else 0 * others)
     return np.concatenate(first, axis=1), np.concatenate(second, axis=1)

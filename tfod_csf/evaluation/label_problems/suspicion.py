@@ -79,7 +79,7 @@ class Suspicion:
 
 def suspicions(labels: Labels, found: Found) -> list[Suspicion]:
     """All of an image, the strongest first; a label has at most one, of the kind that is most likely."""
-    sure = np.flatnonzero(found.scores >= LEAST_SCORE)
+    sure = np.flatnonzero((found.scores >= LEAST_SCORE) & ~_on_ignored(labels, found))
     found = Found(found.boxes[sure], [found.classes[index] for index in sure], found.scores[sure])
     all_found = [*_doubled(labels, found), *_of_pairs(labels, found)]
     best: dict[int, Suspicion] = {}
@@ -90,6 +90,13 @@ def suspicions(labels: Labels, found: Found) -> list[Suspicion]:
         else:
             best.setdefault(one.label, one)
     return sorted([*best.values(), *others], key=lambda suspicion: -suspicion.score)
+
+
+def _on_ignored(labels: Labels, found: Found) -> np.ndarray:
+    """[N] whether a detection is of an ignored cell: on it, and no label is as near."""
+    with_ignored = _iou(labels.ignored, found.boxes).max(axis=0, initial=0.0)
+    with_labels = _iou(labels.boxes, found.boxes).max(axis=0, initial=0.0)
+    return (with_ignored >= SAME_CELL) & (with_ignored > with_labels)
 
 
 def _of_pairs(labels: Labels, found: Found) -> Iterator[Suspicion]:
