@@ -4,7 +4,8 @@ A temperature changes how sure a cell is, and so whether it is unknown, never wh
 compared with the score before it (`Detections.raw_scores`, raw_score in cells.csv).
 
 Fitted by the command `calibrate` on annotated cells, stored in model.json under "calibration", applied to the scores of
-every later detection. The order of a cell's classes does not change, only how far they are apart.
+every later detection. The order of a cell's classes does not change, only how far they are apart. It is for scores that
+add up to 1 over classes and background (score_converter SOFTMAX): those of SIGMOID would be lowered by being made to.
 """
 
 import math
@@ -19,6 +20,8 @@ CALIBRATION = "calibration"
 TEMPERATURE = "temperature"
 # Half of the last decimal in cells.csv; a score printed as 0.0000 is somewhere below it.
 SMALLEST_SCORE = 5e-5
+# How far a sum of softmax scores may be from 1: each is rounded to four decimals in cells.csv.
+SUM_TOLERANCE = 0.02
 
 
 class TemperatureError(UserError):

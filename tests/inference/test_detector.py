@@ -110,6 +110,24 @@ def test_temperature(hand_made_model):
     np.testing.assert_allclose(np.sort(found.raw_scores), np.sort(plain.scores), atol=1e-6)
 
 
+def test_a_temperature_of_scores_that_do_not_add_up_to_1_is_refused(hand_made_model, monkeypatch):
+    """Sigmoids: normalized, a lymphocyte's 0.9 of the row .05 .9 .4 .3 .1 would be 0.463 at 1.2."""
+    info = {"calibration": {"temperature": 1.2}}
+    model = detector.Detector.open(dataclasses.replace(ModelFolder.open(hand_made_model), info=info))
+    outputs = {
+        "detection_boxes": np.array([[[0.1, 0.1, 0.3, 0.3]]]),
+        "detection_scores": np.array([[0.9]]),
+        "detection_classes": np.array([[1.0]]),
+        "num_detections": np.array([1.0]),
+        "detection_multiclass_scores": np.array([[[0.05, 0.9, 0.4, 0.3, 0.1]]]),
+    }
+    monkeypatch.setattr(model._network, "run", lambda pixels, jpeg=None: outputs)
+    with pytest.raises(detector.DetectorError, match=r"those of a cell add up to 1\.75"):
+        model.detect(BLACK)
+    model.temperature = 1.0
+    np.testing.assert_allclose(model.detect(BLACK).scores, [0.9])
+
+
 def test_wrong_label_map_is_named(hand_made_model):
     two = label_map_from_names(["lymphocyte", "monocyte"])
     message = (

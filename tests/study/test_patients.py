@@ -121,6 +121,28 @@ def test_one_picture_in_two_formats_is_used_once(tmp_path):
     assert "P/1.png" in [image[2] for image in found(tmp_path)[0]]
 
 
+def test_of_one_picture_in_two_formats_the_xml_says_which_whatever_its_capitals(tmp_path):
+    make(tmp_path, "P/1.jpg", "P/1.png")
+    (tmp_path / "P" / "1.XML").write_text(XML.format("1.png"))
+    images, _ = found(tmp_path)
+    assert images == [("P", "1.png", "P/1.png")]
+
+
+def test_images_with_labels_are_those_that_would_be_paired(tmp_path):
+    """P/d.jpg and P/D.jpg: D.xml is that of D.jpg. P/e.xml is a microscope's."""
+    names = ("a.png", "a.XML", "b.jpg", "B.xml", "c.jpg", "d.jpg", "D.jpg", "D.xml", "e.jpg")
+    make(tmp_path, *(f"P/{name}" for name in names))
+    for name in ("a.XML", "e.xml"):
+        (tmp_path / "P" / name).write_text(XML.format("") if name == "a.XML" else "<microscope></microscope>")
+    problems = ProblemLog(quiet=True)
+    images = patients.find_images(tmp_path, problems)
+    labeled = patients.labeled_images(tmp_path, images, problems)
+    assert labeled == {"P/a.png", "P/b.jpg", "P/D.jpg"}
+    assert [(row.action, row.reason) for row in problems.problems] == [
+        ("noted", "1 XML files of other programs are not read ('e.xml')")
+    ]
+
+
 @pytest.mark.parametrize("what", ["missing", "file", "empty"])
 def test_a_folder_without_images_is_one_sentence(tmp_path, what):
     path = tmp_path / what

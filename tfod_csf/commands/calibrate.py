@@ -87,6 +87,7 @@ def _calibrate() -> None:
         by_name.refuse_to_change(by_name.find(FLAGS.model))
         common_flags.existing_folder(FLAGS, "model", "give the folder that exporter_main_v2 wrote")
         folder = ModelFolder.open(FLAGS.model, FLAGS.trust)
+        _check_score_converter(folder)
     from tfod_csf import run_folder
     from tfod_csf.cytology import annotated_cells, run_tables
     from tfod_csf.cytology.studies import agreement_tables, calibration_tables
@@ -177,6 +178,28 @@ def _check_same_temperature(folder: "ModelFolder", made_with: float) -> None:
         raise UserError(
             f"--model={FLAGS.model}: its model.json has the temperature {now:g}, the run was made at {made_with:g}; "
             "run batch_infer again with this folder."
+        )
+
+
+def _check_score_converter(folder: "ModelFolder") -> None:
+    """Refuses a model whose config says that its scores are not made to add up to 1; data may not show it.
+
+    Raises:
+      UserError: its second stage has another score_converter than SOFTMAX.
+    """
+    from tfod_csf.config import pipeline_config
+    from tfod_csf.config.protos import post_processing_pb2
+
+    try:
+        config = pipeline_config.load_pipeline_config(folder.pipeline_config_path)
+    except pipeline_config.ConfigError:
+        return  # there is none, or one that only TFOD reads: the scores themselves are looked at later
+    converter = config.model.faster_rcnn.second_stage_post_processing.score_converter
+    name = post_processing_pb2.PostProcessing.ScoreConverter.Name(converter)
+    if name != "SOFTMAX":
+        raise UserError(
+            f"{folder.pipeline_config_path}: second_stage_post_processing.score_converter is {name}; a temperature is "
+            "for scores that add up to 1 over classes and background (SOFTMAX). Use this model without one."
         )
 
 

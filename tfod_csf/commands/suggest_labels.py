@@ -3,7 +3,7 @@
 The model looks at all images. First come those about whose cells it is most in doubt, cells of classes with few labels
 before others, and that are unlike the labeled images and those before them. Writes label_suggestions.csv (all images,
 with the reasons), label_suggestions.html (the first with the model's cells) and to_label/, these images with the cells
-as boxes for LabelImg. Images with an XML beside them, and those of --labeled_records, count as labeled.
+as boxes for LabelImg. Images with a LabelImg XML beside them, and those of --labeled_records, count as labeled.
 
 Example: tfod_csf suggest_labels --model=exported_models/csf --images_dir=new_slides
 --labeled_records=tfrecords/train.record-?????-of-????? --output_dir=next
@@ -142,7 +142,9 @@ def _look_at_all(
     from tfod_csf.data.records import record_statistics
     from tfod_csf.evaluation.label_choice import image_measures
     from tfod_csf.progress_bar import progress_bar
+    from tfod_csf.study import patients
 
+    with_xml = patients.labeled_images(FLAGS.images_dir, images, problems)
     digests = record_statistics.image_digests(shards) if shards else set()
     unlabeled = []
     for image in progress_bar(images, unit="image"):
@@ -154,7 +156,7 @@ def _look_at_all(
             continue
         cells = _cells(model, detections, image_measures.LEAST_SCORE).detections
         measures = image_measures.measure(image.key, image.patient_id, loaded.pixels, cells, model.label_map)
-        if image.path.with_suffix(".xml").is_file():
+        if image.key in with_xml:
             labeled.names.append(image.key)
             labeled.descriptions.append(measures.description)
         else:

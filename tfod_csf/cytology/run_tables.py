@@ -275,7 +275,7 @@ class PatientTables:
         return tuple(c.removeprefix(_SCORE_PREFIX) for c in self.cells.columns if c.startswith(_SCORE_PREFIX))
 
     def class_scores(self) -> np.ndarray:
-        """[N, K] scores of `scored_classes`; what is missing to 1 is the background's."""
+        """[N, K] scores of `scored_classes`; of softmax scores what is missing to 1 is the background's."""
         return self.cells[[_SCORE_PREFIX + name for name in self.scored_classes]].to_numpy(dtype=float)
 
     def counted_with(self, thresholds: Thresholds) -> "PatientTables":

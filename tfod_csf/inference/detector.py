@@ -20,7 +20,7 @@ from tfod_csf.inference.image_detector import DetectionFailedError
 from tfod_csf.inference.network import BatchNetwork, DetectorError, Network
 from tfod_csf.label_map import LabelMap
 from tfod_csf.model_folder import ModelFolder, fingerprint
-from tfod_csf.score_temperature import temperature_of, with_temperature
+from tfod_csf.score_temperature import SUM_TOLERANCE, temperature_of, with_temperature
 
 # {output of TFOD's detection signature: its rank, the image's axis included}
 _OUTPUTS = {"detection_boxes": 3, "detection_scores": 2, "detection_classes": 2, "num_detections": 1}
@@ -201,6 +201,14 @@ class Detector:
             raise DetectorError(
                 f"{self.saved_model_dir}: model.json holds a temperature, which needs the output "
                 "detection_multiclass_scores; export the model again, or delete calibration from model.json."
+            )
+        sums = detections.multiclass_scores.sum(axis=1)
+        if (np.abs(sums - 1) > SUM_TOLERANCE).any():
+            farthest = sums[np.abs(sums - 1).argmax()]
+            raise DetectorError(
+                f"{self.saved_model_dir}: model.json holds a temperature, which is for scores that add up to 1, and "
+                f"those of a cell add up to {farthest:.2f} (score_converter SIGMOID?); delete calibration from "
+                "model.json, and choose the thresholds again."
             )
         multiclass_scores = with_temperature(detections.multiclass_scores, self.temperature)
         scores = multiclass_scores[np.arange(len(detections)), detections.classes]

@@ -14,7 +14,7 @@ import os
 import pathlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tfod_csf import run_folder
 from tfod_csf.files import csv_schemas
@@ -236,11 +236,6 @@ def _one_of_each_stem(
     return [image for image in images if image.key not in duplicates] if duplicates else images
 
 
-def _xml_beside(image: ImageFile) -> list[pathlib.Path]:
-    path = image.path.with_suffix(".xml")
-    return [path] if path.is_file() else []
-
-
 def find_images(
     images_dir: str | os.PathLike,
     problems: ProblemLog,
@@ -262,7 +257,8 @@ def find_images(
     folder = pathlib.Path(images_dir)
     listed = list_files(folder, "folder of images", problems, except_below)
     images = _all_images(folder, listed, problems, manifest, patient_pattern, except_below)
-    images = _one_of_each_stem(_with_folder_names(images, problems), problems, _xml_beside)
+    xml_files = _XmlFiles(listed, [], is_separate=False)
+    images = _one_of_each_stem(_with_folder_names(images, problems), problems, xml_files.of)
     if not images:
         raise NoImagesError(f"{folder}: no image is left; see the lines above for the reasons.")
     return images
@@ -304,8 +300,13 @@ class _XmlFiles:
         return {path for paths in self._by_stem.values() for path in paths}
 
 
+def _pictures(listed: Sequence[ListedFile]) -> list[ImageFile]:
+    """All pictures that were listed, those of formats that are not read too; whose they are is not looked up."""
+    return [ImageFile(one.path, "", one.key, one.key) for one in listed if one.suffix in _PICTURE_SUFFIXES]
+
+
 def _claims(
-    xml_files: _XmlFiles, images: list[ImageFile], pictures: list[ImageFile]
+    xml_files: _XmlFiles, images: Sequence[ImageFile], pictures: Sequence[ImageFile]
 ) -> tuple[Counter[pathlib.Path], Counter[pathlib.Path]]:
     """How many images each XML may belong to: by its name letter by letter; and, of all other XML, capitals aside.
 
@@ -316,6 +317,33 @@ def _claims(
     owners = [*images, *others.values()]
     exact = Counter(path for owner in owners for path in xml_files.exactly_of(owner))
     return exact, Counter(path for owner in owners for path in xml_files.of(owner) if path not in exact)
+
+
+def _candidates(image: ImageFile, xml_files: _XmlFiles, exact: Mapping[pathlib.Path, int]) -> list[pathlib.Path]:
+    """XML that may be the image's: by its name letter by letter, or else, capitals aside, what no other image names."""
+    return xml_files.exactly_of(image) or [path for path in xml_files.of(image) if path not in exact]
+
+
+def labeled_images(images_dir: str | os.PathLike, images: Sequence[ImageFile], problems: ProblemLog) -> set[str]:
+    """Which images have labels beside them, by the rules of `find_pairs`; one whose XML fits several images counts.
+
+    Args:
+      images_dir: of `find_images`.
+      images: found there.
+      problems: gets a row about other programs' XML beside images, which is no label.
+
+    Returns:
+      Their keys.
+    """
+    folder = pathlib.Path(images_dir)
+    listed = list_files(folder, "folder of images", ProblemLog(quiet=True))  # find_images has reported it
+    xml_files = _XmlFiles(listed, [], is_separate=False)
+    exact, _ = _claims(xml_files, images, _pictures(listed))
+    beside = {image.key: _candidates(image, xml_files, exact) for image in images}
+    foreign = {path for paths in beside.values() for path in paths if not labelimg.is_annotation(path)}
+    if foreign:
+        labelimg.note_foreign_xml(folder, sorted(foreign), problems)
+    return {key for key, paths in beside.items() if not foreign.issuperset(paths)}
 
 
 def _report_left_over(folder: pathlib.Path, paths: Sequence[pathlib.Path], problems: ProblemLog) -> None:
@@ -349,7 +377,7 @@ def find_pairs(
     listed = list_files(folder, "folder of images", problems, except_below)
     others = [*except_below, *([annotations_dir] if annotations_dir else [])]
     images = _all_images(folder, listed, problems, manifest, patient_pattern, others)
-    pictures = [ImageFile(one.path, "", one.key, one.key) for one in listed if one.suffix in _PICTURE_SUFFIXES]
+    pictures = _pictures(listed)
     if annotations_dir is not None and os.path.realpath(images_dir) != os.path.realpath(annotations_dir):
         folder = pathlib.Path(annotations_dir)
         listed = list_files(folder, "folder of annotations", problems)
@@ -358,7 +386,7 @@ def find_pairs(
     exact, alike = _claims(xml_files, images, pictures)
     pairs = []
     for image in images:
-        candidates = xml_files.exactly_of(image) or [path for path in xml_files.of(image) if path not in exact]
+        candidates = _candidates(image, xml_files, exact)
         if not candidates:
             remedy = "Label it in LabelImg and save, also when it shows no cell, or move it away."
             problems.skipped(image.path, "there is no XML for this image", remedy)

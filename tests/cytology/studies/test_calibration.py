@@ -138,6 +138,25 @@ def test_command_stores_the_temperature(calibrated_run, tmp_path, capsys):
     assert (tmp_path / "out" / "calibration.png").stat().st_size > 10_000
 
 
+def test_scores_of_sigmoids_are_refused(calibrated_run, tmp_path, write_patient, capsys):
+    scores = {"score_lymphocyte": 0.9, "score_monocyte": 0.4, "score_neutrophil": 0.3, "score_erythrocyte": 0.1}
+    write_patient(tmp_path / "run" / "patients" / "p", "p", [{"lymphocyte": 40}] * 5, scores=scores)
+    assert command_line.main(["calibrate", *calibrated_run[:3]]) == 1
+    assert "of 200 cells add up to more than 1 (up to 1.70)" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "calibration_bins.csv").exists()
+
+
+@pytest.mark.parametrize(("converter", "status"), [("SIGMOID", 1), ("SOFTMAX", 0)])
+def test_a_model_of_sigmoids_is_refused_where_its_config_says_so(calibrated_run, tmp_path, capsys, converter, status):
+    processing = f"second_stage_post_processing {{ score_converter: {converter} }}"
+    text = f"model {{ faster_rcnn {{ {processing} }} }}"
+    (tmp_path / "m" / "pipeline.config").write_text(text, encoding="utf-8")
+    assert command_line.main(["calibrate", *calibrated_run]) == status
+    assert ("score_converter is SIGMOID; a temperature is for" in capsys.readouterr().err) == bool(status)
+    info = json.loads((tmp_path / "m" / "model.json").read_text(encoding="utf-8"))
+    assert ("calibration" in info) != bool(status)
+
+
 def test_thresholds_chosen_at_another_temperature_are_named(calibrated_run, tmp_path, capsys):
     path = tmp_path / "m" / "model.json"
     path.write_text('{"thresholds_chosen": {"criterion": "f1", "temperature": 1.0}}', encoding="utf-8")

@@ -95,6 +95,19 @@ def test_labeled_images_are_not_suggested(images_dir, tmp_path, hand_made_model,
     assert "<dt>Labels, neutrophil</dt><dd>0</dd>" in html
 
 
+def test_an_xml_counts_as_in_training_whatever_its_capitals_and_not_that_of_another_program(
+    images_dir, tmp_path, hand_made_model, capsys
+):
+    (images_dir / "p" / "a.XML").write_text("<annotation><filename>a.png</filename></annotation>")
+    (images_dir / "q" / "d.xml").write_text("<microscope></microscope>")
+    assert run(*flags(images_dir, tmp_path, hand_made_model)) == 0
+    assert sorted(row["image"] for row in rows_of(tmp_path)) == ["p/b.png", "q/c.png", "q/d.png"]
+    assert not (tmp_path / "out" / "to_label" / "p" / "a.xml").exists()
+    assert "3 unlabeled images, 1 labeled ones" in capsys.readouterr().out
+    rows = csv_tables.read_rows(tmp_path / "out" / "problems.csv")
+    assert [row["reason"] for row in rows] == ["1 XML files of other programs are not read ('d.xml')"]
+
+
 def test_all_images_are_labeled(tmp_path, hand_made_model, capsys):
     save_labeled(tmp_path / "images" / "q", "e", LYMPHOCYTE)
     assert run(*flags(tmp_path / "images", tmp_path, hand_made_model)) == 1

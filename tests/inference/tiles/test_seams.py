@@ -32,6 +32,12 @@ def test_a_piece_of_a_cell_is_dropped_for_the_whole_cell_of_the_neighbor_whateve
     assert kept([((40, 96, 56, 100), 0.99, 0), ((40, 96, 56, 112), 0.6, 1)]) == [1]
 
 
+def test_a_piece_that_ends_some_hundredths_of_the_cell_off_the_border_is_a_piece():
+    # x 155 to 233 is whole in the second tile; the first sees 155 to 200, and places the side 7 px off: 9 % of 78.
+    grid = TileGrid(320, 200, TileSettings(200, 200, 80))
+    assert kept([((60, 155, 138, 193), 0.9, 0), ((60, 155, 138, 233), 0.8, 1)], grid) == [1]
+
+
 def test_two_cells_side_by_side_are_two_cells():
     assert kept([((40, 74, 56, 90), 0.9, 0), ((40, 90, 56, 106), 0.8, 1)]) == [0, 1]
     # One upon the other: IoU of 16 x 16 pixels moved by 6 is 10 x 16 / (22 x 16) = 0.45.

@@ -214,6 +214,33 @@ def test_who_watches_again_keeps_the_patients_that_were_finished(tmp_path, micro
     assert again.begun == 0
 
 
+@pytest.mark.parametrize("is_from_earlier", [False, True])
+def test_a_patient_whose_id_would_rename_a_finished_ones_folder_is_said_at_once(tmp_path, microscope, is_from_earlier):
+    """Of P and p the first keeps the plain name of the folder, and p's would be p%~2."""
+    microscope.take("p/a.png", 1)
+    microscope.look()
+    microscope.look(63)
+    if is_from_earlier:
+        microscope = Microscope(tmp_path)
+        microscope.look()
+        microscope.look(3)
+    microscope.take("P/a.png", 2)
+    states = microscope.look()
+    assert "'P' differs from 'p', who is finished" in states["P"].error
+    assert states["p"].error == ""
+    microscope.look(3)
+    microscope.take("p/b.png", 3)
+    microscope.look(3)
+    states = microscope.look(63)
+    assert [path.name for path in microscope.patients_dir.iterdir()] == ["p"]
+    assert names_of_results(microscope, "p") == ["a.png", "b.png"]
+    assert states["P"].examined == 1
+    (microscope.images_dir / "P").rename(microscope.images_dir / "other")
+    microscope.look(3)
+    states = microscope.look(63)
+    assert (names_of_results(microscope, "other"), states["other"].error) == (["a.png"], "")
+
+
 def test_a_folder_of_somebody_else_is_said_and_the_others_go_on(microscope):
     microscope.take("p1/a.png", 1)
     microscope.take("p2/a.png", 2)

@@ -27,7 +27,7 @@ from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write, csv_schemas, given_files, manifest
 from tfod_csf.graphics import figures
 from tfod_csf.model_folder import INFO
-from tfod_csf.score_temperature import CALIBRATION, TEMPERATURE, temperature_of, with_temperature
+from tfod_csf.score_temperature import CALIBRATION, SUM_TOLERANCE, TEMPERATURE, temperature_of, with_temperature
 
 THRESHOLDS = tuple(np.round(np.arange(0.50, 1.0, 0.01), 2))
 # Bins with fewer cells are in the table but not in the plot: their accuracy is noise.
@@ -83,10 +83,11 @@ def write_calibration(
       min_cells: fewer annotated cells are refused.
 
     Raises:
-      CalibrationError: the run has no scores per class, or too few cells.
+      CalibrationError: the run has no scores per class, scores that are no softmax, or too few cells.
     """
     if not matched.scored_classes:
         raise CalibrationError("cells.csv has no columns score_<class>; a temperature needs the scores of all classes.")
+    _check_sums(matched.class_scores)
     chosen = matched.annotated != NOT_FOUND if ignore_unmatched else np.ones(len(matched.annotated), bool)
     cells = scored_cells(matched.class_scores[chosen], matched.scored_classes, matched.annotated[chosen])
     if len(cells.truth) < min_cells:
@@ -120,6 +121,18 @@ def write_calibration(
     )
     plot_calibration(output / "calibration.png", sides, result, unknown_below)
     return result
+
+
+def _check_sums(class_scores: np.ndarray) -> None:
+    """Refuses [N, K] scores that are not shares of 1; a row without scores (NaN) is none."""
+    sums = class_scores.sum(axis=1)
+    too_large = sums[sums > 1 + SUM_TOLERANCE]
+    if len(too_large):
+        raise CalibrationError(
+            f"cells.csv: the scores score_<class> of {len(too_large)} cells add up to more than 1 (up to "
+            f"{too_large.max():.2f}), as those of a model with score_converter SIGMOID do; a temperature is for scores "
+            "that add up to 1 with the background's (SOFTMAX). Use this model without one."
+        )
 
 
 def class_table(classes: Sequence[GroupCalibration], unknown_below: float) -> str:

@@ -29,8 +29,9 @@ looked at would teach the next model this one's mistakes.
 - Save with Ctrl+S, format PascalVOC, also where nothing was wrong, and do not rename files.
 - Delete the XML of the images that you did not look at.
 
-Then copy the XML files beside the original images: the folders have the same names. Leave the images here: some were
-turned or converted so that LabelImg shows them as the model saw them.
+Then copy the XML files beside the original images: the folders have the same names. An XML of another program that has
+the same name there, a microscope's for example, would be overwritten: move it away first. Leave the images here: some
+were turned or converted so that LabelImg shows them as the model saw them.
 """
 
 

@@ -31,7 +31,8 @@ from tfod_csf.study.tile_grid import TileGrid
 SAME_CELL_IOU = 0.5
 SAME_CELL_SHARE = 0.5  # of a cut detection, that lies in a detection of another tile
 _MARGIN = 0.25  # of the overlap
-# How near to the border a detection of a cut cell ends: networks place a box's sides to some hundredths of its size.
+# How near to the border a detection of a cut cell ends: networks place a box's sides to some hundredths of the cell's
+# size, which is at least the longer side of the piece.
 _CUT_PX, _CUT_SHARE = 2.0, 0.1
 
 
@@ -95,7 +96,7 @@ def _belongs(boxes: np.ndarray, tiles: np.ndarray, grid: TileGrid) -> np.ndarray
 def _is_cut(boxes: np.ndarray, tiles: np.ndarray, grid: TileGrid) -> np.ndarray:
     """bool [N], rule 2."""
     extents = np.array([tile.box for tile in grid], dtype=np.float64)[tiles]
-    near = _CUT_PX + _CUT_SHARE * (boxes[:, 2:] - boxes[:, :2])
+    near = _CUT_PX + _CUT_SHARE * (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True)
     starts_inside, ends_inside = extents[:, :2] > 0, extents[:, 2:] < np.array([grid.height, grid.width])
     at_start = starts_inside & (boxes[:, :2] <= extents[:, :2] + near)
     at_end = ends_inside & (boxes[:, 2:] >= extents[:, 2:] - near)

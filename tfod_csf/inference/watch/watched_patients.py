@@ -23,6 +23,7 @@ from tfod_csf.inference.watch.arrivals import Arrival, FileState, file_state
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study.folder_names import folder_names
 from tfod_csf.study.image_io import file_sha256
+from tfod_csf.study.patient_ids import loose
 from tfod_csf.study.patients import ImageFile
 
 QUIET_SECONDS = 60.0
@@ -120,6 +121,8 @@ class WatchedPatients:
         self._arrivals: dict[str, list[Arrival]] = {}
         self._names: dict[str, str] = {}  # of the folders of results
         self._finished: dict[str, pathlib.Path] = {}  # folders of results that were written
+        self._kept_names: dict[str, str] = {}  # of the folders that hold results, of earlier runs too
+        self._clashes: dict[str, str] = {}  # {patient who would rename one of these: why he is not finished}
 
     def advance(self, arrivals: Sequence[Arrival]) -> bool:
         """Examines one image or finishes one patient, of the patient whose files came last first.
@@ -158,7 +161,7 @@ class WatchedPatients:
         self._arrivals = {}
         for arrival in arrivals:
             self._arrivals.setdefault(arrival.image.patient_id, []).append(arrival)
-        self._names = folder_names(list(self._arrivals))
+        self._name_folders()
         for patient_id in [name for name in self._patients if name not in self._arrivals]:
             del self._patients[patient_id]
         for patient_id, of_patient in self._arrivals.items():
@@ -179,6 +182,25 @@ class WatchedPatients:
             if gone or is_more:
                 self._patients[patient_id].is_finished = False
 
+    def _name_folders(self) -> None:
+        """Names the folders of results; of ids that differ only in capitals a new one may not rename a finished one's.
+
+        The end of the run names all folders again, and would find the finished patient's results under another name.
+        """
+        self._names = folder_names(list(self._arrivals))
+        self._clashes = {}
+        for patient_id, kept in self._kept_names.items():
+            if self._names.get(patient_id, kept) == kept:
+                continue
+            self._names[patient_id] = kept
+            for other in self._arrivals:
+                if other < patient_id and loose(other) == loose(patient_id) and other not in self._kept_names:
+                    self._clashes[other] = (
+                        f"the patient {other!r} differs from {patient_id!r}, who is finished, in capitals only, and is "
+                        "not finished beside him; if it is one person, move the images to the folder of "
+                        f"{patient_id!r}, or else give {other!r} another id."
+                    )
+
     def _finished_earlier(self, patient_id: str, arrivals: Sequence[Arrival]) -> _Patient | None:
         """The patient, if an earlier run has finished him with these images and settings."""
         try:
@@ -191,6 +213,7 @@ class WatchedPatients:
             return None
         if not folder.is_done(settings, {image.name: file_sha256(image.path) for image in images}):
             return None
+        self._kept_names[patient_id] = folder.path.name
         examined = {arrival.image: _Examined(arrival.state) for arrival in arrivals}
         return _Patient(examined, folder.path, next(self._versions), is_finished=True)
 
@@ -260,7 +283,9 @@ class WatchedPatients:
     def _is_quiet(self, patient_id: str) -> bool:
         """Whether all images were examined and nothing has come for a while, and the patient is not finished."""
         patient, arrivals = self._patients.get(patient_id), self._arrivals[patient_id]
-        if patient is None or patient.is_finished or self._clock() - _latest(arrivals) < self._quiet_seconds:
+        if patient is None or patient.is_finished or patient_id in self._clashes:
+            return False
+        if self._clock() - _latest(arrivals) < self._quiet_seconds:
             return False
         return all(arrival.image in patient.examined for arrival in arrivals)
 
@@ -276,6 +301,7 @@ class WatchedPatients:
                 examine_patient(how, patient_id, images, folder, ProblemLog(quiet=True), workers=workers)
             patient.error = ""
             self._finished[patient_id] = folder
+            self._kept_names[patient_id] = folder.name
         except UserError as error:  # the end of the run refuses it too; the others go on
             patient.error = str(error)
         patient.is_finished = True
@@ -303,7 +329,7 @@ class WatchedPatients:
             tuple(name for name, found in examined.items() if found is None),
             {name: found.reason for name, found in examined.items() if found and found.reason},
             _latest(arrivals),
-            patient.error,
+            self._clashes.get(patient_id, patient.error),
         )
 
 
