@@ -125,7 +125,7 @@ class ModelFolder:
         found = _read_classification(path, label_map)
         opened = cls(path, label_map, _read_info(path / INFO, label_map), found, vouched_for_by, network_dir)
         if vouched_for_by == MANIFEST and by_name.is_shipped(path):
-            words = f"{MANIFEST} of the shipped {opened.name} {opened.version}, sha256 {opened.sha256}"
+            words = by_name.vouching_words(opened.name, opened.version, opened.sha256)
             return dataclasses.replace(opened, vouched_for_by=words)
         return opened
 

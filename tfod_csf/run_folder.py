@@ -28,6 +28,7 @@ from tfod_csf.errors import UserError
 from tfod_csf.files import atomic_write, given_files, inner_paths
 from tfod_csf.files.checksums import file_sha256
 from tfod_csf.progress_bar import progress_bar
+from tfod_csf.shipped_models import by_name
 
 RUN_JSON = "run.json"
 PATIENTS_DIR = "patients"
@@ -181,6 +182,16 @@ def _contents(path: pathlib.Path) -> Any:
 def _kept_contents(path: pathlib.Path, identity: tuple[int, ...]) -> Any:
     """The JSON value of a file; `identity` changes whenever the file does."""
     return given_files.read_json(path, _MAX_RUN_BYTES)
+
+
+def restrictions(run: Mapping[str, Any]) -> list[str]:
+    """What a reader of the results has to know of the run's models that ship with this package, a sentence each.
+
+    Args:
+      run: contents of run.json; [] for one of an earlier version, which does not say what vouches for its models.
+    """
+    vouched_for_by = run.get("models_vouched_for_by") or {}
+    return by_name.restrictions({str(name): str(words) for name, words in vouched_for_by.items()})
 
 
 def check_inner_names(path: pathlib.Path, run: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from tests.support import hand_made_model as by_hand
 from tfod_csf.commands import batch_infer, command_line
 from tfod_csf.files import atomic_write, csv_schemas, csv_tables
 from tfod_csf.label_map import LabelMap, LabelMapItem, label_map_from_names
+from tfod_csf.shipped_models import by_name
 
 
 @pytest.fixture
@@ -131,6 +132,18 @@ def test_several_models_are_averaged(images_dir, tmp_path, hand_made_model):
     # A neutrophil that one of two models sees has half its score: 0.9 becomes 0.45, which is unknown, and 0.75 no cell.
     (row,) = csv_tables.read_rows(cells / "differentials.csv")
     assert (row["models"], row["lymphocyte"], row["neutrophil"], row["unknown"]) == ("hand_made+other", "10", "0", "10")
+
+
+def test_what_limits_a_model_that_ships_is_said_once_at_the_end(
+    images_dir, tmp_path, hand_made_model, capsys, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(by_name, "restrictions", lambda vouched: asked.append(dict(vouched)) or ["never on fluid."])
+    assert run(f"--images_dir={images_dir}", f"--model={hand_made_model}", f"--output_dir={tmp_path / 'out'}") == 0
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[-1] == "never on fluid."
+    assert printed.count("never on fluid.") == 1
+    assert asked == [{"hand_made": "nothing"}]
 
 
 def test_rounds(images_dir, tmp_path, hand_made_model, capsys):

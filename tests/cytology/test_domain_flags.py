@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -11,6 +12,7 @@ from tfod_csf.cytology.counting import cohort, differential_tables
 from tfod_csf.cytology.counting.cohort import CohortSummary
 from tfod_csf.cytology.counting.differential import differential
 from tfod_csf.cytology.counting.live_count import LiveCount
+from tfod_csf.cytology.counting.reference_ranges import load_reference_ranges
 from tfod_csf.cytology.domain_flags import DomainFlags, domain_flags
 from tfod_csf.cytology.report import sentences
 from tfod_csf.cytology.report.live_page import LivePatient, live_line
@@ -108,6 +110,18 @@ def test_columns_and_note_of_the_tables():
     row = differential_tables.wide_row(counted(DomainFlags()))
     assert (row["images_unlike_training"], row["in_domain"]) == (None, None)
     assert differential_tables.wide_row(counted(DomainFlags(4)))["images_unlike_training"] == 0
+
+
+def test_images_unlike_the_training_are_the_remark_of_each_percentage_and_make_its_mark_uncertain():
+    counts = {"lymphocyte": 60, "monocyte": 40, "neutrophil": 500}
+    images = np.tile([7.5, 5, 62.5], (8, 1))
+    known = differential("p", {"m": counts}, 8, references=load_reference_ranges(), image_counts=images)
+    for flags, is_certain in ((DomainFlags(4), True), (SOME, True), (UNLIKE, False), (DomainFlags(), True)):
+        rows = {row["class"]: row for row in differential_tables.long_rows(known.with_domain(flags))}
+        assert (rows["neutrophil"]["mark"], rows["neutrophil"]["mark_certain"]) == ("high", is_certain)
+        assert {rows[name]["note"] for name in counts} == {flags.note}
+        row = differential_tables.wide_row(known.with_domain(flags))
+        assert (row["neutrophil_mark"], row["neutrophil_mark_certain"]) == ("high", is_certain)
 
 
 def test_the_remark_of_the_page():

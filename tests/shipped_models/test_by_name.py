@@ -50,6 +50,16 @@ def test_an_unknown_name_is_an_error_that_lists_the_names(shipped):
         ModelFolder.open("small")
 
 
+def test_what_limits_a_shipped_model_of_a_run(monkeypatch):
+    monkeypatch.setattr(by_name, "RESTRICTIONS", {"small": "small has seen no fluid.", "other": "other."})
+    words = by_name.vouching_words("small", "0.3", "0a1b")
+    assert words == "SHA256SUMS of the shipped small 0.3, sha256 0a1b"
+    assert by_name.restrictions({"small": words, "mine": "SHA256SUMS"}) == ["small has seen no fluid."]
+    # Another model of that name, for example one that was trained on from it.
+    assert by_name.restrictions({"small": "SHA256SUMS"}) == []
+    assert by_name.restrictions({}) == []
+
+
 def test_what_ships_is_not_changed(shipped, tmp_path):
     with pytest.raises(UserError, match=r"small ships with .* copy it with tfod_csf models small --output_dir="):
         by_name.refuse_to_change("shipped_models/small")
@@ -82,4 +92,5 @@ def test_what_ships_is_whole_small_and_names_no_machine():
     for name in by_name.names():
         folder = ModelFolder.open(name)
         assert folder.vouched_for_by.startswith(f"SHA256SUMS of the shipped {name} {folder.version}, sha256 ")
+        assert by_name.restrictions({name: folder.vouched_for_by}) == [by_name.RESTRICTIONS[name]]
         assert _faults(folder.path) == [], name

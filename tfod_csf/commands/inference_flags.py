@@ -183,7 +183,11 @@ def say_what_was_found(
     Raises:
       TooManySkippedError: more files were skipped than --max_skipped_fraction allows.
     """
+    from tfod_csf import run_folder
+
     print(f"{done}\n{done.differentials}; {problems.summary()} (problems.csv); written to {output_dir}.")
+    for text in run_folder.restrictions(done.record):
+        print(text)
     num_skipped = len(problems.skipped_files())
     limit = flag_values.max_skipped_fraction
     problems.check_skipped_files(num_skipped, done.num_files, limit, "--max_skipped_fraction")

@@ -8,11 +8,18 @@ names it means the same files: calibrate and evaluate --store take a copy.
 
 import os
 import pathlib
+from collections.abc import Mapping
 
 from tfod_csf.errors import UserError
 from tfod_csf.files import given_files, manifest
 
 SHIPPED_MODELS = pathlib.Path(__file__).parent
+# What a reader of its results has to know, from its card; here, because a model's folder is not changed.
+RESTRICTIONS = {
+    "csf_small": (
+        "csf_small was trained on blood, never on cerebrospinal fluid; its card says what it must not be used for."
+    ),
+}
 
 
 class ShippedModelError(UserError):
@@ -57,6 +64,22 @@ def listed() -> str:
 def is_shipped(path: str | os.PathLike) -> bool:
     """Whether a path leads to a model that ships, or into one."""
     return pathlib.Path(path).resolve().is_relative_to(SHIPPED_MODELS.resolve())
+
+
+def vouching_words(name: str, version: str | None, sha256: str | None) -> str:
+    """What run.json says of a model that ships and has not been changed (`models_vouched_for_by`)."""
+    return f"{manifest.FILE_NAME} of the shipped {name} {version}, sha256 {sha256}"
+
+
+def restrictions(vouched_for_by: Mapping[str, str]) -> list[str]:
+    """What a reader of a run's results has to know of its models that ship, a sentence each.
+
+    Args:
+      vouched_for_by: {model: `vouching_words`, or other words for other models}, as in run.json. A model that was
+        trained on from one that ships may have its name, and is another.
+    """
+    start = f"{manifest.FILE_NAME} of the shipped"
+    return [text for name, text in RESTRICTIONS.items() if vouched_for_by.get(name, "").startswith(f"{start} {name} ")]
 
 
 def refuse_to_change(path: str | os.PathLike) -> None:

@@ -115,6 +115,27 @@ def test_a_model_without_white_cells_has_no_percentages_to_average():
     assert "1 of 2 models found no white cell" in result.note
 
 
+def certain_values(rows):
+    return {row["class"]: row["mark_certain"] for row in rows if row.get("mark")}
+
+
+def test_too_many_unknown_cells_are_the_remark_of_each_percentage_and_no_mark_is_certain():
+    # 500 neutrophils of 600 named white cells; with 100 unknown ones, 14.3 %, still 500 of 700 in the worst case.
+    named = {"lymphocyte": 60, "monocyte": 40, "neutrophil": 500}
+    images, references = evenly(named), load_reference_ranges()
+    few = differential("1", {"m": {**named, "unknown": 50}}, 8, references=references, image_counts=images)
+    assert few.note == ""
+    assert certain_values(long_rows(few))["neutrophil"] is True
+    many = differential("1", {"m": {**named, "unknown": 100}}, 8, references=references, image_counts=images)
+    rows = long_rows(many)
+    assert certain_values(rows) == {"lymphocyte": False, "neutrophil": False}
+    remark = "unknown cells are 14.3 % of the white cells: too many to rely on the percentages"
+    assert {row["note"] for row in rows if row.get("percent") is not None} == {remark}
+    row = wide_row(many)
+    assert (row["note"], row["neutrophil_mark"], row["neutrophil_mark_certain"]) == (remark, "high", False)
+    assert row["neutrophil_percent"] == pytest.approx(83.33, abs=0.01)  # the percentages themselves stay
+
+
 def test_spelling_of_class_names_does_not_split_a_class():
     assert differential("1", {"m": {"Lymphocyte ": 20, "lymphocyte": 20}}).counts["lymphocyte"] == 40
 

@@ -43,12 +43,25 @@ def page(tmp_path, write_patient):
 STATUS = ReportStatus(report_status.PRELIMINARY, ("Review by a person: none.",))
 
 
-def parsed(page):
-    return html.fromstring(patient_page.patient_html(page, facts_of({}, run_tables.Thresholds(0.5, 0.8, "apart"))))
+def parsed(page, run=None):
+    facts = facts_of(run or {}, run_tables.Thresholds(0.5, 0.8, "apart"))
+    return html.fromstring(patient_page.patient_html(page, facts))
 
 
 def rows_of(root, table):
     return [[words(cell) for cell in row] for row in root.xpath(f"//table[contains(@class, '{table}')]/tbody/tr")]
+
+
+def test_a_model_that_ships_says_what_limits_it(page):
+    restriction = (
+        "csf_small was trained on blood, never on cerebrospinal fluid; its card says what it must not be used for."
+    )
+    words_of_it = "SHA256SUMS of the shipped csf_small 0.3, sha256 0a1b"
+    root = parsed(page, {"models_vouched_for_by": {"csf_small": words_of_it}})
+    assert [words(item) for item in root.xpath("//li[@class='look']")].count(restriction) == 1
+    # A laboratory's own model of that name.
+    assert restriction not in words(parsed(page, {"models_vouched_for_by": {"csf_small": "SHA256SUMS"}}))
+    assert restriction not in words(parsed(page))
 
 
 def test_counts_and_percentages_are_those_of_the_result(page):

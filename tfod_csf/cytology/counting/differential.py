@@ -58,7 +58,8 @@ class Share:
       reference: the reference range the percentage is compared with; None where the table has none, or where there
         are more white cells per uL than normal (see reference_ranges.py).
       readings: the percentage read in other ways.
-      is_certain: whether interval, confidence sequence and worst case of the unknown cells lie outside the range.
+      is_certain: whether interval, confidence sequence and worst case of the unknown cells lie outside the range, not
+        too many white cells are unknown, and the patient's images are not unlike those of the training.
     """
 
     percent: float
@@ -101,7 +102,8 @@ class Differential:
       unknown_beyond_limit: whether so many white cells are unknown (`DifferentialRules.max_unknown_percent`) that the
         percentages are not to be relied on; None without percentages.
       absent_classes: white-cell classes that no model has and nobody has named a cell.
-      domain: which images are unlike those of the training; nothing is counted otherwise because of it.
+      domain: which images are unlike those of the training; nothing is counted otherwise because of it, but no mark of
+        a patient who is unlike the training is certain.
       tables_sha256: `run_folder.digest_of` the tables that it was counted from; "" where it was not counted from files.
     """
 
@@ -131,8 +133,16 @@ class Differential:
     domain: DomainFlags = dataclasses.field(default_factory=DomainFlags)
 
     def with_domain(self, domain: DomainFlags) -> "Differential":
-        """With the domain guards' flags, and the remark on images that are unlike those of the training."""
-        return dataclasses.replace(self, domain=domain, note="; ".join(filter(None, [self.note, domain.note])))
+        """With the domain guards' flags, and the remark on images that are unlike those of the training.
+
+        On such images a model can be wrong with high scores, which no interval shows: the marks of a patient who is
+        unlike the training are not certain.
+        """
+        shares = self.shares
+        if domain.in_domain is False:
+            shares = {name: dataclasses.replace(share, is_certain=False) for name, share in shares.items()}
+        note = "; ".join(filter(None, [self.note, domain.note]))
+        return dataclasses.replace(self, shares=shares, domain=domain, note=note)
 
     def with_corrected(self, corrected: CorrectedDifferential) -> "Differential":
         """With corrected percentages, and the remark on pictures that are unlike the validation's."""
@@ -318,7 +328,8 @@ def _percentages(
         notes.append("clustering not known")
     beyond_limit = unknown.exceeds(rules.max_unknown_percent)
     if beyond_limit:
-        notes.append(f"unknown cells are {unknown.white_percent:.1f} % of the white cells")
+        share = f"unknown cells are {unknown.white_percent:.1f} % of the white cells"
+        notes.append(f"{share}: too many to rely on the percentages")
     return {
         "shares": _shares(fractions, bounds, by_model, references, unknown, clustering, effective, rules),
         "interval_method": method,
@@ -392,7 +403,8 @@ def _shares(
             readings=unknown.readings[name],
         )
         level = rules.alpha / len(cell_classes.WHITE_CELLS)
-        shares[name] = dataclasses.replace(share, is_certain=_is_certain(share, proof, level))
+        is_certain = not unknown.exceeds(rules.max_unknown_percent) and _is_certain(share, proof, level)
+        shares[name] = dataclasses.replace(share, is_certain=is_certain)
     return shares
 
 

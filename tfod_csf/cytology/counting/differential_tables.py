@@ -28,7 +28,8 @@ def long_rows(result: Differential) -> list[dict[str, Any]]:
             row["reference_high_percent"] = reference.high if reference else None
             row.update(_share_cells(result.shares.get(name)), **_reading_cells(result.unknown.readings[name]))
             row.update(_corrected_cells(result, name))
-            row["note"] = "" if result.shares else result.note
+            # Who reads only this row sees a percentage and a mark: what limits them is said here too.
+            row["note"] = result.note
         else:
             row["per_100_white_cells"] = result.per_100_white_cells(name)
         rows.append(row)

@@ -122,6 +122,7 @@ def patient_html(page: PatientPage, facts: page_template.RunFacts) -> str:
 
 def _remarks(page: PatientPage, facts: page_template.RunFacts) -> list[sentences.Remark]:
     remarks = sentences.remarks(page.result, facts.rules, page.patient.num_limited)
+    remarks[:0] = [sentences.Remark("look", text) for text in run_folder.restrictions(facts.run)]
     if facts.threshold_remark:
         remarks.insert(0, sentences.Remark("look", facts.threshold_remark))
     domain = sentences.domain_remark(page.result)
