@@ -40,7 +40,9 @@ def warnings(
 ):
     seen = seen or survey()
     sizes = anchor_fit.class_sizes(seen.box_sizes, ["lymphocyte", "monocyte"], anchors)
-    found = data_warnings.find_warnings(seen, leaks, repeats or {}, shared, groups, sizes, names, without_class)
+    found = data_warnings.find_warnings(
+        seen, leaks, repeats or {}, shared, groups, sizes, names, without_class, anchors
+    )
     return [(warning.level, warning.section, warning.text) for warning in found]
 
 
@@ -150,4 +152,10 @@ def test_anchors():
     found = warnings(anchors=large)  # 20 x 20 in 40 x 40: IoU 0.25
     assert [section for _, section, _ in found] == ["sizes", "sizes"]
     assert found[0][2].startswith("lymphocyte: no anchor fits 100 % of the boxes (best IoU below 0.5); 0 % have one")
+    assert found[0][2].endswith("generate_pipeline_config takes the scales of the anchors from the boxes.")
     assert warnings(anchors=anchor_fit.Anchors(np.array([[22.0, 22.0]]), resizer)) == []
+    of_model = anchor_fit.Anchors(large.sizes, resizer, is_of_model=True)
+    assert warnings(anchors=of_model)[0][2].endswith(
+        "The config keeps the anchors of the model that it starts from: accept this, or generate the config without "
+        "--fine_tune_from, which takes the scales of the anchors from the boxes."
+    )

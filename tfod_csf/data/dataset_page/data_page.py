@@ -61,7 +61,7 @@ def write_data_page(
       UserError: the config's anchors or the pattern of laboratories cannot be used.
     """
     files = files_of(pathlib.Path(records_dir))
-    anchors = options.pipeline_config and anchor_fit.anchors_of(options.pipeline_config.model.faster_rcnn)
+    anchors = _anchors(options.pipeline_config) if options.pipeline_config else None
     laboratory = appearance.laboratory_reader(options.laboratory_pattern) if options.laboratory_pattern else None
     known = _label_map(pathlib.Path(records_dir))
     seen = survey(files, problems, options.num_processes, _spellings(known) if known else {})
@@ -75,6 +75,12 @@ def write_data_page(
     _write_tables(findings, output_dir)
     atomic_write.write_text(output_dir / PAGE, html)
     return findings
+
+
+def _anchors(config: pipeline_pb2.TrainEvalPipelineConfig) -> Anchors:
+    train = config.train_config
+    starts_from_model = bool(train.fine_tune_checkpoint) and train.fine_tune_checkpoint_type == "full"
+    return dataclasses.replace(anchor_fit.anchors_of(config.model.faster_rcnn), is_of_model=starts_from_model)
 
 
 def remove_data_page(output_dir: pathlib.Path) -> None:
@@ -142,7 +148,7 @@ def _findings(
     found = leaks.find_leaks(seen)
     sizes = anchor_fit.class_sizes(seen.box_sizes, names, anchors)
     shared, repeats = leaks.shared_patients(seen), leaks.repeats_within_sides(seen)
-    warnings = data_warnings.find_warnings(seen, found, repeats, shared, groups, sizes, names, without_class)
+    warnings = data_warnings.find_warnings(seen, found, repeats, shared, groups, sizes, names, without_class, anchors)
     return DataFindings(seen, names, found, groups, anchors, sizes, warnings)
 
 

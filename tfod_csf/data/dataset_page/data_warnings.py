@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
 from tfod_csf.data.dataset_page import appearance
-from tfod_csf.data.dataset_page.anchor_fit import GOOD, POOR, ClassSizes
+from tfod_csf.data.dataset_page.anchor_fit import GOOD, POOR, Anchors, ClassSizes
 from tfod_csf.data.dataset_page.appearance import Appearance
 from tfod_csf.data.dataset_page.leaks import DUPLICATE, NEAR_DUPLICATE, Leak
 from tfod_csf.data.dataset_page.record_survey import Survey
@@ -20,6 +20,11 @@ _MANY_EMPTY = 0.5  # of the images
 _MOST_LABELS = 0.5  # of all labels
 _MANY_IMAGES, _MIN_IMAGES = 0.25, 3  # that have a name without a class
 _SHOWN_NAMES = 5
+_OWN_ANCHORS = "generate_pipeline_config takes the scales of the anchors from the boxes."
+_MODEL_ANCHORS = (
+    "The config keeps the anchors of the model that it starts from: accept this, or generate the config without "
+    "--fine_tune_from, which takes the scales of the anchors from the boxes."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +66,7 @@ def find_warnings(
     sizes: Mapping[str, ClassSizes],
     names: Sequence[str],
     without_class: Sequence[NameWithoutClass] = (),
+    anchors: Anchors | None = None,
 ) -> list[DataWarning]:
     """All warnings, STOP before LOOK.
 
@@ -71,6 +77,7 @@ def find_warnings(
       sizes: `anchor_fit.class_sizes`.
       names: of all classes, those without a box too.
       without_class: the names that are none.
+      anchors: that `sizes` was made with.
     """
     found = [
         *_of_names(survey, without_class),
@@ -78,7 +85,7 @@ def find_warnings(
         *_of_classes(survey, names),
         *_of_images(survey),
         *_of_appearance(groups),
-        *_of_sizes(survey, sizes),
+        *_of_sizes(survey, sizes, is_of_model=anchors is not None and anchors.is_of_model),
     ]
     return sorted(found, key=lambda warning: warning.level != STOP)
 
@@ -212,14 +219,14 @@ def _distance(group: Appearance, part: str) -> float:
     return {"background": group.background_distance, "nucleus": group.nucleus_distance}[part] or 0.0
 
 
-def _of_sizes(survey: Survey, sizes: Mapping[str, ClassSizes]) -> Iterator[DataWarning]:
+def _of_sizes(survey: Survey, sizes: Mapping[str, ClassSizes], is_of_model: bool) -> Iterator[DataWarning]:
+    remedy = _MODEL_ANCHORS if is_of_model else _OWN_ANCHORS
     at_edge = survey.at_edge()
     for name, of_class in sizes.items():
         if of_class.poor is not None and of_class.good is not None and of_class.poor > _MANY_POOR:
             text = (
                 f"{name}: no anchor fits {100 * of_class.poor:.0f} % of the boxes (best IoU below {POOR:g}); "
-                f"{100 * of_class.good:.0f} % have one of {GOOD:g} or more. generate_pipeline_config takes the scales "
-                "of the anchors from the boxes."
+                f"{100 * of_class.good:.0f} % have one of {GOOD:g} or more. {remedy}"
             )
             yield DataWarning(LOOK, "sizes", text)
         if at_edge[name] > _MANY_AT_EDGE * of_class.total:
