@@ -50,6 +50,18 @@ def test_tfod_style_file_with_background_and_byte_order_mark(tmp_path):
         ),
         ("item { id: 1 name: 'a' } item { id: 2 name: 'a' }", "'a' is used twice"),
         ("item { id: 1 nam: 'a' }", "not a label map"),
+        (
+            "item { id: 4 name: 'eosinophil' } item { id: 4 name: 'Erythrocyte' }",
+            "classes 'eosinophil' and 'Erythrocyte' have one id, 4, so that all cells of the second would count as the "
+            "first; give each class its own id (",
+        ),
+        ("item { id: 2 name: 'monocyte' } item { id: 2 name: 'neutrophil' }", "'monocyte' and 'neutrophil' have one"),
+        ("item { id: 2 name: 'neutrophil' } item { id: 2 name: 'unknown' }", "'neutrophil' and 'unknown' have one id"),
+        ("item { id: 2 name: 'unknown' } item { id: 2 name: 'neutrophil' }", "'unknown' and 'neutrophil' have one id"),
+        (
+            "item { id: 2 name: 'monocyte' } item { id: 2 name: 'x' display_name: 'neutrophil' }",
+            "'monocyte' and 'neutrophil' have one id, 2",
+        ),
     ],
 )
 def test_wrong_files_are_one_sentence_with_the_path(tmp_path, text, words):
@@ -123,6 +135,21 @@ def test_two_names_of_one_id_are_one_class(tmp_path):
     assert both.categories == [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]
     label_map.save_label_map(both, tmp_path / "again.pbtxt")
     assert label_map.load_label_map(tmp_path / "again.pbtxt") == both
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["lymphocyte", "lym", "Lymphocyte ", "small cell"],
+        ["lym", "lymphocyte"],
+        ["lymphocytes", "lymphocyte"],
+        ["unknown", "eosinophil", "blast"],
+        ["eosinophil", "blast", "unknown"],
+    ],
+)
+def test_names_of_one_class_and_rare_kinds_may_have_one_id(names):
+    assert LabelMap(LabelMapItem(1, name) for name in names).names == [names[0]]
+    assert LabelMap([LabelMapItem(1, "淋巴细胞", "lymphocyte"), LabelMapItem(1, "lymphocyte")]).names == ["lymphocyte"]
 
 
 def test_a_class_of_the_study_in_the_display_name_is_what_the_class_is_called():

@@ -6,7 +6,8 @@ when nothing does, without regard to capitals and to blanks at its ends (`resolv
 
 A class has one name here (`names`): that of its first item, or, where the display_name is a class of the study and the
 name is none (name: '淋巴细胞' display_name: 'lymphocyte'), the display_name, because the differential is counted by it.
-Further items with the id of an earlier one are further names of its class.
+Further items with the id of an earlier one are further names of its class. A class of the study under the id of another
+is refused: one wrong digit would make all its cells another class.
 """
 
 import collections
@@ -60,8 +61,8 @@ class LabelMap:
       items: as they were given, by id; where several have one id, the first is the class and the others name it too.
 
     Raises:
-      LabelMapError: no class, an id below 1, a name with two ids, an empty name, or a class of the study that two
-        classes are displayed as.
+      LabelMapError: no class, an id below 1, a name with two ids, an empty name, a class of the study that two classes
+        are displayed as, or one with the id of another class.
     """
 
     def __init__(self, items: Iterable[LabelMapItem]):
@@ -77,7 +78,7 @@ class LabelMap:
                 raise LabelMapError(f"the class with id {item.id} has no name.")
             if written.setdefault(item.name, item.id) != item.id:
                 raise LabelMapError(f"class {item.name!r} is used twice: ids {written[item.name]}, {item.id}.")
-            self._by_id.setdefault(item.id, item)
+            _check_further_name(self._by_id.setdefault(item.id, item), item)
         self._names: dict[int, str] = {}
         for item in self._by_id.values():
             name = _class_name(item)
@@ -224,6 +225,26 @@ def _class_name(item: LabelMapItem) -> str:
             "of the study; make them one."
         )
     return shown
+
+
+def _check_further_name(first: LabelMapItem, further: LabelMapItem) -> None:
+    """Refuses a further item of an id that names a class of the study which the id's first item is not.
+
+    An abbreviation or a plural of the class ("lym", "lymphocytes") is the class. Cells that are no class of the study
+    may all be `unknown`.
+    """
+    name, other = _class_name(first), _class_name(further)
+    known, of_further = cell_classes.canonical_name(name), cell_classes.canonical_name(other)
+    if of_further in cell_classes.STUDY_CLASSES:
+        folded = known.casefold()
+        is_one_class = of_further.startswith(folded) or folded.startswith(of_further)
+    else:
+        is_one_class = of_further != cell_classes.UNKNOWN or known not in cell_classes.STUDY_CLASSES
+    if not is_one_class:
+        raise LabelMapError(
+            f"classes {name!r} and {other!r} have one id, {first.id}, so that all cells of the second would count as "
+            f"the first; give each class its own id (if both names mean one class, write {other!r} first)."
+        )
 
 
 def label_map_from_names(names: Sequence[str]) -> LabelMap:

@@ -101,6 +101,14 @@ def test_the_most_crowded_example_of_both_sides_counts(tmp_path):
     assert record_set.most_boxes(tmp_path) == 0
 
 
+@pytest.mark.parametrize("others", [{}, {"b": 3, "c": {"objects": "many", "images": 1}}])
+def test_names_without_a_class_are_those_of_the_report(tmp_path, others):
+    assert record_set.names_without_class(tmp_path) == {}
+    report = {"names_without_class": {"dog": {"objects": 3, "images": 2}, **others}}
+    (tmp_path / "dataset_report.json").write_text(json.dumps(report))
+    assert record_set.names_without_class(tmp_path) == {"dog": (3, 2)}
+
+
 def test_missing_shards_are_named_and_mixed_ones_refused():
     names = ["a/t.record-00000-of-00003", "a/t.record-00002-of-00003"]
     (notice,) = record_set.check_shards(names, "a/t.record-*")

@@ -4,7 +4,7 @@ import pytest
 from lxml import etree
 
 from tfod_csf.cell_classes import STUDY_CLASSES
-from tfod_csf.label_map import label_map_from_names, parse_class_map
+from tfod_csf.label_map import LabelMap, LabelMapItem, label_map_from_names, parse_class_map
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import labelimg
 from tfod_csf.study.labelimg import Annotation, LabeledObject
@@ -223,6 +223,17 @@ def test_names_are_parted_into_classes_and_the_rest():
         ("skipped", 2, "class 'dog' is not in the label map"),
     ]
     assert problems.skipped_files() == set()
+
+
+def test_another_name_of_the_label_map_is_more_than_another_spelling():
+    label_map = LabelMap([LabelMapItem(4, "erythrocyte"), LabelMapItem(4, "eosinophil")])
+    annotation = annotation_of(LabeledObject("eosinophil", 0, 0, 1, 1), LabeledObject("ERYTHROCYTE", 0, 0, 2, 2))
+    problems = ProblemLog(quiet=True)
+    labelimg.resolve_names(annotation, label_map, problems)
+    assert [p.remedy for p in problems.problems] == [
+        "The label map has both names for one class; if they are two classes, give each its own id there.",
+        "No action is needed.",
+    ]
 
 
 def test_unknown_is_a_class_when_the_label_map_says_so():

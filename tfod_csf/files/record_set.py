@@ -19,6 +19,7 @@ from tfod_csf.files import atomic_write, given_files, tfrecord
 from tfod_csf.files.tfrecord import TFRecordError
 
 REPORT = "dataset_report.json"
+NAMES_WITHOUT_CLASS = "names_without_class"
 _STATE, _UNFINISHED = "state", "unfinished"
 _SHARD = re.compile(r"(.+)-(\d{5,})-of-(\d{5,})", re.DOTALL)
 
@@ -53,6 +54,24 @@ def most_boxes(folder: str | os.PathLike) -> int:
     sides = _report(pathlib.Path(folder, REPORT)).get("sides")
     counts = [side.get("max_boxes_per_example") for side in sides.values()] if isinstance(sides, dict) else []
     return max((count for count in counts if isinstance(count, int)), default=0)
+
+
+def names_without_class(folder: str | os.PathLike) -> dict[str, tuple[int, int]]:
+    """{name that is not in the label map: (its objects, images with one)} of the folder's set.
+
+    Records do not hold these names. {} where there is no dataset_report.json, or one without them.
+
+    Raises:
+      TFRecordError: it cannot be read.
+    """
+    names = _report(pathlib.Path(folder, REPORT)).get(NAMES_WITHOUT_CLASS)
+    found = {}
+    for name, counts in names.items() if isinstance(names, dict) else ():
+        if isinstance(counts, dict):
+            objects, images = counts.get("objects"), counts.get("images")
+            if isinstance(objects, int) and isinstance(images, int):
+                found[name] = (objects, images)
+    return found
 
 
 def check_finished(folder: str | os.PathLike) -> None:

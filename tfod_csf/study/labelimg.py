@@ -38,6 +38,7 @@ SAME_CELL_IOU = 0.7  # boxes that overlap more are reported as one cell boxed tw
 _UNLISTED_SUFFIXES = {".jpe": ".jpg", ".jfif": ".jpg"}
 _SIZE = re.compile(r"0{0,9}\d{1,9}", re.ASCII)
 _ROOT = "annotation"
+_TWO_NAMES = "The label map has both names for one class; if they are two classes, give each its own id there."
 _HEAD_BYTES = 1 << 16
 
 
@@ -355,7 +356,9 @@ def resolve_names(
         known.append(dataclasses.replace(labeled, name=name))
     for (written, name), count in changed.items():
         reason, item = f"class {written!r} read as {name!r}", f"class {written}"
-        problems.mended(annotation.path, reason, "No action is needed.", item, count)
+        is_spelling = normalize_name(written).casefold() == normalize_name(name).casefold()
+        remedy = "No action is needed." if is_spelling else _TWO_NAMES
+        problems.mended(annotation.path, reason, remedy, item, count)
     for name, count in (+refused).items():
         near = label_map.nearest(name)
         hint = f"Did you mean {near!r}? " if near else ""

@@ -210,6 +210,21 @@ def test_a_label_map_with_unknown_as_a_class(flags, tmp_path):
     assert labels_of("train*", tmp_path / "out")["P2/3.jpg"] == [b"unknown", b"lymphocyte"]
 
 
+def test_a_misspelled_class_of_the_label_map_is_the_first_warning(tmp_path, capsys):
+    images = labeled_folders.write_study(tmp_path / "images", {"P": [["erythrocyte"] * 3, ["lymphocyte", "unknown"]]})
+    (tmp_path / "map.pbtxt").write_text("item { id: 1 name: 'lymphocyte' } item { id: 2 name: 'eritrocyte' }")
+    given = (f"--images_dir={images}", f"--output_dir={tmp_path / 'out'}", f"--label_map_path={tmp_path / 'map.pbtxt'}")
+    assert run(*given, "--test_fraction=0") == 0
+    words = (
+        "stop  3 of 4 labels fit no class of the label map, so they are not learned: 'erythrocyte' (3; did you mean "
+    )
+    assert words in capsys.readouterr().out
+    assert "fit no class" in (tmp_path / "out" / "dataset_report.html").read_text(encoding="utf-8")
+    for decided in ("erythrocyte=", "erythrocyte=unknown", "erythrocyte=eritrocyte"):
+        assert run(*given, "--test_fraction=0", f"--class_map={decided}") == 0
+        assert "fit no class" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("extra", "words"),
     [

@@ -85,6 +85,16 @@ def test_boxes_against_the_anchors_of_a_config(records, tmp_path):
         assert f"sides of {256 * scale:.0f} px of the network" in html
 
 
+@pytest.mark.parametrize(("kind", "is_kept"), [("full", True), ("detection", False)])
+def test_a_config_that_starts_from_a_whole_model_keeps_its_anchors(records, tmp_path, kind, is_kept):
+    config = paper_settings.generate(network_preset("resnet18", "320x320"), anchor_scales=(1.0,))
+    config.train_config.fine_tune_checkpoint, config.train_config.fine_tune_checkpoint_type = "model/ckpt-0", kind
+    save_pipeline_config(config, tmp_path / "pipeline.config")
+    assert run(f"--records_dir={records}", f"--pipeline_config_path={tmp_path / 'pipeline.config'}") == 0
+    html = (records / "dataset_report.html").read_text(encoding="utf-8")
+    assert ("keeps the anchors of the model that it starts from" in html) == is_kept
+
+
 def test_the_same_records_give_the_same_bytes(records, tmp_path):
     for name, number in (("a", 1), ("b", 2)):
         assert run(f"--records_dir={records}", f"--output_dir={tmp_path / name}", f"--num_processes={number}") == 0

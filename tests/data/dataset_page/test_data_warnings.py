@@ -8,7 +8,7 @@ import pytest
 from tests.data.dataset_page.test_appearance import IMAGE
 from tfod_csf.config.protos import image_resizer_pb2
 from tfod_csf.data.dataset_page import anchor_fit, appearance, data_warnings, leaks
-from tfod_csf.data.dataset_page.data_warnings import LOOK, STOP
+from tfod_csf.data.dataset_page.data_warnings import LOOK, STOP, NameWithoutClass
 from tfod_csf.data.dataset_page.leaks import DUPLICATE, NEAR_DUPLICATE, Leak
 from tfod_csf.data.dataset_page.record_survey import Survey
 
@@ -28,10 +28,21 @@ def survey(train=FAIR, test=FAIR, **changes):
     return found
 
 
-def warnings(seen=None, leaks=(), repeats=None, shared=(), groups=(), anchors=None, names=("lymphocyte", "monocyte")):
+def warnings(
+    seen=None,
+    leaks=(),
+    repeats=None,
+    shared=(),
+    groups=(),
+    anchors=None,
+    names=("lymphocyte", "monocyte"),
+    without_class=(),
+):
     seen = seen or survey()
     sizes = anchor_fit.class_sizes(seen.box_sizes, ["lymphocyte", "monocyte"], anchors)
-    found = data_warnings.find_warnings(seen, leaks, repeats or {}, shared, groups, sizes, names)
+    found = data_warnings.find_warnings(
+        seen, leaks, repeats or {}, shared, groups, sizes, names, without_class, anchors
+    )
     return [(warning.level, warning.section, warning.text) for warning in found]
 
 
@@ -42,6 +53,25 @@ def test_no_cause_no_warning():
 def test_a_class_without_any_box():
     found = warnings(names=("lymphocyte", "monocyte", "neutrophil"))
     assert found == [(LOOK, "balance", "No neutrophil in these records: it cannot be learned.")]
+
+
+def test_most_labels_or_a_frequent_name_without_a_class():
+    # 200 cells of the label map on two images.
+    rare = [NameWithoutClass("plasma cell", 30, 1, None), NameWithoutClass("blast", 20, 2, None)]
+    assert warnings(without_class=rare) == []
+    [(level, section, text)] = warnings(without_class=[*rare, NameWithoutClass("monocyt", 9, 3, "monocyte")])
+    assert (level, section) == (STOP, "balance")
+    assert text.startswith(
+        "9 of 259 labels fit no class of the label map, so they are not learned: 'monocyt' (9; did you mean "
+        "'monocyte'?). Correct the label map, or give create_csf_tf_record --class_map='monocyt=CLASS' to"
+    )
+    most = [*rare, NameWithoutClass("erythrocyte", 150, 2, "eritrocyte")]
+    [(level, _, text)] = warnings(without_class=most)
+    assert level == STOP
+    assert text.startswith(
+        "200 of 400 labels fit no class of the label map, so they are not learned: 'erythrocyte' (150; did you mean "
+        "'eritrocyte'?), 'plasma cell' (30), 'blast' (20). "
+    )
 
 
 def test_leaks_and_shared_patients_come_first():
@@ -122,4 +152,10 @@ def test_anchors():
     found = warnings(anchors=large)  # 20 x 20 in 40 x 40: IoU 0.25
     assert [section for _, section, _ in found] == ["sizes", "sizes"]
     assert found[0][2].startswith("lymphocyte: no anchor fits 100 % of the boxes (best IoU below 0.5); 0 % have one")
+    assert found[0][2].endswith("generate_pipeline_config takes the scales of the anchors from the boxes.")
     assert warnings(anchors=anchor_fit.Anchors(np.array([[22.0, 22.0]]), resizer)) == []
+    of_model = anchor_fit.Anchors(large.sizes, resizer, is_of_model=True)
+    assert warnings(anchors=of_model)[0][2].endswith(
+        "The config keeps the anchors of the model that it starts from: accept this, or generate the config without "
+        "--fine_tune_from, which takes the scales of the anchors from the boxes."
+    )

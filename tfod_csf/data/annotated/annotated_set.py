@@ -16,11 +16,12 @@ from collections.abc import Mapping, Sequence
 from typing import IO
 
 from tfod_csf import worker_pool
+from tfod_csf.cell_classes import UNKNOWN, canonical_name
 from tfod_csf.data.annotated.dataset_split import SplitImage
 from tfod_csf.data.records.ready_image import ReadyImage
 from tfod_csf.errors import UserError
 from tfod_csf.files import given_files
-from tfod_csf.label_map import LabelMap
+from tfod_csf.label_map import LabelMap, mapped_name
 from tfod_csf.problems import Problem, ProblemLog
 from tfod_csf.progress_bar import progress_bar
 from tfod_csf.study import image_io
@@ -62,6 +63,7 @@ class Entry:
       num_difficult_left_out: objects dropped because they are marked difficult.
       is_reencoded: the file is not a plain JPEG.
       place: offset in the temporary file.
+      names_without_class: objects of each name that is not in the label map, after the class map and without `unknown`.
     """
 
     image: ImageFile
@@ -73,6 +75,7 @@ class Entry:
     num_difficult_left_out: int
     is_reencoded: bool
     place: int
+    names_without_class: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def for_split(self) -> SplitImage:
         """What the split has to know."""
@@ -99,8 +102,15 @@ def _read_one(file: AnnotatedFile, options: ReadingOptions) -> tuple[Entry | Non
         num_difficult_left_out=len(read.annotation.objects) - len(objects),
         is_reencoded=jpeg is not None,
         place=0,
+        names_without_class=_names_without_class(read.ignored, options.class_map),
     )
     return entry, _packed(objects, read.ignored, jpeg), problems.problems
+
+
+def _names_without_class(ignored: Sequence[LabeledObject], class_map: Mapping[str, str]) -> dict[str, int]:
+    """Who names a cell unknown, or renames a class so, has decided that it has no class."""
+    names = Counter(mapped_name(labeled.name, class_map) for labeled in ignored)
+    return {name: count for name, count in names.items() if canonical_name(name) != UNKNOWN}
 
 
 def _packed(objects: list[LabeledObject], ignored: list[LabeledObject], jpeg: bytes | None) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from tfod_csf.data.annotated.annotated_set import Entry
-from tfod_csf.files import csv_schemas
+from tfod_csf.files import csv_schemas, record_set
 from tfod_csf.label_map import LabelMap
 from tfod_csf.study.labelimg import BNDBOX_SIDES, LabeledObject
 
@@ -94,6 +94,7 @@ class DatasetStatistics:
         self.sides = {side: Side(label_map) for side in SIDES}
         self.image_sizes: Counter = Counter()
         self.num_reencoded = 0
+        self._without_class: dict[str, Counter] = defaultdict(Counter)
         self._widths: dict[str, _Sizes] = defaultdict(_Sizes)
         self._heights: dict[str, _Sizes] = defaultdict(_Sizes)
 
@@ -102,6 +103,8 @@ class DatasetStatistics:
         self.sides[side].add(entry)
         self.image_sizes[entry.width, entry.height] += 1
         self.num_reencoded += entry.is_reencoded
+        for name, count in entry.names_without_class.items():
+            self._without_class[name].update(objects=count, images=1)
         for labeled in objects:
             self._widths[labeled.name].add(labeled.xmax - labeled.xmin)
             self._heights[labeled.name].add(labeled.ymax - labeled.ymin)
@@ -133,6 +136,9 @@ class DatasetStatistics:
             "box_sizes": self.box_sizes(),
             "image_sizes": [{"width": w, "height": h, "images": number} for (w, h), number in sizes],
             "reencoded_images": self.num_reencoded,
+            record_set.NAMES_WITHOUT_CLASS: {
+                name: dict(counts) for name, counts in sorted(self._without_class.items())
+            },
         }
 
     def table(self) -> str:

@@ -27,10 +27,12 @@ class Anchors:
     Attributes:
       sizes: float64 [A, 2] width, height in pixels of the network's input.
       resizer: of the config; says what becomes of an image.
+      is_of_model: the config starts from a whole model, whose weights fit its own anchors only.
     """
 
     sizes: np.ndarray
     resizer: image_resizer_pb2.ImageResizer
+    is_of_model: bool = False
 
     def scales(self, width: int, height: int) -> tuple[float, float]:
         """Factors (x, y) from pixels of an image to pixels of the network's input, see `input_scales`."""

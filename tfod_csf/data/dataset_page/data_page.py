@@ -18,6 +18,7 @@ from tfod_csf.config.protos import pipeline_pb2
 from tfod_csf.data.dataset_page import anchor_fit, appearance, data_warnings, leaks, page_sections
 from tfod_csf.data.dataset_page.anchor_fit import Anchors
 from tfod_csf.data.dataset_page.appearance import Appearance
+from tfod_csf.data.dataset_page.data_warnings import NameWithoutClass
 from tfod_csf.data.dataset_page.findings import DataFindings
 from tfod_csf.data.dataset_page.record_survey import SIDES, ImageFacts, Survey, survey
 from tfod_csf.data.records.record_files import record_files
@@ -60,19 +61,26 @@ def write_data_page(
       UserError: the config's anchors or the pattern of laboratories cannot be used.
     """
     files = files_of(pathlib.Path(records_dir))
-    anchors = options.pipeline_config and anchor_fit.anchors_of(options.pipeline_config.model.faster_rcnn)
+    anchors = _anchors(options.pipeline_config) if options.pipeline_config else None
     laboratory = appearance.laboratory_reader(options.laboratory_pattern) if options.laboratory_pattern else None
     known = _label_map(pathlib.Path(records_dir))
     seen = survey(files, problems, options.num_processes, _spellings(known) if known else {})
     if not seen.images:
         raise TFRecordError(f"{records_dir}: no image of its records can be decoded; write the records again.")
-    findings = _findings(seen, _class_names(known, seen), anchors, laboratory)
+    without_class = _names_without_class(pathlib.Path(records_dir), known)
+    findings = _findings(seen, _class_names(known, seen), without_class, anchors, laboratory)
     output_dir = pathlib.Path(output_dir)
     html = page_sections.page(findings, files, laboratory is not None)
     remove_data_page(output_dir)  # an interruption must not leave tables of these records beside a page of others
     _write_tables(findings, output_dir)
     atomic_write.write_text(output_dir / PAGE, html)
     return findings
+
+
+def _anchors(config: pipeline_pb2.TrainEvalPipelineConfig) -> Anchors:
+    train = config.train_config
+    starts_from_model = bool(train.fine_tune_checkpoint) and train.fine_tune_checkpoint_type == "full"
+    return dataclasses.replace(anchor_fit.anchors_of(config.model.faster_rcnn), is_of_model=starts_from_model)
 
 
 def remove_data_page(output_dir: pathlib.Path) -> None:
@@ -117,8 +125,19 @@ def _class_names(label_map: LabelMap | None, seen: Survey) -> list[str]:
     return known + sorted(found.keys() - set(known))
 
 
+def _names_without_class(records_dir: pathlib.Path, label_map: LabelMap | None) -> list[NameWithoutClass]:
+    return [
+        NameWithoutClass(name, objects, images, label_map.nearest(name) if label_map else None)
+        for name, (objects, images) in record_set.names_without_class(records_dir).items()
+    ]
+
+
 def _findings(
-    seen: Survey, names: list[str], anchors: Anchors | None, laboratory: Callable[[str], str] | None
+    seen: Survey,
+    names: list[str],
+    without_class: list[NameWithoutClass],
+    anchors: Anchors | None,
+    laboratory: Callable[[str], str] | None,
 ) -> DataFindings:
     groups = appearance.appearances(seen.images, appearance.PATIENT, lambda image: image.patient_id)
     if laboratory is not None:
@@ -129,7 +148,7 @@ def _findings(
     found = leaks.find_leaks(seen)
     sizes = anchor_fit.class_sizes(seen.box_sizes, names, anchors)
     shared, repeats = leaks.shared_patients(seen), leaks.repeats_within_sides(seen)
-    warnings = data_warnings.find_warnings(seen, found, repeats, shared, groups, sizes, names)
+    warnings = data_warnings.find_warnings(seen, found, repeats, shared, groups, sizes, names, without_class, anchors)
     return DataFindings(seen, names, found, groups, anchors, sizes, warnings)
 
 

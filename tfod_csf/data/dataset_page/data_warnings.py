@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
 from tfod_csf.data.dataset_page import appearance
-from tfod_csf.data.dataset_page.anchor_fit import GOOD, POOR, ClassSizes
+from tfod_csf.data.dataset_page.anchor_fit import GOOD, POOR, Anchors, ClassSizes
 from tfod_csf.data.dataset_page.appearance import Appearance
 from tfod_csf.data.dataset_page.leaks import DUPLICATE, NEAR_DUPLICATE, Leak
 from tfod_csf.data.dataset_page.record_survey import Survey
@@ -17,6 +17,14 @@ _RARE = 0.02  # of all cells
 _MANY_POOR = 0.05  # of a class's boxes
 _MANY_AT_EDGE = 0.25  # of a class's boxes
 _MANY_EMPTY = 0.5  # of the images
+_MOST_LABELS = 0.5  # of all labels
+_MANY_IMAGES, _MIN_IMAGES = 0.25, 3  # that have a name without a class
+_SHOWN_NAMES = 5
+_OWN_ANCHORS = "generate_pipeline_config takes the scales of the anchors from the boxes."
+_MODEL_ANCHORS = (
+    "The config keeps the anchors of the model that it starts from: accept this, or generate the config without "
+    "--fine_tune_from, which takes the scales of the anchors from the boxes."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +41,22 @@ class DataWarning:
     text: str
 
 
+@dataclasses.dataclass(frozen=True)
+class NameWithoutClass:
+    """A name in the annotations that fits no class of the label map, so that none of its objects is learned.
+
+    Attributes:
+      objects: how many have it.
+      images: how many have such an object.
+      nearest: `LabelMap.nearest`.
+    """
+
+    name: str
+    objects: int
+    images: int
+    nearest: str | None
+
+
 def find_warnings(
     survey: Survey,
     leaks: Sequence[Leak],
@@ -41,6 +65,8 @@ def find_warnings(
     groups: Sequence[Appearance],
     sizes: Mapping[str, ClassSizes],
     names: Sequence[str],
+    without_class: Sequence[NameWithoutClass] = (),
+    anchors: Anchors | None = None,
 ) -> list[DataWarning]:
     """All warnings, STOP before LOOK.
 
@@ -50,15 +76,42 @@ def find_warnings(
       groups: of patients and of laboratories.
       sizes: `anchor_fit.class_sizes`.
       names: of all classes, those without a box too.
+      without_class: the names that are none.
+      anchors: that `sizes` was made with.
     """
     found = [
+        *_of_names(survey, without_class),
         *_of_split(survey, leaks, repeats, shared_patients),
         *_of_classes(survey, names),
         *_of_images(survey),
         *_of_appearance(groups),
-        *_of_sizes(survey, sizes),
+        *_of_sizes(survey, sizes, is_of_model=anchors is not None and anchors.is_of_model),
     ]
     return sorted(found, key=lambda warning: warning.level != STOP)
+
+
+def _of_names(survey: Survey, without_class: Sequence[NameWithoutClass]) -> Iterator[DataWarning]:
+    """A class that is written in one way in the annotations and in another in the label map."""
+    total = (survey.cells("train") + survey.cells("test")).total() + sum(one.objects for one in without_class)
+    meant = sorted(without_class, key=lambda one: (-one.objects, one.name))
+    if sum(one.objects for one in meant) < _MOST_LABELS * total:
+        least = max(_MIN_IMAGES, _MANY_IMAGES * len(survey.images))
+        meant = [one for one in meant if one.images >= least]
+    if not meant:
+        return
+    shown = [
+        f"{one.name!r} ({one.objects:,}{f'; did you mean {one.nearest!r}?' if one.nearest else ''})"
+        for one in meant[:_SHOWN_NAMES]
+    ]
+    if len(meant) > _SHOWN_NAMES:
+        shown.append(f"and {plural(len(meant) - _SHOWN_NAMES, 'other name')}")
+    text = (
+        f"{sum(one.objects for one in meant):,} of {total:,} labels fit no class of the label map, so they are not "
+        f"learned: {', '.join(shown)}. Correct the label map, or give create_csf_tf_record "
+        f"--class_map='{meant[0].name}=CLASS' to rename them, '{meant[0].name}=unknown' to ignore them or "
+        f"'{meant[0].name}=' to drop them."
+    )
+    yield DataWarning(STOP, "balance", text)
 
 
 def _of_split(
@@ -166,14 +219,14 @@ def _distance(group: Appearance, part: str) -> float:
     return {"background": group.background_distance, "nucleus": group.nucleus_distance}[part] or 0.0
 
 
-def _of_sizes(survey: Survey, sizes: Mapping[str, ClassSizes]) -> Iterator[DataWarning]:
+def _of_sizes(survey: Survey, sizes: Mapping[str, ClassSizes], is_of_model: bool) -> Iterator[DataWarning]:
+    remedy = _MODEL_ANCHORS if is_of_model else _OWN_ANCHORS
     at_edge = survey.at_edge()
     for name, of_class in sizes.items():
         if of_class.poor is not None and of_class.good is not None and of_class.poor > _MANY_POOR:
             text = (
                 f"{name}: no anchor fits {100 * of_class.poor:.0f} % of the boxes (best IoU below {POOR:g}); "
-                f"{100 * of_class.good:.0f} % have one of {GOOD:g} or more. generate_pipeline_config takes the scales "
-                "of the anchors from the boxes."
+                f"{100 * of_class.good:.0f} % have one of {GOOD:g} or more. {remedy}"
             )
             yield DataWarning(LOOK, "sizes", text)
         if at_edge[name] > _MANY_AT_EDGE * of_class.total:
