@@ -112,7 +112,7 @@ def test_mistakes_have_pictures_and_thresholds_are_recommended_but_not_stored(
     assert chosen["differential"] is None
     printed = capsys.readouterr().out
     assert "Recommended by f1: min_score 0.5" in printed
-    assert "1 patient with 10 or more labeled" not in printed
+    assert "10 or more labeled white cells each, and there are 0." in printed
     assert str(out / "errors.html") in printed
 
 

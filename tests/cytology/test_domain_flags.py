@@ -144,9 +144,11 @@ def test_the_last_line_of_a_command():
     summary = CohortSummary()
     for flags in (UNLIKE, SOME, DomainFlags(4)):
         summary.add(CohortSummary.of(counted(flags)))
-    assert str(summary).endswith("; 1 with images unlike the training's")
+    assert str(summary).endswith("; 1 with at least half of their images unlike the training's")
     summary.add(CohortSummary.of(counted(DomainFlags())))
-    assert str(summary).endswith("; 1 of 3 with a domain guard with images unlike the training's")
+    assert str(summary).endswith(
+        "; 1 of 3 with a domain guard with at least half of their images unlike the training's"
+    )
     assert str(CohortSummary.of(counted(DomainFlags()))).endswith("; no domain guard")
 
 

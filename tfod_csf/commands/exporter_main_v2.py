@@ -98,6 +98,7 @@ def main() -> None:
     from tfod_csf.progress_bar import bar_over
 
     exporter.use_only_the_cpu()
+    exporter.latest_checkpoint(FLAGS.trained_checkpoint_dir)  # refused here, and not after all images were described
     domain, guard_words = None, "No domain guard (--nodomain_guard)."
     if FLAGS.domain_guard:
         info = {"input_size": model_info.input_size(config.model.faster_rcnn)}

@@ -171,6 +171,8 @@ class TrainingLoop:
         if self._step > 0 and self._record.evaluated_step != self._step:
             # Killed between a checkpoint and its evaluation: an undisturbed run has both.
             self._evaluate_if_due(self._step >= settings.num_steps or bool(why))
+        if self._step < settings.num_steps and not why:
+            self._progress.say("The first step takes up to some minutes, in which TensorFlow builds its graph.")
         while self._step < settings.num_steps and not why:
             self._run_block()
             is_last = self._step >= settings.num_steps

@@ -29,7 +29,7 @@ def test_first_rule_that_applies_decides(white, erythrocytes, neutrophil, w, cas
 def test_reason_says_when_w_is_missing():
     assert cases.assign_case(100, 0, 80.0, None) == (
         "high_neutrophils",
-        "80.0 % neutrophils are at least 50 %; W is not known",
+        "80.0 % neutrophils are at least 50 %; W (white cells per uL) is not known",
     )
 
 

@@ -70,8 +70,8 @@ def test_a_recommendation_at_the_end_of_the_search_is_said_to_be_that(tmp_path):
 
 def test_few_patients_and_no_cells(tmp_path):
     lines, page = written(tmp_path / "few", dict.fromkeys("ab", (HALVES, RIGHT)))
-    assert any(line.startswith("2 patients with 10 or more labeled white cells; the error") for line in lines)
-    assert "2 patients with 10 or more labeled white cells" in page
+    assert any("10 or more labeled white cells each, and there are 2." in line for line in lines)
+    assert "10 or more labeled white cells each, and there are 2." in page
     assert page.count('class="chart"') == 2
     lines, page = written(tmp_path / "none", {})
     assert "No cell is labeled, so nothing is recommended." in lines

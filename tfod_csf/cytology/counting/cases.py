@@ -68,7 +68,7 @@ def assign_case(
     """
     if cells_per_ul is not None and cells_per_ul < rules.low_below_per_ul:
         return LOW_WHITE_CELLS, f"W = {cells_per_ul:g} per uL is below {rules.low_below_per_ul:g}"
-    without_w = "; W is not known" if cells_per_ul is None else ""
+    without_w = "; W (white cells per uL) is not known" if cells_per_ul is None else ""
     if erythrocytes >= max(rules.min_erythrocytes, rules.erythrocytes_per_100 * white_cells / 100):
         return HIGH_ERYTHROCYTES, (
             f"{erythrocytes:g} erythrocytes to {white_cells:g} white cells are at least "
@@ -79,7 +79,7 @@ def assign_case(
             f"{neutrophil_percent:.1f} % neutrophils are at least {rules.neutrophil_percent:g} %{without_w}"
         )
     if cells_per_ul is None:
-        return None, "W (cells per uL) is not known and no other rule applies"
+        return None, "W (white cells per uL) is not known and no other rule applies"
     if cells_per_ul < rules.high_from_per_ul:
         ends = f"{rules.low_below_per_ul:g} to under {rules.high_from_per_ul:g}"
         return MEDIUM_WHITE_CELLS, f"W = {cells_per_ul:g} per uL is {ends}"

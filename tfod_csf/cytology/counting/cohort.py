@@ -77,7 +77,7 @@ class CohortSummary:
         if not self.guarded:
             return "; no domain guard"
         of = "" if self.guarded == self.patients else f" of {self.guarded} with a domain guard"
-        return f"; {self.unlike_training}{of} with images unlike the training's"
+        return f"; {self.unlike_training}{of} with at least half of their images unlike the training's"
 
     @property
     def _unknown_text(self) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from tfod_csf import cell_classes, wording
+from tfod_csf import cell_classes
 from tfod_csf.evaluation.page_facts import NOTICE, PageFacts
 from tfod_csf.evaluation.thresholds import recommended
 from tfod_csf.evaluation.thresholds.recommended import (
@@ -136,9 +136,9 @@ def _missing_words(found: Recommendations) -> str:
         return "No cell is labeled, so nothing is recommended."
     if found.by_differential is None:
         return (
-            f"{wording.plural(found.num_patients, 'patient')} with {recommended.MIN_WHITE_LABELS} or more labeled "
-            f"white cells; the error of the percentages needs {recommended.MIN_PATIENTS}, and patients are known of "
-            "images in folders of patients and of records made from such folders."
+            f"The error of the percentages is not measured: it needs {recommended.MIN_PATIENTS} patients with "
+            f"{recommended.MIN_WHITE_LABELS} or more labeled white cells each, and there are {found.num_patients}. "
+            "(Whose an image is, is known of folders of patients and of records made from them.)"
         )
     return ""
 
