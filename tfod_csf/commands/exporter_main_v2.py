@@ -114,6 +114,7 @@ def main() -> None:
         parity_images=parity_images.from_records(config),
         training_domain=domain,
     )
+    print("Building the network, writing the SavedModel and comparing it with the checkpoint ...", flush=True)
     with folder_lock.only_writer(FLAGS.output_directory, swapped=True):
         differences = exporter.export(FLAGS.input_type, config, *paths, classes, options)
     print(

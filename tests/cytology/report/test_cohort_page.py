@@ -68,8 +68,8 @@ def row_of(page, patient_id):
 
 def test_overview_by_hand():
     found = overview(page_of(USUAL, MARKED, FEW, NOTHING))
-    assert found["With percentages"] == ("2", "of 4; the others have fewer than 30 white cells")
-    assert found["Enough cells for ± 10 points"] == ("2", "of 2")
+    assert found["Percentages shown"] == ("2", "of 4; the others have fewer than 30 white cells")
+    assert found["Enough cells for ± 10 points"] == ("2", "of 2 with 30 white cells or more")
     assert found["Outside a reference range"] == ("1", "of 2")
     # 20 of 480 + 420 + 10 cells.
     assert found["Unknown cells"] == ("20", "2.2 % of 910 cells")
@@ -118,7 +118,7 @@ def test_patients_of_whom_it_is_not_known_are_counted_apart():
     page = page_of(
         USUAL, patient("one class", {"lymphocyte": 200}), patient("unsure", {**USUAL_COUNTS, "unknown": 100})
     )
-    assert overview(page)["Enough cells for ± 10 points"] == ("1", "of 3; not known of 2")
+    assert overview(page)["Enough cells for ± 10 points"] == ("1", "of 3 with 30 white cells or more; not known of 2")
     assert overview(page)["More than 10 % of the white cells unknown"] == ("1", "of 3")
     assert row_of(page, "one class")[1] == "kpr"
     assert row_of(page, "unsure")[1] == "kuxpr"
@@ -128,7 +128,7 @@ def test_patients_of_whom_it_is_not_known_are_counted_apart():
 @pytest.mark.parametrize("patients", [[], [FEW], [NOTHING]])
 def test_nobody_with_percentages(patients):
     page = page_of(*patients)
-    assert overview(page)["With percentages"][0] == "0"
+    assert overview(page)["Percentages shown"][0] == "0"
     assert "Patients in steps of ten points" not in words(page)
     title = "1 patient" if patients else "0 patients"
     assert words(page.xpath("//h1")[0]) == title

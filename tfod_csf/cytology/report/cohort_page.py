@@ -17,7 +17,7 @@ from tfod_csf.cytology.counting.differential import Differential, DifferentialRu
 from tfod_csf.cytology.counting.enough_cells import NO, NOT_KNOWN
 from tfod_csf.cytology.report import charts, page_template, sentences
 from tfod_csf.cytology.signing import report_status
-from tfod_csf.wording import number, visible
+from tfod_csf.wording import number, plural, visible
 
 MAX_FAILURES = 500
 # Patients on one page; of more, those on a page of their own, and rows that the page of all shows.
@@ -234,12 +234,13 @@ class CohortPages:
         reasons = [f"fewer than {rules.min_white_cells} white cells"] if enough_of < patients else []
         reasons += ["too many unknown ones"] if shared < enough_of else []
         few = f"; the others have {' or '.join(reasons)}" if reasons else ""
-        of_percentages = f"of {enough_of:,}" + (f"; not known of {n['not known']:,}" if n["not known"] else "")
+        not_known = f"; not known of {n['not known']:,}" if n["not known"] else ""
+        of_counted = f"of {enough_of:,} with {plural(max(rules.min_white_cells, 1), 'white cell')} or more{not_known}"
         of_whom = f"{n['with failed']:,} {'patient' if n['with failed'] == 1 else 'patients'}"
         unknown, cells = n["unknown"], n["cells"]
         return [
-            ("With percentages", f"{shared:,}", f"of {patients:,}{few}"),
-            (f"Enough cells for ± {rules.tolerance_points:g} points", f"{n['enough']:,}", of_percentages),
+            ("Percentages shown", f"{shared:,}", f"of {patients:,}{few}"),
+            (f"Enough cells for ± {rules.tolerance_points:g} points", f"{n['enough']:,}", of_counted),
             ("Outside a reference range", f"{n['marked']:,}", f"of {shared:,}"),
             (
                 "Unknown cells",

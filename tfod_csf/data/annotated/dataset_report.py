@@ -145,7 +145,7 @@ class DatasetStatistics:
         """The printed table."""
         train, test = (self.sides[side] for side in SIDES)
         rows = [("images", train.images, test.images)]
-        rows.append(("  without cells", train.images_without_cells, test.images_without_cells))
+        rows.append(("  without a cell of a class", train.images_without_cells, test.images_without_cells))
         rows.append(("patients", len(train.patients), len(test.patients)))
         num_shared = len(train.patients & test.patients)
         rows.append(("  on both sides", num_shared, num_shared))
