@@ -195,13 +195,13 @@ def test_the_confusion_matrix_is_stored(tmp_path, hand_made_model, capsys):
     assert (tmp_path / "out" / "metrics.json").is_file()
 
 
-def write_record(path, images_dir):
-    """The fixture's images as a record, `unknown` ignored as create_csf_tf_record writes it."""
+def write_record(path, images_dir, classes=by_hand.CLASSES):
+    """The folder's images as a record, `unknown` ignored as create_csf_tf_record writes it."""
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for name in ("a", "b", "c", "d"):
+        for name in sorted(xml.stem for xml in (images_dir / "p").glob("*.xml")):
             annotation = labelimg.read_annotation(images_dir / "p" / f"{name}.xml", ProblemLog(quiet=True))
             rows = [(o, o.name, 1.0) for o in annotation.objects if o.name != "unknown"]
-            rows += [(o, c, 0.0) for o in annotation.objects if o.name == "unknown" for c in by_hand.CLASSES]
+            rows += [(o, c, 0.0) for o in annotation.objects if o.name == "unknown" for c in classes]
             floats = {
                 "bbox/xmin": [o.xmin / 96 for o, _, _ in rows],
                 "bbox/xmax": [o.xmax / 96 for o, _, _ in rows],
@@ -230,6 +230,20 @@ def test_record_and_folder_give_the_same_numbers(images_dir, tmp_path, hand_made
         assert first == second, name
 
 
+def test_records_with_a_class_that_the_model_does_not_have(images_dir, tmp_path, hand_made_model):
+    """Renamed in the XML or in the records, the same cells give the same numbers."""
+    save_labeled(images_dir / "p", "e", ("eosinophil", 50, 30, 84, 64))
+    write_record(tmp_path / "test.record", images_dir, [*by_hand.CLASSES, "eosinophil"])
+    for given in ("unknown", "", "erythrocyte"):
+        flags = (f"--model={hand_made_model}", f"--class_map=eosinophil={given}")
+        assert run(f"--images_dir={images_dir}", f"--output_dir={tmp_path / f'folder{given}'}", *flags) == 0
+        record = f"--input_path={tmp_path / 'test.record'}"
+        assert run(record, f"--output_dir={tmp_path / f'record{given}'}", *flags) == 0
+        for name in ("metrics.csv", "per_class.csv", "confusion_matrix.csv"):
+            first, second = ((tmp_path / f"{kind}{given}" / name).read_text() for kind in ("folder", "record"))
+            assert first == second, (given, name)
+
+
 def test_unknown_is_a_class_of_the_label_map(images_dir, tmp_path):
     five = by_hand.save(tmp_path / "five", label_map=label_map_from_names([*by_hand.CLASSES, "unknown"]))
     out = tmp_path / "out"
@@ -248,6 +262,7 @@ def test_unknown_is_a_class_of_the_label_map(images_dir, tmp_path):
         ({"input_path": "{tmp}/none"}, "one of the two"),
         ({"images_dir": None, "input_path": "{tmp}/none"}, "no such file"),
         ({"images_dir": None, "input_path": "{tmp}/images/p/a.png"}, "not a TFRecord"),
+        ({"images_dir": None, "input_path": "{tmp}/none", "annotations_dir": "{tmp}"}, "--annotations_dir holds"),
         ({"images_dir": "{tmp}/none"}, "no such folder"),
         ({"model": "{tmp}/none"}, "exporter_main_v2"),
         ({"class_map": "platelet"}, "is not OLD=NEW"),

@@ -189,13 +189,17 @@ def annotations_dir(flag_values: flags.FlagValues) -> pathlib.Path:
     return existing_folder(flag_values, "annotations_dir", "give the folder of LabelImg XML")
 
 
-def define_class_map(flag_values: flags.FlagValues) -> None:
-    """--class_map; read it with `class_map`."""
+def define_class_map(flag_values: flags.FlagValues, of: str = "the XML") -> None:
+    """--class_map; read it with `class_map`.
+
+    Args:
+      of: what holds the classes.
+    """
     define_list(
         flag_values,
         "class_map",
         [],
-        "Classes of the XML to rename (OLD=NEW) or to drop (OLD=): --class_map=rbc=erythrocyte,platelet= does both.",
+        f"Classes of {of} to rename (OLD=NEW) or to drop (OLD=): --class_map=rbc=erythrocyte,platelet= does both.",
     )
 
 

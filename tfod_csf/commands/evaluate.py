@@ -45,7 +45,7 @@ common_flags.define_exported_model(FLAGS)
 flags.DEFINE_string("input_path", None, "TFRecord of annotated images: a file, a glob or name@N.", flag_values=FLAGS)
 flags.DEFINE_string("images_dir", None, "Folder of images annotated in LabelImg.", flag_values=FLAGS)
 common_flags.define_annotations_dir(FLAGS)
-common_flags.define_class_map(FLAGS)
+common_flags.define_class_map(FLAGS, of="the XML or of the records")
 common_flags.define_rescale_boxes(FLAGS)
 common_flags.define_exif(FLAGS)
 common_flags.define_output_dir(FLAGS)
@@ -90,6 +90,10 @@ def main() -> None:
     """Checks paths and model, runs it over the images, writes, and prints the table."""
     if bool(FLAGS.input_path) == bool(FLAGS.images_dir):
         raise UserError("give --input_path (a TFRecord) or --images_dir (a folder of LabelImg XML), one of the two.")
+    if FLAGS.input_path and FLAGS.annotations_dir:
+        raise UserError(
+            "--annotations_dir holds LabelImg XML for --images_dir; --input_path has its boxes in the record."
+        )
     output_dir = common_flags.output_dir(FLAGS)
     common_flags.class_map(FLAGS)  # a mistake in it is said at once
     from tfod_csf.inference import cell_selection
@@ -145,7 +149,9 @@ def _evaluate(
             pairs, labels, problems, model.decode_jpeg, class_map, FLAGS.rescale_boxes, FLAGS.exif
         )
     else:
-        images = record_reader.read_records(shards, labels, problems, model.decode_jpeg, FLAGS.skip_damaged_records)
+        images = record_reader.read_records(
+            shards, labels, problems, model.decode_jpeg, FLAGS.skip_damaged_records, class_map=class_map
+        )
     readings = ground_truth.unknown_readings(labels, FLAGS.unknown_boxes)
     evaluation = ModelEvaluation(labels.categories, list(readings), thresholds.min_score, FLAGS.matching_iou_threshold)
     matrix = validation.ValidationMatrix(thresholds, FLAGS.matching_iou_threshold)

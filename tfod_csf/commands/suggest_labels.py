@@ -39,6 +39,7 @@ flags.DEFINE_multi_string(
     "say which classes are rare. Default: what the model finds says it.",
     flag_values=FLAGS,
 )
+common_flags.define_class_map(FLAGS, of="--labeled_records")
 common_flags.define_output_dir(FLAGS)
 flags.DEFINE_integer(
     "num_suggested",
@@ -54,6 +55,7 @@ common_flags.define_problem_limits(FLAGS)
 def main() -> None:
     """Looks at all images, ranks and writes, and says what was found."""
     images_dir, output_dir = common_flags.images_dir_apart_from_output(FLAGS)
+    common_flags.class_map(FLAGS)  # a mistake in it is said at once
     from tfod_csf.evaluation import labeling_folder
     from tfod_csf.evaluation.label_choice import prelabeled_folder
     from tfod_csf.model_folder import ModelFolder
@@ -178,7 +180,8 @@ def _labels_of_records(
     ids = model.label_map.ids
     names: list[str] = []
     descriptions, numbers = [], np.zeros(len(ids), int)
-    for one in record_reader.read_records(shards, model.label_map, problems, None):
+    class_map = common_flags.class_map(FLAGS)
+    for one in record_reader.read_records(shards, model.label_map, problems, None, class_map=class_map):
         classes = one.classes[~one.is_ignored].tolist()
         numbers += [classes.count(class_id) for class_id in ids]
         names.append(one.name)

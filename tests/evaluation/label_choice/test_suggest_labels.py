@@ -170,6 +170,9 @@ def test_records_that_cannot_be_used_count_among_the_records(
     assert (row["action"], row["item"]) == ("skipped", "example 2")
     assert ("1 of 2 labeled records were skipped (50 %)" in capsys.readouterr().err) == bool(status)
     assert (tmp_path / "out" / "label_suggestions.csv").exists() == (not status)
+    shutil.rmtree(tmp_path / "out")
+    assert run(*given, f"--labeled_records={tmp_path / 'train.record'}", "--class_map=blast=unknown") == 0
+    assert csv_tables.read_rows(tmp_path / "out" / "problems.csv") == []
 
 
 def test_an_unreadable_image_is_reported(images_dir, tmp_path, hand_made_model):

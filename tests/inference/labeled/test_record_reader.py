@@ -9,7 +9,7 @@ from tfod_csf.data.records.tf_example_decoder import TfExampleDecoder
 from tfod_csf.files import csv_schemas
 from tfod_csf.files.tfrecord import TFRecordError
 from tfod_csf.inference.labeled import record_reader
-from tfod_csf.label_map import NO_CLASS_ID, LabelMap, LabelMapItem, label_map_from_names
+from tfod_csf.label_map import NO_CLASS_ID, LabelMap, LabelMapItem, label_map_from_names, parse_class_map
 from tfod_csf.problems import SKIPPED, ProblemLog
 from tfod_csf.study import image_limits
 
@@ -44,10 +44,12 @@ def example(texts=("lymphocyte",), labels=(1,), num_boxes=None, **features):
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
 
 
-def read(path, *examples, label_map=LABEL_MAP, decode_jpeg=None):
+def read(path, *examples, label_map=LABEL_MAP, decode_jpeg=None, class_map=None):
     path.write_bytes(b"".join(map(frame, examples)))
     problems = ProblemLog(quiet=True)
-    return list(record_reader.read_records([str(path)], label_map, problems, decode_jpeg)), problems
+    return list(
+        record_reader.read_records([str(path)], label_map, problems, decode_jpeg, class_map=class_map)
+    ), problems
 
 
 def test_record(tmp_path):
@@ -145,6 +147,44 @@ def test_evaluate_reads_the_classes_that_training_reads(tmp_path, texts, labels,
         assert images == []
         (row,) = problems.problems
         assert (row.action, row.item) == (SKIPPED, "example 1")
+
+
+@pytest.mark.parametrize(
+    ("given", "classes", "is_ignored"),
+    [
+        (["eosinophil="], [1], [False]),
+        (["Eosinophil=Neutrophil"], [3, 1], [False, False]),
+        (["eosinophil=unknown"], [1, 1, 2, 3, 4], [False] + [True] * 4),  # once for every class, behind the named ones
+        (["eosinophil=", "lymphocyte="], [], []),
+        (["eosinophil=", "lymphocyte=monocyte"], [2], [False]),
+    ],
+)
+def test_the_class_map_renames_ignores_and_drops_class_texts(tmp_path, given, classes, is_ignored):
+    record = example(["eosinophil", "lymphocyte"], [5, 1])
+    (image,), problems = read(tmp_path / "r", record, class_map=parse_class_map(given))
+    assert (image.classes.tolist(), image.is_ignored.tolist()) == (classes, is_ignored)
+    assert image.boxes.shape == (len(classes), 4)
+    assert not problems.problems
+
+
+def test_a_box_that_is_ignored_once_for_every_class_stays_so(tmp_path):
+    record = example(["lymphocyte", "eosinophil"], [1, 5], image__object__weight=floats_feature(0, 0))
+    for given in ["lymphocyte=monocyte,eosinophil=unknown", "eosinophil=monocyte,lymphocyte="]:
+        (image,), _ = read(tmp_path / "r", record, class_map=parse_class_map(given.split(",")))
+        assert (image.classes.tolist(), image.is_ignored.tolist()) == ([1], [True])
+
+
+def test_what_the_class_map_leaves_without_a_class_is_skipped_and_the_remedy_names_it(tmp_path):
+    record = example(["eosinophil"], [5])
+    for given in ([], ["eosinophil=platelet"]):
+        images, problems = read(tmp_path / "r", record, class_map=parse_class_map(given))
+        assert images == []
+        (row,) = problems.problems
+        assert row.reason.startswith("class 'eosinophil' is not in the label map")
+        assert "'eosinophil=unknown' (ignored)" in row.remedy
+    # A label without a text has no name that could be mapped.
+    (image,), _ = read(tmp_path / "r", example((), (1,)), class_map=parse_class_map(["lymphocyte="]))
+    assert image.classes.tolist() == [1]
 
 
 def test_of_16_bits_the_higher_8_are_taken_as_tensorflow_does(tmp_path):

@@ -60,12 +60,12 @@ class LabeledImage:
 
     def with_unnamed_as_background(self) -> "LabeledImage":
         """Without the ignored boxes: a detection on such a cell counts as false."""
-        return self._rows(np.flatnonzero(~self.is_ignored))
+        return self.rows(np.flatnonzero(~self.is_ignored))
 
     def ignoring(self, class_id: int, class_ids: Sequence[int]) -> "LabeledImage":
         """With the boxes of one class ignored too; `class_ids` are those of the label map."""
         is_of_class = (self.classes == class_id) & ~self.is_ignored
-        named = self._rows(np.flatnonzero(~is_of_class))
+        named = self.rows(np.flatnonzero(~is_of_class))
         return named.with_ignored(self.boxes[is_of_class], class_ids)
 
     def with_ignored(self, boxes: np.ndarray, class_ids: Sequence[int]) -> "LabeledImage":
@@ -86,7 +86,8 @@ class LabeledImage:
         of_class = unknown is not None and bool((self.classes == label_map.id_of(unknown)).any())
         return of_class or bool(self.is_ignored.any())
 
-    def _rows(self, rows: np.ndarray) -> "LabeledImage":
+    def rows(self, rows: np.ndarray) -> "LabeledImage":
+        """With the boxes of these rows alone."""
         names = ("boxes", "classes", "difficult", "is_ignored", "is_crowd")
         return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in names})
 

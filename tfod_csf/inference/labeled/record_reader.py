@@ -11,17 +11,18 @@ import dataclasses
 import io
 import itertools
 import pathlib
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from tfod_csf.cell_classes import UNKNOWN
 from tfod_csf.detections import BOX_SIDES
 from tfod_csf.files import record_set
 from tfod_csf.files.tf_example import BoxOutsideError, Features
 from tfod_csf.files.tfrecord import TFRecordError
 from tfod_csf.inference.labeled.ground_truth import LabeledImage
-from tfod_csf.label_map import NO_CLASS_ID, LabelMap
+from tfod_csf.label_map import NO_CLASS_ID, LabelMap, mapped_name
 from tfod_csf.problems import ProblemLog
 from tfod_csf.study import image_io, image_limits
 from tfod_csf.study.image_io import JpegDecoder
@@ -30,6 +31,7 @@ from tfod_csf.study.record_patients import RecordPatients
 from tfod_csf.wording import listed
 
 _WRITE_AGAIN = "Write the records again with create_csf_tf_record."
+_IGNORED_ID, _DROPPED_ID = -2, -3  # what a class map makes of a class text, beside ids of the label map
 
 
 class _UnusableError(Exception):
@@ -64,6 +66,7 @@ def read_records(
     decode_jpeg: JpegDecoder | None,
     skip_damaged: bool = False,
     chosen: Container[int] | None = None,
+    class_map: Mapping[str, str] | None = None,
 ) -> Iterator[LabeledImage]:
     """The usable examples of all shards, in order.
 
@@ -72,6 +75,8 @@ def read_records(
       skip_damaged: a damaged shard is read up to the damage; what is missing is a row, counted as often as there are
         records missing, as far as that is known.
       chosen: numbers of the examples to decode, counted over all shards from 0; None decodes all.
+      class_map: from `label_map.parse_class_map`; renames class texts first. A text mapped to "" is dropped, one mapped
+        to `unknown` is ignored where the label map has no such class. Objects without a text keep their label.
 
     Raises:
       TFRecordError: a shard that is not whole (see `record_set.read_records`); with skip_damaged, only one of which no
@@ -84,7 +89,10 @@ def read_records(
             for number, record in enumerate(record_set.read_records(shard), start=1):
                 if chosen is not None and next(numbers) not in chosen:
                     continue
-                labeled = _read_example(record, shard, f"example {number}", label_map, problems, decode_jpeg, patients)
+                item = f"example {number}"
+                labeled = _read_example(
+                    record, shard, item, label_map, problems, decode_jpeg, patients, class_map or {}
+                )
                 if labeled is not None:
                     yield labeled
         except TFRecordError as damage:
@@ -103,10 +111,11 @@ def _read_example(
     problems: ProblemLog,
     decode_jpeg: JpegDecoder | None,
     patients: RecordPatients,
+    class_map: Mapping[str, str],
 ) -> LabeledImage | None:
     try:
         features = Features(record, item)
-        labeled = _labeled_image(features, label_map, decode_jpeg)
+        labeled = _labeled_image(features, label_map, decode_jpeg, class_map)
     except _UnusableError as error:
         reason, remedy = error.args
         problems.skipped(shard, reason, remedy, item)
@@ -119,20 +128,26 @@ def _read_example(
     return dataclasses.replace(labeled, image_id=image_id, name=name, patient_id=patient_id)
 
 
-def _labeled_image(features: Features, label_map: LabelMap, decode_jpeg: JpegDecoder | None) -> LabeledImage:
+def _labeled_image(
+    features: Features, label_map: LabelMap, decode_jpeg: JpegDecoder | None, class_map: Mapping[str, str]
+) -> LabeledImage:
     pixels, jpeg = _read_image(features.encoded_image(), decode_jpeg)
     boxes = _read_boxes(features, pixels.shape)
     num_boxes = len(boxes)
-    return LabeledImage(
+    is_ignored = _of_each_box("weight", features.floats("image/object/weight"), num_boxes, 1) == 0
+    classes = _read_classes(features, is_ignored, label_map, class_map)
+    labeled = LabeledImage(
         image_id=features.image_name,
         pixels=pixels,
         boxes=boxes,
-        classes=_read_classes(features, num_boxes, label_map),
+        classes=classes,
         difficult=_of_each_box("difficult", features.ints("image/object/difficult"), num_boxes, 0) != 0,
-        is_ignored=_of_each_box("weight", features.floats("image/object/weight"), num_boxes, 1) == 0,
+        is_ignored=is_ignored,
         is_crowd=_of_each_box("is_crowd", features.ints("image/object/is_crowd"), num_boxes, 0) != 0,
         jpeg=jpeg,
     )
+    named = labeled.rows(np.flatnonzero((classes != _IGNORED_ID) & (classes != _DROPPED_ID)))
+    return named.with_ignored(boxes[classes == _IGNORED_ID], label_map.ids)
 
 
 def _read_image(data: bytes, decode_jpeg: JpegDecoder | None) -> tuple[np.ndarray, bytes | None]:
@@ -167,20 +182,47 @@ def _read_boxes(features: Features, image_shape: tuple[int, ...]) -> np.ndarray:
     return features.boxes(len(sides[0])) * np.array([height, width, height, width], np.float32)
 
 
-def _read_classes(features: Features, num_boxes: int, label_map: LabelMap) -> np.ndarray:
-    """int32 [M], ids of the label map."""
+def _read_classes(
+    features: Features, is_ignored: np.ndarray, label_map: LabelMap, class_map: Mapping[str, str]
+) -> np.ndarray:
+    """int32 [M], ids of the label map, _IGNORED_ID and _DROPPED_ID, of boxes of which some [M] are ignored anyway."""
     texts = features.texts("image/object/class/text")
     ids = label_map.record_class_ids(texts, features.ints("image/object/class/label"))
-    if len(ids) != num_boxes:
-        raise _UnusableError(f"{len(ids)} classes for {num_boxes} boxes", _WRITE_AGAIN)
-    for text, class_id in zip(texts or [""] * num_boxes, ids):
-        if class_id not in label_map.ids:
-            known = listed(label_map.names)
-            reason = f"class {repr(text) if text else class_id} is not in the label map, which has {known}"
-            if not text and class_id == NO_CLASS_ID:
-                reason = "an object has neither class text nor label"
-            raise _UnusableError(reason, "Evaluate with the label map the records were written with.")
-    return np.array(ids, np.int32)
+    if len(ids) != len(is_ignored):
+        raise _UnusableError(f"{len(ids)} classes for {len(is_ignored)} boxes", _WRITE_AGAIN)
+    mapped = []
+    for text, class_id, ignored in zip(texts or [""] * len(ids), ids, is_ignored):
+        mapped.append(_mapped_id(text, class_id, bool(ignored), label_map, class_map))
+        if mapped[-1] not in (*label_map.ids, _IGNORED_ID, _DROPPED_ID):
+            raise _UnusableError(*_why_no_class(text, class_id, label_map))
+    return np.array(mapped, np.int32)
+
+
+def _mapped_id(text: str, class_id: int, is_ignored: bool, label_map: LabelMap, class_map: Mapping[str, str]) -> int:
+    """Id of an object's class after the class map; `class_id` where the map does not name its text."""
+    wanted = mapped_name(text, class_map)
+    if wanted == text:
+        return class_id
+    if is_ignored:  # it is there once for every class of the record
+        return class_id if class_id in label_map.ids else _DROPPED_ID
+    if not wanted:
+        return _DROPPED_ID
+    name = label_map.resolve(wanted)
+    if name is not None:
+        return label_map.id_of(name)
+    return _IGNORED_ID if wanted.casefold() == UNKNOWN else NO_CLASS_ID
+
+
+def _why_no_class(text: str, class_id: int, label_map: LabelMap) -> tuple[str, str]:
+    """(reason, remedy) of an object whose class is not in the label map."""
+    same_label_map = "Use the label map the records were written with"
+    if not text and class_id == NO_CLASS_ID:
+        return "an object has neither class text nor label", f"{same_label_map}."
+    reason = f"class {repr(text) if text else class_id} is not in the label map, which has {listed(label_map.names)}"
+    if not text:
+        return reason, f"{same_label_map}."
+    by_map = f"--class_map='{text}=NEW' (a class), '{text}=unknown' (ignored) or '{text}=' (dropped)"
+    return reason, f"{same_label_map}; for evaluate and suggest_labels there is {by_map}."
 
 
 def _of_each_box(name: str, values: Sequence[float], num_boxes: int, when_absent: float) -> np.ndarray:
