@@ -212,6 +212,15 @@ def check_inner_names(path: pathlib.Path, run: Mapping[str, Any]) -> None:
             raise RunError(f"{path}: the file {matrix['file']!r} is outside of the run's folder.")
 
 
+def classes(inference_dir: str | os.PathLike) -> set[str]:
+    """Class names of the models of a finished run; none where run.json does not say.
+
+    Raises:
+      RunError: as `read_run`.
+    """
+    return {name for model in read_run(inference_dir).get("models") or [] for name in model.get("classes") or []}
+
+
 def finished_run(inference_dir: str | os.PathLike) -> dict[str, Any]:
     """run.json of a finished run whose patients' tables are those that it names.
 

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from tfod_csf.cytology import annotated_cells, run_tables
-from tfod_csf.cytology.annotated_cells import AnnotationsError, ImageCells, MatchedCells, match_patient
+from tfod_csf.cytology.annotated_cells import (
+    AnnotationsError,
+    ImageCells,
+    MatchedCells,
+    check_class_map,
+    match_patient,
+)
 from tfod_csf.files import csv_tables
 from tfod_csf.label_map import parse_class_map
 from tfod_csf.problems import ProblemLog
@@ -77,6 +83,17 @@ def test_an_image_on_which_this_model_failed_has_no_missed_cells(tmp_path, write
     of_m, of_n = (match_patient(patient, annotations, model) for model in ("m", "n"))
     assert (of_m.num_images, dict(of_m.missed), of_m.annotated.tolist()) == (1, {}, ["lymphocyte"])
     assert (of_n.num_images, dict(of_n.missed), of_n.annotated.tolist()) == (2, {}, ["lymphocyte"] * 2)
+
+
+def test_a_class_map_renames_to_classes_alone(tmp_path):
+    path = tmp_path / "p" / "a.xml"
+    write_annotation(Annotation(path, "a.png", 20, 20, [LabeledObject("blast", 1, 1, 9, 9)]), path)
+    for new in ("lymphocyte", "Monocyte", "unknown", "", "eosinophil", "blast"):
+        check_class_map({"mono": new}, [tmp_path], ["eosinophil"])
+    for new, hint in {"monocte": "did you mean 'monocyte'", "xyz": "known: blast, eosinophil, erythrocyte"}.items():
+        with pytest.raises(AnnotationsError, match=rf"^--class_map: 'mono' is renamed to '{new}'.*{hint}"):
+            check_class_map({"lympho": "lymphocyte", "mono": new}, [tmp_path], ["eosinophil"])
+    check_class_map({}, [tmp_path / "none"])
 
 
 def test_no_cells_and_no_annotations(tmp_path, write_patient):

@@ -96,6 +96,12 @@ def main() -> None:
         )
     if not pathlib.Path(FLAGS.hospital).is_file():
         raise UserError(f"--hospital={FLAGS.hospital}: no such file; give the CSV of the hospital's differentials.")
+    of_cells = [name for name in ("model", "class_map", "matching_iou_threshold") if FLAGS[name].present]
+    if of_cells and not FLAGS.annotations_dir:
+        raise UserError(
+            f"--{of_cells[0]} is for single cells; give --inference_dir and --annotations_dir too, or leave it out. "
+            "The differentials are those of --machine whatever it says."
+        )
     if bool(FLAGS.inference_dir) != bool(FLAGS.annotations_dir):
         raise UserError("--inference_dir and --annotations_dir go together: single cells need both.")
     output_dir = common_flags.output_dir(FLAGS)
@@ -185,6 +191,7 @@ def _found(rows: list[dict]) -> str:
 
 def _match_cells(output_dir: pathlib.Path) -> "MatchedCells":
     """Pairs the cells of the run with the annotated ones, problems.csv being written."""
+    from tfod_csf import run_folder
     from tfod_csf.cytology import annotated_cells
     from tfod_csf.cytology.studies import agreement_tables
     from tfod_csf.problems import ProblemLog
@@ -192,7 +199,10 @@ def _match_cells(output_dir: pathlib.Path) -> "MatchedCells":
 
     problems = ProblemLog()
     inference_dir, annotations_dir = common_flags.inference_dir(FLAGS), common_flags.annotations_dir(FLAGS)
-    annotations = annotated_cells.read_annotations(annotations_dir, problems, common_flags.class_map(FLAGS))
+    class_map = common_flags.class_map(FLAGS)
+    classes = run_folder.classes(inference_dir) if class_map else ()
+    annotated_cells.check_class_map(class_map, [annotations_dir], classes)
+    annotations = annotated_cells.read_annotations(annotations_dir, problems, class_map)
     matched, _ = agreement_tables.match_all(
         inference_dir, annotations, FLAGS.model, FLAGS.matching_iou_threshold, progress=bar_over("patient")
     )

@@ -99,7 +99,9 @@ def _calibrate() -> None:
     if folder is not None:  # before tables are read and anything is written
         _check_weights(run, name, folder)
     problems = ProblemLog()
-    annotations = annotated_cells.read_annotations(annotations_dir, problems, common_flags.class_map(FLAGS))
+    class_map = common_flags.class_map(FLAGS)
+    annotated_cells.check_class_map(class_map, [annotations_dir], run_folder.classes(inference_dir))
+    annotations = annotated_cells.read_annotations(annotations_dir, problems, class_map)
     matched, _ = agreement_tables.match_all(
         inference_dir,
         annotations,

@@ -90,10 +90,7 @@ def main() -> None:
     """Checks paths and model, runs it over the images, writes, and prints the table."""
     if bool(FLAGS.input_path) == bool(FLAGS.images_dir):
         raise UserError("give --input_path (a TFRecord) or --images_dir (a folder of LabelImg XML), one of the two.")
-    if FLAGS.input_path and FLAGS.annotations_dir:
-        raise UserError(
-            "--annotations_dir holds LabelImg XML for --images_dir; --input_path has its boxes in the record."
-        )
+    _refuse_flags_without_effect()
     output_dir = common_flags.output_dir(FLAGS)
     common_flags.class_map(FLAGS)  # a mistake in it is said at once
     from tfod_csf.inference import cell_selection
@@ -124,6 +121,17 @@ def main() -> None:
     # What --store writes into the model folder is locked while it is written (`manifest.replacing_listed`).
     with folder_lock.only_writer(output_dir):
         _evaluate(folder, thresholds, output_dir, ProblemLog(strict=FLAGS.strict))
+
+
+def _refuse_flags_without_effect() -> None:
+    of_xml = [name for name in ("annotations_dir", "rescale_boxes", "exif") if FLAGS[name].present]
+    if FLAGS.input_path and of_xml:
+        raise UserError(
+            f"--{of_xml[0]} is for the LabelImg XML of --images_dir; the boxes of --input_path are in the record. "
+            "Give it to create_csf_tf_record."
+        )
+    if FLAGS.images_dir and FLAGS.skip_damaged_records:
+        raise UserError("--skip_damaged_records is for --input_path; give --max_skipped_fraction for --images_dir.")
 
 
 def _evaluate(

@@ -62,6 +62,7 @@ def main() -> None:
         if not pathlib.Path(folder).is_dir():
             raise UserError(f"{folder}: no such folder.")
     output_dir, class_map = common_flags.output_dir(FLAGS), common_flags.class_map(FLAGS)
+    from tfod_csf import run_folder
     from tfod_csf.cytology import annotated_cells
     from tfod_csf.cytology.studies import observer_tables
     from tfod_csf.files import folder_lock
@@ -69,6 +70,8 @@ def main() -> None:
     from tfod_csf.wording import plural
 
     problems = ProblemLog()
+    classes = (name for folder in rounds for name in run_folder.classes(folder))
+    annotated_cells.check_class_map(class_map, people.values(), classes)
     cells = {name: annotated_cells.read_annotations(folder, problems, class_map) for name, folder in people.items()}
     with folder_lock.only_writer(output_dir):
         studies, differing = observer_tables.write_observers(

@@ -55,7 +55,8 @@ common_flags.define_problem_limits(FLAGS)
 def main() -> None:
     """Looks at all images, ranks and writes, and says what was found."""
     images_dir, output_dir = common_flags.images_dir_apart_from_output(FLAGS)
-    common_flags.class_map(FLAGS)  # a mistake in it is said at once
+    if common_flags.class_map(FLAGS) and not FLAGS.labeled_records:
+        raise UserError("--class_map is for the classes of --labeled_records; give these too, or leave it out.")
     from tfod_csf.evaluation import labeling_folder
     from tfod_csf.evaluation.label_choice import prelabeled_folder
     from tfod_csf.model_folder import ModelFolder

@@ -9,10 +9,11 @@ Boxes are [N, 4] ymin, xmin, ymax, xmax in pixels of the original image.
 """
 
 import dataclasses
+import difflib
 import os
 import pathlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -89,6 +90,35 @@ def read_annotations(
     if not found:
         raise AnnotationsError(f"{folder}: no LabelImg XML that can be read ({len(paths)} XML files found).")
     return found
+
+
+def check_class_map(
+    class_map: Mapping[str, str], folders: Iterable[str | os.PathLike], classes: Iterable[str] = ()
+) -> None:
+    """Refuses a class map that renames to what is no class anywhere: a slip of the pen would be a class of its own.
+
+    Args:
+      class_map: of `label_map.parse_class_map`.
+      folders: of LabelImg XML; a name that occurs in one of them is a class.
+      classes: of the run.
+
+    Raises:
+      AnnotationsError: as `read_annotations`; or a new name is none of the study's classes, `unknown`, or one of these.
+    """
+    if not class_map:
+        return
+    known = {*cell_classes.STUDY_CLASSES, cell_classes.UNKNOWN, *map(cell_classes.canonical_name, classes)}
+    new_names = {cell_classes.canonical_name(new) for new in class_map.values() if new}
+    if new_names <= known:
+        return  # the usual case, in which no folder has to be read twice
+    for folder in folders:
+        for cells in read_annotations(folder, ProblemLog(quiet=True)).values():
+            known.update(cells.names)
+    for old, new in class_map.items():
+        if new and cell_classes.canonical_name(new) not in known:
+            near = difflib.get_close_matches(new.casefold(), sorted(known), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}."
+            raise AnnotationsError(f"--class_map: {old!r} is renamed to {new!r}, which is not a class; {hint}")
 
 
 def cells_of_image(annotations: Mapping[str, ImageCells], patient_id: str, image: str) -> ImageCells | None:

@@ -259,6 +259,18 @@ def test_reviewed_cells_are_compared_as_people_decided(annotated, small_run, tmp
     assert shares["monocyte", "positive_predictive_value"] == ("1.0000", "3")
 
 
+@pytest.mark.parametrize("flag", ["--model=m", "--class_map=mono=monocyte", "--matching_iou_threshold=0.4"])
+def test_flags_of_single_cells_are_refused_without_annotations(annotated, capsys, flag):
+    differentials = [given for given in annotated if given.startswith(("--machine", "--hospital", "--output_dir"))]
+    assert command_line.main(["agreement", *differentials, flag]) == 1
+    assert f"error: {flag.split('=')[0]} is for single cells" in capsys.readouterr().err
+
+
+def test_a_class_map_to_no_class_is_refused(annotated, capsys):
+    assert command_line.main(["agreement", *annotated, "--class_map=mono=monocte"]) == 1
+    assert "'monocte', which is not a class; did you mean 'monocyte'?" in capsys.readouterr().err
+
+
 def test_a_mistyped_model_is_refused_and_not_every_cell_missed(annotated, tmp_path, capsys):
     assert command_line.main(["agreement", *annotated, "--model=mm"]) == 1
     assert "no cells of model 'mm'; it has m: give one of these" in capsys.readouterr().err

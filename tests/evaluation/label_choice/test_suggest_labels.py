@@ -119,6 +119,8 @@ def test_records_that_are_not_there(images_dir, tmp_path, hand_made_model, capsy
     given = flags(images_dir, tmp_path, hand_made_model)
     assert run(*given, f"--labeled_records={tmp_path / 'none.record'}") == 1
     assert "none.record: no such file" in capsys.readouterr().err
+    assert run(*given, "--class_map=eos=unknown") == 1
+    assert "--class_map is for the classes of --labeled_records" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
