@@ -119,7 +119,7 @@ ROWS = {
     ),
     "annealed": Row("learning rate to a hundredth instead of a tenth", network={"decay_factor": 0.9}),
     "as_labeled": Row(
-        "images as they are labeled, class by class: red cells without boxes are background",
+        "parts of images with their own boxes, nothing pasted, no glass: red cells without boxes are background",
         fields=dataclasses.replace(_BASE, pasted=0, dense=0.0, sparse=0.0),
     ),
     "dense_only": Row(
