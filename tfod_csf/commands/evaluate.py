@@ -55,7 +55,8 @@ flags.DEFINE_enum(
     "unknown_boxes",
     "both",
     ["both", "count", "ignore"],
-    "Whether detections on cells annotated as unknown are counted or ignored; the matrix of --store counts them always.",
+    "Whether detections on cells annotated as unknown are counted or ignored; the matrix of --store always counts "
+    "them.",
     flag_values=FLAGS,
 )
 flags.DEFINE_boolean(
