@@ -17,6 +17,16 @@ from tfod_csf.commands import command_line
         (["--num_train_steps=0"], "num_train_steps"),
         (["--eval_once"], "holds no checkpoint to evaluate"),
         (["--rms_prop_rule=tf3"], "tf1"),
+        (["--saturation_min_fall=0.1"], "--saturation_min_fall: has no effect without --stop_when_saturated"),
+        (["--saturation_min_steps=5"], "--saturation_min_steps: has no effect without --stop_when_saturated"),
+        (
+            ["--rms_prop_rule=tf2", "--config_override=train_config{optimizer{adam_optimizer{}}}"],
+            "--rms_prop_rule=tf2: is of rms_prop_optimizer, and the config has adam_optimizer",
+        ),
+        (
+            ["--leave_out_class_heads", '--config_override=train_config{fine_tune_checkpoint_type:"detection"}'],
+            '--leave_out_class_heads: is for fine_tune_checkpoint_type "full", and the config has "detection"',
+        ),
     ],
 )
 def test_mistakes_are_one_sentence_without_tensorflow(records_dir, tmp_path, arguments, message):

@@ -51,7 +51,12 @@ flags.DEFINE_boolean(
 )
 common_flags.define_matching_iou_threshold(FLAGS, old_name="iou")
 flags.DEFINE_integer(
-    "min_cells", 100, "Number of annotated cells below which nothing is fitted.", lower_bound=1, flag_values=FLAGS
+    "min_cells",
+    100,
+    "Number of machine cells on annotated images below which nothing is fitted; without --ignore_unmatched those that "
+    "match no annotation count too.",
+    lower_bound=1,
+    flag_values=FLAGS,
 )
 
 

@@ -37,7 +37,12 @@ flags.DEFINE_enum(
     flag_values=FLAGS,
 )
 record_flags.define_keep_together(FLAGS)
-flags.DEFINE_integer("seed", 0, "Seed of the split: another seed, another split.", flag_values=FLAGS)
+flags.DEFINE_integer(
+    "seed",
+    0,
+    "Seed of the split: another seed, another split. With --test_set only the order of the records depends on it.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_integer(
     "num_shards", 1, "Number of files that the records of each side are spread over.", lower_bound=1, flag_values=FLAGS
 )

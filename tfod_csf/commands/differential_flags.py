@@ -104,7 +104,7 @@ def _define_case_rules(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_float(
         "neutrophil_percent",
         50,
-        "Case 2, many neutrophils: at least this percentage of the white cells.",
+        "Case 2, many neutrophils: at least this percentage of the white cells; asked after case 3.",
         lower_bound=0,
         upper_bound=100,
         flag_values=flag_values,
@@ -112,7 +112,7 @@ def _define_case_rules(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_float(
         "erythrocytes_per_100",
         100,
-        "Case 3, many erythrocytes: at least this many per 100 white cells.",
+        "Case 3, many erythrocytes: at least this many per 100 white cells, and at least 30 in all.",
         lower_bound=0,
         flag_values=flag_values,
     )

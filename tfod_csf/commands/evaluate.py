@@ -55,14 +55,16 @@ flags.DEFINE_enum(
     "unknown_boxes",
     "both",
     ["both", "count", "ignore"],
-    "Whether detections on cells annotated as unknown are counted or ignored.",
+    "Whether detections on cells annotated as unknown are counted or ignored; the matrix of --store always counts "
+    "them.",
     flag_values=FLAGS,
 )
 flags.DEFINE_boolean(
     "store",
     False,
     "Keep the confusion matrix in the model folder (classification.json), with which later runs correct percentages. "
-    "The images must be of patients that the model never trained on, with every cell annotated.",
+    "The images must be of patients that the model never trained on, with every cell annotated. Cells annotated as "
+    "unknown count as other cells, whatever --unknown_boxes says.",
     flag_values=FLAGS,
 )
 flags.DEFINE_enum(

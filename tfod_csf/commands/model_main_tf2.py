@@ -148,7 +148,28 @@ def main() -> None:
     if FLAGS.checkpoint_dir or FLAGS.eval_once:
         _evaluate(config)
     else:
+        _refuse_flags_without_effect(config)
         _train(config)
+
+
+def _refuse_flags_without_effect(config: "TrainEvalPipelineConfig") -> None:
+    """Flags of this package alone: TFOD's own that have no effect when training are ignored as TFOD ignores them."""
+    for name in ("saturation_min_fall", "saturation_min_steps"):
+        if FLAGS[name].present and not FLAGS.stop_when_saturated:
+            raise UserError(f"--{name}: has no effect without --stop_when_saturated; add that flag, or omit this one.")
+    train_config = config.train_config
+    optimizer = train_config.optimizer.WhichOneof("optimizer")
+    if FLAGS.rms_prop_rule and optimizer not in (None, "rms_prop_optimizer"):
+        raise UserError(
+            f"--rms_prop_rule={FLAGS.rms_prop_rule}: is of rms_prop_optimizer, and the config has {optimizer}; omit "
+            "the flag, or change the optimizer."
+        )
+    kind = train_config.fine_tune_checkpoint_type
+    if FLAGS.leave_out_class_heads and kind != "full":
+        raise UserError(
+            f'--leave_out_class_heads: is for fine_tune_checkpoint_type "full", and the config has "{kind}"; omit the '
+            "flag, or change the type."
+        )
 
 
 def _config():

@@ -82,10 +82,16 @@ def _export_if_absent(inference_dir: pathlib.Path, review_dir: pathlib.Path) -> 
     from tfod_csf.problems import ProblemLog
     from tfod_csf.progress_bar import bar_over
 
-    is_there = bool(given_files.folders_with(review_dir, sidecar.FILE_NAME))
-    if is_there and not (review_dir / export_session.UNFINISHED).exists():
-        return
+    folders = given_files.folders_with(review_dir, sidecar.FILE_NAME)
     settings = review_flags.export_settings(FLAGS)
+    if folders and not (review_dir / export_session.UNFINISHED).exists():
+        earlier = ProblemLog(quiet=True)
+        earlier.read_csv(review_dir / "problems.csv")
+        export_session.check_made_with(folders, settings, earlier)
+        given = [f"--{name}" for name in ("images_dir", "manifest", "patient_pattern") if FLAGS[name].value]
+        if given:
+            print(f"{', '.join(given)}: no effect; {review_dir} holds the export, with its images, already.")
+        return
     problems = ProblemLog()
     with folder_lock.only_writer(review_dir):
         session = export_session.export_run(inference_dir, review_dir, settings, problems, bar_over("patient"))

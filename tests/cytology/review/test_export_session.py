@@ -3,7 +3,7 @@ import json
 import pytest
 
 from tests.support import examined_study
-from tfod_csf.cytology.review.export_session import ExportSettings, export_run
+from tfod_csf.cytology.review.export_session import ExportSettings, check_made_with, export_run
 from tfod_csf.cytology.review.sidecar import ReviewError
 from tfod_csf.errors import UserError
 from tfod_csf.files import csv_tables
@@ -65,3 +65,32 @@ def test_a_run_that_does_not_say_where_its_images_are_needs_images_dir(study, tm
     path.write_text(json.dumps(record))
     with pytest.raises(ReviewError, match="--images_dir is needed"):
         export_run(study.inference_dir, tmp_path / "out", ExportSettings(), ProblemLog(quiet=True))
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (ExportSettings(sample_images=40), r"--sample_images=40: .*made with --sample_images=10; leave the flag out"),
+        (ExportSettings(model="other"), "--model=other: .*made with --model=m; leave the flag out"),
+        (ExportSettings(extra_names=["basophil"]), "--extra_class=basophil: .*made with the classes "),
+        (ExportSettings(patients=["a"]), "--patient=a: .*made with the patients a, b; leave the flag out"),
+    ],
+)
+def test_an_export_is_not_taken_for_one_with_other_flags(tmp_path, settings, sentence):
+    images = {f"{number:02}.jpg": [SURE] for number in range(12)}
+    study = examined_study.write_study(tmp_path, {"a": images, "b": {"1.jpg": [SURE]}})
+    problems = ProblemLog(quiet=True)
+    made = ExportSettings(sample_images=10, patients=["a", "b"], model="m", extra_names=["mast cell"])
+    export_run(study.inference_dir, tmp_path / "out", made, problems)
+    folders = [tmp_path / "out" / name for name in "ab"]
+    check_made_with(folders, made, problems)  # b has one image, fewer than the sample
+    check_made_with(folders, ExportSettings(), problems)
+    with pytest.raises(ReviewError, match=sentence):
+        check_made_with(folders, settings, problems)
+
+
+def test_a_patient_who_could_not_be_shown_does_not_refuse_the_same_flags(study, tmp_path):
+    (study.images_dir / "b" / "1.jpg").unlink()
+    problems, made = ProblemLog(quiet=True), ExportSettings(patients=["a", "b"])
+    export_run(study.inference_dir, tmp_path / "out", made, problems)
+    check_made_with([tmp_path / "out" / "a"], made, problems)

@@ -3,6 +3,7 @@
 While it is under way, the output folder holds `UNFINISHED`, from which the same command resumes after it was stopped.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -108,6 +109,53 @@ def export_run(
     problems.write_csv(output_dir / "problems.csv")
     (output_dir / UNFINISHED).unlink()
     return ExportSession(shown)
+
+
+def check_made_with(folders: Sequence[pathlib.Path], settings: ExportSettings, problems: ProblemLog) -> None:
+    """Refuses an export that was made with another sample, model, other classes or patients than are asked for.
+
+    Args:
+      folders: the patients' folders of the export; one whose cells.json is damaged is reported where it is read.
+      settings: what is None or empty is not compared. Places of images are not compared: cells.json has none.
+      problems: those of the export; a patient whose images could not be shown has no folder, but a row here.
+
+    Raises:
+      ReviewError: the first difference.
+    """
+    sidecars = []
+    for folder in folders:
+        with contextlib.suppress(ReviewError):
+            sidecars.append((folder, read_sidecar(folder / FILE_NAME)))
+    for folder, sidecar in sidecars:
+        _check_sample(folder, sidecar, settings.sample_images)
+        if settings.model is not None and settings.model != sidecar.model:
+            raise _made_otherwise(f"--model={settings.model}", folder, f"--model={sidecar.model}")
+        for name in settings.extra_names:
+            if name not in sidecar.names:
+                raise _made_otherwise(f"--extra_class={name}", folder, f"the classes {', '.join(sidecar.names)}")
+    if settings.patients and len(sidecars) == len(folders):
+        there = {sidecar.patient_id for _, sidecar in sidecars}
+        not_shown = {folder_names.patient_id_of(pathlib.Path(problem.file).name) for problem in problems.problems}
+        different = (there - set(settings.patients)) | (set(settings.patients) - there - not_shown)
+        if different:
+            asked = " ".join(f"--patient={patient_id}" for patient_id in settings.patients)
+            raise _made_otherwise(asked, folders[0].parent, f"the patients {', '.join(sorted(there))}")
+
+
+def _check_sample(folder: pathlib.Path, sidecar: Sidecar, asked: int | None) -> None:
+    """A patient with fewer images than were asked for has all of them in the sample."""
+    size = len(sidecar.sampled)
+    has_all = {image.image for image in sidecar.images.values()} <= set(sidecar.sampled)
+    if asked is None or size == asked or (size < asked and has_all):
+        return
+    made_with = f"--sample_images={size}" if size else "all images to be verified"
+    raise _made_otherwise(f"--sample_images={asked}", folder, made_with)
+
+
+def _made_otherwise(asked: str, folder: pathlib.Path, made_with: str) -> ReviewError:
+    return ReviewError(
+        f"{asked}: {folder}: this export was made with {made_with}; leave the flag out or give another --review_dir."
+    )
 
 
 def _begin(
