@@ -27,7 +27,7 @@ def commands_with(flag_name):
     return [command.name for command in COMMANDS.values() if flag_name in {flag.name for flag in command.flags}]
 
 
-def test_nine_commands_have_a_class_map():
+def test_ten_commands_have_a_class_map():
     assert sorted(commands_with("class_map")) == [
         "agreement",
         "calibrate",
@@ -38,6 +38,7 @@ def test_nine_commands_have_a_class_map():
         "generate_tfrecord",
         "observers",
         "review_import",
+        "suggest_labels",
     ]
 
 

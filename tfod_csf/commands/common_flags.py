@@ -189,17 +189,13 @@ def annotations_dir(flag_values: flags.FlagValues) -> pathlib.Path:
     return existing_folder(flag_values, "annotations_dir", "give the folder of LabelImg XML")
 
 
-def define_class_map(flag_values: flags.FlagValues, of: str = "the XML") -> None:
-    """--class_map; read it with `class_map`.
-
-    Args:
-      of: what holds the classes.
-    """
+def define_class_map(flag_values: flags.FlagValues) -> None:
+    """--class_map; read it with `class_map`."""
     define_list(
         flag_values,
         "class_map",
         [],
-        f"Classes of {of} to rename (OLD=NEW) or to drop (OLD=): --class_map=rbc=erythrocyte,platelet= does both.",
+        "Classes of the labels to rename (OLD=NEW) or to drop (OLD=): --class_map=rbc=erythrocyte,platelet= does both.",
     )
 
 
@@ -275,12 +271,19 @@ def define_exported_model(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_string("model", None, text, required=True, flag_values=flag_values)
 
 
-def define_model_name(flag_values: flags.FlagValues, default: str = "the first") -> None:
-    """--model of a command that reads a run: one model of several, by name."""
+def define_model_name(
+    flag_values: flags.FlagValues, default: str = "the first", shown: str = "whose cells are used"
+) -> None:
+    """--model of a command that reads a run: one model of several, by name.
+
+    Args:
+      default: which models without the flag.
+      shown: what is taken of the model.
+    """
     flags.DEFINE_string(
         "model",
         None,
-        f"Name of the model whose cells are used, when several models made the run; default: {default}.",
+        f"Name of the model {shown}, when several models made the run; default: {default}.",
         flag_values=flag_values,
     )
 
@@ -300,7 +303,7 @@ def define_min_score(flag_values: flags.FlagValues, default: str) -> None:
     flags.DEFINE_float(
         "min_score",
         None,
-        f"Detections with at least this score count as cells; default: {default}.",
+        f"Detections with at least this score (before a temperature: raw_score) count as cells; default: {default}.",
         flag_values=flag_values,
     )
 

@@ -173,6 +173,26 @@ def warn_of_classes(model: str, classes: Sequence[str]) -> None:
         logging.getLogger("tfod_csf").warning("%s: %s", model, remark)
 
 
+def warn_of_other_rules(inputs: DifferentialInputs, population: str, run_dir: str | os.PathLike) -> None:
+    """Says in the log what differentials.csv beside the pages was counted with, where that is something else.
+
+    Args:
+      inputs: of `read`.
+      population: of the reference ranges.
+      run_dir: folder of the run and its differentials.
+    """
+    from tfod_csf.cytology.counting import cohort
+
+    noted = cohort.differing_rules(run_dir, dataclasses.asdict(inputs.thresholds), inputs.rules, population=population)
+    if noted:
+        logging.getLogger("tfod_csf").warning(
+            "%s: differentials.csv was counted with %s. Percentages here may differ from that table; give the same "
+            "flags to both.",
+            run_dir,
+            ", ".join(f"{name} {of_table} (here {here})" for name, (of_table, here) in noted.items()),
+        )
+
+
 def run_facts(
     flag_values: flags.FlagValues,
     inputs: DifferentialInputs,

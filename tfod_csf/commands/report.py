@@ -11,6 +11,7 @@ import sys
 from absl import flags
 
 from tfod_csf.commands import command_line, common_flags, differential_flags
+from tfod_csf.errors import UserError
 
 FLAGS = flags.FlagValues()
 common_flags.define_inference_dir(FLAGS)
@@ -18,7 +19,9 @@ common_flags.define_output_dir(FLAGS, "Folder to write to (OUT); default: that o
 common_flags.define_run_images_dir(FLAGS)
 flags.DEFINE_enum("pages", "all", ["all", "patients", "cohort"], "Which pages to write.", flag_values=FLAGS)
 common_flags.define_patient(FLAGS)
-common_flags.define_model_name(FLAGS)
+common_flags.define_model_name(
+    FLAGS, shown="whose pictures, curves and images are shown; percentages are the means of all models"
+)
 flags.DEFINE_integer(
     "max_cells_per_class",
     100,
@@ -36,6 +39,10 @@ common_flags.define_num_processes(FLAGS)
 
 def main() -> None:
     """Reads, computes, writes the pages, and says where they are."""
+    if FLAGS.pages == "cohort" and FLAGS.patient:
+        raise UserError(
+            "--pages=cohort writes the page of all patients, so --patient would write nothing; give one of them."
+        )
     inference_dir = common_flags.inference_dir(FLAGS)
     images_dir = (
         common_flags.existing_folder(FLAGS, "images_dir", "give the folder of images") if FLAGS.images_dir else None
@@ -49,6 +56,7 @@ def main() -> None:
     program = chromium.find_chromium() if FLAGS.pdf else ""
     inputs = differential_flags.read(FLAGS)
     facts = differential_flags.run_facts(FLAGS, inputs, inference_dir, FLAGS.replicates, FLAGS.date)
+    differential_flags.warn_of_other_rules(inputs, FLAGS.population, inference_dir)
     options = pages.ReportOptions(
         images_dir=images_dir,
         model=FLAGS.model,

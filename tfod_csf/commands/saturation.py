@@ -27,7 +27,7 @@ flags.DEFINE_string(
     "CSV with the columns patient_id and case, as differential writes it; default: differentials.csv of the run.",
     flag_values=FLAGS,
 )
-common_flags.define_model_name(FLAGS)
+common_flags.define_model_name(FLAGS, default="curves of the first, results of all")
 common_flags.define_unknown_below(FLAGS, default="the run's")
 common_flags.define_count_unknown(FLAGS, default=None)
 common_flags.define_tolerance_points(FLAGS)

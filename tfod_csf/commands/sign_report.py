@@ -49,11 +49,17 @@ def main() -> None:
 
     inputs = differential_flags.read(FLAGS)
     facts = differential_flags.run_facts(FLAGS, inputs, folder)
-    if facts.threshold_remark:
+    if facts.calls_fewer_unknown:
         raise UserError(
             f"--unknown_below={FLAGS.unknown_below:g} is below that of the run: cells that reviewers saw as unknown "
             "would count as decided. Sign without the flag, or run batch_infer with it and review again."
         )
+    if facts.counts_fewer_cells:
+        raise UserError(
+            f"--min_score={FLAGS.min_score:g} is above that of the run: cells that nobody has decided would not be "
+            "counted, and not be missed. Sign without the flag, or run batch_infer with it and review again."
+        )
+    differential_flags.warn_of_other_rules(inputs, FLAGS.population, folder)
     key = key_files.read_key(FLAGS.signing_key) if FLAGS.signing_key else None
     pages_written: list[pathlib.Path] = []
     with folder_lock.only_writer(folder):

@@ -39,7 +39,7 @@ flags.DEFINE_multi_string(
     "say which classes are rare. Default: what the model finds says it.",
     flag_values=FLAGS,
 )
-common_flags.define_class_map(FLAGS, of="--labeled_records")
+common_flags.define_class_map(FLAGS)
 common_flags.define_output_dir(FLAGS)
 flags.DEFINE_integer(
     "num_suggested",

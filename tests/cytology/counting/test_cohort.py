@@ -10,6 +10,7 @@ from tfod_csf.cytology.counting.corrected_differential import read_corrections
 from tfod_csf.cytology.counting.differential import DifferentialRules
 from tfod_csf.files import csv_schemas, csv_tables
 from tfod_csf.files.csv_tables import TableError
+from tfod_csf.run_folder import RunError
 from tfod_csf.synthetic import cohort_folder, cohorts
 
 
@@ -280,3 +281,20 @@ def test_other_rules_or_cells_per_ul_are_counted_again(small_run, tmp_path, monk
         cohort.write_differentials(small_run, tmp_path / "out", **changed)
         cohort.write_differentials(small_run, tmp_path / "new", **changed)
         assert files_in(tmp_path / "out") == files_in(tmp_path / "new")
+
+
+def test_rules_that_differ_from_those_of_the_table_are_named(tmp_path):
+    thresholds = {"min_score": 0.5, "unknown_below": 0.9}
+    rules = DifferentialRules(max_unknown_percent=1)
+    assert cohort.differing_rules(tmp_path, thresholds, rules) == {}  # as after batch_infer
+    cohort.write_rules(tmp_path / cohort.RULES_JSON, thresholds, rules, population="adult", inference_dir="x")
+    assert cohort.differing_rules(tmp_path, thresholds, rules, population="adult") == {}
+    here = {"min_score": 0.5, "unknown_below": 0.8}
+    assert cohort.differing_rules(tmp_path, here, DifferentialRules(), population="newborn") == {
+        "unknown_below": (0.9, 0.8),
+        "max_unknown_percent": (1, DifferentialRules().max_unknown_percent),
+        "population": ("adult", "newborn"),
+    }
+    (tmp_path / cohort.RULES_JSON).write_text("[]", encoding="utf-8")
+    with pytest.raises(RunError, match="not what differential wrote"):
+        cohort.differing_rules(tmp_path, here, rules)

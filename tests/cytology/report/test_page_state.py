@@ -33,6 +33,8 @@ def test_counting_by_other_rules_removes_the_pages_of_the_earlier_ones(small_run
 
 
 def test_the_page_of_all_patients_alone_is_removed_too(small_run, capsys):
+    assert run("report", small_run, "--replicates=100", "--pages=cohort", "--patient=a") == 1
+    assert "--patient would write nothing" in capsys.readouterr().err
     assert run("report", small_run, "--replicates=100", "--pages=cohort") == 0, capsys.readouterr().err
     assert run("differential", small_run) == 0
     assert pages_in(small_run) == ["report.html"]

@@ -148,3 +148,13 @@ def test_a_lower_threshold_than_the_runs_is_not_signed_and_is_said_on_the_page(d
     text = write_pages(desk, "--unknown_below=0.55")
     assert "Cells count as known from a score of 55 % on; in the run it was 80 %." in text
     assert "Cells count as known" not in write_pages(desk)
+
+
+def test_a_higher_score_does_not_make_undecided_cells_go_away(desk, capsys):
+    review(desk)
+    capsys.readouterr()
+    assert sign(desk, "--min_score=0.9") == 1
+    assert "--min_score=0.9 is above that of the run" in capsys.readouterr().err
+    text = write_pages(desk, "--min_score=0.9")
+    assert "Only cells with a score of 90 % or more are counted; in the run it was 50 %." in text
+    assert "Only cells with" not in write_pages(desk)

@@ -5,6 +5,7 @@ another folder with other thresholds, ranges or rules.
 """
 
 import dataclasses
+import json
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -260,6 +261,34 @@ def source_of(differentials_csv: str | os.PathLike) -> pathlib.Path | None:
         return pathlib.Path(noted) if pathlib.Path(noted, run_folder.RUN_JSON).exists() else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def differing_rules(
+    folder: str | os.PathLike, thresholds: Mapping[str, Any], rules: DifferentialRules, **sources: str
+) -> dict[str, tuple[Any, Any]]:
+    """{name: (value noted in `RULES_JSON`, value here)} of what `differential` counted the folder's table with.
+
+    Only what differs; nothing where the folder has no such file, as after batch_infer.
+
+    Args:
+      folder: of differentials.csv.
+      thresholds, rules, sources: as `write_rules` takes them.
+
+    Raises:
+      RunError: the file is not what `write_rules` wrote.
+    """
+    path = pathlib.Path(folder, RULES_JSON)
+    if not path.exists():
+        return {}
+    here = json.loads(json.dumps({**thresholds, **dataclasses.asdict(rules), **sources}))
+    try:
+        noted = given_files.read_json(path)
+        noted = {**noted["thresholds"], **noted["rules"], **noted}
+    except (ValueError, KeyError, TypeError) as error:
+        raise run_folder.RunError(
+            f"{path}: not what differential wrote ({error!r}); run differential again."
+        ) from error
+    return {name: (noted[name], value) for name, value in here.items() if name in noted and noted[name] != value}
 
 
 def unreliable_patients(differentials_csv: str | os.PathLike) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -42,14 +43,31 @@ class RunFacts:
 
     @property
     def threshold_remark(self) -> str:
-        """What to know when fewer cells are called unknown than in the run; "" otherwise."""
-        of_run = float((self.run.get("thresholds") or {}).get("unknown_below", 0))
-        if self.thresholds.unknown_below >= of_run:
-            return ""
-        return (
-            f"Cells count as known from a score of {100 * self.thresholds.unknown_below:g} % on; in the run it was "
-            f"{100 * of_run:g} %. Fewer cells are called unknown, and more of the known ones may be wrong."
-        )
+        """What to know when fewer cells are called unknown than in the run, or fewer are counted; "" otherwise."""
+        of_run = self.run.get("thresholds") or {}
+        remarks = []
+        if self.calls_fewer_unknown:
+            remarks.append(
+                f"Cells count as known from a score of {100 * self.thresholds.unknown_below:g} % on; in the run it was "
+                f"{100 * of_run['unknown_below']:g} %. Fewer cells are called unknown, and more of the known ones may "
+                "be wrong."
+            )
+        if self.counts_fewer_cells:
+            remarks.append(
+                f"Only cells with a score of {100 * self.thresholds.min_score:g} % or more are counted; in the run it "
+                f"was {100 * of_run['min_score']:g} %. The others are in no number, not even as unknown."
+            )
+        return " ".join(remarks)
+
+    @property
+    def calls_fewer_unknown(self) -> bool:
+        """Whether a cell may be unknown in the run and known here."""
+        return self.thresholds.unknown_below < float((self.run.get("thresholds") or {}).get("unknown_below", 0))
+
+    @property
+    def counts_fewer_cells(self) -> bool:
+        """Whether a cell may be counted in the run and not here."""
+        return self.thresholds.min_score > float((self.run.get("thresholds") or {}).get("min_score", math.inf))
 
     @property
     def basis(self) -> Basis:
