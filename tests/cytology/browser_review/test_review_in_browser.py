@@ -165,6 +165,7 @@ def test_a_box_is_moved_and_resized_with_the_mouse_and_with_keys(browser, study)
     folder = study.export()
     with study.serving(folder) as address:
         open_first_patient(browser, address)
+        browser.wait(CROPS_SHOWN)  # a crop that is asked for after its box was moved is not there any more
         browser.press("f")
         browser.wait("document.querySelectorAll('.box.chosen').length === 1")
         browser.wait(FIELD_SHOWN)
